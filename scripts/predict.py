@@ -1,0 +1,19 @@
+"""Command line of thaw.predict."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from thaw.config import cli, schema
+
+
+def main(config: schema.PredictConfig) -> None:
+    from thaw.predict import predict
+
+    predict(config)
+
+
+if __name__ == "__main__":
+    cli.command(ROOT, "predict", schema.PredictConfig, main)

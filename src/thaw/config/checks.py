@@ -1,0 +1,84 @@
+"""Holds values to the schema's choices and ranges, and checks what several keys say together."""
+
+import dataclasses
+from typing import Any
+
+from thaw.config.schema import Config, OptimizerConfig
+from thaw.errors import UserError, did_you_mean, listed
+
+
+def check(config: Config) -> None:
+    """Raise UserError for the first value that the schema does not allow. Needs no TensorFlow."""
+    check_values(config, "")
+    _check_dataset(config)
+    _check_stages(config)
+    for where, optimizer in _optimizers(config):
+        _check_optimizer(where, optimizer)
+
+
+def check_values(section: Any, prefix: str) -> None:
+    """Hold every key of a dataclass, and of those in it, to the choices and ranges in its metadata."""
+    for field in dataclasses.fields(section):
+        name, value = f"{prefix}{field.name}", getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            check_values(value, f"{name}.")
+        elif isinstance(value, list):
+            for i, entry in enumerate(value):
+                if dataclasses.is_dataclass(entry):
+                    check_values(entry, f"{name}[{i}].")
+        elif value is not None:
+            _check_value(name, value, field.metadata)
+
+
+def _check_value(name: str, value: Any, rule: Any) -> None:
+    choices = rule.get("choices")
+    if choices and value not in choices:
+        raise UserError(
+            f"{name}={value} is not a choice.{did_you_mean(value, choices)} Choose one of: {listed(choices)}"
+        )
+    low, high, above = rule.get("min"), rule.get("max"), rule.get("above")
+    if isinstance(value, float) and value != value:
+        raise UserError(f"{name}={value} is not a number")
+    bounds = [
+        text
+        for text, broken in (
+            (f"at least {low}", low is not None and value < low),
+            (f"above {above}", above is not None and value <= above),
+            (f"at most {high}", high is not None and value > high),
+        )
+        if broken
+    ]
+    if bounds:
+        raise UserError(f"{name}={value} is out of range: it must be {bounds[0]}. It is {rule['help']}")
+
+
+def _check_dataset(config: Config) -> None:
+    dataset = config.dataset
+    if dataset.name == "image_folder" and not dataset.path:
+        raise UserError("dataset=image_folder needs a folder: dataset.path=DIR, with one folder of pictures a class")
+    if dataset.name == "digits" and dataset.path:
+        raise UserError("dataset=digits takes no dataset.path; for your own pictures use dataset=image_folder")
+    if dataset.val_fraction + dataset.test_fraction >= 1:
+        raise UserError("dataset.val_fraction and dataset.test_fraction leave nothing to train on: lower one of them")
+
+
+def _check_stages(config: Config) -> None:
+    names = [stage.name for stage in config.finetune.stages]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UserError(f"finetune.stages: the name {min(twice)} stands twice; give every stage a name of its own")
+    if names and config.recipe != "finetune":
+        raise UserError(f"finetune.stages is for recipe=finetune; this is recipe={config.recipe}")
+
+
+def _optimizers(config: Config) -> list[tuple[str, OptimizerConfig]]:
+    stages = [(f"finetune.stages[{i}].optimizer", s.optimizer) for i, s in enumerate(config.finetune.stages)]
+    given = [(where, optimizer) for where, optimizer in stages if optimizer is not None]
+    return [("optimizer", config.optimizer), ("finetune.head_optimizer", config.finetune.head_optimizer), *given]
+
+
+def _check_optimizer(where: str, optimizer: OptimizerConfig) -> None:
+    if optimizer.nesterov and optimizer.name != "sgd":
+        raise UserError(f"{where}.nesterov is for sgd; this is {optimizer.name}")
+    if optimizer.momentum and optimizer.name not in ("sgd", "rmsprop"):
+        raise UserError(f"{where}.momentum is for sgd and rmsprop; this is {optimizer.name}")

@@ -1,0 +1,250 @@
+"""The command line: Hydra's `key=value` for train.py and every script, with errors that name the nearest match."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from thaw.config import checks
+from thaw.config.help import help_text, keys
+from thaw.config.job import Job, Terminated
+from thaw.config.schema import Config
+from thaw.console import say
+from thaw.errors import UserError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
+# Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
+PATH_KEYS = ("dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri")
+
+
+def train(root: Path) -> None:
+    """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
+    _prepare(root)
+    sys.argv = [sys.argv[0], *quoted(sys.argv[1:])]
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(root / "conf", Config, "python train.py"))
+        return
+    ConfigStore.instance().store(name="schema", node=Config)
+
+    mistakes: list[UserError] = []
+
+    def job(cfg: DictConfig) -> float | None:
+        own = HydraConfig.get()
+        sweep = own.mode == RunMode.MULTIRUN
+        try:
+            config = to_config(cfg, Config)
+            checks.check(config)
+            parent = SweepParent.read(own.sweep.dir) if sweep else None
+            where = Job(root, Path(own.runtime.output_dir).absolute(), list(own.overrides.task), parent)
+            from thaw.run import run  # late: `--help` and a misspelt key answer without it
+
+            return run(config, where).objective.value
+        except UserError as mistake:
+            if sweep:  # Hydra goes on with the other jobs, names this one's overrides, and raises at the end
+                raise
+            mistakes.append(mistake)  # past Hydra, which would print a line of its own
+            return None
+
+    with one_clear_error(root, Config):
+        try:
+            hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
+        except BaseException as error:
+            SweepParent.close_open(error)
+            raise
+        if mistakes:
+            raise mistakes[0]
+
+
+def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
+    """Run a script's `task` on its own schema, composed from conf/ and the command line."""
+    _prepare(root)
+    arguments = quoted(sys.argv[1:], sweeps=False)
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(root / "conf", schema, f"python scripts/{name}.py"))
+        return
+    ConfigStore.instance().store(name=name, node=schema)
+    with one_clear_error(root, schema):
+        unknown = [a for a in arguments if "=" not in a]
+        if unknown:
+            raise UserError(
+                f"{unknown[0]} is not understood: every argument is key=value. python scripts/{name}.py --help"
+            )
+        with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            config = to_config(hydra.compose(name, arguments), schema)
+        checks.check_values(config, "")
+        task(config)
+
+
+def _prepare(root: Path) -> None:
+    outputs = os.environ.get("THAW_OUTPUTS", str(root / "outputs"))
+    os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach one_clear_error
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(128 + number)
+
+
+def to_config(cfg: DictConfig, schema: type) -> Any:
+    """Turn the composed config into the schema's dataclasses, with `outputs` made absolute.
+
+    Raises UserError for a key that was added (`+key=value`) and is not in the schema.
+    """
+    known = set(keys(schema))
+    for key in _dotted(cfg, ""):
+        if key not in known:
+            raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
+    if "outputs" in cfg:
+        cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
+    return OmegaConf.to_object(cfg)
+
+
+def _dotted(cfg: DictConfig, prefix: str) -> Iterator[str]:
+    for key in map(str, cfg):
+        yield f"{prefix}{key}"
+        if OmegaConf.is_dict(cfg._get_node(key)):
+            yield from _dotted(cfg[key], f"{prefix}{key}.")
+
+
+def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
+    """Quote values of path keys that Hydra's grammar would trip over: `dataset.path=my photos (1)`.
+
+    A comma stays a sweep unless a path of that name exists, or the command has no sweeps.
+    """
+    result = []
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if key == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
+            argument = f"optimizer@{argument}"
+        if sign and key in PATH_KEYS and value and value[0] not in "'\"[":
+            comma = "," in value and (not sweeps or Path(value).expanduser().exists())
+            if comma or re.search(r"[^\w/.,\-+*%@?~:$]|[^\x00-\x7f]", value):
+                escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+                argument = f"{key}='{escaped}'"
+        result.append(argument)
+    return result
+
+
+@contextmanager
+def one_clear_error(root: Path, schema: type) -> Iterator[None]:
+    """Print a user's mistake as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {explain(error, root / 'conf', schema)}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def explain(error: Exception, conf: Path, schema: type) -> str:
+    """Say in one sentence what Hydra found wrong: the key, what is allowed, the nearest match."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        options = sorted(error.options or [])
+        return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {listed(options)}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
+        )
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None)
+    text = str(error).strip() or str(cause)
+    found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
+    if found and found[1] not in set(keys(schema)):
+        return _unknown_key(found[1], conf, schema)
+    message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if found:
+        return f"{found[1]}: {message}"
+    missing = re.match(r"Key '([^']+)' (?:is )?not in", message)
+    if missing and key not in set(keys(schema)):
+        return _unknown_key(key or missing[1], conf, schema)
+    return f"{key}: {message}" if key else message
+
+
+def _unknown_key(key: str, conf: Path, schema: type) -> str:
+    name = key.split("@")[0]
+    known = [*keys(schema), *(folder.name for folder in conf.iterdir() if folder.is_dir())]
+    section = name.rpartition(".")[0]
+    siblings = [k for k in known if k.rpartition(".")[0] == section] if section else []
+    near = did_you_mean(name, known)
+    there = f" Keys of {section}: {listed(k.rpartition('.')[2] for k in siblings)}." if siblings else ""
+    return f"{key} is not a key.{near}{there} See them all with --help"
+
+
+class SweepParent:
+    """Hydra's callback that opens one parent run for a sweep; children find its id in the sweep's folder."""
+
+    FILE = "parent_run_id"
+    _open: "SweepParent | None" = None
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    @classmethod
+    def read(cls, folder: str) -> str | None:
+        """The parent's id, for a job of the sweep in `folder`."""
+        file = Path(folder) / cls.FILE
+        return file.read_text().strip() if file.is_file() else None
+
+    @classmethod
+    def close_open(cls, error: BaseException) -> None:
+        """End the parent of a sweep that was broken off."""
+        if cls._open is not None:
+            cls._open._close("FAILED" if isinstance(error, Exception) else "KILLED")
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        from thaw import tracking
+
+        with open_dict(own := deepcopy(config)):
+            del own["hydra"]
+        checked = to_config(own, Config)
+        self._tracking, self._outputs = checked.tracking, Path(checked.outputs)
+        self._id = tracking.open_sweep(self._tracking, self._outputs, " ".join(config.hydra.overrides.task) or "sweep")
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.FILE).write_text(self._id)
+        SweepParent._open = self
+
+    def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
+        self._failed |= job_return.status.name != "COMPLETED"
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        if SweepParent._open is self:
+            self._close("FAILED" if self._failed else "FINISHED")
+
+    def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        from thaw import tracking
+
+        SweepParent._open = None
+        children = tracking.close_sweep(self._tracking, self._outputs, self._id, status=status)
+        if children and children[0].objective is not None:
+            best = children[0]
+            say(f"sweep {self._id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+
+    # Hydra calls every event of every callback.
+    def on_run_start(self, config: DictConfig, **_: Any) -> None: ...
+
+    def on_run_end(self, config: DictConfig, **_: Any) -> None: ...
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None: ...
+
+    def on_compose_config(self, config: DictConfig, **_: Any) -> None: ...

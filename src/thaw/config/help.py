@@ -1,0 +1,67 @@
+"""The text of --help, made from the schema and from what lies in conf/."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """\
+Examples
+  python train.py experiment=quickstart
+  python train.py backbone=inceptionv3 finetune.freeze=172
+  python train.py recipe=bottleneck dataset=image_folder dataset.path=photos
+  python train.py -m finetune.freeze=block5c,block6c,all optimizer.learning_rate=1e-4,1e-3
+
+Hydra's own flags: -m (a sweep over comma-separated values), --cfg job (print the merged config), --hydra-help
+"""
+
+
+def keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """Every key of a schema, dotted: `train.batch_size`."""
+    for field, name in _fields(schema, prefix):
+        nested = _nested(field)
+        yield name
+        if nested:
+            yield from keys(nested, f"{name}.")
+
+
+def help_text(conf: Path, schema: type, program: str) -> str:
+    """What --help prints: the choices found in conf/, then every key with its default and meaning."""
+    lines = [f"{program} key=value ...", "", "Choices (a file each in conf/)"]
+    names = {field.name for field in dataclasses.fields(schema)}
+    for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
+        if folder.name in names or (folder.name == "experiment" and "recipe" in names):
+            options = " ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            lines.append(f"  {folder.name}= {options}")
+    lines += ["", "Keys, with their defaults"]
+    lines += list(_key_lines(schema, ""))
+    return "\n".join([*lines, "", EXAMPLES if "recipe" in names else ""]).rstrip() + "\n"
+
+
+def _key_lines(schema: type, prefix: str) -> Iterator[str]:
+    for field, name in _fields(schema, prefix):
+        nested = _nested(field)
+        if nested:
+            yield from _key_lines(nested, f"{name}.")
+            continue
+        choices = field.metadata.get("choices")
+        text = field.metadata.get("help", "")
+        yield f"  {name}={_shown(field)}".ljust(44) + f" {text}" + (f" [{' | '.join(choices)}]" if choices else "")
+
+
+def _fields(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+    for field in dataclasses.fields(schema):
+        if field.name != "defaults":
+            yield field, f"{prefix}{field.name}"
+
+
+def _nested(field: Any) -> type | None:
+    factory = field.default_factory
+    return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
+
+
+def _shown(field: Any) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    if isinstance(value, bool):  # before the numbers: False == 0
+        return str(value).lower()
+    return "null" if value is None else value

@@ -1,0 +1,21 @@
+"""How one run was started."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class Terminated(SystemExit):
+    """SIGTERM: the run is marked KILLED and the process exits with 143."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and how one run was started.
+
+    root: the checkout. folder: the run's output folder. overrides: as typed. parent: run id of the sweep, if any.
+    """
+
+    root: Path
+    folder: Path
+    overrides: list[str] = field(default_factory=list)
+    parent: str | None = None

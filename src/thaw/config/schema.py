@@ -1,0 +1,218 @@
+"""The schema: one dataclass a section of conf/, with units, ranges and the help text of every key.
+
+The dataclasses import nothing but the standard library, so every room may take the section it needs.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def key(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A config key: default, help, and what `checks.check_values` holds it to (`above` is an exclusive minimum)."""
+    metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class BackboneConfig:
+    """The pretrained network. `python scripts/layers.py backbone=NAME` shows its layers, blocks and boundaries."""
+
+    name: str = key("efficientnet_lite0", "row of the table of backbones")
+    weights: str = key("imagenet", "imagenet, none, a weights file (.h5, .weights.h5, .keras), or the id of a run")
+    image_size: int | None = key(
+        None, "side of the square input in pixels; default: the backbone's own", min=8, max=4096
+    )
+    freeze: Any = key("all", "the backbone's own boundary: what finetune.freeze is unless set")
+    alpha: float | None = key(None, "width multiplier (MobileNet family)", above=0, max=2)
+    depth_multiplier: int | None = key(None, "depthwise channel multiplier (mobilenet)", min=1, max=4)
+    minimalistic: bool | None = key(None, "no squeeze-excite, hard swish or 5x5 (mobilenetv3small, mobilenetv3large)")
+
+
+@dataclass
+class DatasetConfig:
+    """The pictures and how they are split."""
+
+    name: str = key("cifar10", "where pictures come from", choices=("cifar10", "image_folder", "digits"))
+    path: str | None = key(None, "folder or archive; cifar10 is downloaded when it is not given")
+    limit_per_class: int | None = key(
+        None, "at most this many images of a class in each split: makes a run small", min=1
+    )
+    val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
+    test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
+
+
+@dataclass
+class HeadConfig:
+    """What is joined to the backbone: pooling or flattening, a hidden layer, the output."""
+
+    name: str = key("gap_dense", "the head's kind", choices=("gap_dense", "linear", "flatten_dense"))
+    hidden: int = key(1024, "units of the hidden Dense layer (linear has none)", min=1)
+    dropout: float = key(0.0, "dropout before the output", min=0, max=0.95)
+    label_smoothing: float = key(0.0, "share of the target spread over all classes", min=0, max=0.9)
+    output: str = key(
+        "softmax", "sigmoid: one output and binary cross-entropy, two classes only", choices=("softmax", "sigmoid")
+    )
+
+
+@dataclass
+class OptimizerConfig:
+    """One stage's optimizer and learning-rate schedule. A null takes the optimizer's default in Keras."""
+
+    name: str = key("sgd", "the optimizer", choices=("sgd", "rmsprop", "adam", "adamw"))
+    learning_rate: float = key(1e-4, "peak learning rate", above=0)
+    momentum: float | None = key(None, "sgd, rmsprop", min=0, max=1)
+    nesterov: bool = key(False, "sgd with Nesterov momentum")
+    weight_decay: float | None = key(None, "decoupled weight decay", min=0)
+    schedule: str = key(
+        "constant", "the learning rate's course over the stage", choices=("constant", "cosine", "plateau")
+    )
+    warmup_epochs: float = key(0.0, "epochs over which the rate rises linearly from zero", min=0)
+    plateau_patience: int = key(2, "plateau: epochs without a better validation loss before the rate falls", min=1)
+    plateau_factor: float = key(0.1, "plateau: the rate is multiplied by this", above=0, max=0.99)
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes to training images; never to validation, test or features."""
+
+    name: str = key("none", "none, light (flip, shift) or strong (RandAugment)", choices=("none", "light", "strong"))
+    flip: bool = key(False, "mirror left-right with probability 0.5")
+    shift: float = key(0.0, "largest shift, as a share of the side; edges are reflected", min=0, max=0.5)
+    ops: int = key(0, "RandAugment: operations an image", min=0, max=8)
+    magnitude: int = key(9, "RandAugment: strength", min=0, max=10)
+
+
+@dataclass
+class TrainConfig:
+    """What every stage shares."""
+
+    batch_size: int = key(32, "images a step", min=1)
+    class_weight: str = key(
+        "none", "balanced: a class weighs by the inverse of its frequency", choices=("none", "balanced")
+    )
+    patience: int = key(
+        0, "early stopping after this many epochs without a better val loss; restores the best; 0: off", min=0
+    )
+
+
+@dataclass
+class ScratchConfig:
+    """recipe=scratch"""
+
+    epochs: int = key(30, "epochs of the from-scratch baseline", min=1)
+
+
+@dataclass
+class BottleneckConfig:
+    """recipe=bottleneck"""
+
+    epochs: int = key(20, "epochs of the head on the kept features", min=1)
+
+
+@dataclass
+class StageConfig:
+    """One stage of gradual unfreezing, an entry of finetune.stages."""
+
+    name: str = key("stage", "the stage's name")
+    freeze: Any = key("all", "as finetune.freeze")
+    epochs: int = key(1, "epochs", min=1)
+    learning_rate: float | None = key(None, "instead of the optimizer's", above=0)
+    optimizer: OptimizerConfig | None = key(
+        None, "default: finetune.head_optimizer while all is frozen, else optimizer"
+    )
+
+
+@dataclass
+class FinetuneConfig:
+    """recipe=finetune"""
+
+    freeze: Any = key(
+        "${backbone.freeze}", "boundary: index N (layers[:N] stay frozen), layer, block, fraction, all, none"
+    )
+    batchnorm: str = key(
+        "frozen",
+        "frozen: statistics stay as they are; trainable: those of thawed layers are updated",
+        choices=("frozen", "trainable"),
+    )
+    head_epochs: int = key(3, "epochs of stage head, everything frozen", min=1)
+    epochs: int = key(5, "epochs of stage thaw, from the boundary on", min=1)
+    head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
+    stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")
+
+
+@dataclass
+class CacheConfig:
+    """Frozen activations kept on disk instead of computed every epoch."""
+
+    dir: str = key("${outputs}/cache", "where activations are kept while a stage trains")
+    max_gb: float = key(
+        20.0, "budget in GB (1e9 bytes); beyond it a stage runs its frozen layers every epoch; 0: off", min=0
+    )
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow."""
+
+    uri: str = key("sqlite:///${outputs}/mlflow.db", "tracking server or store")
+    experiment: str = key("thaw", "experiment's name")
+    log_model: bool = key(True, "keep the trained network in the store")
+
+
+@dataclass
+class Config:
+    """All of conf/, merged."""
+
+    recipe: str = key("finetune", "scratch, bottleneck or finetune", choices=("scratch", "bottleneck", "finetune"))
+    seed: int = key(0, "of splits, initial weights, shuffling, augmentation and dropout", min=0, max=2**31 - 1)
+    precision: str = key("float32", "of computation; weights stay float32", choices=("float32", "bfloat16"))
+    deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    dataset: DatasetConfig = key(DatasetConfig, "")
+    head: HeadConfig = key(HeadConfig, "")
+    optimizer: OptimizerConfig = key(OptimizerConfig, "")
+    augment: AugmentConfig = key(AugmentConfig, "")
+    train: TrainConfig = key(TrainConfig, "")
+    scratch: ScratchConfig = key(ScratchConfig, "")
+    bottleneck: BottleneckConfig = key(BottleneckConfig, "")
+    finetune: FinetuneConfig = key(FinetuneConfig, "")
+    cache: CacheConfig = key(CacheConfig, "")
+    tracking: TrackingConfig = key(TrackingConfig, "")
+
+
+@dataclass
+class LayersConfig:
+    """scripts/layers.py: a backbone's layers, blocks and boundaries."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    format: str = key("table", "of the listing", choices=("table", "csv", "json"))
+
+
+@dataclass
+class PredictConfig:
+    """scripts/predict.py: class names and probabilities for pictures."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
+    images: Any = key(None, "a file, a folder, a pattern in quotes ('photos/*.jpg'), or a list of them")
+    model: str | None = key(None, "id of a run, or a run's folder; default: the backbone's own ImageNet classifier")
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    top: int = key(5, "classes shown for an image", min=1)
+    format: str = key("table", "of the output", choices=("table", "csv", "json"))
+    output: str | None = key(None, "file to write to instead of the terminal")
+    batch_size: int = key(32, "images a step", min=1)
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")

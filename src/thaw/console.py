@@ -1,0 +1,63 @@
+"""What the user sees while thaw works: lines, tables and progress bars, on standard output."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# soft_wrap: a piped log keeps one line per message, whatever the width.
+_console = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def say(message: str = "") -> None:
+    """Print one line."""
+    _console.print(message)
+
+
+def show(renderable: object) -> None:
+    """Print a rich table; in a pipe or a file it is as wide as it needs to be."""
+    if sys.stdout.isatty():
+        _console.print(renderable)
+    else:
+        Console(width=250, highlight=False, markup=False).print(renderable)
+
+
+class Steps:
+    """A progress bar's handle; `advance(n)` after n more items, `describe(text)` to change its label."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, n: int = 1) -> None:
+        self._progress.advance(self._task, n)
+
+    def describe(self, text: str) -> None:
+        self._progress.update(self._task, description=text)
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Steps]:
+    """Show a bar with count and time left while the block runs; nothing is drawn when output is not a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=_console,
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    )
+    with bar:
+        yield Steps(bar, bar.add_task(description, total=total))

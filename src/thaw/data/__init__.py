@@ -1,0 +1,5 @@
+"""Pictures: where they come from, how they are split, decoded, changed and handed out in batches.
+
+The way through: `sources.load` -> `splits.split` -> `pixels.read` -> `pipeline.Batches`;
+`manifest` writes down what was used.
+"""

@@ -1,0 +1,75 @@
+"""Random changes to a training image, drawn from its own random numbers."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance, ImageOps
+
+from thaw.config.schema import AugmentConfig
+
+Pixels = npt.NDArray[np.uint8]
+
+GREY = (128, 128, 128)  # what comes in from outside the frame, as in the reference implementation
+
+
+def augment(image: Pixels, config: AugmentConfig, rng: np.random.Generator) -> Pixels:
+    """Return a changed copy of one image, uint8 (S, S, 3).
+
+    In this order: mirrored left-right with probability 0.5 (`flip`), moved by up to `shift` of its side on both axes
+    with its edges reflected, then `ops` RandAugment operations of strength `magnitude`/10. The fields decide, not
+    the config's name. Same generator state, same result.
+    """
+    if config.flip and rng.random() < 0.5:
+        image = image[:, ::-1]
+    if config.shift > 0:
+        image = _shift(image, config.shift, rng)
+    if config.ops > 0:
+        image = _rand_augment(image, config.ops, config.magnitude / 10, rng)
+    return np.ascontiguousarray(image)
+
+
+def _shift(image: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    height, width = image.shape[:2]
+    down, right = (int(rng.integers(-m, m + 1)) for m in (round(share * height), round(share * width)))
+    return image[_reflected(height, down)][:, _reflected(width, right)]
+
+
+def _reflected(n: int, shift: int) -> npt.NDArray[np.int64]:
+    """Return the source of each of n rows moved by `shift`; beyond an edge they come back, the edge row once."""
+    source = np.abs(np.arange(n) - shift)
+    return np.where(source < n, source, 2 * (n - 1) - source)
+
+
+def _rand_augment(image: Pixels, ops: int, strength: float, rng: np.random.Generator) -> Pixels:
+    """Apply `ops` of the 14 operations, each drawn anew, all of one strength: RandAugment (arXiv 1909.13719)."""
+    changed = Image.fromarray(image)
+    for number in rng.integers(len(OPERATIONS), size=ops):
+        signed = strength if rng.random() < 0.5 else -strength
+        changed = list(OPERATIONS.values())[number](changed, signed)
+    return np.asarray(changed)
+
+
+def _affine(image: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
+
+
+# Each takes an image and a strength from -1 to 1; those without a direction take its size. 0 changes nothing (save for
+# AutoContrast and Equalize, which have no strength). Ranges are AutoAugment's (arXiv 1805.09501), with Posterize and
+# Solarize growing stronger with the magnitude, which the reference implementation has the wrong way round.
+OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "Identity": lambda image, s: image,
+    "AutoContrast": lambda image, s: ImageOps.autocontrast(image),
+    "Equalize": lambda image, s: ImageOps.equalize(image),
+    "Rotate": lambda image, s: image.rotate(30 * s, Image.Resampling.BILINEAR, fillcolor=GREY),  # degrees
+    "Solarize": lambda image, s: ImageOps.solarize(image, 256 - round(256 * abs(s))),
+    "Posterize": lambda image, s: ImageOps.posterize(image, 8 - round(4 * abs(s))),  # bits that are kept
+    "Color": lambda image, s: ImageEnhance.Color(image).enhance(1 + 0.9 * s),
+    "Contrast": lambda image, s: ImageEnhance.Contrast(image).enhance(1 + 0.9 * s),
+    "Brightness": lambda image, s: ImageEnhance.Brightness(image).enhance(1 + 0.9 * s),
+    "Sharpness": lambda image, s: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * s),
+    "ShearX": lambda image, s: _affine(image, (1, 0.3 * s, 0, 0, 1, 0)),
+    "ShearY": lambda image, s: _affine(image, (1, 0, 0, 0.3 * s, 1, 0)),
+    "TranslateX": lambda image, s: _affine(image, (1, 0, 150 / 331 * s * image.width, 0, 1, 0)),  # 150 px of 331
+    "TranslateY": lambda image, s: _affine(image, (1, 0, 0, 0, 1, 150 / 331 * s * image.height)),
+}

@@ -1,0 +1,35 @@
+"""What a source hands on: every image's name, place, label and, where the source says so, its split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FREE, TRAIN, VAL, TEST = -1, 0, 1, 2
+"""Values of `Catalog.given`; FREE: the source does not say which split the image belongs to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """All images of a dataset, N of them, sorted by the source; an image's index here is its identity in a run.
+
+    Exactly one of `paths` and `arrays` is given. Names never hold a machine's folders, so that a manifest or a hash
+    made from them is the same wherever the data lies.
+    """
+
+    names: tuple[str, ...]  # "train/cat/7.jpg" relative to the dataset's folder, or "digits/0012"; unique
+    paths: tuple[str, ...] | None  # absolute
+    arrays: npt.NDArray[np.uint8] | None  # uint8 (N, h, w, 3), RGB, 0-255
+    labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
+    class_names: tuple[str, ...]
+    given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+
+    def __post_init__(self) -> None:
+        if (self.paths is None) == (self.arrays is None):
+            raise ValueError("a catalog holds either paths or arrays")
+        images = len(self.arrays) if self.arrays is not None else len(self.paths or ())
+        if not len(self.names) == images == len(self.labels) == len(self.given):
+            raise ValueError("names, images, labels and given differ in length")
+
+    def __len__(self) -> int:
+        return len(self.names)

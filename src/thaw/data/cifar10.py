@@ -1,0 +1,164 @@
+"""CIFAR-10 as its authors publish it: five training batches and a test batch, pickled by Python 2."""
+
+import io
+import pickle
+import socket
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.config.schema import DatasetConfig
+from thaw.console import say
+from thaw.data.catalog import TEST, TRAIN, Catalog
+from thaw.errors import UserError, listed
+
+ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+KERAS_NAME = "cifar-10-batches-py-target_archive"  # what keras.datasets.cifar10 calls it, so that its copy is used
+FOLDER = "cifar-10-batches-py"
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCHES = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch": TEST}
+MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; more is no CIFAR-10 and shall not fill the memory
+SILENCE_SECONDS = 30.0
+
+
+def load(dataset: DatasetConfig) -> Catalog:
+    """Return CIFAR-10 as uint8 (60000, 32, 32, 3): the training batches are given as train, the test batch as test.
+
+    `dataset.path` may be the python-version archive, its extracted folder, or the folder around that. Without it the
+    archive is downloaded once into Keras's own cache. Raises UserError for anything else.
+    """
+    path = Path(dataset.path).expanduser() if dataset.path is not None else download()
+    contents = _from_folder(path) if path.is_dir() else _from_archive(path)
+    images, labels = zip(*(_batch(f"{path}: {name}", contents[name]) for name in BATCHES), strict=True)
+    counts = [len(batch) for batch in labels]
+    return Catalog(
+        names=tuple(f"{batch}/{i:05d}" for batch, n in zip(BATCHES, counts, strict=True) for i in range(n)),
+        paths=None,
+        arrays=np.concatenate(images),
+        labels=np.concatenate(labels),
+        class_names=CLASS_NAMES,
+        given=np.repeat(np.array(list(BATCHES.values()), np.int8), counts),
+    )
+
+
+def download() -> Path:
+    """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME); its 170 MB are fetched once."""
+    import keras  # seconds to import, and only this needs it
+
+    say(f"CIFAR-10: looking in Keras's cache, else downloading 170 MB from {ORIGIN}")
+    try:
+        # Keras draws its bar into logs too, thousands of characters of it.
+        with nullcontext() if sys.stdout.isatty() else redirect_stdout(io.StringIO()), _silence_ends(SILENCE_SECONDS):
+            return Path(keras.utils.get_file(KERAS_NAME, ORIGIN, file_hash=SHA256, cache_subdir="datasets"))
+    except Exception as error:  # get_file raises plain Exception
+        raise UserError(
+            f"CIFAR-10 could not be downloaded from {ORIGIN} ({error}). Fetch cifar-10-python.tar.gz some other way "
+            "and give it: dataset.path=FILE. Or try dataset=digits, which needs no download"
+        ) from error
+
+
+@contextmanager
+def _silence_ends(seconds: float) -> Iterator[None]:
+    """Give up on a server that says nothing for so long: urlretrieve has no timeout and would wait forever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _from_archive(path: Path) -> dict[str, bytes]:
+    """Read the batches out of the .tar.gz in memory; nothing is extracted, so no member can write anywhere."""
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                if name in BATCHES and member.isfile() and member.size <= MAX_BATCH_BYTES:
+                    contents[name] = archive.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
+    except FileNotFoundError:
+        raise UserError(f"dataset.path={path} does not exist") from None
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"dataset.path={path} is not the CIFAR-10 archive, or damaged ({error}): "
+            f"expected cifar-10-python.tar.gz from {ORIGIN}, sha256 {SHA256}"
+        ) from error
+    return _complete(path, contents)
+
+
+def _from_folder(path: Path) -> dict[str, bytes]:
+    inner = path / FOLDER if (path / FOLDER).is_dir() else path
+    files = {name: inner / name for name in BATCHES if (inner / name).is_file()}
+    if not files and any(child.is_dir() and not child.name.startswith(".") for child in inner.iterdir()):
+        raise UserError(
+            f"dataset.path={path} holds folders, not CIFAR-10's batches ({listed(BATCHES)}). "
+            f"For pictures in one folder a class: dataset=image_folder dataset.path={path}"
+        )
+    return _complete(path, {name: file.read_bytes() for name, file in files.items()})
+
+
+def _complete(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
+    missing = [name for name in BATCHES if name not in contents]
+    if missing:
+        raise UserError(
+            f"dataset.path={path} lacks {listed(missing)}: expected CIFAR-10's python version, cifar-10-python.tar.gz "
+            f"or its extracted folder {FOLDER}"
+        )
+    return contents
+
+
+def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return one batch's images uint8 (n, 32, 32, 3) and labels int32 (n,)."""
+    batch = unpickle(where, content)
+    try:
+        data, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int32)
+        if data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
+            raise ValueError(f"data is {data.dtype} {data.shape}")
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(CLASS_NAMES)):
+            raise ValueError("labels are not 0-9")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{where} is not a batch of CIFAR-10: {type(error).__name__} {error}") from error
+    # A row is all reds, then greens, then blues, each row by row.
+    return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+
+
+def unpickle(where: str, content: bytes) -> Any:
+    """Load a pickle that may hold numpy arrays, numbers, strings, lists and dicts, and can run nothing else.
+
+    A pickle is a program: an archive from a stranger could run any function that its names reach. Raises UserError on
+    any other name, and when the bytes are no pickle; `where` says what is being read.
+    """
+    try:
+        return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except Exception as error:  # damaged pickles raise whatever their bytes happen to ask for
+        raise UserError(f"{where} is not a readable pickle: {type(error).__name__} {error}") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy.core was renamed numpy._core; reaching for the old name warns.
+        if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
+        raise UserError(f"the pickle asks for {module}.{name}; a batch of CIFAR-10 holds arrays only, so it is refused")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """`_codecs.encode`, as Python 3 writes bytes into old pickles; other codecs would decompress, and are refused."""
+    if encoding != "latin1":
+        raise UserError(f"the pickle asks for the codec {encoding}; only latin1 is expected")
+    return text.encode("latin1")

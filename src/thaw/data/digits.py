@@ -1,0 +1,28 @@
+"""scikit-learn's handwritten digits: 1,797 images of 8x8 that need no download. For trying things out."""
+
+import numpy as np
+
+from thaw.config.schema import DatasetConfig
+from thaw.data.catalog import FREE, Catalog
+from thaw.errors import UserError
+
+
+def load(dataset: DatasetConfig) -> Catalog:
+    """Return the digits as uint8 (1797, 8, 8, 3), 0-255; nothing is given about splits."""
+    from sklearn.datasets import load_digits  # takes a second to import
+
+    if dataset.path is not None:
+        raise UserError(
+            f"dataset=digits comes with scikit-learn and takes no dataset.path, got {dataset.path}. "
+            "For pictures of your own use dataset=image_folder"
+        )
+    data = load_digits()
+    grey = np.rint(data.images * (255 / 16)).astype(np.uint8)  # 0-16 ink levels -> 0-255
+    return Catalog(
+        names=tuple(f"digits/{i:04d}" for i in range(len(grey))),
+        paths=None,
+        arrays=np.repeat(grey[..., None], 3, axis=-1),
+        labels=data.target.astype(np.int32),
+        class_names=tuple(str(digit) for digit in range(10)),
+        given=np.full(len(grey), FREE, np.int8),
+    )

@@ -1,0 +1,173 @@
+"""Folders of pictures: one folder a class, either directly or inside train/, val/ and test/."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thaw.config.schema import DatasetConfig
+from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
+from thaw.data.decode import SUFFIXES
+from thaw.errors import UserError, listed
+
+SPLITS = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
+LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
+SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A class folder: what lies in it at any depth, as names relative to the dataset's folder."""
+
+    name: str
+    given: int
+    images: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def load(dataset: DatasetConfig) -> Catalog:
+    """List the pictures under `dataset.path`, sorted by name, whatever order the disk keeps them in.
+
+    With train/, val/ (or valid/, validation/) and test/ their images are given to those splits; val/ and test/ may be
+    missing. Hidden files, system folders and files that are no pictures are passed over; folders inside a class folder
+    belong to that class; a folder that is reached twice through links is read once. Raises UserError naming what is
+    missing or does not fit.
+    """
+    root = _root(dataset.path)
+    tops = _subfolders(root)
+    parts = _parts(root, tops)
+    if parts:
+        folders = [_read(root, part, name) for part in parts for name in _subfolders(root / part)]
+        names = _common_classes(root, parts)
+    else:
+        folders = [_read(root, "", name) for name in tops]
+        names = tops
+    if len(names) < 2:
+        raise UserError(_too_few(root, parts, names))
+    _refuse_empty(folders)
+    return _catalog(root, names, folders)
+
+
+def _root(path: str | None) -> Path:
+    if path is None:
+        raise UserError(f"dataset=image_folder needs dataset.path=PATH, a folder laid out as {LAYOUT}")
+    root = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keeps links: the user's own name for it
+    if not root.exists():
+        raise UserError(f"dataset.path={path} does not exist (looked for {root})")
+    if not root.is_dir():
+        raise UserError(f"dataset.path={path} is a file; image_folder needs a folder: unpack it first")
+    return root
+
+
+def _parts(root: Path, tops: list[str]) -> dict[str, int]:
+    """Return the split folders and what they give, or nothing when the folders are classes (a class may be "train")."""
+    parts = {name: SPLITS[name.lower()] for name in tops if name.lower() in SPLITS}
+    strangers = [name for name in tops if name not in parts]
+    if TRAIN not in parts.values() or (strangers and len(parts) == 1):
+        return {}
+    if strangers:
+        raise UserError(
+            f"dataset.path={root} holds {listed(parts)} and also {listed(strangers)}: "
+            "move the others out, it is not clear what they are"
+        )
+    if len(set(parts.values())) < len(parts):
+        raise UserError(f"dataset.path={root} holds {listed(parts)}: two of them mean the same split; keep one")
+    return dict(sorted(parts.items(), key=lambda part: part[1]))
+
+
+def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
+    """Return the classes, which every split must have: a class that is only trained, or only tested, is a mistake."""
+    classes = {part: set(_subfolders(root / part)) for part in parts}
+    every = sorted(set().union(*classes.values()))
+    lacks = {part: [name for name in every if name not in classes[part]] for part in parts}
+    if any(lacks.values()):
+        said = "; ".join(f"{part}/ lacks {listed(names)}" for part, names in lacks.items() if names)
+        raise UserError(f"the splits in {root} do not have the same classes: {said}")
+    return every
+
+
+def _too_few(root: Path, parts: dict[str, int], names: list[str]) -> str:
+    where = root / next(iter(parts)) if parts else root
+    said = f"{where} holds {f'one class folder ({names[0]})' if names else 'no class folders'}"
+    loose = [entry.name for entry in os.scandir(where) if entry.is_file() and _is_image(entry.name)]
+    if loose:
+        said += f" and {len(loose)} images that lie loose ({min(loose)}, ...)"
+    hint = ""
+    if not parts and len(names) == 1 and len(_subfolders(root / names[0])) > 1:
+        hint = f". Did you mean dataset.path={root / names[0]}?"
+    return f"{said}; at least two classes are needed, laid out as {LAYOUT}{hint}"
+
+
+def _refuse_empty(folders: list[_Folder]) -> None:
+    said = []
+    for folder in (folder for folder in folders if not folder.images):
+        others = [name.rpartition("/")[2] for name in folder.others]
+        more = ", ..." if len(others) > 5 else ""
+        files = f"only {len(others)} files of other kinds: {listed(others[:5])}{more}" if others else "it is empty"
+        said.append(f"\n  {folder.name}: {files}")
+    if said:
+        raise UserError(
+            f"{len(said)} class folders hold no images:{''.join(said)}\n"
+            f"Add images, or move the folders away. Pictures end in {listed(sorted(SUFFIXES))}"
+        )
+
+
+def _catalog(root: Path, classes: list[str], folders: list[_Folder]) -> Catalog:
+    label = {name: i for i, name in enumerate(classes)}
+    found = sorted(
+        (image, label[folder.name.rpartition("/")[2]], folder.given) for folder in folders for image in folder.images
+    )
+    names, labels, given = zip(*found, strict=True)
+    return Catalog(
+        names=names,
+        paths=tuple(f"{root}{os.sep}{name}" for name in names),
+        arrays=None,
+        labels=np.array(labels, np.int32),
+        class_names=tuple(classes),
+        given=np.array(given, np.int8),
+    )
+
+
+def _read(root: Path, part: str, name: str) -> _Folder:
+    """Walk one class folder, links too, but never up into a folder that it lies in: that would be the whole dataset."""
+    top = f"{part}/{name}" if part else name
+    images: list[str] = []
+    others: list[str] = []
+    seen = {str(parent) for parent in Path(os.path.realpath(root / top)).parents}
+    for here, folders, files in os.walk(root / top, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # Sorted, so that of a folder and a link to it the same one is always read.
+        folders[:] = sorted(folder for folder in folders if not _is_hidden(folder))
+        relative = Path(here).relative_to(root).as_posix()
+        for file in (file for file in files if not _is_hidden(file)):
+            (images if _is_image(file) else others).append(f"{relative}/{file}")
+    given = SPLITS[part.lower()] if part else FREE
+    return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
+    broken = [name for name in names if not name.isprintable()]
+    if broken:  # class names go into reports, metrics and JSON
+        raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
+    return names
+
+
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def _is_image(name: str) -> bool:
+    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - 60,000 of them

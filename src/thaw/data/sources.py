@@ -1,0 +1,27 @@
+"""The table of datasets: a name, and the function that lists its images."""
+
+from collections.abc import Callable
+
+from thaw.config.schema import DatasetConfig
+from thaw.data import cifar10, digits, image_folder
+from thaw.data.catalog import Catalog
+from thaw.errors import UserError, did_you_mean, listed
+
+SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
+    "cifar10": cifar10.load,
+    "digits": digits.load,
+    "image_folder": image_folder.load,
+}
+
+
+def load(dataset: DatasetConfig) -> Catalog:
+    """List the images of `dataset.name`; files are named here, not read (the arrays of cifar10 and digits are).
+
+    Raises UserError when the dataset is unknown, missing, or not laid out as it should be.
+    """
+    if dataset.name not in SOURCES:
+        raise UserError(
+            f"dataset.name={dataset.name} is not a dataset.{did_you_mean(dataset.name, SOURCES)} "
+            f"There are: {listed(SOURCES)}"
+        )
+    return SOURCES[dataset.name](dataset)

@@ -1,0 +1,1 @@
+"""Backbones, their weights, heads, and the freeze plan."""

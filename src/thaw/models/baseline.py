@@ -1,0 +1,23 @@
+"""The from-scratch baseline: the small CNN that CIFAR-10 tutorials build step by step."""
+
+from typing import Any
+
+import keras
+
+
+def baseline_cnn(*, include_top: bool, weights: None, input_tensor: Any, input_shape: tuple[int, int, int]) -> Any:
+    """Conv 32 same, Conv 32, MaxPool, Dropout .25, Conv 64 same, Conv 64, MaxPool, Dropout .25.
+
+    Called like a builder of keras.applications. With `head=flatten_dense` (Flatten, Dense 512, Dropout .5, softmax)
+    it is the whole baseline; it has neither a top nor weights of its own.
+    """
+    if include_top or weights is not None:
+        raise ValueError("the baseline CNN has neither a top nor published weights")
+    layers = keras.layers
+    x = input_tensor
+    for block, filters in (("block1", 32), ("block2", 64)):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{block}_conv1")(x)
+        x = layers.Conv2D(filters, 3, activation="relu", name=f"{block}_conv2")(x)
+        x = layers.MaxPooling2D(2, name=f"{block}_pool")(x)
+        x = layers.Dropout(0.25, name=f"{block}_dropout")(x)
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="cnn")

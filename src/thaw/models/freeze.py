@@ -1,0 +1,224 @@
+"""The freeze plan: what a request means, what it costs, how it is carried out, and the proof that it held."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from thaw.errors import UserError, did_you_mean
+from thaw.models.graph import Graph, Operation
+
+
+@dataclass(frozen=True)
+class FreezePlan:
+    """Which layers stay frozen and where the frozen part ends.
+
+    boundary: N; `backbone.layers[:N]` are frozen, `layers[N:]` train. total: number of the backbone's layers.
+    name: the last frozen layer, None when nothing is frozen. block: the block the boundary lies in, None outside all.
+    inside: the boundary cuts through `block` instead of ending it.
+    cut: names of the operations whose outputs flow from the frozen part into the thawed one or the head.
+    cut_values: numbers an image in all cut tensors together; None when the input's size is free.
+    params, trainable: weights of the backbone, and those of them in thawed layers (BatchNorm statistics count in both,
+    as they belong to those layers). statistics: BatchNorm statistics of thawed layers.
+    """
+
+    request: str
+    boundary: int
+    total: int
+    name: str | None
+    block: str | None
+    inside: bool
+    cut: tuple[str, ...]
+    cut_values: int | None
+    params: int
+    trainable: int
+    statistics: int
+    batchnorm: str
+
+    @property
+    def all_frozen(self) -> bool:
+        return self.boundary == self.total
+
+    def line(self) -> str:
+        """The plan in one printed line."""
+        where = "nothing frozen"
+        if self.name is not None:
+            place = f", {'inside' if self.inside else 'end of'} block {self.block}" if self.block else ""
+            where = f"boundary {self.name}{place}"
+        share = 100 * self.trainable / self.params if self.params else 0.0
+        parts = [f"frozen {self.boundary}/{self.total}", where]
+        if self.boundary:
+            tensors = f"cut {len(self.cut)} tensor{'s' if len(self.cut) > 1 else ''}"
+            size = f", {4e-6 * self.cut_values:.2g} MB/image" if self.cut_values else ""
+            parts.append(tensors + size)
+        parts.append(f"trainable {share:.1f} %")
+        if self.statistics:
+            parts.append(f"BatchNorm statistics {'fixed' if self.batchnorm == 'frozen' else 'updated where thawed'}")
+        return " · ".join(parts)
+
+
+def boundary(request: object, graph: Graph, backbone: str) -> int:
+    """Translate a request into N, so that `layers[:N]` are frozen.
+
+    request: an index, a layer or block name (frozen through it), a fraction 0 < f < 1 of the layers, `all` or `none`.
+    Raises UserError for what does not exist, with the nearest name.
+    """
+    total = len(graph.layers)
+    request = _as_number(request)
+    if isinstance(request, bool) or request is None:
+        raise UserError(f"finetune.freeze={request} is not understood. {_EXPECTED} {_see(backbone)}")
+    if isinstance(request, int):
+        if not 0 <= request <= total:
+            raise UserError(
+                f"finetune.freeze={request}: {backbone} has {total} layers; give 0 to {total}. {_see(backbone)}"
+            )
+        return request
+    if isinstance(request, float):
+        if not 0 < request < 1:
+            raise UserError(
+                f"finetune.freeze={request} is no fraction between 0 and 1. "
+                "Use finetune.freeze=all or none for everything or nothing, or a whole number for an index"
+            )
+        return round(request * total)
+    return _named(str(request), graph, backbone)
+
+
+_EXPECTED = "Give an index, a layer or block name, a fraction between 0 and 1, all or none."
+
+
+def _see(backbone: str) -> str:
+    return f"See them all: python scripts/layers.py backbone={backbone}"
+
+
+def _as_number(request: object) -> object:
+    if not isinstance(request, str):
+        return request
+    for number in (int, float):
+        try:
+            return number(request)
+        except ValueError:
+            continue
+    return request
+
+
+def _named(name: str, graph: Graph, backbone: str) -> int:
+    if name in ("all", "none"):
+        return len(graph.layers) if name == "all" else 0
+    places = {layer.name: layer.index for layer in graph.layers}
+    places.update({block.name: block.last for block in graph.blocks})
+    if name not in places:
+        raise UserError(
+            f"finetune.freeze={name} is neither a layer nor a block of {backbone}."
+            f"{did_you_mean(name, places)} {_EXPECTED} {_see(backbone)}"
+        )
+    return places[name] + 1
+
+
+def plan(request: object, graph: Graph, backbone: str, batchnorm: str) -> FreezePlan:
+    """Make the plan for a request; raises UserError when it names what does not exist."""
+    n = boundary(request, graph, backbone)
+    block = next((b for b in graph.blocks if n - 1 <= b.last), None)
+    cut = cut_operations(graph, n)
+    sizes = [_values(operation.shape) for operation in cut]
+    return FreezePlan(
+        request=str(request),
+        boundary=n,
+        total=len(graph.layers),
+        name=graph.layers[n - 1].name if n else None,
+        block=block.name if block and n else None,
+        inside=bool(n and block and block.last != n - 1),
+        cut=tuple(operation.name for operation in cut),
+        cut_values=None if None in sizes else sum(size for size in sizes if size is not None),
+        params=sum(layer.params for layer in graph.layers),
+        trainable=sum(layer.params for layer in graph.layers[n:]),
+        statistics=sum(layer.moving for layer in graph.layers[n:]),
+        batchnorm=batchnorm,
+    )
+
+
+def _values(shape: tuple[int | None, ...]) -> int | None:
+    return None if None in shape else int(np.prod([side for side in shape if side is not None]))
+
+
+def cut_operations(graph: Graph, n: int) -> list[Operation]:
+    """The operations whose outputs cross from `layers[:n]` to the rest, in topological order.
+
+    An operation without a layer of its own (an addition, the preprocessing) is frozen when all it reads is.
+    """
+    frozen: list[bool] = []
+    for operation in graph.operations:
+        if operation.layer is not None:
+            frozen.append(operation.layer < n or not operation.inputs)
+        else:
+            frozen.append(all(frozen[i] for i in operation.inputs))
+    crossing = {
+        i
+        for position, operation in enumerate(graph.operations)
+        for i in operation.inputs
+        if frozen[i] and not frozen[position]
+    }
+    if frozen[-1]:  # the head reads the last operation
+        crossing.add(len(frozen) - 1)
+    return [graph.operations[i] for i in sorted(crossing)]
+
+
+def clean_cuts(graph: Graph) -> set[int]:
+    """The boundaries N at which a single tensor crosses."""
+    return {n for n in range(1, len(graph.layers) + 1) if len(cut_operations(graph, n)) == 1}
+
+
+def apply(layers: Iterable[Any], n: int) -> None:
+    """Set every layer's `trainable`: off for `layers[:n]`, on for the rest. The model must be compiled anew after it.
+
+    The only place that sets it: Keras ignores a change without a new compile in silence.
+    """
+    for i, layer in enumerate(layers):
+        layer.trainable = i >= n
+
+
+def hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
+    """sha256 of every variable, by layer name and variable path."""
+    return {layer.name: {v.path: sha256(v) for v in layer.weights} for layer in layers if layer.weights}
+
+
+def sha256(variable: Any) -> str:
+    """sha256 of a variable's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(variable.numpy()).tobytes()).hexdigest()
+
+
+class FreezeBroken(UserError):
+    """A frozen weight moved, or nothing that should have trained did."""
+
+
+def prove(
+    before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], layers: list[Any], freeze: FreezePlan
+) -> list[str]:
+    """Compare hashes of a stage's start and end; return the thawed layers that did not move.
+
+    Raises FreezeBroken when a frozen weight or statistic changed by a single bit, or when layers were thawed and none
+    of them moved. With batchnorm=frozen the statistics of thawed BatchNorm layers count as frozen.
+    """
+    unmoved, moved = [], 0
+    for i, layer in enumerate(layers):
+        if layer.name not in before:
+            continue
+        changed = {path for path, digest in before[layer.name].items() if after[layer.name][path] != digest}
+        trains = {v.path for v in layer.trainable_variables}
+        allowed = trains if freeze.batchnorm == "frozen" else {v.path for v in layer.weights}
+        broken = changed if i < freeze.boundary else changed - allowed
+        if broken:
+            raise FreezeBroken(
+                f"frozen weights moved: {', '.join(sorted(broken))} (boundary {freeze.boundary}, "
+                f"finetune.batchnorm={freeze.batchnorm}). This is a defect of thaw; the run is stopped"
+            )
+        if i >= freeze.boundary and trains:
+            moved += bool(changed & trains)
+            unmoved += [] if changed & trains else [layer.name]
+    if unmoved and not moved:
+        raise FreezeBroken(
+            f"none of the {len(unmoved)} thawed layers moved: nothing was trained. "
+            "Is the learning rate far too small, or did training end before the first step?"
+        )
+    return unmoved

@@ -1,0 +1,70 @@
+"""A trained network on disk: a folder with its weights, its classes and the config it was built from."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from thaw.config.schema import BackboneConfig, Config, HeadConfig
+from thaw.errors import UserError
+from thaw.models import table
+
+if TYPE_CHECKING:  # a saved network's classes and size are read without TensorFlow
+    from thaw.models.network import Network
+
+WEIGHTS, CLASSES, CONFIG = "model.keras", "classes.json", "config.yaml"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a trained network lies: its .keras file, and the folder with classes and config."""
+
+    weights: Path
+    folder: Path
+
+    def class_names(self) -> list[str]:
+        """Class names in the order of the network's outputs."""
+        return list(json.loads((self.folder / CLASSES).read_text(encoding="utf-8")))
+
+    def config(self) -> dict[str, Any]:
+        """The run's config, nested."""
+        return dict(yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8")))
+
+    def image_size(self) -> int:
+        """Side of the network's square input in pixels."""
+        return table.image_size(_section(BackboneConfig, self.config()["backbone"]))
+
+
+def save(network: "Network", config: Config, folder: Path) -> Saved:
+    """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network.model.save(folder / WEIGHTS)
+    (folder / CLASSES).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
+    (folder / CONFIG).write_text(yaml_text(config), encoding="utf-8")
+    return Saved(folder / WEIGHTS, folder)
+
+
+def yaml_text(config: Config) -> str:
+    """The resolved config as YAML."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def load(saved: Saved) -> "Network":
+    """Build the network in code from its config and load its weights into it: no code of the file is run."""
+    from thaw.models import backbones, network
+
+    if not saved.weights.is_file():
+        raise UserError(f"there is no trained network at {saved.weights}")
+    content = saved.config()
+    backbone = dataclasses.replace(_section(BackboneConfig, content["backbone"]), weights="none")
+    joined = network.join(backbones.build(backbone), _section(HeadConfig, content["head"]), tuple(saved.class_names()))
+    joined.model.load_weights(saved.weights)
+    return joined
+
+
+def _section(kind: Any, content: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in content.items() if key in known})

@@ -1,0 +1,120 @@
+"""Weights from files, into an architecture built in code. Nothing of a file is executed."""
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from thaw.errors import UserError, listed
+
+FORMATS = (".h5", ".hdf5", ".keras")
+
+
+@contextmanager
+def explained_download(backbone: str) -> Iterator[None]:
+    """Turn Keras's download failure into an error that says how to give a file instead."""
+    try:
+        yield
+    except Exception as error:
+        # Keras raises a bare Exception("URL fetch failure on URL: ...") and ValueError for a wrong hash.
+        found = re.search(r"URL fetch failure on (\S+): (.*)", str(error), re.DOTALL)
+        url = found[1].rstrip(":") if found else None
+        if url is None and "hash" not in str(error).lower():
+            raise
+        raise UserError(
+            f"the ImageNet weights of {backbone} could not be downloaded"
+            f"{f' from {url}' if url else ''}: {found[2].strip() if found else error}. "
+            "Fetch that file on a machine with a network and give it: backbone.weights=FILE.h5. "
+            "Or train from random weights: backbone.weights=none"
+        ) from error
+
+
+def load_file(layers: list[Any], path: str, backbone: str) -> str:
+    """Assign the weights in a file to `layers` (the backbone's, in order); return the path.
+
+    Reads Keras's .h5 (layers in the order of the file), .weights.h5 and .keras (by class and count). A file may hold
+    more layers after the backbone's, such as a top. Raises UserError when the file is missing, of another format, or
+    does not fit: nothing is assigned then.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"backbone.weights={path} is neither imagenet, none, a weights file that exists, nor the id of a run. "
+            f"Files end in {listed(FORMATS)}"
+        )
+    if file.suffix not in FORMATS:
+        raise UserError(f"backbone.weights={path}: weights files end in {listed(FORMATS)}")
+    weighted = [layer for layer in layers if layer.weights]
+    try:
+        arrays = _read_keras_zip(file, weighted) if file.suffix == ".keras" else _read_h5(file, weighted)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise UserError(f"backbone.weights={path} cannot be read as Keras weights: {error}") from error
+    _check(weighted, arrays, path, backbone)
+    for layer, values in zip(weighted, arrays, strict=False):
+        layer.set_weights(values)
+    return str(file.resolve())
+
+
+def _check(weighted: list[Any], arrays: list[list[np.ndarray]], path: str, backbone: str) -> None:
+    if len(arrays) < len(weighted):
+        raise UserError(
+            f"backbone.weights={path} does not fit {backbone}: the file has weights for {len(arrays)} layers, "
+            f"the network has {len(weighted)}. Is it another network's file?"
+        )
+    for layer, values in zip(weighted, arrays, strict=False):
+        want = [tuple(v.shape) for v in layer.weights]
+        have = [tuple(v.shape) for v in values]
+        if want != have:
+            raise UserError(
+                f"backbone.weights={path} does not fit {backbone}: layer {layer.name} takes {listed(want)}, "
+                f"the file holds {listed(have) or 'nothing'}. Is it another network's file, or another backbone.alpha?"
+            )
+
+
+def _read_h5(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
+    with h5py.File(file, "r") as h5:
+        if "layer_names" in h5.attrs or "model_weights" in h5:
+            return _read_legacy(h5.get("model_weights", h5))
+        return _read_store(h5, weighted)
+
+
+def _read_legacy(group: Any) -> list[list[np.ndarray]]:
+    """The format of Keras 1 and 2, in which keras.applications' files are: layers in topological order."""
+    names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["layer_names"]]
+    arrays = [[np.asarray(group[name][w]) for w in group[name].attrs["weight_names"]] for name in names]
+    return [values for values in arrays if values]
+
+
+def _read_store(h5: Any, weighted: list[Any]) -> list[list[np.ndarray]]:
+    """Keras 3's format: layers are named by class and count (`conv2d`, `conv2d_1`, ...), in the order of the model."""
+    layers = h5["layers"] if "layers" in h5 else h5["_layer_checkpoint_dependencies"]
+    arrays, seen = [], dict[str, int]()
+    for layer in weighted:
+        kind = _snake_case(type(layer).__name__)
+        seen[kind] = seen.get(kind, -1) + 1
+        name = f"{kind}_{seen[kind]}" if seen[kind] else kind
+        if name not in layers:
+            break
+        variables = layers[name]["vars"]
+        arrays.append([np.asarray(variables[str(i)]) for i in range(len(variables))])
+    return arrays
+
+
+def _snake_case(name: str) -> str:
+    # Keras's own rule (keras.src.utils.naming.to_snake_case), which names the groups in its files.
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _read_keras_zip(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
+    with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
+        extracted = archive.extract("model.weights.h5", folder)
+        with h5py.File(extracted, "r") as h5:
+            return _read_store(h5, weighted)

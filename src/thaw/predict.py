@@ -1,0 +1,158 @@
+"""Names and probabilities for pictures, from a stock ImageNet network or from a network that thaw trained."""
+
+import csv
+import glob
+import io
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from thaw import backend, tracking
+from thaw.config.schema import PredictConfig
+from thaw.console import progress, say, show
+from thaw.data.decode import SUFFIXES, BadImage, decode, resize
+from thaw.errors import UserError
+from thaw.models import saved, table
+from thaw.models.saved import Saved
+
+Guess = tuple[str, float]
+AHEAD = 64  # images decoded in one go, in threads, before the network sees them
+
+
+def predict(config: PredictConfig) -> None:
+    """Print the most probable classes of every image; exit with 1 when some files could not be read, after the rest."""
+    files = find(config.images)
+    model, names, size = _classifier(config)
+    bad: list[BadImage] = []
+    guesses = _guesses(model, names, size, files, config, bad)
+    if config.output:
+        Path(config.output).expanduser().write_text(_text(guesses, config), encoding="utf-8")
+        say(f"wrote {config.output}")
+    elif config.format == "table":
+        show(_table(guesses))
+    else:
+        sys.stdout.write(_text(guesses, config))
+    if bad:
+        listing = "\n".join(f"  {image}" for image in bad)
+        raise UserError(f"{len(bad)} of {len(files)} files could not be read:\n{listing}")
+
+
+def find(images: Any) -> list[str]:
+    """Turn `images=` into a sorted list of files: a file, a folder (its pictures at any depth), a pattern, or a list.
+
+    Raises UserError when there is none.
+    """
+    if images is None:
+        raise UserError(
+            "images= is missing: images=lion.jpg, images=FOLDER, or a pattern in quotes, images='photos/*.jpg'"
+        )
+    found: list[str] = []
+    for entry in images if isinstance(images, list) else [images]:
+        path = Path(str(entry)).expanduser()
+        if path.is_dir():
+            found += sorted(
+                str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+            )
+        elif path.exists():
+            found.append(str(path))
+        else:
+            found += sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
+    if not found:
+        raise UserError(f"images={images} matches no file. Give a file, a folder, or a pattern in quotes")
+    return list(dict.fromkeys(found))
+
+
+def _classifier(config: PredictConfig) -> tuple[Any, list[str], int]:
+    """The network, the names of its outputs, and its input size in pixels."""
+    if config.model:
+        place = _saved(config)
+        backend.start(0, "float32", False)
+        return saved.load(place).model, place.class_names(), place.image_size()
+    table.check(config.backbone)
+    if config.backbone.weights == "none":
+        raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
+    backend.start(0, "float32", False)
+    from thaw.models import backbones, imagenet
+
+    return backbones.build_stock(config.backbone), imagenet.class_names(), table.image_size(config.backbone)
+
+
+def _saved(config: PredictConfig) -> Saved:
+    assert config.model is not None
+    folder = Path(config.model).expanduser()
+    for place in (folder, folder / "model"):
+        if all((place / file).is_file() for file in (saved.WEIGHTS, saved.CLASSES, saved.CONFIG)):
+            return Saved(place / saved.WEIGHTS, place)
+    run = tracking.find_run(config.tracking_uri, Path(config.outputs), config.model)
+    return Saved(run.model(), run.artifact("model"))
+
+
+def _guesses(
+    model: Any, names: list[str], size: int, files: list[str], config: PredictConfig, bad: list[BadImage]
+) -> dict[str, list[Guess]]:
+    """The top classes by file; files that cannot be read are put into `bad`."""
+    import tensorflow as tf
+
+    call = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True)
+    found: dict[str, list[Guess]] = {}
+    with progress("predicting", len(files)) as steps:
+        for group in _decoded(files, size):
+            good = [(file, image) for file, image in group if not isinstance(image, BadImage)]
+            bad += [image for _, image in group if isinstance(image, BadImage)]
+            for start in range(0, len(good), config.batch_size):
+                batch = good[start : start + config.batch_size]
+                out = call(tf.convert_to_tensor(np.stack([image for _, image in batch]))).numpy()
+                for (file, _), row in zip(batch, np.hstack([1 - out, out]) if out.shape[1] == 1 else out, strict=True):
+                    best = np.argsort(-row, kind="stable")[: config.top]
+                    found[file] = [(names[i], float(row[i])) for i in best]
+            steps.advance(len(group))
+    return found
+
+
+def _decoded(files: list[str], size: int) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImage]]]:
+    """Groups of decoded images; the next group is decoded while this one is looked at."""
+
+    def read(file: str) -> tuple[str, npt.NDArray[np.uint8] | BadImage]:
+        try:
+            return file, np.asarray(resize(decode(file), (size, size)))
+        except BadImage as bad:
+            return file, bad
+
+    groups = [files[i : i + AHEAD] for i in range(0, len(files), AHEAD)]
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(read, file) for file in groups[0]]
+        for following in [*groups[1:], []]:
+            current, waiting = waiting, [threads.submit(read, file) for file in following]
+            yield [future.result() for future in current]
+
+
+def _table(guesses: dict[str, list[Guess]]) -> Table:
+    listing = Table()
+    for column, justify in (("image", "left"), ("class", "left"), ("probability", "right")):
+        listing.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for file, best in guesses.items():
+        for i, (name, probability) in enumerate(best):
+            listing.add_row(file if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1)
+    return listing
+
+
+def _text(guesses: dict[str, list[Guess]], config: PredictConfig) -> str:
+    if config.format == "json":
+        entries = [
+            {"image": file, "predictions": [{"class": name, "probability": p} for name, p in best]}
+            for file, best in guesses.items()
+        ]
+        return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["image", "rank", "class", "probability"])
+    for file, best in guesses.items():
+        writer.writerows([file, i + 1, name, p] for i, (name, p) in enumerate(best))
+    return out.getvalue()

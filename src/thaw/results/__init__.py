@@ -1,0 +1,1 @@
+"""What came out: figures, pictures and tables, and the one file that scripts read."""

@@ -1,0 +1,85 @@
+"""From probabilities and labels to figures: loss, accuracy, F1, and each class by itself."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.errors import UserError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """probabilities: float32 (N, C). labels: int32 (N,). confusion: int64 (C, C), a row a true class, a column a guess.
+
+    metrics is flat: `loss`, `accuracy`, `top5_accuracy` (more than 5 classes), `macro_f1`, and for each class
+    `class/NAME/precision`, `class/NAME/recall`, `class/NAME/f1`, with NAME as `metric_names` makes it.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    metrics: dict[str, float]
+    confusion: np.ndarray
+
+
+def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Evaluation:
+    """Judge `probabilities` (N, C), or (N, 1) of the second of two classes, by `labels` (N,).
+
+    loss: mean cross-entropy, probabilities clipped to 1e-7 as Keras does. A figure without meaning is NaN: recall of a
+    class without images, precision of a class neither present nor guessed. A present class that is never guessed has
+    precision 0. macro_f1 is the mean over the classes that are present or guessed, as in scikit-learn.
+    Raises UserError when the network's output is not finite: training diverged.
+    """
+    probabilities, labels = np.asarray(probabilities, np.float32), np.asarray(labels, np.int32)
+    classes = len(class_names)
+    if classes == 2 and probabilities.shape == (len(labels), 1):
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
+    if len(labels) == 0 or probabilities.shape != (len(labels), classes):
+        raise ValueError(f"expected probabilities ({len(labels)}, {classes}), not empty; got {probabilities.shape}")
+    bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if bad:
+        raise UserError(
+            f"The network's output is not a number for {bad} of {len(labels)} images: training diverged. "
+            f"Lower optimizer.learning_rate."
+        )
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    precision, recall, f1 = _per_class(confusion)
+    metrics = {
+        "loss": float(-np.log(np.clip(of_label, 1e-7, 1 - 1e-7)).mean()),
+        "accuracy": float(np.trace(confusion) / len(labels)),
+        "macro_f1": float(np.nanmean(f1)),
+    }
+    if classes > 5:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        metrics["top5_accuracy"] = float((best == labels[:, None]).any(axis=1).mean())
+    for i, name in enumerate(metric_names(class_names)):
+        metrics[f"class/{name}/precision"] = float(precision[i])
+        metrics[f"class/{name}/recall"] = float(recall[i])
+        metrics[f"class/{name}/f1"] = float(f1[i])
+    return Evaluation(probabilities, labels, metrics, confusion)
+
+
+def metric_names(class_names: Sequence[str]) -> list[str]:
+    """Make class names fit for a part of a metric's name, all different: letters, digits, `_`, `-`, `.`, space.
+
+    A name that is changed, and would be the same as another, gets its index: `a/b`, `a_b` become `a_b_0`, `a_b`.
+    """
+    clean = [re.sub(r"[^\w. -]", "_", name).strip(" .")[:100] or "_" for name in class_names]
+    kept = {c for c, name in zip(clean, class_names, strict=True) if c == name}
+    names: list[str] = []
+    for i, (c, name) in enumerate(zip(clean, class_names, strict=True)):
+        while c != name and (c in kept or c in names):
+            c = f"{c}_{i}"
+        names.append(c)
+    return names
+
+
+def _per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 (C,) of a confusion matrix (C, C)."""
+    right, present, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where((guessed == 0) & (present > 0), 0.0, right / guessed)
+        return precision, right / present, 2 * right / (present + guessed)

@@ -1,0 +1,67 @@
+"""`result.json`: what a run came to, for scripts to read. Keys are only ever added."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a sweep compares, such as `val/accuracy`."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's outcome.
+
+    metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
+    trainable_params, boundary` each. seconds: `total`, `scan`, `extract`, `train`, `evaluate`.
+    cache: `hits`, `misses` (activations), `bytes`. weights_sha256: of the final weights, in layer order.
+    model: path or URI of the network that was kept, None without one.
+    """
+
+    run_id: str
+    objective: Objective
+    metrics: Mapping[str, float]
+    stages: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    images_per_second: Mapping[str, float]
+    weights_sha256: str
+    config_sha256: str
+    data_sha256: str
+    model: str | None
+    class_names: Sequence[str]
+    cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
+
+
+def write(result: Result, path: Path) -> None:
+    """Write `result` as JSON in one move, so that no reader meets half a file; NaN and infinity become null."""
+    text = json.dumps(_plain(asdict(result)), indent=2, ensure_ascii=False, allow_nan=False)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    # A folder's name may not be UTF-8; backslashreplace writes such a byte as \udce9, which is JSON too.
+    aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    aside.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Dictionaries, lists, strings, numbers and None only; numpy's scalars and arrays are converted."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,122 @@
+"""What a run's numbers depend on besides its config: code, versions, machine, data, weights, seed."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pillow",
+    "hydra-core",
+    "omegaconf",
+    "mlflow",
+    "scikit-learn",
+    "openvino",
+)
+# Instruction sets that change which kernels run, and so speed and the last bits of a result.
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+_SETTINGS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_DETERMINISTIC_OPS",
+    "XLA_FLAGS",
+)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Code, versions and machine, as `collect` finds them; the caller fills `data_sha256`, `weights_sha256`, `seed`.
+
+    commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files.
+    packages: distribution to version; what is not installed is left out. cpus: logical ones this process may use.
+    settings: environment variables that set threads and kernels; unset ones are left out.
+    """
+
+    commit: str | None
+    dirty: bool
+    diff: str = field(repr=False)
+    python: str
+    platform: str
+    packages: dict[str, str]
+    cpu: str
+    cpus: int
+    cpu_flags: tuple[str, ...]
+    settings: dict[str, str]
+    data_sha256: str | None = None
+    weights_sha256: str | None = None
+    seed: int | None = None
+
+    def flat(self) -> dict[str, str]:
+        """All but the diff, as params or tags: `git.commit`, `package.keras`, `cpu.model`, ...; None is left out."""
+        entries: dict[str, object | None] = {
+            "git.commit": self.commit,
+            "git.dirty": self.dirty if self.commit else None,
+            "python": self.python,
+            "platform": self.platform,
+            **{f"package.{name}": found for name, found in self.packages.items()},
+            "cpu.model": self.cpu,
+            "cpu.count": self.cpus,
+            "cpu.flags": " ".join(self.cpu_flags),
+            **{f"env.{name}": value for name, value in self.settings.items()},
+            "data_sha256": self.data_sha256,
+            "weights_sha256": self.weights_sha256,
+            "seed": self.seed,
+        }
+        return {key: str(value) for key, value in entries.items() if value is not None}
+
+
+def collect(root: Path) -> Fingerprint:
+    """Take the fingerprint of the checkout at `root` and of this process; no package is imported for it."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = (_git(root, "diff", "--no-color", "--no-ext-diff", "HEAD") or "") if commit else ""
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "") if commit else ""
+    names = "".join(f"untracked: {name}\n" for name in untracked.splitlines())
+    return Fingerprint(
+        commit=commit.strip() if commit else None,
+        dirty=bool(changes or names),
+        diff=changes + names,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: found for name in _PACKAGES if (found := _version(name))},
+        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in (_cpuinfo("flags") or "").split()),
+        settings={name: os.environ[name] for name in _SETTINGS if name in os.environ},
+    )
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Git's answer, or None: no git, no checkout, no commit yet, a folder that git does not trust."""
+    try:
+        # Optional locks off: a status that only reads must not disturb a commit made meanwhile.
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpuinfo(key: str) -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)

@@ -1,0 +1,318 @@
+"""One run: opened before the work, fed while it goes on, closed with the right status whatever happens."""
+
+import getpass
+import json
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from thaw.config.schema import TrackingConfig
+from thaw.console import say
+from thaw.errors import UserError, listed
+from thaw.tracking.store import Store, local_path, open_store, quiet_mlflow, sqlite_path
+
+PARENT = "mlflow.parentRunId"
+REASON = "thaw.reason"
+OVERRIDES = "thaw.overrides"
+OBJECTIVE = "thaw.objective"
+
+# MLflow's limits.
+_BATCH = 100
+_METRICS_BATCH = 1000
+_PARAM_CHARS = 6000
+_TAG_CHARS = 8000
+_NAME_CHARS = 250
+_DIGEST_CHARS = 36
+
+_KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
+
+
+class Run:
+    """A run that is being written. Every method reaches the store before it returns."""
+
+    def __init__(self, store: Store, experiment_id: str, run_id: str) -> None:
+        self.id, self.experiment_id = run_id, experiment_id
+        self._store, self._client = store, store.client
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit."""
+        from mlflow.entities import Param
+
+        entries = [Param(_name(key), str(value)[:_PARAM_CHARS]) for key, value in params.items()]
+        for batch in _chunks(entries, _BATCH):
+            self._client.log_batch(self.id, params=batch)
+
+    def tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(key, value) for key, value in _tags(tags).items()]
+        for batch in _chunks(entries, _BATCH):
+            self._client.log_batch(self.id, tags=batch)
+
+    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        for batch in _chunks(entries, _METRICS_BATCH):
+            self._client.log_batch(self.id, metrics=batch)
+
+    def objective(self, name: str, value: float) -> None:
+        """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""
+        self.metrics({"objective": value})
+        self.tags({OBJECTIVE: name})
+
+    def text(self, text: str, artifact_file: str) -> None:
+        """Keep `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
+        self._client.log_text(self.id, text, artifact_file)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file, or of a folder's contents, in the artifact folder `folder`."""
+        send = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
+        send(self.id, str(path), folder)
+
+    def dataset(
+        self,
+        name: str,
+        digest: str,
+        source: str,
+        *,
+        profile: Mapping[str, object] | None = None,
+        context: str = "training",
+    ) -> None:
+        """Log the data set as the run's input, under our own digest: MLflow's reads only the first 10,000 elements.
+
+        MLflow takes 36 characters: of a sha256 the first 36 are the digest, and all 64 are in the profile.
+        `profile` holds counts (images, classes, ...).
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name[:500],
+            digest=digest[:_DIGEST_CHARS],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({**(profile or {}), "sha256": digest}),
+        )
+        self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> str:
+        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file, or its URI on a server.
+
+        The signature is the model's own inputs and outputs with a free batch (-1); requirements are this
+        environment's exact versions, so nothing is inferred. The optimizer's state is left out: with Adam it would
+        make the file three times as large. `metadata` must be JSON: class names, say.
+        `mlflow.keras.load_model("runs:/RUN_ID/model")` loads it.
+        """
+        quiet_mlflow()
+        import keras
+        import mlflow.keras
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model, ModelSignature
+
+        # As log_model(name="model") does, but with our client: log_model writes to the process-wide tracking URI.
+        logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.id)
+        status = "FAILED"
+        try:
+            # Beside the artifacts: the system's temporary folder may be too small for a network.
+            self._store.outputs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".model-", dir=self._store.outputs) as temporary:
+                aside = f"{temporary}/model"  # that a copy does not get the temporary folder's permissions
+                description = Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=self.id,
+                    model_uuid=logged.model_id,
+                    model_id=logged.model_id,
+                )
+                mlflow.keras.save_model(
+                    keras.Model(model.inputs, model.outputs, name=model.name),  # the same layers, never compiled
+                    aside,
+                    mlflow_model=description,
+                    signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
+                    pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")],
+                    metadata=dict(metadata) if metadata else None,
+                )
+                self._client.log_model_artifacts(logged.model_id, aside)
+            self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
+            status = "READY"
+        finally:
+            self._client.finalize_logged_model(logged.model_id, status)
+        folder = local_path(logged.artifact_location)
+        return str(folder / _KERAS_FILE) if folder else f"models:/{logged.model_id}"
+
+
+@contextmanager
+def start(
+    tracking: TrackingConfig,
+    outputs: Path,
+    *,
+    name: str,
+    tags: Mapping[str, object] | None = None,
+    parent: str | None = None,
+) -> Iterator[Run]:
+    """Open a run, and close it when the block ends: FINISHED, FAILED after an error, KILLED after Ctrl-C or SystemExit.
+
+    A run that did not finish says why in the tag `thaw.reason`; an error that is not the user's leaves its traceback
+    as the artifact `traceback.txt`. `parent` is a sweep's run. SIGTERM ends a process without a word, unless the
+    caller's handler turns it into an exception; one that is no `Exception`, such as SystemExit(143), gives KILLED.
+    """
+    store = open_store(tracking.uri, outputs)
+    run = create_run(store, tracking.experiment, name, {**(tags or {}), **({PARENT: parent} if parent else {})})
+    error: BaseException | None = None
+    try:
+        yield run
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _close(run, error)
+
+
+def create_run(store: Store, experiment: str, name: str, tags: Mapping[str, object]) -> Run:
+    """Create a run that is RUNNING until somebody closes it; `start` is what most callers want."""
+    source = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+    experiment_id = store.experiment(experiment)
+    created = store.client.create_run(experiment_id, tags=_tags({**source, **tags}), run_name=name)
+    return Run(store, experiment_id, created.info.run_id)
+
+
+def _close(run: Run, error: BaseException | None) -> None:
+    status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
+    try:
+        run._client.set_terminated(run.id, status)  # first: a second Ctrl-C may cut the rest off
+        if error is not None:
+            run.tags({REASON: _reason(error)})
+            if status == "FAILED" and not isinstance(error, UserError):
+                run.text("".join(traceback.format_exception(error)), "traceback.txt")
+    except Exception as lost:
+        if error is None:
+            raise UserError(f"run {run.id} could not be closed: {run._store.uri} failed: {lost}") from lost
+        say(f"run {run.id} could not be closed as {status}: {lost}")  # the run's own error comes after this line
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip()
+    if isinstance(error, UserError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run read back. `status` is RUNNING, FINISHED, FAILED or KILLED; `metrics` holds the last value of each."""
+
+    id: str
+    name: str
+    status: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    artifact_uri: str
+    model_ids: tuple[str, ...]
+    _store: Store = field(repr=False, compare=False)
+
+    def artifact(self, path: str = "") -> Path:
+        """Return the local path of an artifact, or of all with no path; from a server it is fetched first."""
+        return _fetch(self.artifact_uri, path, self._store, self.id)
+
+    def model(self) -> Path:
+        """Return the local `.keras` file of the network that `Run.model` kept."""
+        if not self.model_ids:
+            raise UserError(f"run {self.id} ({self.name}, {self.status}) has no model. Was tracking.log_model=false?")
+        logged = self._store.client.get_logged_model(self.model_ids[-1])
+        return _fetch(logged.artifact_location, _KERAS_FILE, self._store, self.id)
+
+
+def find_run(uri: str, outputs: Path, run_id: str) -> RunInfo:
+    """Look up a run by its id, or by the first 6 or more characters of it.
+
+    Raises UserError when no run, or more than one, answers to it; the message lists the latest runs.
+    """
+    database = sqlite_path(uri)
+    if database is not None and not database.exists():  # do not create a store to find nothing in it
+        raise UserError(f"no run {run_id}: there is no store at {database} yet. Train first: python train.py")
+    store = open_store(uri, outputs)
+    experiments = [e.experiment_id for e in store.client.search_experiments()]
+    found = []
+    if re.fullmatch("[0-9a-f]{6,32}", run_id):
+        found = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
+    if len(found) != 1:
+        latest = store.client.search_runs(experiments, max_results=5, order_by=["attributes.start_time DESC"])
+        names = listed(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
+        what = f"{run_id} is the beginning of more than one run" if found else f"no run {run_id}"
+        raise UserError(f"{what} in {store.uri}. The latest runs: {names}.")
+    return run_info(store, found[0])
+
+
+def run_info(store: Store, run: Any) -> RunInfo:
+    """Turn MLflow's run into ours."""
+    models = run.outputs.model_outputs if run.outputs else []
+    return RunInfo(
+        id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+        metrics=dict(run.data.metrics),
+        artifact_uri=run.info.artifact_uri,
+        model_ids=tuple(output.model_id for output in models),
+        _store=store,
+    )
+
+
+def _fetch(location: str, path: str, store: Store, run_id: str) -> Path:
+    folder = local_path(location)
+    if folder is None:
+        from mlflow.artifacts import download_artifacts
+
+        return Path(download_artifacts(artifact_uri=f"{location}/{path}".rstrip("/"), tracking_uri=store.uri))
+    if not (folder / path).exists():
+        raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
+    return folder / path
+
+
+def _schema(tensors: Iterable[Any]) -> Any:
+    """Keras tensors (None, S, S, 3) as MLflow's schema (-1, S, S, 3); several are named, one is not."""
+    import numpy as np
+    from mlflow.types import Schema, TensorSpec
+
+    tensors = list(tensors)
+    return Schema(
+        [
+            TensorSpec(
+                np.dtype(t.dtype), tuple(-1 if n is None else n for n in t.shape), t.name if len(tensors) > 1 else None
+            )
+            for t in tensors
+        ]
+    )
+
+
+def _name(key: str) -> str:
+    """A key as MLflow takes it: `finetune.stages[0].name` becomes `finetune.stages_0_.name`."""
+    return re.sub(r"[^\w./: -]" if sys.platform != "win32" else r"[^\w./ -]", "_", key)[:_NAME_CHARS]
+
+
+def _tags(tags: Mapping[str, object]) -> dict[str, str]:
+    return {_name(key): str(value)[:_TAG_CHARS] for key, value in tags.items()}
+
+
+def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
+    for at in range(0, len(entries), size):
+        yield entries[at : at + size]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"

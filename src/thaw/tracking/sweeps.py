@@ -1,0 +1,103 @@
+"""A sweep: one parent run, and a child for every job."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from thaw.config.schema import TrackingConfig
+from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, REASON, Run, create_run
+from thaw.tracking.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class Child:
+    """A sweep's job, as its run tells: `overrides` from the tag `thaw.overrides`, `objective` None unless logged."""
+
+    run_id: str
+    name: str
+    status: str
+    overrides: str
+    objective: float | None
+
+
+def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
+    """Create a sweep's parent run and return its id, which is every child's `start(parent=...)`."""
+    return create_run(open_store(tracking.uri, outputs), tracking.experiment, name, {"thaw.sweep": name}).id
+
+
+def close_sweep(
+    tracking: TrackingConfig,
+    outputs: Path,
+    parent_id: str,
+    *,
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
+    maximize: bool = True,
+    summary: Mapping[str, object] | None = None,
+) -> list[Child]:
+    """Close the parent run and return its children, best objective first, those without one last.
+
+    The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, the table of
+    children as `sweep.csv`, and `summary`: its numbers as metrics, the rest as tags. A child that is still RUNNING
+    was killed without a chance to say so, and is closed as KILLED.
+    """
+    store = open_store(tracking.uri, outputs)
+    run = Run(store, store.client.get_run(parent_id).info.experiment_id, parent_id)
+    store.client.set_terminated(parent_id, status)
+    children = sorted(_children(store, run), key=lambda child: _rank(child, maximize))
+    run.text(_table(children), "sweep.csv")
+    best = children[0] if children else None
+    if best is not None and best.objective is not None and not math.isnan(best.objective):
+        run.metrics({"objective": best.objective})
+        run.tags({"thaw.best_run": best.run_id, "thaw.best_overrides": best.overrides})
+        run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
+    summary = summary or {}
+    numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
+    run.metrics(numbers)
+    run.tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
+    return children
+
+
+def _children(store: Store, parent: Run) -> list[Child]:
+    children, token = [], None
+    while True:
+        page = store.client.search_runs(
+            [parent.experiment_id],
+            f"tags.`{PARENT}` = '{parent.id}'",
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        for run in page:
+            if run.info.status == "RUNNING":
+                store.client.set_terminated(run.info.run_id, "KILLED")
+                store.client.set_tag(run.info.run_id, REASON, "ended without a word: out of memory, or kill -9?")
+            children.append(
+                Child(
+                    run_id=run.info.run_id,
+                    name=run.info.run_name,
+                    status="KILLED" if run.info.status == "RUNNING" else run.info.status,
+                    overrides=run.data.tags.get(OVERRIDES, ""),
+                    objective=run.data.metrics.get("objective"),
+                )
+            )
+        token = page.token
+        if not token:
+            return children
+
+
+def _rank(child: Child, maximize: bool) -> float:
+    if child.objective is None or math.isnan(child.objective):
+        return math.inf
+    return -child.objective if maximize else child.objective
+
+
+def _table(children: list[Child]) -> str:
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(["run_id", "name", "status", "overrides", "objective"])
+    for c in children:
+        table.writerow([c.run_id, c.name, c.status, c.overrides, "" if c.objective is None else c.objective])
+    return lines.getvalue()

@@ -1,0 +1,1 @@
+"""Recipes (plans), stages, and the one place that fits."""

@@ -1,0 +1,63 @@
+"""What each recipe does, as a list of stages. Plans only: no TensorFlow."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from thaw.config.schema import Config, OptimizerConfig, StageConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    number: 0-based place in the run. freeze: the request, as in finetune.freeze. first_epoch: epochs before it, so
+    that all stages share one axis.
+    """
+
+    number: int
+    name: str
+    freeze: Any
+    batchnorm: str
+    epochs: int
+    first_epoch: int
+    optimizer: OptimizerConfig
+
+
+def stages(config: Config) -> list[Stage]:
+    """Return the recipe's stages, in order."""
+    return {"scratch": scratch, "bottleneck": bottleneck, "finetune": finetune}[config.recipe](config)
+
+
+def scratch(config: Config) -> list[Stage]:
+    """Everything trains, BatchNorm statistics too: there is nothing pretrained to keep."""
+    return [Stage(0, "scratch", "none", "trainable", config.scratch.epochs, 0, config.optimizer)]
+
+
+def bottleneck(config: Config) -> list[Stage]:
+    """Every image runs through the frozen backbone once; the head trains on the features."""
+    return [Stage(0, "bottleneck", "all", "frozen", config.bottleneck.epochs, 0, config.optimizer)]
+
+
+def finetune(config: Config) -> list[Stage]:
+    """The head with everything frozen, so that its first steps do not wreck the backbone; then thaw from the boundary.
+
+    `finetune.stages` replaces both, for gradual unfreezing (ULMFiT, arXiv 1801.06146).
+    """
+    own = config.finetune
+    planned = own.stages or [
+        StageConfig(name="head", freeze="all", epochs=own.head_epochs),
+        StageConfig(name="thaw", freeze=own.freeze, epochs=own.epochs),
+    ]
+    result, epochs = [], 0
+    for number, stage in enumerate(planned):
+        optimizer = stage.optimizer or (own.head_optimizer if _is_head(number, planned) else config.optimizer)
+        if stage.learning_rate is not None:
+            optimizer = replace(optimizer, learning_rate=stage.learning_rate)
+        result.append(Stage(number, stage.name, stage.freeze, own.batchnorm, stage.epochs, epochs, optimizer))
+        epochs += stage.epochs
+    return result
+
+
+def _is_head(number: int, planned: list[StageConfig]) -> bool:
+    """Stages with everything frozen take head_optimizer; the last one is always `optimizer`'s, in every recipe."""
+    return str(planned[number].freeze) == "all" and number < len(planned) - 1

@@ -1,0 +1,183 @@
+import os
+
+import numpy as np
+import pytest
+
+from thaw.config.schema import DatasetConfig
+from thaw.data import image_folder
+from thaw.data.catalog import FREE, TEST, TRAIN, VAL
+from thaw.errors import UserError
+
+from .pictures import write
+
+
+def load(path):
+    return image_folder.load(DatasetConfig(name="image_folder", path=str(path)))
+
+
+def fill(root, *names):
+    for name in names:
+        write(root / name)
+    return root
+
+
+def test_class_folders_become_sorted_labels_and_nothing_is_given(tmp_path):
+    catalog = load(fill(tmp_path, "dog/2.png", "cat/1.jpg", "dog/10.png"))
+    assert catalog.names == ("cat/1.jpg", "dog/10.png", "dog/2.png")
+    assert catalog.paths == tuple(str(tmp_path / name) for name in catalog.names)
+    assert catalog.class_names == ("cat", "dog")
+    assert catalog.labels.tolist() == [0, 1, 1]
+    assert catalog.given.tolist() == [FREE] * 3
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
+def test_split_folders_give_their_split(tmp_path, val):
+    catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", val, "test") for name in "ab")))
+    assert list(catalog.names) == sorted(catalog.names)
+    given = dict(zip(catalog.names, catalog.given.tolist(), strict=True))
+    assert given == {
+        f"{part}/{name}/1.png": number
+        for part, number in (("train", TRAIN), (val, VAL), ("test", TEST))
+        for name in "ab"
+    }
+
+
+def test_train_and_test_alone_are_enough(tmp_path):
+    catalog = load(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"))
+    assert sorted(set(catalog.given.tolist())) == [TRAIN, TEST]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert load(fill(tmp_path, "bus/1.png", "train/1.png")).class_names == ("bus", "train")
+
+
+def test_only_visible_pictures_count_whatever_the_case_of_their_ending(tmp_path):
+    fill(
+        tmp_path,
+        "a/1.JPG",
+        "b/1.TiFF",
+        "a/.hidden.png",
+        "a/._1.jpg",
+        "a/.thumbs/1.png",
+        "__MACOSX/a/1.png",
+        ".git/1.png",
+    )
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "a" / "notes.txt").write_text("")
+    assert load(tmp_path).names == ("a/1.JPG", "b/1.TiFF")
+
+
+def test_folders_inside_a_class_belong_to_it(tmp_path):
+    catalog = load(fill(tmp_path, "a/2021/summer/1.png", "a/0.png", "b/1.png"))
+    assert catalog.names == ("a/0.png", "a/2021/summer/1.png", "b/1.png")
+    assert catalog.labels.tolist() == [0, 0, 1]
+
+
+def test_the_order_on_disk_does_not_matter(tmp_path, monkeypatch):
+    fill(tmp_path, *(f"{name}/{sub}/{i}.png" for name in "ab" for sub in "yx" for i in range(5)))
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "y")  # comes before y, so the pictures are link's
+    before = load(tmp_path)
+    scandir = os.scandir
+
+    class Backwards:
+        def __init__(self, path):
+            with scandir(path) as entries:
+                self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.entries)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(os, "scandir", Backwards)
+    after = load(tmp_path)
+    assert after.names == before.names
+    assert np.array_equal(after.labels, before.labels)
+
+
+def test_links_in_a_circle_are_walked_once(tmp_path):
+    fill(tmp_path, "a/1.png", "a/sub/2.png", "b/1.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "sub" / "up").symlink_to(tmp_path)  # would bring all of b into a
+    assert load(tmp_path).names == ("a/1.png", "a/sub/2.png", "b/1.png")
+
+
+def test_a_class_may_be_a_link(tmp_path):
+    fill(tmp_path, "far/x/1.png", "data/b/1.png")
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "far")
+    assert load(tmp_path / "data").names == ("a/x/1.png", "b/1.png")
+
+
+def test_a_relative_path_gives_absolute_paths(tmp_path, monkeypatch):
+    fill(tmp_path, "photos/a/1.png", "photos/b/1.png")
+    monkeypatch.chdir(tmp_path)
+    assert load("photos").paths[0] == str(tmp_path / "photos/a/1.png")
+
+
+def refusal(path):
+    with pytest.raises(UserError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def test_a_path_must_be_given():
+    with pytest.raises(UserError, match=r"needs dataset\.path=PATH"):
+        image_folder.load(DatasetConfig(name="image_folder"))
+
+
+def test_a_missing_path_is_named(tmp_path):
+    assert f"dataset.path={tmp_path / 'gone'} does not exist" in refusal(tmp_path / "gone")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    assert "is a file" in refusal(write(tmp_path / "a.png"))
+
+
+def test_one_class_is_too_few(tmp_path):
+    assert "holds one class folder (a)" in refusal(fill(tmp_path, "a/1.png"))
+
+
+def test_a_folder_around_the_dataset_is_seen_through(tmp_path):
+    assert f"Did you mean dataset.path={tmp_path / 'photos'}?" in refusal(
+        fill(tmp_path, "photos/a/1.png", "photos/b/1.png")
+    )
+
+
+def test_loose_images_are_mentioned_when_there_are_no_classes(tmp_path):
+    assert "no class folders and 2 images that lie loose (1.png, ...)" in refusal(fill(tmp_path, "1.png", "2.png"))
+
+
+def test_an_empty_class_is_named_with_what_it_holds_instead(tmp_path):
+    fill(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "1.heic").write_bytes(b"")
+    (tmp_path / "void").mkdir()
+    said = refusal(tmp_path)
+    assert "phone: only 1 files of other kinds: 1.heic" in said
+    assert "void: it is empty" in said
+
+
+def test_splits_with_different_classes_are_refused(tmp_path):
+    said = refusal(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png"))
+    assert "train/ lacks c" in said
+    assert "test/ lacks b" in said
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path):
+    said = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "val", "valid") for name in "ab")))
+    assert "val, valid" in said
+
+
+def test_strangers_beside_split_folders_are_refused(tmp_path):
+    said = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test", "extra") for name in "ab")))
+    assert "also extra" in said

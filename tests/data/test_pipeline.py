@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from thaw.config.schema import AugmentConfig
+from thaw.data import pixels
+from thaw.data.augment import augment
+from thaw.data.decode import resize
+from thaw.data.pipeline import Batches
+from thaw.data.seeds import rng_for
+
+from .pictures import noise
+from .test_scan import of_arrays
+
+ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(20)])
+LABELS = (np.arange(20) % 3).astype(np.int32)
+INDICES = np.arange(3, 20)
+
+
+def batches(image_size=8, **changes):
+    read = pixels.read(of_arrays(ARRAYS), np.arange(20), image_size)
+    return Batches(read, LABELS, 3, INDICES, **{"batch_size": 5, "image_size": image_size, **changes})
+
+
+def test_the_last_batch_holds_what_is_left():
+    sizes = [len(batches().batch(0, i)[0]) for i in range(len(batches()))]
+    assert sizes == [5, 5, 5, 2]
+    with pytest.raises(IndexError):
+        batches().batch(0, 4)
+
+
+def test_images_and_targets_belong_together():
+    images, targets = batches().batch(0, 1)
+    assert images.dtype == np.uint8
+    assert targets.dtype == np.float32
+    assert np.array_equal(images, ARRAYS[8:13])
+    assert np.array_equal(targets, np.eye(3)[LABELS[8:13]])
+
+
+def test_without_shuffling_every_epoch_has_the_given_order():
+    assert np.concatenate([batches().rows(7, i) for i in range(4)]).tolist() == INDICES.tolist()
+
+
+def epoch_order(epoch, **changes):
+    shuffled = batches(shuffle=True, **changes)
+    return np.concatenate([shuffled.rows(epoch, i) for i in range(4)]).tolist()
+
+
+def test_shuffling_shows_every_image_once_in_an_order_of_each_epoch_and_stage():
+    orders = [epoch_order(0), epoch_order(1), epoch_order(0, stage=1), epoch_order(0, seed=1)]
+    assert all(sorted(order) == INDICES.tolist() for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_any_batch_can_be_computed_alone():
+    options = {"shuffle": True, "augmentation": AugmentConfig(flip=True, shift=0.2, ops=2), "image_size": 12}
+    whole = batches(**options)
+    everything = {(epoch, i): whole.batch(epoch, i) for epoch in range(3) for i in range(4)}
+    for place in [(2, 3), (0, 1), (1, 0)]:
+        for alone, before in zip(batches(**options).batch(*place), everything[place], strict=True):
+            assert np.array_equal(alone, before)
+
+
+def test_an_image_changes_differently_in_each_epoch_and_stage():
+    config = AugmentConfig(flip=True, shift=0.4, ops=2)
+    seen = [batches(augmentation=config, stage=stage).batch(epoch, 0)[0] for stage in (0, 1) for epoch in (0, 1)]
+    assert len({images.tobytes() for images in seen}) == 4
+
+
+def test_an_images_change_does_not_depend_on_its_place_in_the_batch():
+    config = AugmentConfig(shift=0.4)
+    images, _ = batches(augmentation=config, seed=5, stage=2, batch_size=3).batch(4, 1)
+    assert np.array_equal(images[2], augment(ARRAYS[8], config, rng_for(5, "augment", 2, 4, 8)))
+
+
+def test_small_images_are_enlarged_bilinearly():
+    images, _ = batches(image_size=20).batch(0, 0)
+    assert images.shape == (5, 20, 20, 3)
+    assert np.array_equal(images[0], np.asarray(resize(noise(8, 8, 3), (20, 20))))

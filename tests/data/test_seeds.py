@@ -1,0 +1,30 @@
+import pytest
+
+from thaw.data.seeds import rng_for
+
+
+def drawn(*key):
+    return rng_for(*key).integers(1 << 62)
+
+
+def test_the_same_place_always_draws_the_same():
+    assert drawn(3, "augment", 1, 2, 9) == drawn(3, "augment", 1, 2, 9)
+
+
+def test_every_other_place_draws_something_else():
+    places = [
+        (0, "shuffle", 0, 0),
+        (0, "split", 0),
+        (0, "split", 0, 0),  # plain entropy, padded with zeros, would make this the one above
+        (0, "augment", 0, 0, 0),
+        (0, "augment", 0, 0, 1),
+        (0, "augment", 0, 1, 0),
+        (0, "augment", 1, 0, 0),
+        (1, "augment", 0, 0, 0),
+    ]
+    assert len({drawn(*place) for place in places}) == len(places)
+
+
+def test_an_unknown_use_is_refused():
+    with pytest.raises(KeyError):
+        rng_for(0, "dropout")

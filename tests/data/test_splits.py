@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from thaw.data.catalog import FREE, TEST, TRAIN, VAL
+from thaw.data.splits import split
+from thaw.errors import UserError
+
+
+def splits_of(labels, given=FREE, **changes):
+    labels = np.asarray(labels, np.int32)
+    options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
+    names = tuple("abcdefghij"[: labels.max() + 1])
+    return split(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), names, **options)
+
+
+def counts(splits, labels):
+    return {name: np.bincount(np.asarray(labels)[part]).tolist() for name, part in splits.named().items()}
+
+
+LABELS = np.tile([0, 1, 1], 100)  # 100 a, 200 b
+
+
+def test_every_image_is_in_exactly_one_split():
+    assert splits_of(LABELS).all().tolist() == list(range(300))
+
+
+def test_splits_keep_the_proportions_of_the_classes():
+    assert counts(splits_of(LABELS), LABELS) == {"train": [70, 140], "val": [10, 20], "test": [20, 40]}
+
+
+def test_indices_are_ascending_int64():
+    for part in splits_of(LABELS).named().values():
+        assert part.dtype == np.int64
+        assert (np.diff(part) > 0).all()
+
+
+def test_the_seed_decides():
+    assert np.array_equal(splits_of(LABELS, seed=1).test, splits_of(LABELS, seed=1).test)
+    assert not np.array_equal(splits_of(LABELS, seed=1).test, splits_of(LABELS, seed=2).test)
+
+
+def test_images_are_not_taken_in_their_order():
+    assert splits_of(np.repeat([0, 1], 100)).test.max() > 120
+
+
+def test_a_given_test_set_is_kept_and_only_validation_is_split_off():
+    given = np.where(np.arange(300) < 30, TEST, TRAIN)
+    splits = splits_of(LABELS, given)
+    assert splits.test.tolist() == list(range(30))
+    assert counts(splits, LABELS) == {"train": [81, 162], "val": [9, 18], "test": [10, 20]}
+
+
+def test_a_given_validation_set_is_kept_and_only_test_is_split_off():
+    given = np.where(np.arange(300) < 30, VAL, TRAIN)
+    splits = splits_of(LABELS, given)
+    assert splits.val.tolist() == list(range(30))
+    assert counts(splits, LABELS) == {"train": [72, 144], "val": [10, 20], "test": [18, 36]}
+
+
+def test_what_is_given_entirely_is_kept_entirely():
+    given = np.tile([TRAIN, TRAIN, TRAIN, VAL, VAL, VAL, TEST, TEST, TEST, TRAIN, TRAIN, TRAIN], 25)
+    splits = splits_of(LABELS, given)
+    assert all(np.array_equal(part, np.flatnonzero(given == n)) for n, part in enumerate(splits.named().values()))
+
+
+def test_the_limit_holds_in_every_split_and_smaller_limits_are_nested():
+    few = splits_of(LABELS, limit_per_class=3)
+    more = splits_of(LABELS, limit_per_class=15)
+    assert counts(few, LABELS) == {"train": [3, 3], "val": [3, 3], "test": [3, 3]}
+    assert counts(more, LABELS) == {"train": [15, 15], "val": [10, 15], "test": [15, 15]}
+    assert set(few.all()) <= set(more.all()) <= set(splits_of(LABELS).all())
+    assert set(few.test) <= set(splits_of(LABELS).test)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 7])
+@pytest.mark.parametrize("fractions", [(0.01, 0.01), (0.1, 0.1), (0.5, 0.4), (0.49, 0.5)])
+def test_a_small_class_is_in_every_split(n, fractions):
+    labels = [0] * n + [1] * 50
+    splits = splits_of(labels, val_fraction=fractions[0], test_fraction=fractions[1])
+    assert all(count[0] >= 1 for count in counts(splits, labels).values())
+    assert len(splits.all()) == n + 50
+
+
+def test_more_images_of_one_class_leave_the_others_where_they_are():
+    before = splits_of([0] * 40 + [1] * 40)
+    after = splits_of([0] * 40 + [1] * 90)
+    assert [i for i in before.test if i < 40] == [i for i in after.test if i < 40]
+
+
+def test_a_class_too_small_for_its_splits_is_named():
+    with pytest.raises(UserError, match=r"class 'b' has 2 images, but 3 splits \(train, val, test\) need at least one"):
+        splits_of([0, 0, 0, 1, 1])
+
+
+def test_a_given_split_asks_for_less():
+    labels, given = [0, 0, 1, 1, 0, 1], [TRAIN] * 4 + [TEST] * 2
+    assert counts(splits_of(labels, given), labels) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
+    with pytest.raises(UserError, match=r"class 'a' has 1 images, but 2 splits \(train, val\)"):
+        splits_of([0, 1, 1, 0, 1], [TRAIN] * 3 + [TEST] * 2)
+
+
+def test_a_given_split_without_a_class_is_refused():
+    with pytest.raises(UserError, match="class 'b' has no images given for test"):
+        splits_of([0, 0, 0, 1, 1, 1], [TRAIN, TRAIN, TEST, TRAIN, TRAIN, TRAIN])
+
+
+def test_fractions_must_leave_something_to_train():
+    with pytest.raises(UserError, match="leave nothing for training"):
+        splits_of(LABELS, val_fraction=0.5, test_fraction=0.5)

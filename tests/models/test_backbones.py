@@ -1,0 +1,179 @@
+"""Every backbone, built with random weights: one TensorFlow process for all."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from thaw import backend
+from thaw.config.schema import BackboneConfig, HeadConfig
+from thaw.models import backbones, freeze, network
+from thaw.models.table import BACKBONES
+
+CONF = Path(__file__).parent.parent.parent / "conf" / "backbone"
+# Keras's own preprocessing functions, for a network of each family that does not preprocess by itself.
+KERAS_MODE = {
+    "xception": keras.applications.xception,
+    "vgg16": keras.applications.vgg16,
+    "vgg19": keras.applications.vgg19,
+    "resnet50": keras.applications.resnet,
+    "resnet50v2": keras.applications.resnet_v2,
+    "inceptionv3": keras.applications.inception_v3,
+    "inceptionresnetv2": keras.applications.inception_resnet_v2,
+    "mobilenet": keras.applications.mobilenet,
+    "mobilenetv2": keras.applications.mobilenet_v2,
+    "densenet121": keras.applications.densenet,
+    "nasnetmobile": keras.applications.nasnet,
+}
+RGB = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.float32)
+
+
+def build(name: str, **options: object) -> backbones.Backbone:
+    backend.start(0, "float32", deterministic=True)
+    size = max(BACKBONES[name].smallest, 64)
+    return backbones.build(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_builds_with_the_layers_of_keras_applications_and_a_boundary_at_a_blocks_end(name: str) -> None:
+    built = build(name)
+    assert built.model.input_shape[1] == built.image_size
+    own = yaml.safe_load((CONF / f"{name}.yaml").read_text())["freeze"]
+    made = freeze.plan(own, built.graph, name, "frozen")
+    assert not made.inside
+    assert (made.boundary == 0) == (name == "cnn")
+    assert [b.last for b in built.graph.blocks] == sorted({b.last for b in built.graph.blocks})
+    assert built.graph.blocks[-1].last == len(built.graph.layers) - 1
+    assert len(built.graph.blocks) >= 2
+    assert freeze.plan("all", built.graph, name, "frozen").trainable == 0
+    assert freeze.plan("none", built.graph, name, "frozen").trainable == sum(x.params for x in built.graph.layers)
+    if BACKBONES[name].source == "keras.applications":
+        _has_the_layers_of_keras_applications(name, built)
+
+
+def _has_the_layers_of_keras_applications(name: str, built: backbones.Backbone) -> None:
+    """An index means what it means in everybody else's code."""
+    backend.start(0, "float32", deterministic=True)
+    shape = (built.image_size, built.image_size, 3)
+    stock = getattr(keras.applications, BACKBONES[name].builder)(include_top=False, weights=None, input_shape=shape)
+    assert [layer.type for layer in built.graph.layers] == [type(layer).__name__ for layer in stock.layers]
+    assert [layer.params for layer in built.graph.layers] == [layer.count_params() for layer in stock.layers]
+
+
+@pytest.mark.parametrize("name", KERAS_MODE)
+def test_preprocessing_is_kerass_own_and_part_of_the_network(name: str) -> None:
+    built = build(name, image_size=96)
+    first = built.model.get_layer("preprocess").output
+    ours = keras.Model(built.model.inputs, first)(RGB).numpy()
+    theirs = KERAS_MODE[name].preprocess_input(RGB.copy())
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_a_family_preprocesses_alike() -> None:
+    """So that the test above speaks for every backbone."""
+    for name, row in BACKBONES.items():
+        if row.preprocess in ("tf", "caffe", "torch"):
+            same = {BACKBONES[f].preprocess for f in KERAS_MODE if _family(f) == _family(name)}
+            assert same == {row.preprocess}, name
+
+
+def _family(name: str) -> str:
+    for family in ("inceptionresnet", "inception", "densenet", "nasnet", "mobilenet", "vgg", "xception"):
+        if name.startswith(family):
+            return name if family == "mobilenet" else family
+    return "resnet_v2" if name.endswith("v2") else "resnet"
+
+
+def test_lite_and_baseline_preprocessing() -> None:
+    lite = keras.Model((m := build("efficientnet_lite0").model).inputs, m.get_layer("preprocess").output)
+    pixels = np.stack([np.full((64, 64, 3), v, np.float32) for v in (0, 127, 255)])
+    assert lite(pixels).numpy()[:, 0, 0, 0].tolist() == [-127 / 128, 0, 1]
+    unit = keras.Model((m := build("cnn", image_size=64).model).inputs, m.get_layer("preprocess").output)
+    np.testing.assert_allclose(unit(pixels).numpy()[:, 0, 0, 0], [0, 127 / 255, 1], rtol=1e-6)
+
+
+def test_inception_v3_is_the_one_the_world_knows() -> None:
+    built = build("inceptionv3", image_size=299)
+    at_172 = freeze.plan(172, built.graph, "inceptionv3", "frozen")
+    assert sorted(at_172.cut) == ["activation_55", "conv2d_51", "mixed5"]
+    assert at_172.line() == (
+        "frozen 172/311 · boundary conv2d_51, inside block mixed6 · cut 3 tensors, 1.3 MB/image · trainable 74.5 % · "
+        "BatchNorm statistics fixed"
+    )
+    ends = {block.name: block.last for block in built.graph.blocks}
+    assert (ends["mixed5"], ends["mixed6"], ends["mixed8"]) == (164, 196, 248)
+    assert (
+        freeze.plan("mixed8", built.graph, "inceptionv3", "frozen")
+        .line()
+        .endswith("trainable 51.0 % · BatchNorm statistics fixed")
+    )
+
+
+def test_stock_inception_v3_has_its_published_number_of_parameters() -> None:
+    backend.start(0, "float32", deterministic=True)
+    stock = backbones.build_stock(BackboneConfig(name="inceptionv3", weights="none"))
+    assert stock.count_params() == 23_851_784
+
+
+# The smallest of each family; the others differ in depth and width only.
+FAMILIES = {
+    "cnn",
+    "efficientnet_lite0",
+    "xception",
+    "vgg16",
+    "resnet50",
+    "resnet50v2",
+    "inceptionv3",
+    "inceptionresnetv2",
+    "mobilenet",
+    "mobilenetv2",
+    "mobilenetv3small",
+    "densenet121",
+    "nasnetmobile",
+    "efficientnetb0",
+    "efficientnetv2b0",
+    "convnexttiny",
+}
+
+
+@pytest.mark.parametrize("name", [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES])
+def test_parting_and_joining_gives_the_whole_networks_output(name: str) -> None:
+    """At a boundary inside a block and with everything frozen: the parts together compute what the network does."""
+    built = build(name)
+    joined = network.join(built, HeadConfig(name="linear"), ("cat", "dog", "fox"))
+    images = np.resize(RGB, (2, built.image_size, built.image_size, 3))
+    whole = joined.model.predict_on_batch(images)
+    for request in (len(built.graph.layers) // 2 + 1, "all"):
+        made = freeze.plan(request, built.graph, name, "frozen")
+        parts = network.part(joined, made)
+        np.testing.assert_allclose(parts.whole.predict_on_batch(images), whole, rtol=1e-4, atol=1e-6)
+        assert len(parts.cut_shapes) == (1 if made.all_frozen else len(made.cut))
+
+
+def test_a_saved_network_opens_with_keras_alone(tmp_path: Path) -> None:
+    """Caffe's and torch's preprocessing are the two that no single Keras layer does."""
+    expected = {}
+    for name in ("vgg16", "densenet121", "efficientnet_lite0", "convnexttiny"):
+        model = network.join(build(name), HeadConfig(name="linear"), ("a", "b")).model
+        model.save(tmp_path / f"{name}.keras")
+        size = model.input_shape[1]
+        expected[name] = model(RGB[:, :size, :size], training=False).numpy().tolist()
+        np.save(tmp_path / f"{name}.npy", RGB[:, :size, :size])
+    code = (
+        "import keras, numpy, json, sys\n"
+        "nets = {n: keras.models.load_model(f'{n}.keras') for n in sys.argv[1:]}\n"
+        "out = {n: net(numpy.load(f'{n}.npy')).numpy().tolist() for n, net in nets.items()}\n"
+        "assert not any(m.startswith('thaw') for m in sys.modules)\n"
+        "print(json.dumps(out))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *expected], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    opened = json.loads(done.stdout)
+    for name, values in expected.items():
+        np.testing.assert_allclose(opened[name], values, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,81 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import thaw
+from thaw.tracking.fingerprint import collect
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    git("init")
+    git("config", "user.name", "somebody")
+    git("config", "user.email", "somebody@example.org")
+    (tmp_path / "code.py").write_text("a = 1\n")
+    (tmp_path / ".gitignore").write_text("outputs\n")
+    git("add", ".")
+    git("commit", "-m", "first")
+    return tmp_path
+
+
+def test_a_clean_checkout_is_its_commit(checkout):
+    (checkout / "outputs").mkdir()
+    (checkout / "outputs" / "ignored.txt").touch()
+    found = collect(checkout)
+    head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert (found.commit, found.dirty, found.diff) == (head.stdout.strip(), False, "")
+
+
+def test_changed_and_new_files_are_in_the_diff(checkout):
+    (checkout / "code.py").write_bytes(b"a = '\xff'\n")
+    (checkout / "new.py").touch()
+    found = collect(checkout)
+    assert found.dirty
+    assert "-a = 1" in found.diff
+    assert found.diff.endswith("untracked: new.py\n")
+    assert found.flat()["git.dirty"] == "True"
+
+
+def test_no_checkout_and_no_git_are_no_error(tmp_path, monkeypatch):
+    assert collect(tmp_path).commit is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = collect(tmp_path)
+    assert (found.commit, found.dirty, found.diff) == (None, False, "")
+    assert "git.commit" not in found.flat()
+
+
+def test_versions_machine_and_settings_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = replace(collect(tmp_path), data_sha256="d", seed=7)
+    flat = found.flat()
+    assert flat["package.keras"] == version("keras")
+    assert flat["package.pillow"] == version("pillow")
+    assert "package.openvino" not in flat or version("openvino")
+    assert flat["env.OMP_NUM_THREADS"] == "3"
+    assert (flat["data_sha256"], flat["seed"]) == ("d", "7")
+    assert "weights_sha256" not in flat
+    assert flat["cpu.model"]
+    assert int(flat["cpu.count"]) >= 1
+    assert all(isinstance(value, str) for value in flat.values())
+
+
+def test_taking_a_fingerprint_imports_no_package_it_names(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # thaw is not installed
+    code = """
+import sys
+from thaw.tracking.fingerprint import collect
+collect(".")
+print("tensorflow" in sys.modules, "numpy" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]

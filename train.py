@@ -1,0 +1,12 @@
+"""Trains an image classifier as conf/ and the command line say: `python train.py backbone=vgg16 recipe=bottleneck`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from thaw.config import cli
+
+if __name__ == "__main__":
+    cli.train(ROOT)
