@@ -91,7 +91,7 @@ def _saved(config: PredictConfig) -> Saved:
         if all((place / file).is_file() for file in (saved.WEIGHTS, saved.CLASSES, saved.CONFIG)):
             return Saved(place / saved.WEIGHTS, place)
     run = tracking.find_run(config.tracking_uri, Path(config.outputs), config.model)
-    return Saved(run.model(), run.artifact("model"))
+    return Saved(run.model(), run.artifact("network"))
 
 
 def _guesses(

@@ -243,7 +243,7 @@ def _result(
 
     kept = saved.save(network, config, job.folder / "model")
     for file in (saved.CLASSES, saved.CONFIG):
-        tracked.artifact(kept.folder / file, "model")
+        tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
     if config.tracking.log_model:
         tracked.model(network.model, metadata={"class_names": list(network.class_names)})
     metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}

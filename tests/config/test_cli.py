@@ -1,0 +1,81 @@
+"""The command line's answers to mistakes: one clear error, long before TensorFlow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thaw.config.cli import quoted
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("bakbone=vgg16", "bakbone is not a key. Did you mean 'backbone'?"),
+        ("backbone=inceptionv4", "backbone=inceptionv4 is not a choice. Did you mean 'inceptionv3'?"),
+        ("experiment=quickstat", "Did you mean 'quickstart'?"),
+        ("finetune.frezee=3", "Did you mean 'finetune.freeze'? Keys of finetune: freeze, batchnorm"),
+        ("+finetune.frezee=3", "finetune.frezee is not a key. Did you mean 'finetune.freeze'?"),
+        ("train.batch_size=abc", "train.batch_size: Value 'abc'"),
+        ("train.batch_size=0", "train.batch_size=0 is out of range: it must be at least 1"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate=-1.0 is out of range: it must be above 0"),
+        ("head.dropout=nan", "head.dropout=nan is not a number"),
+        ("finetune.batchnorm=froze", "Did you mean 'frozen'? Choose one of: frozen, trainable"),
+        ("finetune.stages=[{nam:x}]", "finetune.stages: Key 'nam' not in 'StageConfig'"),
+        ("finetune.stages=[{name:a},{name:a}]", "the name a stands twice"),
+        ("dataset=image_folder", "dataset=image_folder needs a folder: dataset.path=DIR"),
+        ("backbone.image_size=16", "smallest input of efficientnet_lite0, 32 pixels"),
+        ("backbone.alpha=0.5", "backbone.alpha is not an argument of efficientnet_lite0; it belongs to mobilenet"),
+        ("no equals sign", "no equals sign cannot be read"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_heavy_is_imported(commands, argument: str, said: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['train.py', {argument!r}]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally:\n    assert not {'tensorflow', 'keras', 'mlflow', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=commands.env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_help_lists_every_choice_and_key(commands) -> None:
+    helped = commands.run("--help")
+    assert helped.code == 0
+    for part in ("backbone= cnn convnextbase", "recipe= bottleneck finetune scratch", "finetune.freeze=", "seed=0"):
+        assert part in helped.out
+
+
+def test_a_script_takes_key_value_only(commands) -> None:
+    done = commands.run("scripts/layers.py", "inceptionv3")
+    assert (done.code, "every argument is key=value" in done.err) == (1, True)
+    done = commands.run("scripts/predict.py", "imags=x.jpg")
+    assert (done.code, "Did you mean 'images'" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        ("dataset.path=my photos (1)", r"dataset.path='my photos (1)'"),
+        ("dataset.path=it's", r"dataset.path='it\'s'"),
+        ("dataset.path=a,b", "dataset.path=a,b"),  # a sweep
+        ("images=Bücher/*.jpg", "images='Bücher/*.jpg'"),
+        ("images=[a.jpg,b.jpg]", "images=[a.jpg,b.jpg]"),
+        ("seed=1", "seed=1"),
+        ("finetune.head_optimizer=adam", "optimizer@finetune.head_optimizer=adam"),
+    ],
+)
+def test_paths_need_no_quoting(given: str, passed_on: str) -> None:
+    assert quoted([given]) == [passed_on]
+
+
+def test_without_sweeps_a_comma_is_part_of_a_path() -> None:
+    assert quoted(["images=a,b.jpg"], sweeps=False) == ["images='a,b.jpg'"]

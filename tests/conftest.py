@@ -1,0 +1,77 @@
+"""Small real pictures, and the real commands in a subprocess."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def result(self) -> dict:
+        """The result.json that the run's last lines name."""
+        line = next(line for line in self.out.splitlines() if line.startswith("result "))
+        return json.loads(Path(line.removeprefix("result ")).read_text())
+
+
+class Commands:
+    """Runs train.py and the scripts with an outputs folder of their own, from another working directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.outputs = folder, folder / "outputs"
+        # No network, whatever the machine has: nothing answers at this port.
+        proxy = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+        self.env = {**os.environ, **proxy, "THAW_OUTPUTS": str(self.outputs), "KERAS_HOME": str(folder / "keras")}
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        script = arguments[0] if arguments[0].endswith(".py") else "train.py"
+        rest = arguments[1:] if script == arguments[0] else arguments
+        return subprocess.Popen(
+            [sys.executable, "-u", str(ROOT / script), *rest],
+            cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> Ran:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return Ran(process.returncode, out, err)
+
+    def client(self):
+        from thaw.tracking import open_store
+
+        return open_store(f"sqlite:///{self.outputs}/mlflow.db", self.outputs).client
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory) -> Commands:
+    return Commands(tmp_path_factory.mktemp("a user's folder"))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Three classes of 20 pictures that differ in colour and texture, in class folders."""
+    folder = tmp_path_factory.mktemp("photos") / "my photos (1)"
+    rng = np.random.default_rng(0)
+    for label, (name, colour) in enumerate(
+        {"apple": (200, 40, 40), "lime": (60, 190, 60), "sky": (70, 90, 210)}.items()
+    ):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            stripes = 40 * (np.indices((48, 64)).sum(axis=0) // (2 + 3 * label) % 2)[..., None]
+            picture = np.clip(np.array(colour) + stripes + rng.normal(0, 25, (48, 64, 3)), 0, 255)
+            Image.fromarray(picture.astype(np.uint8)).save(folder / name / f"{i:02}.jpg")
+    return folder

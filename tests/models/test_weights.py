@@ -1,0 +1,120 @@
+"""Weights files into networks built in code."""
+
+import http.server
+import threading
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from thaw import backend
+from thaw.config.schema import BackboneConfig, HeadConfig
+from thaw.errors import UserError
+from thaw.models import backbones, network
+
+SHARED = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+
+
+def small(weights: str = "none", **options: object) -> backbones.Backbone:
+    backend.start(len(weights), "float32", deterministic=True)  # another seed for each source of weights
+    options = {"name": "mobilenet", "alpha": 0.25, "image_size": 32, **options}
+    return backbones.build(BackboneConfig(weights=weights, **options))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network with weights of its own, and its features of RGB."""
+    backend.start(7, "float32", deterministic=True)
+    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none"))
+    for layer in built.layers:
+        layer.set_weights([w + 0.01 * np.random.default_rng(3).random(w.shape) for w in layer.get_weights()])
+    return built, built.model(RGB, training=False).numpy()
+
+
+def legacy(model, file: Path) -> Path:
+    """Write the format of Keras 1 and 2, in which keras.applications publishes."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(file, "w") as h5:
+        legacy_h5_format.save_weights_to_hdf5_group(h5, model)
+    return file
+
+
+@pytest.mark.parametrize("form", ["no_top.h5", "x.weights.h5", "x.keras", "whole.keras"])
+def test_every_format_gives_the_same_features(trained, tmp_path: Path, form: str) -> None:
+    built, features = trained
+    file = tmp_path / form
+    if form == "no_top.h5":
+        legacy(built.model, file)
+    elif form == "whole.keras":  # a network that thaw trained, head and all
+        network.join(built, HeadConfig(), ("a", "b")).model.save(file)
+    elif form.endswith(".keras"):
+        built.model.save(file)
+    else:
+        built.model.save_weights(file)
+    np.testing.assert_allclose(small(str(file)).model(RGB, training=False).numpy(), features, rtol=1e-5)
+
+
+def test_another_networks_file_does_not_fit_and_changes_nothing(trained, tmp_path: Path) -> None:
+    file = legacy(trained[0].model, tmp_path / "mobilenet_2_5.h5")
+    with pytest.raises(
+        UserError, match=r"does not fit mobilenet: layer conv1 takes \(3, 3, 3, 16\).*holds \(3, 3, 3, 8\)"
+    ):
+        small(str(file), alpha=0.5)
+    with pytest.raises(UserError, match="does not fit mobilenetv2"):
+        small(str(file), name="mobilenetv2", alpha=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.h5", None, "a weights file that exists"),
+        ("text.h5", b"hello", "cannot be read as Keras weights"),
+        ("text.keras", b"hello", "cannot be read as Keras weights"),
+        ("net.pth", b"hello", r"weights files end in \.h5"),
+    ],
+)
+def test_a_file_that_is_none_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        small(str(tmp_path / name))
+
+
+def test_weights_are_downloaded_by_kerass_own_code_from_a_local_server(trained, tmp_path, monkeypatch) -> None:
+    built, features = trained
+    legacy(built.model, tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: handler(*a, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    from keras.src.applications import mobilenet
+    from keras.src.utils import file_utils
+
+    address = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address)
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "keras"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    try:
+        # Keras names the file by its 224 pixels and warns that 32 is another size.
+        loaded = small("imagenet")
+        np.testing.assert_allclose(loaded.model(RGB, training=False).numpy(), features, rtol=1e-5)
+        monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address + "gone/")
+        with pytest.raises(UserError, match=rf"downloaded from {address}gone/.*404.*backbone.weights=FILE.h5"):
+            small("imagenet", alpha=0.5)
+    finally:
+        server.shutdown()
+
+
+def test_the_genuine_mobilenet_file_loads_as_keras_loads_it() -> None:
+    if not SHARED.is_file():
+        pytest.skip("the genuine weights file mobilenet_2_5_224_tf_no_top.h5 is not beside this checkout")
+    ours = small(str(SHARED), image_size=224)
+    photo = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
+    backend.start(0, "float32", deterministic=True)
+    stock = keras.applications.MobileNet(alpha=0.25, input_shape=(224, 224, 3), include_top=False, weights=str(SHARED))
+    theirs = stock(keras.applications.mobilenet.preprocess_input(photo.copy()), training=False).numpy()
+    np.testing.assert_allclose(ours.model(photo, training=False).numpy(), theirs, rtol=1e-4, atol=1e-4)
+    assert theirs.std() > 0.1

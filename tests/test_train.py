@@ -1,0 +1,265 @@
+"""train.py as a user runs it: a subprocess, then a look at what it left in the store and on disk."""
+
+import csv
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = ("dataset=image_folder", "backbone=efficientnet_lite0", "backbone.image_size=64", "train.batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def finetuned(commands, photos):
+    """The default recipe with the real weights, gradual: head, then two thaws."""
+    ran = commands.run(
+        *SMALL, f"dataset.path={photos}", "head.hidden=32", "optimizer.learning_rate=1e-3", "optimizer.schedule=cosine",
+        "finetune.stages=[{name:head,freeze:all,epochs:3},{name:top,freeze:block7a_expand_conv,epochs:1},"
+        "{name:more,freeze:block6c,epochs:2}]",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    return ran
+
+
+@pytest.fixture(scope="module")
+def stored(commands, finetuned):
+    return commands.client().get_run(finetuned.result()["run_id"])
+
+
+def test_real_weights_learn_a_new_task(finetuned) -> None:
+    assert finetuned.result()["metrics"]["test/accuracy"] >= 0.8  # chance: 0.33
+
+
+def test_the_plan_is_printed_before_training(finetuned) -> None:
+    lines = finetuned.out.splitlines()
+    plans = [i for i, line in enumerate(lines) if line.startswith("stage ") and "frozen" in line]
+    assert len(plans) == 3
+    assert max(plans) < next(i for i, line in enumerate(lines) if " epoch 1 " in line)
+    assert "inside block block7a · cut" in finetuned.out
+    assert finetuned.out.count("unchanged bit for bit") == 3
+
+
+def test_nothing_but_the_run_reaches_the_terminal(finetuned) -> None:
+    assert finetuned.err == ""
+
+
+def test_result_json_keeps_its_contract(finetuned, stored) -> None:
+    result = finetuned.result()
+    assert set(result) >= {
+        "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "weights_sha256",
+        "config_sha256", "data_sha256", "model", "class_names",
+    }  # fmt: skip
+    assert result["objective"] == {"name": "val/accuracy", "value": result["metrics"]["val/accuracy"]}
+    assert [stage["name"] for stage in result["stages"]] == ["head", "top", "more"]
+    assert [stage["frozen_layers"] for stage in result["stages"]] == [150, 140, 129]
+    assert [stage["epochs"] for stage in result["stages"]] == [3, 1, 2]
+    assert result["stages"][0]["trainable_params"] == 1280 * 32 + 32 + 32 * 3 + 3
+    assert set(result["stages"][0]) >= {"seconds", "learning_rate", "boundary"}
+    assert set(result["seconds"]) >= {"total", "scan", "extract", "train", "evaluate"}
+    assert set(result["metrics"]) >= {"test/loss", "test/macro_f1", "val/accuracy", "test/class/lime/recall"}
+    assert result["class_names"] == ["apple", "lime", "sky"]
+    assert all(len(result[key]) == 64 for key in ("weights_sha256", "config_sha256", "data_sha256"))
+    assert stored.data.metrics["test/accuracy"] == result["metrics"]["test/accuracy"]
+
+
+def test_the_store_knows_config_overrides_and_fingerprint(stored) -> None:
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params["backbone.name"] == "efficientnet_lite0"
+    assert stored.data.params["optimizer.schedule"] == "cosine"
+    assert "train.batch_size=8" in stored.data.tags["thaw.overrides"]
+    for key in ("git.commit", "package.tensorflow", "cpu.model", "data_sha256", "weights_sha256", "seed"):
+        assert stored.data.tags[f"fingerprint.{key}"]
+    assert stored.inputs.dataset_inputs[0].dataset.digest == stored.data.tags["fingerprint.data_sha256"][:36]
+
+
+def test_epochs_of_all_stages_lie_on_one_axis(commands, stored) -> None:
+    history = commands.client().get_metric_history(stored.info.run_id, "train/loss")
+    assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
+    for name in ("train/accuracy", "val/loss", "train/learning_rate", "train/images_per_second"):
+        assert len(commands.client().get_metric_history(stored.info.run_id, name)) >= 6
+    rates = [point.value for point in commands.client().get_metric_history(stored.info.run_id, "train/learning_rate")]
+    assert rates[0] == pytest.approx(1e-3)  # rmsprop, constant
+    assert rates[4] > rates[5]  # sgd, cosine
+
+
+def test_artifacts_are_kept(commands, finetuned, stored) -> None:
+    client = commands.client()
+    names = {f.path for folder in ("", "report", "network") for f in client.list_artifacts(stored.info.run_id, folder)}
+    assert names >= {
+        "config.yaml", "overrides.txt", "manifest.csv", "result.json", "report/curves.png", "report/confusion.png",
+        "report/per_class.csv", "report/predictions.csv", "report/history.json", "network/classes.json",
+    }  # fmt: skip
+    local = client.download_artifacts(stored.info.run_id, "manifest.csv", str(commands.folder))
+    rows = list(csv.DictReader(Path(local).read_text().splitlines()))
+    assert len(rows) == 60
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    local = client.download_artifacts(stored.info.run_id, "config.yaml", str(commands.folder))
+    config = yaml.safe_load(Path(local).read_text())
+    assert config["finetune"]["stages"][1]["freeze"] == "block7a_expand_conv"
+
+
+def test_the_same_command_gives_the_same_weights(commands, photos, finetuned) -> None:
+    again = commands.run(*_overrides(commands, finetuned))
+    assert again.code == 0, again.err
+    first, second = finetuned.result(), again.result()
+    assert second["weights_sha256"] == first["weights_sha256"]
+    assert second["metrics"] == first["metrics"]
+    assert second["data_sha256"] == first["data_sha256"]
+
+
+def _overrides(commands, ran) -> list[str]:
+    run_id = ran.result()["run_id"]
+    file = commands.client().download_artifacts(run_id, "overrides.txt", str(commands.folder))
+    return Path(file).read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def swept(commands, photos, finetuned):
+    """A sweep over recipes and an impossible boundary; its weights are those that the first run kept."""
+    return commands.run(
+        "-m", *SMALL, f"dataset.path={photos}", f"backbone.weights={finetuned.result()['run_id']}", "head=linear",
+        "bottleneck.epochs=8", "finetune.head_epochs=1", "finetune.epochs=1", "recipe=bottleneck,finetune",
+        "finetune.freeze=all,blok6c", "augment=light",
+    )  # fmt: skip
+
+
+def test_a_sweep_has_a_parent_and_a_child_for_each_job(commands, swept) -> None:
+    client = commands.client()
+    experiment = client.get_experiment_by_name("thaw").experiment_id
+    parents = [r for r in client.search_runs([experiment]) if "thaw.sweep" in r.data.tags]
+    assert len(parents) == 1
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'")
+    by_status = sorted((c.info.status, c.data.params["recipe"]) for c in children)
+    assert by_status == [
+        ("FAILED", "finetune"), ("FINISHED", "bottleneck"), ("FINISHED", "bottleneck"), ("FINISHED", "finetune"),
+    ]  # fmt: skip
+    assert parents[0].info.status == "FAILED"
+    failed = next(c for c in children if c.info.status == "FAILED")
+    assert "Did you mean 'block6c'?" in failed.data.tags["thaw.reason"]
+    assert swept.code == 1
+    assert "blok6c is neither a layer nor a block of efficientnet_lite0" in swept.err
+    assert "Traceback" not in swept.err
+
+
+def test_weights_of_a_run_can_be_taken_up_again(commands, swept) -> None:
+    client = commands.client()
+    runs = client.search_runs([client.get_experiment_by_name("thaw").experiment_id], "params.recipe = 'bottleneck'")
+    assert all(run.data.metrics["test/accuracy"] >= 0.8 for run in runs)
+
+
+def test_bottleneck_keeps_its_features_in_files(commands, swept) -> None:
+    files = sorted(f.name for f in commands.outputs.glob("sweeps/*/*/0/features/*"))
+    assert files == []  # augment=light: there are no fixed features to keep
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_is_marked_killed(commands, number: int, code: int) -> None:
+    process = commands.start(
+        "recipe=scratch", "dataset=digits", "scratch.epochs=1000", f"tracking.experiment=stopped-{code}"
+    )
+    for line in process.stdout:
+        if " epoch 2 " in line:
+            break
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    client = commands.client()
+    (run,) = client.search_runs([client.get_experiment_by_name(f"stopped-{code}").experiment_id])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["thaw.reason"]
+    assert run.data.tags["thaw.stage"] == "scratch"
+
+
+def test_bottleneck_on_features_in_a_file_and_a_loss_that_explodes(commands, photos) -> None:
+    """Two jobs of one sweep: one sound, with two classes on a sigmoid; one with a rate that no training survives."""
+    two = commands.folder / "two"
+    for name in ("apple", "lime"):
+        (two / name).parent.mkdir(exist_ok=True)
+        if not (two / name).exists():
+            (two / name).symlink_to(photos / name)
+    ran = commands.run(
+        "-m", "recipe=bottleneck", *SMALL, f"dataset.path={two}", "head=flatten_dense", "head.hidden=16",
+        "head.output=sigmoid", "bottleneck.epochs=4", "train.class_weight=balanced", "train.patience=3",
+        "optimizer.learning_rate=1e-3,1e30", "tracking.experiment=two", "head.label_smoothing=0.1",
+    )  # fmt: skip
+    client = commands.client()
+    runs = client.search_runs([client.get_experiment_by_name("two").experiment_id], "tags.thaw.recipe = 'bottleneck'")
+    good = next(r for r in runs if r.data.params["optimizer.learning_rate"] == "0.001")
+    bad = next(r for r in runs if r.data.params["optimizer.learning_rate"] == "1e+30")
+    assert good.info.status == "FINISHED", ran.err
+    assert good.data.metrics["test/accuracy"] >= 0.75
+    assert sorted(f.name for f in commands.outputs.glob("sweeps/*/*/0/features/*.npy")) == ["train-0.npy", "val-0.npy"]
+    assert bad.info.status == "FAILED"
+    assert "Lower the learning rate" in bad.data.tags["thaw.reason"] or "diverged" in bad.data.tags["thaw.reason"]
+
+
+def test_offline_the_error_says_how_to_give_a_file(commands, photos) -> None:
+    ran = commands.run("backbone=inceptionv3", "finetune.freeze=172", "dataset=digits", "backbone.image_size=75")
+    assert ran.code == 1
+    assert "ImageNet weights of inceptionv3 could not be downloaded from https://" in ran.err
+    assert "backbone.weights=FILE.h5" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_inception_at_172_trains_from_random_weights(commands) -> None:
+    ran = commands.run(
+        "backbone=inceptionv3", "finetune.freeze=172", "backbone.weights=none", "backbone.image_size=75",
+        "dataset=digits", "dataset.limit_per_class=4", "finetune.head_epochs=1", "finetune.epochs=1",
+        "tracking.log_model=false",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "frozen 172/311 · boundary conv2d_51, inside block mixed6 · cut 3 tensors" in ran.out
+    assert ran.result()["stages"][1]["frozen_layers"] == 172
+
+
+def test_a_bad_picture_is_named_before_training(commands, photos) -> None:
+    folder = commands.folder / "with bad"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for source in sorted((photos / "apple").glob("*.jpg"))[:5]:
+            (folder / name / source.name).write_bytes(source.read_bytes())
+    whole = (folder / "a" / "00.jpg").read_bytes()
+    (folder / "a" / "00.jpg").write_bytes(whole[: len(whole) // 2])
+    started = time.perf_counter()
+    ran = commands.run("dataset=image_folder", f"dataset.path={folder}")
+    assert ran.code == 1
+    assert "1 of 10 images cannot be read" in ran.err
+    assert str(folder / "a" / "00.jpg") in ran.err
+    assert "Traceback" not in ran.err
+    assert "network:" not in ran.out, time.perf_counter() - started
+
+
+def test_predict_with_a_trained_run(commands, photos, finetuned) -> None:
+    run_id = finetuned.result()["run_id"]
+    listing = commands.run("scripts/predict.py", f"model={run_id[:8]}", f"images={photos}", "format=csv", "top=1")
+    assert listing.code == 0, listing.err
+    rows = list(csv.DictReader(listing.out.splitlines()))
+    assert len(rows) == 60
+    right = sum(row["image"].split("/")[-2] == row["class"] for row in rows)
+    assert right >= 50
+
+
+def test_predict_with_a_stock_network_goes_on_past_a_bad_file(commands, photos) -> None:
+    (commands.folder / "loose").mkdir()
+    (commands.folder / "loose" / "good.jpg").write_bytes((photos / "sky" / "00.jpg").read_bytes())
+    (commands.folder / "loose" / "bad.jpg").write_bytes(b"not a picture")
+    ran = commands.run("scripts/predict.py", "images=loose/*.jpg", "format=json", "top=9")
+    assert ran.code == 1
+    assert "1 of 2 files could not be read" in ran.err
+    assert "bad.jpg" in ran.err
+    (entry,) = json.loads(ran.out)
+    assert len(entry["predictions"]) == 9
+    assert sum(guess["probability"] for guess in entry["predictions"]) <= 1.0001
+
+
+def test_layers_lists_blocks_and_totals(commands) -> None:
+    ran = commands.run("scripts/layers.py", "backbone=inceptionv3")
+    assert ran.code == 0, ran.err
+    assert "with its ImageNet top: 23,851,784 parameters" in ran.out
+    (line,) = [line for line in ran.out.splitlines() if " conv2d_51 " in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        "171", "conv2d_51", "Conv2D", "17x17x160", "122,880", "mixed6", "3",
+    ]  # fmt: skip

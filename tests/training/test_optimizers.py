@@ -1,0 +1,27 @@
+import pytest
+
+from thaw.config.schema import OptimizerConfig
+from thaw.training.optimizers import learning_rate
+
+
+def rates(config: OptimizerConfig, epochs: int = 4, steps: int = 10) -> list[float]:
+    return [learning_rate(config, step, steps, epochs) for step in range(epochs * steps)]
+
+
+def test_constant_is_constant() -> None:
+    assert set(rates(OptimizerConfig(learning_rate=0.1))) == {0.1}
+
+
+def test_cosine_falls_from_the_rate_to_almost_nothing() -> None:
+    course = rates(OptimizerConfig(learning_rate=0.1, schedule="cosine"))
+    assert course[0] == 0.1
+    assert course[20] == pytest.approx(0.05)
+    assert course == sorted(course, reverse=True)
+    assert 0 < course[-1] < 0.001
+
+
+def test_warmup_rises_linearly_to_the_rate() -> None:
+    course = rates(OptimizerConfig(learning_rate=0.1, schedule="cosine", warmup_epochs=1.0))
+    assert course[:10] == pytest.approx([0.01 * (i + 1) for i in range(10)])
+    assert course[10] == 0.1
+    assert rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=0.5))[4:7] == pytest.approx([0.1, 0.1, 0.1])
