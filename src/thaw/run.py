@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import manifest, pixels, sources, splits
+from thaw.errors import UserError, did_you_mean
 from thaw.models import saved, table
 from thaw.results import report
 from thaw.results.evaluate import Evaluation, evaluate
@@ -77,6 +79,11 @@ def _with_weights_of_run(config: Config) -> BackboneConfig:
     weights = config.backbone.weights
     if weights in ("imagenet", "none") or Path(weights).expanduser().suffix:
         return config.backbone
+    if not re.fullmatch("[0-9a-f]{6,32}", weights):
+        raise UserError(
+            f"backbone.weights={weights} is neither imagenet, none, a weights file (.h5, .keras) nor the id of a run."
+            f"{did_you_mean(weights, ('imagenet', 'none'))}"
+        )
     source = tracking.find_run(config.tracking.uri, Path(config.outputs), weights)
     return dataclasses.replace(config.backbone, weights=str(source.model()))
 

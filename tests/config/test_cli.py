@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("dataset=image_folder", "dataset=image_folder needs a folder: dataset.path=DIR"),
         ("backbone.image_size=16", "smallest input of efficientnet_lite0, 32 pixels"),
         ("backbone.alpha=0.5", "backbone.alpha is not an argument of efficientnet_lite0; it belongs to mobilenet"),
+        ("backbone.weights=imagnet", "Did you mean 'imagenet'?"),
         ("no equals sign", "no equals sign cannot be read"),
     ],
 )
