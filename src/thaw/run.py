@@ -1,12 +1,14 @@
 """The spine: one run, from configuration to result, in the order the README tells it."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thaw import backend, tracking
 from thaw.config.job import Job
@@ -20,6 +22,11 @@ from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
 from thaw.training import recipes
+from thaw.training.data import Data
+
+if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
+    from thaw.models.network import Network
+    from thaw.training.stages import StageResult
 
 OBJECTIVE = "val/accuracy"
 
@@ -44,7 +51,7 @@ def run(config: Config, job: Job) -> Result:
         results = _train(config, job, network, data, stages, tracked, clock)
 
         with clock("evaluate"):
-            evaluations = _evaluate(config, network, data, results[-1], clock)
+            evaluations = _evaluate(config, network, data, results[-1])
         _report(network, data, results, evaluations, tracked, job.folder)
         result = _result(config, job, tracked, network, data, results, evaluations, clock)
         write(result, job.folder / "result.json")
@@ -61,7 +68,7 @@ class Clock:
         self.seconds: dict[str, float] = {"scan": 0.0, "extract": 0.0, "train": 0.0, "evaluate": 0.0}
         self._name, self._since = "", 0.0
 
-    def __call__(self, name: str) -> "Clock":
+    def __call__(self, name: str) -> Clock:
         self._name, self._since = name, time.perf_counter()
         return self
 
@@ -118,9 +125,7 @@ def config_sha256(config: Config) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read_data(config: Config, tracked: Run, folder: Path) -> Any:
-    from thaw.training.data import Data
-
+def _read_data(config: Config, tracked: Run, folder: Path) -> Data:
     own = config.dataset
     catalog = sources.load(own)
     chosen = splits.split(
@@ -150,7 +155,7 @@ def _read_data(config: Config, tracked: Run, folder: Path) -> Any:
     return data
 
 
-def _build(config: Config, backbone: BackboneConfig, data: Any, tracked: Run) -> Any:
+def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> Network:
     from thaw.models import backbones, network
 
     built = backbones.build(backbone)
@@ -165,8 +170,8 @@ def _build(config: Config, backbone: BackboneConfig, data: Any, tracked: Run) ->
 
 
 def _train(
-    config: Config, job: Job, network: Any, data: Any, stages: list[recipes.Stage], tracked: Run, clock: Clock
-) -> list[Any]:
+    config: Config, job: Job, network: Network, data: Data, stages: list[recipes.Stage], tracked: Run, clock: Clock
+) -> list[StageResult]:
     from thaw.training.stages import plans, run_stage
 
     planned = plans(stages, network)
@@ -209,7 +214,7 @@ def _log_epoch(tracked: Run, entry: dict[str, Any]) -> None:
     )
 
 
-def _evaluate(config: Config, network: Any, data: Any, last: Any, clock: Clock) -> dict[str, Evaluation]:
+def _evaluate(config: Config, network: Network, data: Data, last: StageResult) -> dict[str, Evaluation]:
     """Validation with the last stage's predictions; test once, end to end through the network that is kept."""
     from thaw.frozen.forward import probabilities
 
@@ -222,7 +227,12 @@ def _evaluate(config: Config, network: Any, data: Any, last: Any, clock: Clock) 
 
 
 def _report(
-    network: Any, data: Any, results: list[Any], evaluations: dict[str, Evaluation], tracked: Run, folder: Path
+    network: Network,
+    data: Data,
+    results: list[StageResult],
+    evaluations: dict[str, Evaluation],
+    tracked: Run,
+    folder: Path,
 ) -> None:
     history = [entry for done in results for entry in done.fit.history]
     test, names = evaluations["test"], data.class_names
@@ -240,9 +250,9 @@ def _result(
     config: Config,
     job: Job,
     tracked: Run,
-    network: Any,
-    data: Any,
-    results: list[Any],
+    network: Network,
+    data: Data,
+    results: list[StageResult],
     evaluations: dict[str, Evaluation],
     clock: Clock,
 ) -> Result:
@@ -280,7 +290,7 @@ def _result(
     )
 
 
-def _stage_entry(done: Any) -> dict[str, Any]:
+def _stage_entry(done: StageResult) -> dict[str, Any]:
     return {
         "name": done.stage.name,
         "epochs": len(done.fit.history),
