@@ -263,3 +263,16 @@ def test_layers_lists_blocks_and_totals(commands) -> None:
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         "171", "conv2d_51", "Conv2D", "17x17x160", "122,880", "mixed6", "3",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_genuine_mobilenet_file_is_far_above_chance(commands) -> None:
+    file = Path(__file__).parents[2] / "shared" / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    if not file.is_file():
+        pytest.skip("the genuine weights file mobilenet_2_5_224_tf_no_top.h5 is not beside this checkout")
+    ran = commands.run(
+        "recipe=bottleneck", "backbone=mobilenet", "backbone.alpha=0.25", f"backbone.weights={file}",
+        "backbone.image_size=96", "dataset=digits", "tracking.log_model=false",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.result()["metrics"]["test/accuracy"] >= 0.8  # chance: 0.1
