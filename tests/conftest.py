@@ -21,11 +21,12 @@ class Ran:
     code: int
     out: str
     err: str
+    folder: Path
 
     def result(self) -> dict:
         """The result.json that the run's last lines name."""
         line = next(line for line in self.out.splitlines() if line.startswith("result "))
-        return json.loads(Path(line.removeprefix("result ")).read_text())
+        return json.loads((self.folder / line.removeprefix("result ")).read_text())
 
 
 class Commands:
@@ -48,12 +49,18 @@ class Commands:
     def run(self, *arguments: str) -> Ran:
         process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
-        return Ran(process.returncode, out, err)
+        return Ran(process.returncode, out, err, self.folder)
 
     def client(self):
         from thaw.tracking import open_store
 
         return open_store(f"sqlite:///{self.outputs}/mlflow.db", self.outputs).client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_store_in_the_working_directory(tmp_path_factory) -> None:
+    """MLflow makes a default store where it stands whenever a client looks for artifacts."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/default.db"
 
 
 @pytest.fixture(scope="session")

@@ -76,11 +76,17 @@ def test_the_store_knows_config_overrides_and_fingerprint(stored) -> None:
 
 
 def test_epochs_of_all_stages_lie_on_one_axis(commands, stored) -> None:
-    history = commands.client().get_metric_history(stored.info.run_id, "train/loss")
+    history = commands.client().get_metric_history(stored.info.run_id, "epoch/loss")
     assert [point.step for point in history] == [1, 2, 3, 4, 5, 6]
-    for name in ("train/accuracy", "val/loss", "train/learning_rate", "train/images_per_second"):
-        assert len(commands.client().get_metric_history(stored.info.run_id, name)) >= 6
-    rates = [point.value for point in commands.client().get_metric_history(stored.info.run_id, "train/learning_rate")]
+    for name in ("epoch/accuracy", "epoch/val_loss", "epoch/images_per_second"):
+        assert len(commands.client().get_metric_history(stored.info.run_id, name)) == 6
+    assert len(commands.client().get_metric_history(stored.info.run_id, "val/accuracy")) == 1
+    numbers = commands.client().get_metric_history(stored.info.run_id, "epoch/stage")
+    assert [point.value for point in numbers] == [0, 0, 0, 1, 2, 2]
+    assert [stored.data.tags[f"thaw.stage.{i}"] for i in range(3)] == ["head", "top", "more"]
+    trainable = commands.client().get_metric_history(stored.info.run_id, "stage/trainable_params")
+    assert [point.step for point in trainable] == [1, 4, 5]
+    rates = [point.value for point in commands.client().get_metric_history(stored.info.run_id, "epoch/learning_rate")]
     assert rates[0] == pytest.approx(1e-3)  # rmsprop, constant
     assert rates[4] > rates[5]  # sgd, cosine
 
@@ -122,7 +128,7 @@ def swept(commands, photos, finetuned):
     return commands.run(
         "-m", *SMALL, f"dataset.path={photos}", f"backbone.weights={finetuned.result()['run_id']}", "head=linear",
         "bottleneck.epochs=8", "finetune.head_epochs=1", "finetune.epochs=1", "recipe=bottleneck,finetune",
-        "finetune.freeze=all,blok6c", "augment=light",
+        "finetune.freeze=all,blok6c",
     )  # fmt: skip
 
 
@@ -137,6 +143,7 @@ def test_a_sweep_has_a_parent_and_a_child_for_each_job(commands, swept) -> None:
         ("FAILED", "finetune"), ("FINISHED", "bottleneck"), ("FINISHED", "bottleneck"), ("FINISHED", "finetune"),
     ]  # fmt: skip
     assert parents[0].info.status == "FAILED"
+    assert "Did you mean 'block6c'?" in parents[0].data.tags["thaw.reason"]
     failed = next(c for c in children if c.info.status == "FAILED")
     assert "Did you mean 'block6c'?" in failed.data.tags["thaw.reason"]
     assert swept.code == 1
@@ -152,7 +159,8 @@ def test_weights_of_a_run_can_be_taken_up_again(commands, swept) -> None:
 
 def test_bottleneck_keeps_its_features_in_files(commands, swept) -> None:
     files = sorted(f.name for f in commands.outputs.glob("sweeps/*/*/0/features/*"))
-    assert files == []  # augment=light: there are no fixed features to keep
+    assert files == ["train-0.npy", "val-0.npy"]
+    assert list(commands.outputs.glob("cache/*")) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -191,9 +199,17 @@ def test_bottleneck_on_features_in_a_file_and_a_loss_that_explodes(commands, pho
     bad = next(r for r in runs if r.data.params["optimizer.learning_rate"] == "1e+30")
     assert good.info.status == "FINISHED", ran.err
     assert good.data.metrics["test/accuracy"] >= 0.75
-    assert sorted(f.name for f in commands.outputs.glob("sweeps/*/*/0/features/*.npy")) == ["train-0.npy", "val-0.npy"]
     assert bad.info.status == "FAILED"
     assert "Lower the learning rate" in bad.data.tags["thaw.reason"] or "diverged" in bad.data.tags["thaw.reason"]
+
+
+def test_scratch_trains_the_baseline_to_its_end(commands) -> None:
+    ran = commands.run("recipe=scratch", "dataset=digits", "scratch.epochs=4", "augment=light", "augment.flip=false")
+    assert ran.code == 0, ran.err
+    assert ran.result()["metrics"]["test/accuracy"] >= 0.8  # chance: 0.1
+    (stage,) = ran.result()["stages"]
+    assert (stage["name"], stage["epochs"], stage["frozen_layers"]) == ("scratch", 4, 0)
+    assert "proved: nothing was frozen, every thawed layer moved" in ran.out
 
 
 def test_offline_the_error_says_how_to_give_a_file(commands, photos) -> None:

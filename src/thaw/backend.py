@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from thaw.errors import UserError
+
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
@@ -19,7 +21,7 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(aside.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not Ctrl-C: what was held back is noise then
             sys.stderr.flush()
             os.dup2(kept, 2)
             aside.seek(0)
@@ -57,8 +59,14 @@ def start(seed: int, precision: str, deterministic: bool) -> None:
 
     if deterministic:
         if tf.config.threading.get_inter_op_parallelism_threads() != 1:
-            with quiet_stderr():
-                tf.config.threading.set_inter_op_parallelism_threads(1)
+            try:
+                with quiet_stderr():
+                    tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError as error:
+                raise UserError(
+                    "deterministic=true after a job with deterministic=false: TensorFlow's threads are fixed for the "
+                    "life of a process. Run them as two sweeps"
+                ) from error
         tf.config.experimental.enable_op_determinism()
     keras.utils.clear_session()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")

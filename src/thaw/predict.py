@@ -28,6 +28,7 @@ AHEAD = 64  # images decoded in one go, in threads, before the network sees them
 
 def predict(config: PredictConfig) -> None:
     """Print the most probable classes of every image; exit with 1 when some files could not be read, after the rest."""
+    _check_output(config)
     files = find(config.images)
     model, names, size = _classifier(config)
     bad: list[BadImage] = []
@@ -44,6 +45,11 @@ def predict(config: PredictConfig) -> None:
         raise UserError(f"{len(bad)} of {len(files)} files could not be read:\n{listing}")
 
 
+def _check_output(config: PredictConfig) -> None:
+    if config.output and not Path(config.output).expanduser().absolute().parent.is_dir():
+        raise UserError(f"output={config.output}: its folder does not exist; make it first")
+
+
 def find(images: Any) -> list[str]:
     """Turn `images=` into a sorted list of files: a file, a folder (its pictures at any depth), a pattern, or a list.
 
@@ -55,17 +61,16 @@ def find(images: Any) -> list[str]:
         )
     found: list[str] = []
     for entry in images if isinstance(images, list) else [images]:
-        path = Path(str(entry)).expanduser()
+        path, before = Path(str(entry)).expanduser(), len(found)
         if path.is_dir():
-            found += sorted(
-                str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-            )
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found += sorted(str(p) for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
         elif path.exists():
             found.append(str(path))
         else:
             found += sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
-    if not found:
-        raise UserError(f"images={images} matches no file. Give a file, a folder, or a pattern in quotes")
+        if len(found) == before:
+            raise UserError(f"images={entry} matches no file. Give a file, a folder, or a pattern in quotes")
     return list(dict.fromkeys(found))
 
 

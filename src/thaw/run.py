@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import manifest, pixels, sources, splits
-from thaw.errors import UserError, did_you_mean
 from thaw.models import saved, table
 from thaw.results import report
 from thaw.results.evaluate import Evaluation, evaluate
@@ -25,6 +23,7 @@ from thaw.training import recipes
 from thaw.training.data import Data
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
+    from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
     from thaw.training.stages import StageResult
 
@@ -33,14 +32,16 @@ OBJECTIVE = "val/accuracy"
 
 def run(config: Config, job: Job) -> Result:
     """Train as configured and return the result; raises UserError for what the user can mend."""
-    table.check(config.backbone)
-    backbone = _with_weights_of_run(config)
+    if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
+        table.check(config.backbone)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
     tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, "thaw.folder": str(job.folder)}
     clock = Clock()
     with tracking.start(config.tracking, Path(config.outputs), name=name, tags=tags, parent=job.parent) as tracked:
-        say(f"run {tracked.id} · {name} · {job.folder}")
+        say(f"run {tracked.id} · {name} · {shown(job.folder)}")
         _log_start(tracked, config, job)
+        table.check(config.backbone)
+        backbone = _with_weights_of_run(config)
 
         with clock("scan"):
             data = _read_data(config, tracked, job.folder)
@@ -58,6 +59,11 @@ def run(config: Config, job: Job) -> Result:
         tracked.artifact(job.folder / "result.json")
     _summary(result, job)
     return result
+
+
+def shown(path: Path) -> Path:
+    """A path as it is printed: from the current folder where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 class Clock:
@@ -84,13 +90,8 @@ class Clock:
 def _with_weights_of_run(config: Config) -> BackboneConfig:
     """`backbone.weights=RUN_ID`: take the weights file that the run kept."""
     weights = config.backbone.weights
-    if weights in ("imagenet", "none") or Path(weights).expanduser().suffix:
+    if weights in ("imagenet", "none") or Path(weights).expanduser().is_file():
         return config.backbone
-    if not re.fullmatch("[0-9a-f]{6,32}", weights):
-        raise UserError(
-            f"backbone.weights={weights} is neither imagenet, none, a weights file (.h5, .keras) nor the id of a run."
-            f"{did_you_mean(weights, ('imagenet', 'none'))}"
-        )
     source = tracking.find_run(config.tracking.uri, Path(config.outputs), weights)
     return dataclasses.replace(config.backbone, weights=str(source.model()))
 
@@ -162,6 +163,8 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     joined = network.join(built, config.head, data.class_names)
     sha256 = network.weights_sha256(built.model)
     tracked.tags({"fingerprint.weights_sha256": sha256})
+    if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
+        say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
         f"network: {built.name} · {built.image_size}x{built.image_size} · weights {config.backbone.weights} · "
         f"{joined.model.count_params():,} parameters with head {config.head.name}"
@@ -178,10 +181,11 @@ def _train(
     for stage, plan in zip(stages, planned, strict=True):
         say(f"stage {stage.name}: {plan.line()}")
     keep = config.recipe == "bottleneck"  # the features are the recipe's product
-    results = []
-    for stage, plan in zip(stages, planned, strict=True):
+    results: list[StageResult] = []
+    for planned_stage, plan in zip(stages, planned, strict=True):
+        # The epochs that were done, not those that were planned: early stopping leaves no hole in the axis.
+        stage = dataclasses.replace(planned_stage, first_epoch=sum(len(done.fit.history) for done in results))
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
-        tracked.tags({"thaw.stage": stage.name})
         done = run_stage(
             stage,
             plan,
@@ -190,23 +194,27 @@ def _train(
             options=config.train,
             head=config.head,
             cache=config.cache,
-            folder=job.folder / "features" if keep else Path(config.cache.dir) / tracked.id / stage.name,
+            folder=job.folder / "features" if keep else Path(config.cache.dir) / f"{tracked.id}-{stage.number:02}",
             keep=keep,
-            on_epoch=lambda entry: _log_epoch(tracked, entry),
+            on_start=lambda trainable, stage=stage, plan=plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
+            on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
         )
-        tracked.metrics({"stage/trainable_params": done.trainable_params}, step=stage.first_epoch + 1)
         clock.seconds["extract"] += done.extract_seconds
         clock.seconds["train"] += done.fit.seconds
         results.append(done)
     return results
 
 
-def _log_epoch(tracked: Run, entry: dict[str, Any]) -> None:
-    figures = {key: value for key, value in entry.items() if key not in ("stage", "epoch")}
-    tracked.metrics(
-        {f"train/{k}" if not k.startswith("val_") else f"val/{k[4:]}": v for k, v in figures.items()},
-        step=entry["epoch"],
-    )
+def _log_stage(tracked: Run, stage: recipes.Stage, plan: FreezePlan, trainable: int) -> None:
+    """What a stage is about to do; a stage that fails has said so."""
+    place = f"thaw.stage.{stage.number}"
+    tracked.tags({"thaw.stage": stage.name, place: stage.name, f"{place}.plan": plan.line()})
+    tracked.metrics({"stage/trainable_params": trainable}, step=stage.first_epoch + 1)
+
+
+def _log_epoch(tracked: Run, entry: dict[str, Any], stage: int) -> None:
+    figures = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
+    tracked.metrics({**figures, "epoch/stage": stage}, step=entry["epoch"])
     say(
         f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
         f"val loss {entry['val_loss']:.4f} accuracy {entry['val_accuracy']:.4f} · "
@@ -308,5 +316,5 @@ def _summary(result: Result, job: Job) -> None:
         f"test accuracy {m['test/accuracy']:.4f} · macro F1 {m['test/macro_f1']:.4f} · "
         f"val accuracy {m['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
     )
-    say(f"result {job.folder / 'result.json'}")
+    say(f"result {shown(job.folder / 'result.json')}")
     say(f"predict: python scripts/predict.py model={result.run_id} images='FOLDER/*.jpg'")

@@ -30,7 +30,9 @@ ROOT = Path(__file__).parent.parent.parent
         ("backbone.image_size=16", "smallest input of efficientnet_lite0, 32 pixels"),
         ("backbone.alpha=0.5", "backbone.alpha is not an argument of efficientnet_lite0; it belongs to mobilenet"),
         ("backbone.weights=imagnet", "Did you mean 'imagenet'?"),
-        ("no equals sign", "no equals sign cannot be read"),
+        ("backbone.weights=no/such.h5", "a weights file that exists"),
+        ("quickstart", "quickstart is not understood: every argument is key=value"),
+        ("finetune.stages=[{name:../..}]", "'../..' is no name for a stage"),
     ],
 )
 def test_a_mistake_is_named_before_anything_heavy_is_imported(commands, argument: str, said: str) -> None:
@@ -46,6 +48,26 @@ def test_a_mistake_is_named_before_anything_heavy_is_imported(commands, argument
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_sweep_with_a_misspelt_key_or_choice_opens_no_run(commands) -> None:
+    for arguments in (("-m", "bakbone=vgg16,vgg19"), ("-m", "seed=0,1", "backbone=vgg16,vgg61")):
+        done = commands.run(*arguments)
+        assert done.code == 1
+        assert "Did you mean" in done.err
+    assert not commands.outputs.exists() or not list(commands.outputs.glob("sweeps/*/*/parent_run_id"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("recipe=scratch", "backbone=resnet50"), "recipe=scratch trains from random weights"),
+        (("recipe=bottleneck", "augment=light"), "keeps the features of every image once"),
+    ],
+)
+def test_choices_that_contradict_each_other_are_refused(commands, arguments: tuple[str, ...], said: str) -> None:
+    done = commands.run(*arguments)
+    assert (done.code, said in done.err) == (1, True)
 
 
 def test_help_lists_every_choice_and_key(commands) -> None:
@@ -66,8 +88,12 @@ def test_a_script_takes_key_value_only(commands) -> None:
     ("given", "passed_on"),
     [
         ("dataset.path=my photos (1)", r"dataset.path='my photos (1)'"),
+        ("images=2024_01", "images='2024_01'"),
+        ("model=12e45678", "model='12e45678'"),
+        ("dataset.path=null", "dataset.path=null"),
+        ("dataset.path=a b,c d", "dataset.path='a b','c d'"),
         ("dataset.path=it's", r"dataset.path='it\'s'"),
-        ("dataset.path=a,b", "dataset.path=a,b"),  # a sweep
+        ("dataset.path=a,b", "dataset.path='a','b'"),  # a sweep
         ("images=Bücher/*.jpg", "images='Bücher/*.jpg'"),
         ("images=[a.jpg,b.jpg]", "images=[a.jpg,b.jpg]"),
         ("seed=1", "seed=1"),

@@ -45,7 +45,7 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
     result = run_stage(
         stage, freeze.plan(request, built.graph, "mobilenet", batchnorm), joined, data,
         options=TrainConfig(batch_size=8, **options), head=HEAD, cache=CacheConfig(max_gb=max_gb),
-        folder=folder, keep=False, on_epoch=lambda entry: None,
+        folder=folder, keep=False, on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before
 
@@ -79,6 +79,12 @@ def test_kept_activations_train_as_the_whole_network_does(data, tmp_path: Path, 
 def test_activations_are_removed_when_the_stage_is_over(data, tmp_path: Path) -> None:
     run(data, tmp_path / "activations", request="all", epochs=1)
     assert not (tmp_path / "activations").exists()
+
+
+def test_a_users_file_beside_the_activations_stays(data, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    run(data, tmp_path, request="all", epochs=1)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:

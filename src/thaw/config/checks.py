@@ -1,6 +1,7 @@
 """Holds values to the schema's choices and ranges, and checks what several keys say together."""
 
 import dataclasses
+import re
 from typing import Any
 
 from thaw.config.schema import Config, OptimizerConfig
@@ -12,6 +13,7 @@ def check(config: Config) -> None:
     check_values(config, "")
     _check_dataset(config)
     _check_stages(config)
+    _check_recipe(config)
     for where, optimizer in _optimizers(config):
         _check_optimizer(where, optimizer)
 
@@ -64,11 +66,28 @@ def _check_dataset(config: Config) -> None:
 
 def _check_stages(config: Config) -> None:
     names = [stage.name for stage in config.finetune.stages]
+    for name in names:
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise UserError(f"finetune.stages: {name!r} is no name for a stage; use letters, digits, _, - and .")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UserError(f"finetune.stages: the name {min(twice)} stands twice; give every stage a name of its own")
     if names and config.recipe != "finetune":
         raise UserError(f"finetune.stages is for recipe=finetune; this is recipe={config.recipe}")
+
+
+def _check_recipe(config: Config) -> None:
+    augmented = config.augment.flip or config.augment.shift or config.augment.ops
+    if config.recipe == "bottleneck" and augmented:
+        raise UserError(
+            f"recipe=bottleneck keeps the features of every image once, and augment={config.augment.name} changes "
+            "images every epoch: use augment=none, or recipe=finetune"
+        )
+    if config.recipe == "scratch" and config.backbone.weights != "none":
+        raise UserError(
+            f"recipe=scratch trains from random weights, and backbone.weights={config.backbone.weights}: "
+            "set backbone.weights=none, or recipe=finetune finetune.freeze=none to train all of a pretrained network"
+        )
 
 
 def _optimizers(config: Config) -> list[tuple[str, OptimizerConfig]]:

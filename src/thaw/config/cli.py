@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
-PATH_KEYS = ("dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri")
+PATH_KEYS = (
+    "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
+    "tracking_uri",
+)  # fmt: skip
 
 
 def train(root: Path) -> None:
@@ -61,6 +65,8 @@ def train(root: Path) -> None:
             return None
 
     with one_clear_error(root, Config):
+        if {"-m", "--multirun"} & set(sys.argv[1:]):
+            check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
         try:
             hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
         except BaseException as error:
@@ -88,6 +94,25 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
             config = to_config(hydra.compose(name, arguments), schema)
         checks.check_values(config, "")
         task(config)
+
+
+def check_sweep(conf: Path, arguments: list[str]) -> None:
+    """Compose every value of a sweep once, with the other keys at their first, before anything heavy is imported.
+
+    A key or choice that does not exist is found in a second; Hydra would find it after the sweep's run was opened.
+    """
+    parsed = OverridesParser.create().parse_overrides(arguments)
+    texts = [
+        [f"{text.partition('=')[0]}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [text]
+        for o, text in zip(parsed, arguments, strict=True)
+    ]
+    first = [own[0] for own in texts]
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        for place, own in enumerate(texts):
+            for text in own if len(own) > 1 or place == 0 else []:
+                to_config(hydra.compose("config", [*first[:place], text, *first[place + 1 :]]), Config)
 
 
 def _prepare(root: Path) -> None:
@@ -123,22 +148,35 @@ def _dotted(cfg: DictConfig, prefix: str) -> Iterator[str]:
 
 
 def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
-    """Quote values of path keys that Hydra's grammar would trip over: `dataset.path=my photos (1)`.
+    """Quote values of path keys, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2024_01`.
 
-    A comma stays a sweep unless a path of that name exists, or the command has no sweeps.
+    A comma is a sweep unless a path of that name exists, or the command has no sweeps. Lists, Hydra's sweep functions,
+    interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
     """
     result = []
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if key == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
             argument = f"optimizer@{argument}"
-        if sign and key in PATH_KEYS and value and value[0] not in "'\"[":
-            comma = "," in value and (not sweeps or Path(value).expanduser().exists())
-            if comma or re.search(r"[^\w/.,\-+*%@?~:$]|[^\x00-\x7f]", value):
-                escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-                argument = f"{key}='{escaped}'"
+        if (
+            sign
+            and key in PATH_KEYS
+            and value != "null"
+            and not re.match(r"""['"]|\[.*\]$|\$\{|(choice|range|glob)\(""", value)
+        ):
+            whole = not sweeps or "," not in value or Path(value).expanduser().exists()
+            parts = [value] if whole else value.split(",")
+            argument = f"{key}={','.join(_quote(part) for part in parts)}" if value else argument
         result.append(argument)
     return result
+
+
+def _quote(value: str) -> str:
+    if value.startswith("~"):
+        value = str(Path(value).expanduser())
+    escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only
+    escaped += re.search(r"\\*$", escaped)[0]  # type: ignore[index]
+    return f"'{escaped}'"
 
 
 @contextmanager
@@ -150,6 +188,10 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error, root / 'conf', schema)}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -162,6 +204,8 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
         options = sorted(error.options or [])
         return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {listed(options)}"
     if isinstance(error, OverrideParseException):
+        if "=" not in error.override:
+            return f"{error.override} is not understood: every argument is key=value, as in experiment=quickstart"
         return (
             f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
         )
@@ -197,7 +241,7 @@ class SweepParent:
     _open: "SweepParent | None" = None
 
     def __init__(self) -> None:
-        self._failed = False
+        self._failed = 0
 
     @classmethod
     def read(cls, folder: str) -> str | None:
@@ -209,7 +253,8 @@ class SweepParent:
     def close_open(cls, error: BaseException) -> None:
         """End the parent of a sweep that was broken off."""
         if cls._open is not None:
-            cls._open._close("FAILED" if isinstance(error, Exception) else "KILLED")
+            reason = str(error) or type(error).__name__
+            cls._open._close("FAILED" if isinstance(error, Exception) else "KILLED", reason)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from thaw import tracking
@@ -225,17 +270,20 @@ class SweepParent:
         SweepParent._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
-        self._failed |= job_return.status.name != "COMPLETED"
+        self._failed += job_return.status.name != "COMPLETED"
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         if SweepParent._open is self:
-            self._close("FAILED" if self._failed else "FINISHED")
+            reason = f"{self._failed} of its jobs failed" if self._failed else ""
+            self._close("FAILED" if self._failed else "FINISHED", reason)
 
-    def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
         from thaw import tracking
 
         SweepParent._open = None
-        children = tracking.close_sweep(self._tracking, self._outputs, self._id, status=status)
+        children = tracking.close_sweep(
+            self._tracking, self._outputs, self._id, status=status, summary={"reason": reason} if reason else None
+        )
         if children and children[0].objective is not None:
             best = children[0]
             say(f"sweep {self._id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")

@@ -212,7 +212,7 @@ class PredictConfig:
     backbone: BackboneConfig = key(BackboneConfig, "")
     top: int = key(5, "classes shown for an image", min=1)
     format: str = key("table", "of the output", choices=("table", "csv", "json"))
-    output: str | None = key(None, "file to write to instead of the terminal")
+    output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
     batch_size: int = key(32, "images a step", min=1)
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thaw import backend
 from thaw.config.schema import DatasetConfig
 from thaw.console import say
 from thaw.data.catalog import TEST, TRAIN, Catalog
@@ -51,7 +52,8 @@ def load(dataset: DatasetConfig) -> Catalog:
 
 def download() -> Path:
     """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME); its 170 MB are fetched once."""
-    import keras  # seconds to import, and only this needs it
+    backend.import_tensorflow()  # seconds, and only this needs it
+    import keras
 
     say(f"CIFAR-10: looking in Keras's cache, else downloading 170 MB from {ORIGIN}")
     try:

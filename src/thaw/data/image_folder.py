@@ -11,7 +11,7 @@ from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
 from thaw.data.decode import SUFFIXES
 from thaw.errors import UserError, listed
 
-SPLITS = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
+SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
 
@@ -61,11 +61,16 @@ def _root(path: str | None) -> Path:
 
 
 def _parts(root: Path, tops: list[str]) -> dict[str, int]:
-    """Return the split folders and what they give, or nothing when the folders are classes (a class may be "train")."""
-    parts = {name: SPLITS[name.lower()] for name in tops if name.lower() in SPLITS}
+    """Return the split folders and what they give, or nothing when the folders are classes.
+
+    A class may be called "train"; it then holds pictures, while a split holds folders of them.
+    """
+    parts = {name: SPLITS[name.lower()] for name in tops if name.lower() in SPLITS and _subfolders(root / name)}
     strangers = [name for name in tops if name not in parts]
-    if TRAIN not in parts.values() or (strangers and len(parts) == 1):
+    if not parts:
         return {}
+    if TRAIN not in parts.values():
+        raise UserError(f"dataset.path={root} holds {listed(parts)} but no train/: the layout is {LAYOUT}")
     if strangers:
         raise UserError(
             f"dataset.path={root} holds {listed(parts)} and also {listed(strangers)}: "

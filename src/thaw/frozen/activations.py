@@ -1,5 +1,6 @@
 """Activations at a freeze plan's cut, computed once and kept in files while a stage trains on them."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,25 @@ def size(images: int, shapes: Sequence[tuple[int, ...]]) -> int:
     return images * sum(4 * int(np.prod(shape)) for shape in shapes)
 
 
+def _check_room(folder: Path, needed: int) -> None:
+    """Ask first: a memory map on a disk that fills ends the process without a word (SIGBUS)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"activations take {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB free. Set cache.dir to a "
+            "folder with room, or cache.max_gb=0 to compute them every epoch"
+        )
+
+
+def remove(kept: Sequence[Activations]) -> None:
+    """Delete the files of activations, and their folder when nothing else is in it."""
+    for file in (file for entry in kept for file in entry.files):
+        file.unlink(missing_ok=True)
+        if not any(file.parent.iterdir()):
+            file.parent.rmdir()
+
+
 def extract(frozen: Any, batches: Batches, folder: Path, name: str, shapes: Sequence[tuple[int, ...]]) -> Activations:
     """Run the frozen part once over unshuffled, unchanged images; keep its outputs as .npy files in `folder`.
 
@@ -43,7 +63,7 @@ def extract(frozen: Any, batches: Batches, folder: Path, name: str, shapes: Sequ
     """
     count = len(batches.indices)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _check_room(folder, size(count, shapes))
         files = tuple(folder / f"{name}-{i}.npy" for i in range(len(shapes)))
         tensors = tuple(
             np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(count, *shape))

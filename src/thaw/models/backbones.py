@@ -53,6 +53,8 @@ def build_stock(config: BackboneConfig) -> Any:
     row, size = table.row(config.name), table.image_size(config)
     if row.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet classifier; choose a pretrained backbone")
+    if row.source == "keras.applications" and size != row.size:
+        raise UserError(f"backbone.image_size={size}: the ImageNet classifier of {config.name} takes {row.size} pixels")
     images = keras.Input((size, size, 3), name="images")
     model = _call(config, row, include_top=True, input_tensor=preprocess(images, row.preprocess), size=size)
     if config.weights not in ("imagenet", "none"):

@@ -12,6 +12,8 @@ from thaw.errors import UserError
 from thaw.models.backbones import Backbone
 from thaw.models.freeze import FreezePlan
 
+HEAD_LAYERS = ("head_hidden", "predictions")  # those of a head that have weights
+
 
 @dataclass(frozen=True)
 class Network:

@@ -1,6 +1,8 @@
 """The table of backbones: one row each. Adding a backbone is one row here and one YAML file in conf/backbone."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from thaw.config.schema import BackboneConfig
 from thaw.errors import UserError, did_you_mean, listed
@@ -26,6 +28,8 @@ class Row:
     source: str = "keras.applications"
     arguments: tuple[str, ...] = ()
 
+
+WEIGHTS_FILES = (".h5", ".hdf5", ".keras")
 
 _RESNET = r"^(conv\d_block\d+)_"
 _EFFICIENTNET = r"^(block\d[a-z]|top)_"
@@ -119,8 +123,23 @@ def check(config: BackboneConfig) -> None:
         if getattr(config, argument) is not None and argument not in this.arguments:
             takes = [name for name, other in BACKBONES.items() if argument in other.arguments]
             raise UserError(f"backbone.{argument} is not an argument of {config.name}; it belongs to {listed(takes)}")
+    _check_weights(config.weights)
     if config.weights == "imagenet":
         _check_published(config, this)
+
+
+def _check_weights(weights: str) -> None:
+    """`imagenet`, `none`, a file that exists, or what could be the id of a run."""
+    file = Path(weights).expanduser()
+    if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights):
+        return
+    if not file.is_file():
+        raise UserError(
+            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id of a run."
+            f"{did_you_mean(weights, ('imagenet', 'none'))} Files end in {listed(WEIGHTS_FILES)}"
+        )
+    if file.suffix not in WEIGHTS_FILES:
+        raise UserError(f"backbone.weights={weights}: weights files end in {listed(WEIGHTS_FILES)}")
 
 
 def _check_published(config: BackboneConfig, this: Row) -> None:

@@ -13,8 +13,6 @@ import numpy as np
 
 from thaw.errors import UserError, listed
 
-FORMATS = (".h5", ".hdf5", ".keras")
-
 
 @contextmanager
 def explained_download(backbone: str) -> Iterator[None]:
@@ -39,17 +37,10 @@ def load_file(layers: list[Any], path: str, backbone: str) -> str:
     """Assign the weights in a file to `layers` (the backbone's, in order); return the path.
 
     Reads Keras's .h5 (layers in the order of the file), .weights.h5 and .keras (by class and count). A file may hold
-    more layers after the backbone's, such as a top. Raises UserError when the file is missing, of another format, or
-    does not fit: nothing is assigned then.
+    more layers after the backbone's, such as a top. Raises UserError when the file is no weights file or does not fit:
+    nothing is assigned then.
     """
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(
-            f"backbone.weights={path} is neither imagenet, none, a weights file that exists, nor the id of a run. "
-            f"Files end in {listed(FORMATS)}"
-        )
-    if file.suffix not in FORMATS:
-        raise UserError(f"backbone.weights={path}: weights files end in {listed(FORMATS)}")
     weighted = [layer for layer in layers if layer.weights]
     try:
         arrays = _read_keras_zip(file, weighted) if file.suffix == ".keras" else _read_h5(file, weighted)

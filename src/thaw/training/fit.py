@@ -73,7 +73,8 @@ def fit(
             class_weight=class_weight,
             shuffle=False,  # the batches are shuffled already, by (seed, stage, epoch)
             verbose=0,
-            callbacks=[Rate(stage, steps), *_callbacks(stage, options), epochs],
+            # Epochs before those that change the rate: it records the one that the epoch was trained with.
+            callbacks=[Rate(stage, steps), epochs, *_callbacks(stage, options)],
         )
     return FitResult(epochs.history, time.perf_counter() - started)
 
