@@ -51,7 +51,6 @@ FAMILIES = {
     "efficientnetv2b0",
     "convnexttiny",
 }
-REPRESENTED = [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES]
 APPLICATIONS = [
     n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow)
     for n, row in BACKBONES.items()
@@ -65,7 +64,23 @@ def build(name: str, **options: object) -> backbones.Backbone:
     return backbones.build(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+# The largest, which take 3 to 10 seconds each to build.
+LARGEST = {
+    "efficientnetb5",
+    "efficientnetb6",
+    "efficientnetb7",
+    "efficientnetv2m",
+    "efficientnetv2l",
+    "convnextlarge",
+    "convnextxlarge",
+    "nasnetlarge",
+    "resnet152",
+    "resnet152v2",
+    "densenet201",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGEST else n for n in BACKBONES])
 def test_every_backbone_builds_and_its_own_boundary_is_a_blocks_end(name: str) -> None:
     built = build(name)
     assert built.model.input_shape[1] == built.image_size
@@ -146,7 +161,10 @@ def test_stock_inception_v3_has_its_published_number_of_parameters() -> None:
     assert stock.count_params() == 23_851_784
 
 
-@pytest.mark.parametrize("name", REPRESENTED)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FAMILIES - {"inceptionresnetv2"} else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES],
+)
 def test_parting_and_joining_gives_the_whole_networks_output(name: str) -> None:
     """At a boundary inside a block and with everything frozen: the parts together compute what the network does."""
     built = build(name)
