@@ -3,7 +3,7 @@
 import pytest
 
 from thaw.errors import UserError
-from thaw.models.freeze import FreezeBroken, boundary, clean_cuts, plan, prove
+from thaw.models.freeze import FreezeBroken, boundary, plan, prove
 from thaw.models.graph import Graph, Layer, Operation, blocks
 from thaw.models.table import Row
 
@@ -66,10 +66,6 @@ def test_a_cut_at_a_blocks_end_has_one_tensor() -> None:
 def test_everything_frozen_cuts_before_the_head() -> None:
     assert plan("all", GRAPH, "x", "frozen").cut == ("c_conv",)
     assert plan("all", GRAPH, "x", "frozen").trainable == 0
-
-
-def test_clean_cuts_are_those_with_one_tensor() -> None:
-    assert clean_cuts(GRAPH) == {1, 2, 5, 6}
 
 
 def test_the_line_speaks_of_statistics_only_where_some_are_thawed() -> None:

@@ -74,12 +74,17 @@ def extract(frozen: Any, batches: Batches, folder: Path, name: str, shapes: Sequ
             f"activations cannot be written to {folder}: {error.strerror}. Set cache.dir to a folder with room, "
             "or cache.max_gb=0 to compute them every epoch"
         ) from error
+    kept = Activations(np.asarray(batches.indices), tensors, files)
     start = 0
-    for outputs in forward(frozen, batches, f"frozen activations, {name}", count):
-        for tensor, output in zip(tensors, outputs, strict=True):
-            tensor[start : start + len(output)] = output
-        start += len(outputs[0])
-    return Activations(np.asarray(batches.indices), tensors, files)
+    try:
+        for outputs in forward(frozen, batches, f"frozen activations, {name}", count):
+            for tensor, output in zip(tensors, outputs, strict=True):
+                tensor[start : start + len(output)] = output
+            start += len(outputs[0])
+    except BaseException:  # Ctrl-C too: half-written gigabytes are of no use to anybody
+        remove([kept])
+        raise
+    return kept
 
 
 class ActivationBatches:

@@ -164,11 +164,6 @@ def cut_operations(graph: Graph, n: int) -> list[Operation]:
     return [graph.operations[i] for i in sorted(crossing)]
 
 
-def clean_cuts(graph: Graph) -> set[int]:
-    """The boundaries N at which a single tensor crosses."""
-    return {n for n in range(1, len(graph.layers) + 1) if len(cut_operations(graph, n)) == 1}
-
-
 def apply(layers: Iterable[Any], n: int) -> None:
     """Set every layer's `trainable`: off for `layers[:n]`, on for the rest. The model must be compiled anew after it.
 

@@ -141,12 +141,14 @@ def _activations(
         return None, 0.0
     say(f"  frozen activations of {images:,} images, computed once: {_bytes(size)}")
     started = time.perf_counter()
-    found = [
-        activations.extract(
-            parts.frozen, data.batches(split, options.batch_size, image_size), folder, split, parts.cut_shapes
-        )
-        for split in ("train", "val")
-    ]
+    found: list[activations.Activations] = []
+    try:
+        for split in ("train", "val"):
+            batches = data.batches(split, options.batch_size, image_size)
+            found.append(activations.extract(parts.frozen, batches, folder, split, parts.cut_shapes))
+    except BaseException:
+        activations.remove(found)
+        raise
     return found, time.perf_counter() - started
 
 
