@@ -128,3 +128,20 @@ def test_balanced_weights_make_classes_equal() -> None:
     unequal = Data(pixels.read(catalog, splits.all(), 4), splits, AugmentConfig(), 0)
     assert unequal.class_weight("none") is None
     assert unequal.class_weight("balanced") == {0: 8 / (2 * 6), 1: 8 / (2 * 2)}
+
+
+def test_an_interrupted_extraction_leaves_no_files(data, tmp_path: Path) -> None:
+    from thaw.frozen.activations import extract
+
+    batches = data.batches("train", 8, 32)
+    whole = batches.batch
+
+    def until_ctrl_c(epoch: int, i: int):
+        if i == 2:
+            raise KeyboardInterrupt
+        return whole(epoch, i)
+
+    batches.batch = until_ctrl_c
+    with pytest.raises(KeyboardInterrupt):
+        extract(lambda x, training: x, batches, tmp_path / "kept", "train", [(32, 32, 3)])
+    assert not (tmp_path / "kept").exists()
