@@ -42,6 +42,15 @@ def test_the_plan_is_printed_before_training(finetuned) -> None:
     assert finetuned.out.count("unchanged bit for bit") == 3
 
 
+def test_the_kept_network_says_what_the_engine_said(finetuned, stored) -> None:
+    assert stored.data.metrics["parity/images"] == 12  # all of validation and test
+    assert stored.data.metrics["parity/differ"] <= 1
+    assert stored.data.metrics["parity/max_probability_difference"] < 0.1
+    assert "get the same class from the kept network" in finetuned.out
+    assert finetuned.result()["engine"]["engine"] in ("openvino", "tensorflow")
+    assert stored.data.tags["thaw.precision"] == finetuned.result()["engine"]["trained"]
+
+
 def test_nothing_but_the_run_reaches_the_terminal(finetuned) -> None:
     assert finetuned.err == ""
 
@@ -159,8 +168,47 @@ def test_weights_of_a_run_can_be_taken_up_again(commands, swept) -> None:
 
 def test_bottleneck_keeps_its_features_in_files(commands, swept) -> None:
     files = sorted(f.name for f in commands.outputs.glob("sweeps/*/*/0/features/*"))
-    assert files == ["train-0.npy", "val-0.npy"]
-    assert list(commands.outputs.glob("cache/*")) == []
+    splits = ("test", "train", "val")
+    assert files == [f"{split}-{what}.npy" for split in splits for what in ("0", "indices")]
+
+
+def test_of_a_sweep_only_the_best_so_far_is_complete(commands, swept) -> None:
+    """The others keep their figures; the parent's best run is always among the complete ones."""
+    client = commands.client()
+    experiment = client.get_experiment_by_name("thaw").experiment_id
+    (parent,) = (r for r in client.search_runs([experiment]) if "thaw.sweep" in r.data.tags)
+    children = client.search_runs(
+        [experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", order_by=["attributes.start_time ASC"]
+    )
+    best = None
+    for child in (c for c in children if c.info.status == "FINISHED"):
+        ours = child.data.metrics["objective"]
+        complete = best is None or ours > best
+        best = ours if complete else best
+        assert child.data.tags["thaw.complete"] == str(complete)
+        names = {f.path for f in client.list_artifacts(child.info.run_id)}
+        assert ("report" in names, "network" in names) == (complete, complete)
+        assert "result.json" in names
+        assert ("parity/images" in child.data.metrics) == complete
+    chosen = client.get_run(parent.data.tags["thaw.best_run"])
+    assert chosen.data.tags["thaw.complete"] == "True"
+
+
+def test_another_head_finds_its_features_in_the_cache(commands, photos, swept) -> None:
+    """The sweep's backbone was the first run's weights: its features are there, whatever head and rate."""
+    results = [json.loads(f.read_text()) for f in sorted(commands.outputs.glob("sweeps/*/*/*/result.json"))]
+    first, *later = (r for r in results if len(r["stages"]) == 1)
+    assert (first["cache"]["hits"], first["cache"]["misses"]) == (0, 60)
+    assert all((r["cache"]["hits"], r["cache"]["misses"]) == (60, 0) for r in later)
+
+
+def test_the_cache_is_listed_verified_and_cleared(commands, finetuned, swept) -> None:
+    assert "sound" in commands.run("scripts/cache.py", "action=verify").out
+    listing = commands.run("scripts/cache.py")
+    assert listing.code == 0, listing.err
+    assert "activations" in listing.out
+    assert "efficientnet_lite0" in listing.out
+    assert "pixels" in listing.out
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -1,10 +1,13 @@
 """Starts TensorFlow: quietly, seeded, with the threads and the precision that the configuration asks for."""
 
+import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from thaw.errors import UserError
 
@@ -46,10 +49,53 @@ def import_tensorflow() -> None:
         import keras  # noqa: F401
 
 
-def start(seed: int, precision: str, deterministic: bool) -> None:
-    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, precision.
+@dataclass(frozen=True)
+class Hardware:
+    """What this machine computes with. openvino: the package is installed. bfloat16, float16: fast on this CPU.
 
-    precision: `float32`, or `bfloat16` for Keras's mixed policy (weights stay float32).
+    gpus: compute capability of each GPU that TensorFlow sees.
+    """
+
+    openvino: bool
+    bfloat16: bool
+    float16: bool
+    gpus: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def fast(self) -> str:
+        """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
+        if self.gpus:
+            least = min(self.gpus)
+            return "bfloat16" if least >= (8, 0) else "float16" if least >= (7, 0) else "float32"
+        return "bfloat16" if self.bfloat16 else "float32"
+
+
+def hardware() -> Hardware:
+    """Look at this machine. Call `import_tensorflow` first."""
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
+    flags = _cpu_flags()
+    return Hardware(
+        openvino=importlib.util.find_spec("openvino") is not None,
+        bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
+        float16=bool(flags & {"avx512_fp16", "amx_fp16"}),
+        gpus=tuple(detail.get("compute_capability", (0, 0)) for detail in details),
+    )
+
+
+def _cpu_flags() -> set[str]:
+    """The processor's instruction sets by their Linux names; elsewhere none, and float32 is what is chosen."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), set())
+
+
+def start(seed: int, deterministic: bool) -> None:
+    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism.
+
     deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
     BatchNorm in training mode otherwise differs by rounding from call to call.
     """
@@ -69,7 +115,7 @@ def start(seed: int, precision: str, deterministic: bool) -> None:
                 ) from error
         tf.config.experimental.enable_op_determinism()
     keras.utils.clear_session()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    keras.config.set_dtype_policy("float32")  # networks are float32; stages compute in what `models.precision` sets
     keras.utils.set_random_seed(seed)
 
 

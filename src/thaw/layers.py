@@ -21,7 +21,7 @@ def layers(config: LayersConfig) -> None:
     """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
     chosen = dataclasses.replace(config.backbone, weights="none")  # a listing needs no weights
     table.check(chosen)
-    backend.start(0, "float32", False)
+    backend.start(0, False)
     from thaw.models import backbones
 
     built = backbones.build(chosen)
@@ -55,7 +55,7 @@ def _with_top(config: Any) -> int | None:
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
     stock = dataclasses.replace(config, image_size=None)
-    backend.start(0, "float32", False)
+    backend.start(0, False)
     return int(backbones.build_stock(stock).count_params())
 
 

@@ -17,12 +17,16 @@ from rich.table import Table
 from thaw import backend, tracking
 from thaw.config.schema import PredictConfig
 from thaw.console import progress, say, show
-from thaw.data.decode import SUFFIXES, BadImage, decode, resize
+from thaw.data.decode import SUFFIXES, BadImage, fitted
 from thaw.errors import UserError
+from thaw.frozen import engine
+from thaw.frozen.engine import Function
+from thaw.frozen.forward import two_columns
 from thaw.models import saved, table
 from thaw.models.saved import Saved
 
 Guess = tuple[str, float]
+MANY = 32  # images from which OpenVINO's conversion of a network, seconds, is made up for
 AHEAD = 64  # images decoded in one go, in threads, before the network sees them
 
 
@@ -78,12 +82,12 @@ def _classifier(config: PredictConfig) -> tuple[Any, list[str], int]:
     """The network, the names of its outputs, and its input size in pixels."""
     if config.model:
         place = _saved(config)
-        backend.start(0, "float32", False)
+        backend.start(0, False)
         return saved.load(place).model, place.class_names(), place.image_size()
     table.check(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
-    backend.start(0, "float32", False)
+    backend.start(0, False)
     from thaw.models import backbones, imagenet
 
     return backbones.build_stock(config.backbone), imagenet.class_names(), table.image_size(config.backbone)
@@ -103,9 +107,7 @@ def _guesses(
     model: Any, names: list[str], size: int, files: list[str], config: PredictConfig, bad: list[BadImage]
 ) -> dict[str, list[Guess]]:
     """The top classes by file; files that cannot be read are put into `bad`."""
-    import tensorflow as tf
-
-    call = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True)
+    function = _function(model, len(files), config)
     found: dict[str, list[Guess]] = {}
     with progress("predicting", len(files)) as steps:
         for group in _decoded(files, size):
@@ -113,12 +115,20 @@ def _guesses(
             bad += [image for _, image in group if isinstance(image, BadImage)]
             for start in range(0, len(good), config.batch_size):
                 batch = good[start : start + config.batch_size]
-                out = call(tf.convert_to_tensor(np.stack([image for _, image in batch]))).numpy()
-                for (file, _), row in zip(batch, np.hstack([1 - out, out]) if out.shape[1] == 1 else out, strict=True):
+                out = two_columns(function(np.stack([image for _, image in batch]))[0])
+                for (file, _), row in zip(batch, out, strict=True):
                     best = np.argsort(-row, kind="stable")[: config.top]
                     found[file] = [(names[i], float(row[i])) for i in best]
             steps.advance(len(group))
     return found
+
+
+def _function(model: Any, files: int, config: PredictConfig) -> Function:
+    """The network on the engine that trained networks are judged with."""
+    wanted = "tensorflow" if config.engine == "auto" and files < MANY else config.engine
+    # depthwise only matters for TensorFlow's own bfloat16, which few images do not need.
+    choice = engine.choose(wanted, config.precision, "auto", depthwise=True, thaws=False, hardware=backend.hardware())
+    return Function(model, choice.engine, choice.frozen)
 
 
 def _decoded(files: list[str], size: int) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImage]]]:
@@ -126,7 +136,7 @@ def _decoded(files: list[str], size: int) -> Iterator[list[tuple[str, npt.NDArra
 
     def read(file: str) -> tuple[str, npt.NDArray[np.uint8] | BadImage]:
         try:
-            return file, np.asarray(resize(decode(file), (size, size)))
+            return file, fitted(file, size)
         except BadImage as bad:
             return file, bad
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from thaw import backend, tracking
+from thaw.cache import Store
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import manifest, pixels, sources, splits
+from thaw.frozen import engine
+from thaw.frozen.engine import Choice
 from thaw.models import saved, table
-from thaw.results import report
+from thaw.results import parity, report
 from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
@@ -43,18 +49,24 @@ def run(config: Config, job: Job) -> Result:
         table.check(config.backbone)
         backbone = _with_weights_of_run(config)
 
+        store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
         with clock("scan"):
-            data = _read_data(config, tracked, job.folder)
+            data = _read_data(config, store, tracked, job.folder)
 
-        backend.start(config.seed, config.precision, config.deterministic)
+        choice = _choose(config, tracked)
+        backend.start(config.seed, config.deterministic)
         network = _build(config, backbone, data, tracked)
-        stages = recipes.stages(config)
-        results = _train(config, job, network, data, stages, tracked, clock)
+        results = _train(config, choice, store, network, data, tracked, clock)
 
-        with clock("evaluate"):
-            evaluations = _evaluate(config, network, data, results[-1])
-        _report(network, data, results, evaluations, tracked, job.folder)
-        result = _result(config, job, tracked, network, data, results, evaluations, clock)
+        evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
+        metrics = _log_metrics(results, evaluations, tracked)
+        kept = None
+        if _complete(config, job, tracked, metrics[OBJECTIVE]):
+            with clock("evaluate"):
+                _check_parity(network, data, results[-1], tracked)
+            _report(data, results, evaluations, tracked, job.folder)
+            kept = _keep(config, network, results[-1], tracked, job.folder)
+        result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
     _summary(result, job)
@@ -126,7 +138,7 @@ def config_sha256(config: Config) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read_data(config: Config, tracked: Run, folder: Path) -> Data:
+def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
     own = config.dataset
     catalog = sources.load(own)
     chosen = splits.split(
@@ -138,7 +150,7 @@ def _read_data(config: Config, tracked: Run, folder: Path) -> Data:
         limit_per_class=own.limit_per_class,
         seed=config.seed,
     )
-    images = pixels.read(catalog, chosen.all(), table.image_size(config.backbone))
+    images = pixels.read(catalog, chosen.all(), table.image_size(config.backbone), None if store.off else store)
     data = Data(images, chosen, config.augment, config.seed)
     sha256 = manifest.data_sha256(images, chosen)
     file = folder / "manifest.csv"
@@ -154,6 +166,28 @@ def _read_data(config: Config, tracked: Run, folder: Path) -> Data:
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
     return data
+
+
+def _choose(config: Config, tracked: Run) -> Choice:
+    """What runs and what trains in which precision; recorded, so that a rerun elsewhere can be told to do the same."""
+    backend.import_tensorflow()
+    choice = engine.choose(
+        config.engine,
+        config.precision,
+        config.frozen_precision,
+        depthwise=table.row(config.backbone.name).depthwise,
+        thaws=config.recipe != "bottleneck",
+        hardware=backend.hardware(),
+    )
+    tracked.tags(
+        {
+            "thaw.engine": f"{choice.engine} {choice.version}",
+            "thaw.precision": choice.trained,
+            "thaw.frozen_precision": choice.frozen,
+        }
+    )
+    say(f"engine: {choice.line()}")
+    return choice
 
 
 def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> Network:
@@ -173,34 +207,31 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
 
 
 def _train(
-    config: Config, job: Job, network: Network, data: Data, stages: list[recipes.Stage], tracked: Run, clock: Clock
+    config: Config, choice: Choice, store: Store, network: Network, data: Data, tracked: Run, clock: Clock
 ) -> list[StageResult]:
-    from thaw.training.stages import plans, run_stage
+    from thaw.training.stages import Means, plans, run_stage
 
-    planned = plans(stages, network)
-    for stage, plan in zip(stages, planned, strict=True):
-        say(f"stage {stage.name}: {plan.line()}")
-    keep = config.recipe == "bottleneck"  # the features are the recipe's product
+    means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
+    planned = plans(recipes.stages(config), network, data, means)
+    for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
+        say(line)
     results: list[StageResult] = []
-    for planned_stage, plan in zip(stages, planned, strict=True):
+    for entry in planned:
         # The epochs that were done, not those that were planned: early stopping leaves no hole in the axis.
-        stage = dataclasses.replace(planned_stage, first_epoch=sum(len(done.fit.history) for done in results))
+        stage = dataclasses.replace(entry.stage, first_epoch=sum(len(done.fit.history) for done in results))
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
         done = run_stage(
-            stage,
-            plan,
+            dataclasses.replace(entry, stage=stage),
             network,
             data,
-            options=config.train,
-            head=config.head,
-            cache=config.cache,
-            folder=job.folder / "features" if keep else Path(config.cache.dir) / f"{tracked.id}-{stage.number:02}",
-            keep=keep,
-            on_start=lambda trainable, stage=stage, plan=plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
+            means,
+            judge=("val", "test") if entry is planned[-1] else (),
+            on_start=lambda trainable, stage=stage, plan=entry.plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
             on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
         )
         clock.seconds["extract"] += done.extract_seconds
         clock.seconds["train"] += done.fit.seconds
+        clock.seconds["evaluate"] += done.judge_seconds
         results.append(done)
     return results
 
@@ -222,25 +253,54 @@ def _log_epoch(tracked: Run, entry: dict[str, Any], stage: int) -> None:
     )
 
 
-def _evaluate(config: Config, network: Network, data: Data, last: StageResult) -> dict[str, Evaluation]:
-    """Validation with the last stage's predictions; test once, end to end through the network that is kept."""
-    from thaw.frozen.forward import probabilities
+def _log_metrics(results: list[StageResult], evaluations: dict[str, Evaluation], tracked: Run) -> dict[str, float]:
+    metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
+    last = max((entry["epoch"] for done in results for entry in done.fit.history), default=0)
+    tracked.metrics({name: value for name, value in metrics.items() if math.isfinite(value)}, step=last)
+    return metrics
 
-    test = data.batches("test", config.train.batch_size, network.backbone.image_size)
-    guesses = {
-        "val": last.val_probabilities,
-        "test": probabilities(network.model, test, "test", len(data.splits.test)),
-    }
-    return {name: evaluate(p, data.labels(name), data.class_names) for name, p in guesses.items()}
+
+def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
+    """Whether the run keeps network, pictures and predictions: not those of a sweep that are not its best so far."""
+    best = None
+    if job.parent is not None and config.tracking.complete == "best":
+        best = tracking.best_objective(tracked, job.parent)
+    tracked.objective(OBJECTIVE, objective)
+    complete = best is None or objective > best
+    tracked.tags({"thaw.complete": complete})
+    if not complete:
+        say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
+    return complete
+
+
+def _check_parity(network: Network, data: Data, last: StageResult, tracked: Run) -> None:
+    """The figures come from the engine and from kept activations: see that the network itself says the same."""
+    from thaw.frozen.forward import two_columns
+    from thaw.models.network import probabilities
+
+    indices = np.concatenate([data.splits.named()[split] for split in last.judged])
+    found = parity.check(
+        np.concatenate(list(last.judged.values())),
+        lambda rows: two_columns(probabilities(network.model, data.pixels.sample(indices[rows]))),
+        data.seed,
+        sum(layer.macs or 0 for layer in network.backbone.graph.layers),
+    )
+    tracked.metrics(
+        {
+            "parity/images": found.images,
+            "parity/differ": found.differs,
+            "parity/max_probability_difference": found.probability,
+            "parity/max_logit_difference": found.logit,
+        }
+    )
+    say(
+        f"parity: {found.images - found.differs} of {found.images} images get the same class from the kept network end "
+        f"to end; probabilities differ by at most {found.probability:.2g}, logits by {found.logit:.2g}"
+    )
 
 
 def _report(
-    network: Network,
-    data: Data,
-    results: list[StageResult],
-    evaluations: dict[str, Evaluation],
-    tracked: Run,
-    folder: Path,
+    data: Data, results: list[StageResult], evaluations: dict[str, Evaluation], tracked: Run, folder: Path
 ) -> None:
     history = [entry for done in results for entry in done.fit.history]
     test, names = evaluations["test"], data.class_names
@@ -254,33 +314,37 @@ def _report(
     tracked.artifact(made, "report")
 
 
-def _result(
-    config: Config,
-    job: Job,
-    tracked: Run,
-    network: Network,
-    data: Data,
-    results: list[StageResult],
-    evaluations: dict[str, Evaluation],
-    clock: Clock,
-) -> Result:
-    from thaw.models.network import weights_sha256
-
-    kept = saved.save(network, config, job.folder / "model")
+def _keep(config: Config, network: Network, last: StageResult, tracked: Run, folder: Path) -> Path:
+    """Keep the network, and the features of recipe=bottleneck, which are its product; return the network's file."""
+    kept = saved.save(network, config, folder / "model")
     for file in (saved.CLASSES, saved.CONFIG):
         tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
     if config.tracking.log_model:
         tracked.model(network.model, metadata={"class_names": list(network.class_names)})
-    metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
-    finite = {name: value for name, value in metrics.items() if value == value}
-    last = max((entry["epoch"] for done in results for entry in done.fit.history), default=0)
-    tracked.metrics(finite, step=last)
-    tracked.objective(OBJECTIVE, metrics[OBJECTIVE])
-    extracted = sum(done.extracted for done in results)
+    if config.recipe == "bottleneck":
+        for split, features in last.features.items():
+            features.export(folder / "features", split)
+    return kept.weights
+
+
+def _result(
+    config: Config,
+    choice: Choice,
+    tracked: Run,
+    network: Network,
+    data: Data,
+    results: list[StageResult],
+    metrics: dict[str, float],
+    kept: Path | None,
+    clock: Clock,
+) -> Result:
+    from thaw.models.network import weights_sha256
+
     seconds = clock.all()
+    computed = sum(done.misses for done in results)
     speeds = {"train": sum(len(done.fit.history) for done in results) * len(data.splits.train) / seconds["train"]}
-    if extracted:
-        speeds["extract"] = extracted / seconds["extract"]
+    if computed:
+        speeds["extract"] = computed / seconds["extract"]
     speeds["evaluate"] = len(data.splits.test) / seconds["evaluate"]
     return Result(
         run_id=tracked.id,
@@ -292,9 +356,14 @@ def _result(
         weights_sha256=weights_sha256(network.model),
         config_sha256=config_sha256(config),
         data_sha256=manifest.data_sha256(data.pixels, data.splits),
-        model=str(kept.weights),
+        model=str(kept) if kept else None,
         class_names=network.class_names,
-        cache={"hits": 0, "misses": extracted, "bytes": sum(done.cache_bytes for done in results)},
+        cache={
+            "hits": sum(done.hits for done in results),
+            "misses": computed,
+            "bytes": sum(done.cache_bytes for done in results),
+        },
+        engine=dataclasses.asdict(choice),
     )
 
 
@@ -317,4 +386,5 @@ def _summary(result: Result, job: Job) -> None:
         f"val accuracy {m['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
     )
     say(f"result {shown(job.folder / 'result.json')}")
-    say(f"predict: python scripts/predict.py model={result.run_id} images='FOLDER/*.jpg'")
+    if result.model:
+        say(f"predict: python scripts/predict.py model={result.run_id} images='FOLDER/*.jpg'")

@@ -25,3 +25,15 @@ def write(path: Path, image: Image.Image | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     (image or Image.new("RGB", (8, 8), "grey")).save(path)
     return path
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A smooth picture, as photos are at their full size; every corner differs."""
+    return noise(6, 5, seed).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def turned(image: Image.Image, orientation: int, quality: int = 95) -> bytes:
+    """A JPEG that a viewer must turn: the image as it is, and EXIF's word on it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, "JPEG", quality=quality, exif=exif)

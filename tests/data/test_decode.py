@@ -3,15 +3,16 @@ import pytest
 from PIL import Image
 
 from thaw.data import decode as decoder
-from thaw.data.decode import BadImage, decode, resize
+from thaw.data.decode import BadImage, decode, fitted, resize
 
-from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise
+from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise, photo, turned
 
 
 def pixels(source):
-    image = decode(source)
-    assert image.mode == "RGB"
-    return np.asarray(image)
+    picture = decode(source)
+    assert picture.image.mode == "RGB"
+    assert picture.image.size == (picture.width, picture.height)
+    return np.asarray(picture.image)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TIFF"])
@@ -31,12 +32,12 @@ def test_the_content_decides_and_not_the_file_name(tmp_path):
     assert np.array_equal(pixels(path), np.asarray(noise(4, 4)))
 
 
-@pytest.mark.parametrize(("orientation", "turned"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
-def test_a_photo_is_turned_upright(orientation, turned):
+@pytest.mark.parametrize(("orientation", "turn"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
+def test_a_photo_is_turned_upright(orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = noise(5, 3)
-    assert np.array_equal(pixels(encoded(image, "PNG", exif=exif)), np.asarray(image.transpose(turned)))
+    assert np.array_equal(pixels(encoded(image, "PNG", exif=exif)), np.asarray(image.transpose(turn)))
 
 
 def test_damaged_exif_does_not_cost_the_photo():
@@ -128,7 +129,7 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(recwarn):
 
 def test_the_pixel_limit_itself_is_allowed(monkeypatch):
     monkeypatch.setattr(decoder, "MAX_PIXELS", 12)
-    assert decode(encoded(noise(4, 3), "PNG")).size == (4, 3)
+    assert pixels(encoded(noise(4, 3), "PNG")).shape == (3, 4, 3)
     with pytest.raises(BadImage, match="13x1"):
         decode(encoded(noise(13, 1), "PNG"))
 
@@ -146,3 +147,69 @@ def test_shrinking_averages_instead_of_picking_pixels():
     checks = np.indices((64, 64)).sum(0) % 2 * 255
     small = np.asarray(resize(Image.fromarray(checks.astype(np.uint8)).convert("RGB"), (8, 8)))
     assert np.abs(small.astype(int) - 127).max() < 10
+
+
+@pytest.mark.parametrize("size", [(800, 600), (801, 607), (511, 999), (130, 1000)])
+@pytest.mark.parametrize("target", [(16, 16), (32, 32), (33, 50), (100, 100), (400, 300)])
+def test_a_jpeg_is_decoded_as_small_as_leaves_twice_its_target(size, target):
+    picture = decode(encoded(photo(*size), "JPEG"), size=target)
+    assert (picture.width, picture.height) == size
+    room = min(size[0] // (2 * target[0]), size[1] // (2 * target[1]))
+    scale = max(n for n in (1, 2, 4, 8) if n <= max(room, 1))
+    assert picture.image.size == tuple(-(-side // scale) for side in size)
+    assert picture.box == (0, 0, size[0] / scale, size[1] / scale)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_photo_shows_what_the_whole_one_does_however_it_is_turned(orientation):
+    content = turned(photo(603, 453), orientation)  # neither side is divisible: libjpeg adds a part of a pixel
+    whole, reduced = decode(content), decode(content, size=(20, 20))
+    assert min(reduced.image.size) < min(whole.image.size) / 7
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == whole.image.size
+    assert np.abs(reduced.fitted(20).astype(int) - whole.fitted(20)).max() <= 2
+
+
+def test_the_target_is_that_of_the_upright_picture():
+    assert decode(turned(photo(400, 200), 6), size=(25, 50)).image.size == (50, 100)  # not 25x50, as it is stored
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.995])
+def test_a_truncated_photo_is_refused_at_any_scale(progressive, share):
+    content = encoded(noise(1000, 800), "JPEG", progressive=progressive)
+    for size in (None, (20, 20)):
+        with pytest.raises(BadImage, match="truncated"):
+            decode(content[: int(len(content) * share)], size=size)
+
+
+def test_only_plain_jpegs_are_reduced():
+    kinds = {
+        "CMYK": encoded(photo(160, 160).convert("CMYK"), "JPEG"),
+        "PNG": encoded(photo(160, 160), "PNG"),
+        "grey": encoded(photo(160, 160).convert("L"), "JPEG"),
+    }
+    widths = {name: decode(content, size=(10, 10)).image.width for name, content in kinds.items()}
+    assert widths == {"CMYK": 160, "PNG": 160, "grey": 20}
+
+
+def test_a_phones_jpeg_with_two_pictures_in_it_is_reduced_and_shows_the_first():
+    content = encoded(photo(160, 160), "MPO", save_all=True, append_images=[photo(160, 160, 1)])
+    picture = decode(content, size=(10, 10))
+    assert picture.image.size == (20, 20)
+    assert np.abs(picture.fitted(10).astype(int) - decode(content).fitted(10)).mean() < 4
+
+
+def test_small_pictures_are_kept_as_they_are_and_others_squashed():
+    assert decode(encoded(noise(8, 3), "PNG")).at_most(8).shape == (3, 8, 3)
+    assert decode(encoded(noise(9, 3), "PNG")).at_most(8).shape == (8, 8, 3)
+    assert decode(encoded(photo(160, 160), "JPEG"), size=(8, 8)).at_most(30).shape == (30, 30, 3)  # decoded at 20x20
+
+
+def test_fitting_is_resizing_what_was_decoded(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(noise(30, 20), "JPEG"))
+    expected = np.asarray(resize(decode(path).image, (24, 24)))
+    assert np.array_equal(fitted(path, 24), expected)
+    assert np.array_equal(fitted(path.read_bytes(), 24, name="it"), expected)
+    with pytest.raises(BadImage, match=r"it: the file is empty"):
+        fitted(b"", 24, name="it")

@@ -1,93 +1,299 @@
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from thaw.data import pixels, scan
-from thaw.data.decode import resize
+from thaw.cache import Store
+from thaw.data import kept, pixels, scan, shelves
+from thaw.data.decode import fitted, resize
 from thaw.errors import UserError
 
-from .pictures import noise, write
+from .pictures import noise, photo, turned, write
 from .test_scan import of_arrays, of_files
+
+MIXED = [(6, 4), (30, 20), (8, 8), (6, 4), (9, 2)]
 
 
 def files(folder, sizes):
     return [write(folder / f"{i}.png", noise(*size, seed=i)) for i, size in enumerate(sizes)]
 
 
-def read(catalog, image_size, **options):
-    return pixels.read(catalog, np.arange(len(catalog)), image_size, **options)
+def read(catalog, image_size, store=None):
+    return pixels.read(catalog, np.arange(len(catalog)), image_size, store)
 
 
-def test_pictures_of_one_small_size_are_kept_as_they_are(tmp_path):
-    got = read(of_files(files(tmp_path, [(6, 4)] * 3)), 8)
-    assert got.size == (4, 6)
-    assert got.held.shape == (3, 4, 6, 3)
-    assert np.array_equal(got.get(2), np.asarray(noise(6, 4, 2)))
+def everything(got):
+    return got.take(got.indices)
 
 
-@pytest.mark.parametrize(
-    "sizes", [[(6, 4), (6, 4), (4, 6)], [(6, 4), (30, 4)], [(30, 30), (6, 4)], [(30, 20)] * 2, [(6, 4), (8, 8), (6, 4)]]
-)
-def test_pictures_of_several_sizes_are_each_resized_once_from_the_original(tmp_path, sizes):
-    got = read(of_files(files(tmp_path, sizes)), 8)
-    assert got.size == (8, 8)
-    for i, size in enumerate(sizes):
-        assert np.array_equal(got.get(i), np.asarray(resize(noise(*size, seed=i), (8, 8))))
+def stretched(image, size=8):
+    return np.asarray(resize(image, (size, size)))
 
 
-@pytest.mark.parametrize("sizes", [[(6, 4)] * 3, [(6, 4), (30, 20), (8, 8)]])
-def test_what_does_not_fit_in_memory_is_decoded_at_each_access_with_the_same_pixels(tmp_path, sizes):
-    catalog = of_files(files(tmp_path, sizes))
-    held, not_held = read(catalog, 8), read(catalog, 8, max_bytes=100)
-    assert not_held.held is None
-    assert not_held.size == held.size
-    assert np.array_equal(not_held.take(np.arange(3)), held.take(np.arange(3)))
-    assert not_held.sha256 == held.sha256
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", 1e9)
 
 
-def test_pictures_that_stop_fitting_when_sizes_differ_are_let_go(tmp_path):
-    got = read(of_files(files(tmp_path, [(2, 2), (2, 2), (9, 9)])), 8, max_bytes=3 * 8 * 8 * 3 - 1)
-    assert got.held is None
-    assert got.get(0).shape == (8, 8, 3)
+@pytest.fixture
+def decoded(monkeypatch):
+    """The paths that were decoded, in any order."""
+    seen, decode = [], scan.decode
+    monkeypatch.setattr(scan, "decode", lambda content, name, size: seen.append(name) or decode(content, name, size))
+    return seen
 
 
-def test_a_file_is_decoded_once(tmp_path, monkeypatch):
-    seen = []
-    decode = scan.decode
-    monkeypatch.setattr(scan, "decode", lambda content, name: seen.append(name) or decode(content, name))
-    catalog = of_files(files(tmp_path, [(6, 4), (30, 20), (8, 8)]))
-    got = read(catalog, 8)
-    got.take(np.array([0, 1, 2]))
-    assert sorted(seen) == sorted(catalog.paths)
+@pytest.fixture(params=["nothing kept", "kept on disk", "too large for the disk", "too large for everything"])
+def place(request, tmp_path, monkeypatch):
+    """Every place that pixels may come from: a store, or None."""
+    if request.param == "too large for everything":
+        monkeypatch.setattr(shelves, "HELD_BYTES", 300)
+    budget = {"kept on disk": 1e9, "too large for the disk": len(MIXED) * kept.ABOUT}.get(request.param)
+    return Store(tmp_path / "store", budget) if budget else None
 
 
-def test_only_what_is_asked_for_is_read(tmp_path):
+def test_every_picture_has_one_size_and_the_same_pixels_wherever_they_come_from(tmp_path, place):
+    catalog = of_files(files(tmp_path, MIXED))
+    for _ in range(2):
+        got = read(catalog, 8, place)
+        assert everything(got).shape == (5, 8, 8, 3)
+        for i, size in enumerate(MIXED):
+            assert np.array_equal(got.get(i), stretched(noise(*size, seed=i)))
+        assert np.array_equal(got.sample(np.array([3, 1, 3])), got.take(np.array([3, 1, 3])))
+        assert list(zip(got.widths, got.heights, strict=True)) == MIXED
+
+
+def test_photos_are_what_prediction_sees_and_keep_the_size_of_their_files(tmp_path, place):
+    paths = [tmp_path / f"{i}.jpg" for i in range(5)]
+    for i, path in enumerate(paths):
+        path.write_bytes(turned(photo(300 + i, 200, i), 1 + i))
+    for _ in range(2):
+        got = read(of_files(paths), 8, place)
+        assert np.array_equal(everything(got), np.stack([fitted(path, 8) for path in paths]))
+        assert got.widths.tolist() == [300, 301, 302, 303, 200]
+        assert got.heights.tolist() == [200, 200, 200, 200, 304]
+
+
+def test_a_second_read_decodes_nothing_and_gives_the_same(tmp_path, store, decoded):
+    catalog = of_files(files(tmp_path, MIXED))
+    first = read(catalog, 8, store)
+    before = everything(first)
+    assert sorted(decoded) == sorted(catalog.paths)
+    decoded.clear()
+    second = read(catalog, 8, store)
+    assert np.array_equal(everything(second), before)
+    assert second.sha256 == first.sha256
+    assert np.array_equal([second.widths, second.heights], [first.widths, first.heights])
+    assert decoded == []
+
+
+def test_another_folder_with_the_same_pictures_is_known(tmp_path, store, decoded):
+    read(of_files(files(tmp_path / "a", MIXED)), 8, store)
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    decoded.clear()
+    moved = sorted((tmp_path / "b").iterdir(), reverse=True)
+    assert np.array_equal(read(of_files(moved), 8, store).get(0), stretched(noise(9, 2, seed=4)))
+    assert decoded == []
+
+
+def test_another_image_size_decodes_once_when_pixels_are_wanted(tmp_path, store, decoded):
+    catalog = of_files(files(tmp_path, MIXED))
+    read(catalog, 8, store)
+    decoded.clear()
+    got = read(catalog, 16, store)
+    assert list(zip(got.widths, got.heights, strict=True)) == MIXED
+    assert decoded == []  # the verdicts are of the file and not of a size
+    for _ in range(2):
+        assert np.array_equal(got.get(1), stretched(noise(30, 20, seed=1), 16))
+        assert sorted(decoded) == sorted(catalog.paths)
+        got = read(catalog, 16, store)
+
+
+def test_a_changed_file_alone_is_decoded_anew(tmp_path, store, decoded):
+    paths = files(tmp_path, MIXED)
+    everything(read(of_files(paths), 8, store))
+    decoded.clear()
+    write(paths[2], noise(5, 5, seed=77))
+    got = read(of_files(paths), 8, store)
+    assert np.array_equal(got.get(2), stretched(noise(5, 5, seed=77)))
+    assert np.array_equal(got.get(3), stretched(noise(6, 4, seed=3)))
+    assert decoded == [str(paths[2])]
+
+
+def test_another_version_of_the_decoder_decodes_anew(tmp_path, store, decoded, monkeypatch):
+    catalog = of_files(files(tmp_path, MIXED))
+    read(catalog, 8, store)
+    decoded.clear()
+    monkeypatch.setattr(kept.decode, "VERSION", -1)
+    everything(read(catalog, 8, store))
+    assert sorted(decoded) == sorted(catalog.paths)
+
+
+def rows_of(store, kind):
+    for folder in store.folder.iterdir():
+        key = folder / "space.json"
+        if key.exists() and f'"{kind}"' in key.read_text():
+            return next(folder.glob("*.rows"))
+    raise AssertionError(f"no space of {kind}")
+
+
+@pytest.mark.parametrize("kind", ["pixels", "verdicts"])
+def test_what_is_damaged_on_disk_is_decoded_again(tmp_path, store, decoded, kind):
+    catalog = of_files(files(tmp_path, MIXED))
+    before = everything(read(catalog, 8, store))
+    decoded.clear()
+    rows = rows_of(store, kind)
+    content = bytearray(rows.read_bytes())
+    content[5] ^= 255  # in the first row
+    rows.write_bytes(content)
+    got = read(catalog, 8, store)
+    assert np.array_equal(everything(got), before)
+    assert list(zip(got.widths, got.heights, strict=True)) == MIXED
+    assert decoded == [catalog.paths[0]]
+
+
+@pytest.mark.parametrize("off", [None, 0.0])
+def test_without_a_store_nothing_is_written_and_a_file_is_decoded_once_a_run(tmp_path, decoded, off):
+    store = None if off is None else Store(tmp_path / "store", off)
+    catalog = of_files(files(tmp_path / "pictures", MIXED))
+    got = read(catalog, 8, store)
+    everything(got)
+    everything(got)
+    assert sorted(decoded) == sorted(catalog.paths)
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_pixels_too_large_for_the_budget_are_not_written_but_verdicts_are(tmp_path, decoded):
+    catalog = of_files(files(tmp_path, MIXED))
+    tight = Store(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + kept.ABOUT) - 1)
+    read(catalog, 8, tight)
+    assert {path.name for path in tight.folder.iterdir() if path.is_dir()} - {"locks"} == {_verdicts(tight)}
+    decoded.clear()
+    got = read(catalog, 8, tight)
+    assert decoded == []
+    everything(got)
+    everything(got)
+    assert sorted(decoded) == sorted(catalog.paths)  # held from the first access on
+
+
+def test_a_budget_that_is_met_to_the_byte_is_enough(tmp_path):
+    catalog = of_files(files(tmp_path, [(20, 20)] * 30))
+    exact = Store(tmp_path / "store", 30 * (3 * 8 * 8 + kept.ABOUT))
+    for _ in range(2):
+        assert everything(read(catalog, 8, exact)).shape == (30, 8, 8, 3)
+    assert exact.used() <= exact.max_bytes
+    assert everything(read(catalog, 8, Store(tmp_path / "other", 10))).shape == (30, 8, 8, 3)
+
+
+def _verdicts(store):
+    return rows_of(store, "verdicts").parent.name
+
+
+def test_equal_files_share_their_pixels(tmp_path, store):
+    paths = files(tmp_path, [(6, 4)] * 3)
+    shutil.copy(paths[0], paths[2])
+    got = read(of_files(paths), 8, store)
+    assert np.array_equal(got.get(0), got.get(2))
+    assert got.digests(np.array([0, 1]))[0] == got.digests(np.array([2]))[0] == got.sha256[2]
+
+
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_a_file_that_is_no_longer_what_was_read_is_named_and_not_used(tmp_path, place, monkeypatch, change):
+    paths = files(tmp_path, MIXED)
+    catalog = of_files(paths)
+    if place is None:
+        monkeypatch.setattr(shelves, "HELD_BYTES", 0)
+    else:
+        everything(read(catalog, 32, place))  # the verdicts, and pixels of another size
+    got = read(catalog, 8, place)
+    paths[1].unlink() if change == "gone" else write(paths[1], noise(30, 20, seed=99))
+    for look in (got.take, got.sample):
+        with pytest.raises(UserError, match=r"1\.png: (no such file|it has changed since)"):
+            look(np.array([1]))
+
+
+def test_pixels_that_are_kept_need_no_files(tmp_path, store):
+    paths = files(tmp_path, MIXED)
+    got = read(of_files(paths), 8, store)
+    for path in paths:
+        path.unlink()
+    assert everything(got).shape == (5, 8, 8, 3)
+
+
+def test_only_what_is_asked_for_is_read(tmp_path, store):
     paths = files(tmp_path, [(6, 4)] * 4)
     paths[1].write_bytes(b"bad")
-    got = pixels.read(of_files(paths), np.array([3, 0]), 8)
+    got = pixels.read(of_files(paths), np.array([3, 0]), 8, store)
     assert got.indices.tolist() == [0, 3]
-    assert np.array_equal(got.take(np.array([3, 0, 3]))[0], np.asarray(noise(6, 4, 3)))
+    assert np.array_equal(got.take(np.array([3, 0, 3]))[0], stretched(noise(6, 4, 3)))
     for index in (1, 2, 4):
         with pytest.raises(IndexError):
             got.get(index)
+        with pytest.raises(IndexError):
+            got.digests(np.array([index]))
 
 
-def test_arrays_too_large_are_shrunk():
-    arrays = np.stack([np.asarray(noise(16, 16, seed)) for seed in range(2)])
-    assert np.array_equal(read(of_arrays(arrays), 8).get(1), np.asarray(resize(noise(16, 16, 1), (8, 8))))
-    assert np.array_equal(read(of_arrays(arrays), 16).held, arrays)
+def test_many_threads_see_the_same_pixels(tmp_path, place):
+    got = read(of_files(files(tmp_path, MIXED)), 8, place)
+    orders = [np.random.default_rng(n).integers(0, 5, 7) for n in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(got.take, orders))
+    assert all(np.array_equal(images, got.take(order)) for images, order in zip(taken, orders, strict=True))
 
 
-def test_all_bad_pictures_are_named_at_once(tmp_path):
+def test_arrays_are_handed_out_at_the_size_asked_for_and_never_written(store):
+    arrays = np.stack([np.asarray(noise(16, 12, seed)) for seed in range(2)])
+    for size in (8, 12, 16, 20):
+        got = read(of_arrays(arrays), size, store)
+        assert np.array_equal(everything(got), np.stack([stretched(noise(16, 12, seed), size) for seed in range(2)]))
+        assert (got.widths[0], got.heights[0]) == (16, 12)
+    assert not store.folder.exists()
+
+
+def test_what_is_handed_out_may_be_changed(tmp_path, place):
+    got = read(of_files(files(tmp_path, [(8, 8)] * 5)), 8, place)
+    before = got.get(0).copy()
+    got.take(np.array([0]))[:] = 0
+    assert np.array_equal(got.get(0), before)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_all_bad_pictures_are_named_at_once_and_not_kept(tmp_path, store, again):
     paths = files(tmp_path, [(64, 64)] * 3)
     paths[0].write_bytes(paths[0].read_bytes()[:500])
     paths[2].write_bytes(b"")
-    with pytest.raises(UserError) as caught:
-        read(of_files(paths), 8)
+    for _ in range(1 + again):
+        with pytest.raises(UserError) as caught:
+            read(of_files(paths), 8, store)
     said = str(caught.value)
     assert said.startswith("2 of 3 images cannot be read:")
     assert f"{paths[0]}: image file is truncated" in said
     assert f"{paths[2]}: the file is empty" in said
     assert "remove them" in said
+
+
+def test_what_was_sound_among_bad_ones_is_kept(tmp_path, store, decoded):
+    paths = files(tmp_path, MIXED)
+    paths[0].write_bytes(b"bad")
+    with pytest.raises(UserError):
+        read(of_files(paths), 8, store)
+    decoded.clear()
+    everything(read(of_files(paths[1:]), 8, store))
+    assert decoded == []
+
+
+def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
+    monkeypatch.setattr(pixels, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(scan, "BLOCK", 2)
+    added, add = [], kept.Kept.add
+    monkeypatch.setattr(kept.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen]))
+    catalog = of_files(files(tmp_path, MIXED))
+    once = everything(read(catalog, 8, store))
+    assert [one.sha256 for one in added] == list(read(catalog, 8).sha256)  # each in one piece
+    decoded.clear()
+    assert np.array_equal(everything(read(catalog, 8, store)), once)
+    assert decoded == []
 
 
 def test_a_long_list_of_bad_pictures_is_cut(tmp_path):

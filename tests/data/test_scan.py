@@ -1,12 +1,14 @@
 import hashlib
 
 import numpy as np
+import pytest
 
 from thaw.data import scan
 from thaw.data.catalog import Catalog
 from thaw.data.decode import BadImage
+from thaw.errors import UserError
 
-from .pictures import noise, write
+from .pictures import noise, photo, write
 
 
 def of_files(paths):
@@ -26,40 +28,69 @@ def of_arrays(arrays):
     return Catalog(tuple(map(str, range(n))), None, arrays, np.zeros(n, np.int32), ("a",), np.zeros(n, np.int8))
 
 
-def test_verdicts_come_in_the_order_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "BLOCK", 4)
-    monkeypatch.setattr(scan, "TASK", 3)
+def every(hashes):
+    return range(len(hashes))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def scanned(paths, image_size=32, unknown=every):
+    return list(scan.scan([str(path) for path in paths], image_size, unknown))
+
+
+@pytest.mark.parametrize("limit", [("BLOCK", 4), ("BLOCK_BYTES", 500), ("BLOCK_BYTES", 1)])
+def test_files_are_seen_in_the_order_asked_for(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(scan, *limit)
     paths = [write(tmp_path / f"{i}.png", noise(i + 1, 1, seed=i)) for i in range(11)]
     order = [7, 0, 10, 3, 5, 1, 2, 9, 8, 6, 4]
-    assert [seen.width - 1 for seen in scan.scan(of_files(paths), order, 32)] == order
+    assert [seen.decoded.width - 1 for seen in scanned([paths[i] for i in order])] == order
 
 
 def test_a_sound_file_shows_its_size_hash_and_pixels(tmp_path):
     path = write(tmp_path / "1.png", noise(6, 4))
-    (seen,) = scan.scan(of_files([path]), [0], 32)
-    assert (seen.width, seen.height) == (6, 4)
-    assert seen.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert np.array_equal(seen.pixels, np.asarray(noise(6, 4)))
+    (seen,) = scanned([path])
+    assert (seen.decoded.width, seen.decoded.height) == (6, 4)
+    assert seen.sha256 == sha256(path)
+    assert np.array_equal(seen.decoded.pixels, np.asarray(noise(6, 4)))
 
 
-def test_a_picture_that_does_not_fit_is_brought_to_size_but_keeps_its_own_width_and_height(tmp_path):
-    (seen,) = scan.scan(of_files([write(tmp_path / "1.png", noise(6, 40))]), [0], 32)
-    assert (seen.width, seen.height) == (6, 40)
-    assert seen.pixels.shape == (32, 32, 3)
+def test_what_does_not_fit_is_brought_to_size_but_keeps_its_own_width_and_height(tmp_path):
+    paths = [write(tmp_path / "1.png", noise(6, 40)), write(tmp_path / "2.jpg", photo(300, 200))]
+    for seen, size in zip(scanned(paths), [(6, 40), (300, 200)], strict=True):
+        assert (seen.decoded.width, seen.decoded.height) == size
+        assert seen.decoded.pixels.shape == (32, 32, 3)
 
 
 def test_a_bad_file_is_a_verdict_and_not_the_end(tmp_path):
-    paths = [write(tmp_path / f"{i}.png") for i in range(3)]
+    paths = [write(tmp_path / f"{i}.png") for i in range(4)]
     paths[1].write_bytes(b"no picture")
-    first, bad, last = scan.scan(of_files(paths), [0, 1, 2], 32)
-    assert isinstance(first, scan.Sound)
-    assert isinstance(last, scan.Sound)
+    paths[2].unlink()
+    first, bad, gone, last = scanned(paths)
+    assert isinstance(first, scan.Seen)
+    assert isinstance(last, scan.Seen)
     assert isinstance(bad, BadImage)
     assert bad.path == str(paths[1])
+    assert isinstance(gone, BadImage)
+    assert "no such file" in gone.reason
 
 
-def test_arrays_are_scanned_as_files_are():
-    arrays = np.stack([np.asarray(noise(4, 4, seed)) for seed in range(2)])
-    first, second = scan.scan(of_arrays(arrays), [0, 1], 8)
-    assert np.array_equal(second.pixels, arrays[1])
-    assert first.sha256 == hashlib.sha256(arrays[0].tobytes()).hexdigest()
+def test_what_is_known_is_hashed_and_not_decoded(tmp_path):
+    paths = [write(tmp_path / f"{i}.png", noise(4, 4, i)) for i in range(3)]
+    known = sha256(paths[1])
+    seen = scanned(paths, unknown=lambda hashes: [i for i, digest in enumerate(hashes) if digest != known])
+    assert [one.decoded is None for one in seen] == [False, True, False]
+    assert [one.sha256 for one in seen] == [sha256(path) for path in paths]
+
+
+def test_a_file_is_decoded_again_only_as_it_was(tmp_path):
+    path = write(tmp_path / "1.png", noise(6, 4))
+    was = sha256(path)
+    assert np.array_equal(scan.again(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
+    write(path, noise(6, 4, seed=1))
+    with pytest.raises(UserError, match=r"1\.png: it has changed since"):
+        scan.again(str(path), 32, was)
+    path.unlink()
+    with pytest.raises(UserError, match=r"1\.png: no such file.*; it was there when"):
+        scan.again(str(path), 32, was)

@@ -1,6 +1,6 @@
 import pytest
 
-from thaw.data.seeds import rng_for
+from thaw.data.seeds import rng_for, words
 
 
 def drawn(*key):
@@ -28,3 +28,15 @@ def test_every_other_place_draws_something_else():
 def test_an_unknown_use_is_refused():
     with pytest.raises(KeyError):
         rng_for(0, "dropout")
+
+
+@pytest.mark.parametrize("counter", [-1, 2**32])
+def test_a_counter_that_would_be_taken_for_several_is_refused(counter):
+    with pytest.raises(ValueError, match="2\\*\\*32"):
+        rng_for(0, "augment", counter)
+
+
+def test_a_hash_is_counters_that_lose_nothing_of_it():
+    assert words("00000000ffffffff00000001") == (0, 2**32 - 1, 1)
+    assert len(words("0" * 64)) == 8
+    assert drawn(0, "view", 1, *words("0" * 64)) != drawn(0, "view", 1, *words("0" * 63 + "1"))

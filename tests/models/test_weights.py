@@ -19,7 +19,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float3
 
 
 def small(weights: str = "none", **options: object) -> backbones.Backbone:
-    backend.start(len(weights), "float32", deterministic=True)  # another seed for each source of weights
+    backend.start(len(weights), deterministic=True)  # another seed for each source of weights
     options = {"name": "mobilenet", "alpha": 0.25, "image_size": 32, **options}
     return backbones.build(BackboneConfig(weights=weights, **options))
 
@@ -27,7 +27,7 @@ def small(weights: str = "none", **options: object) -> backbones.Backbone:
 @pytest.fixture(scope="module")
 def trained():
     """A network with weights of its own, and its features of RGB."""
-    backend.start(7, "float32", deterministic=True)
+    backend.start(7, deterministic=True)
     built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none"))
     for layer in built.layers:
         layer.set_weights([w + 0.01 * np.random.default_rng(3).random(w.shape) for w in layer.get_weights()])
@@ -113,7 +113,7 @@ def test_the_genuine_mobilenet_file_loads_as_keras_loads_it() -> None:
         pytest.skip("the genuine weights file mobilenet_2_5_224_tf_no_top.h5 is not beside this checkout")
     ours = small(str(SHARED), image_size=224)
     photo = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
-    backend.start(0, "float32", deterministic=True)
+    backend.start(0, deterministic=True)
     stock = keras.applications.MobileNet(alpha=0.25, input_shape=(224, 224, 3), include_top=False, weights=str(SHARED))
     theirs = stock(keras.applications.mobilenet.preprocess_input(photo.copy()), training=False).numpy()
     np.testing.assert_allclose(ours.model(photo, training=False).numpy(), theirs, rtol=1e-4, atol=1e-4)

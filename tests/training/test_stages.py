@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from thaw import backend
-from thaw.config.schema import AugmentConfig, BackboneConfig, CacheConfig, HeadConfig, OptimizerConfig, TrainConfig
+from thaw.cache import Store
+from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig, OptimizerConfig, TrainConfig
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
 from thaw.data.splits import Splits
+from thaw.frozen.engine import Choice
 from thaw.models import freeze
 from thaw.training.data import Data
 from thaw.training.fit import Diverged
@@ -28,26 +30,47 @@ def data() -> Data:
     names = tuple(f"x/{i}" for i in range(48))
     catalog = Catalog(names, None, arrays, labels, ("r", "g", "b"), np.full(48, -1, np.int8))
     splits = Splits(np.arange(30), np.arange(30, 39), np.arange(39, 48))
-    return Data(pixels.read(catalog, splits.all(), 32), splits, AugmentConfig(), seed=0)
+    return Data(pixels.read(catalog, splits.all(), 64), splits, AugmentConfig(), seed=0)
 
 
 def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
-    from thaw.training.stages import run_stage
+    from thaw.training.stages import Means, plans, run_stage
 
-    backend.start(0, "float32", deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none"))
-    joined = network.join(built, HEAD, ("r", "g", "b"))
-    optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=0.05, momentum=0.9))
+    backend.start(0, deterministic=True)
+    config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
+    built = calibrated(backbones.build(config), data)
+    head = options.pop("head", HEAD)
+    joined = network.join(built, head, ("r", "g", "b"))
+    optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
     stage = Stage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
+    choice = Choice(options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32")))
+    means = Means(
+        choice, Store(folder, max_gb * 1e9), options.pop("views", 0), config, TrainConfig(batch_size=8, **options), head
+    )
     before = freeze.hashes(built.layers)
+    (planned,) = plans([stage], joined, data, means)
     result = run_stage(
-        stage, freeze.plan(request, built.graph, "mobilenet", batchnorm), joined, data,
-        options=TrainConfig(batch_size=8, **options), head=HEAD, cache=CacheConfig(max_gb=max_gb),
-        folder=folder, keep=False, on_start=lambda trainable: None, on_epoch=lambda entry: None,
+        planned, joined, data, means,
+        judge=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before
+
+
+def calibrated(built, data: Data):
+    """Give BatchNorm the statistics of the images: random weights alone let the features fade to zero."""
+    normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
+    for x in normalizations:
+        x.momentum = 0.0
+    built.model([data.pixels.take(data.splits.train).astype(np.float32)], training=True)
+    for x in normalizations:
+        x.momentum = 0.99
+    return built
+
+
+def losses(result, *names: str) -> list[float]:
+    return [entry[name] for name in names or ("loss", "val_loss") for entry in result.fit.history]
 
 
 def moved(before: dict, after: dict, name: str) -> set[str]:
@@ -64,39 +87,126 @@ def test_statistics_move_only_where_asked_and_thawed(data, tmp_path: Path, batch
     assert moved(before, after, "conv_pw_13") == {"kernel"}
 
 
-@pytest.mark.parametrize("request_", [40, "all"])  # three cut tensors; pooled features
-def test_kept_activations_train_as_the_whole_network_does(data, tmp_path: Path, request_: object) -> None:
-    _, kept, _ = run(data, tmp_path, request=request_)
-    _, whole, _ = run(data, tmp_path, request=request_, max_gb=0.0)
-    assert (kept.extracted, whole.extracted) == (39, 0)
-    for name in ("loss", "val_loss"):
-        np.testing.assert_allclose(
-            [entry[name] for entry in kept.fit.history], [entry[name] for entry in whole.fit.history], rtol=1e-5
-        )
-    np.testing.assert_allclose(kept.val_probabilities, whole.val_probabilities, atol=1e-5)
+def test_kept_activations_train_as_live_ones_do(data, tmp_path: Path) -> None:
+    """Computed once, taken from the cache, run on the engine every epoch, or on TensorFlow: the same losses."""
+    three_tensors = {"request": 40, "epochs": 2}
+    _, first, _ = run(data, tmp_path, engine="openvino", **three_tensors)
+    _, cached, _ = run(data, tmp_path, engine="openvino", **three_tensors)
+    _, live, _ = run(data, tmp_path, engine="openvino", max_gb=0.0, **three_tensors)
+    _, tensorflow, _ = run(data, tmp_path, max_gb=0.0, **three_tensors)
+    assert [(r.hits, r.misses) for r in (first, cached, live)] == [(0, 48), (48, 0), (0, 0)]
+    assert losses(cached) == losses(first)
+    assert losses(live) == losses(first)
+    np.testing.assert_allclose(losses(tensorflow), losses(first), rtol=1e-3)
+    np.testing.assert_allclose(cached.judged["test"], tensorflow.judged["test"], atol=1e-2)
 
 
-def test_activations_are_removed_when_the_stage_is_over(data, tmp_path: Path) -> None:
-    run(data, tmp_path / "activations", request="all", epochs=1)
-    assert not (tmp_path / "activations").exists()
+def test_training_on_kept_activations_is_training_the_network_in_keras(data, tmp_path: Path) -> None:
+    """Against nothing of ours: the same start and the same batches, by `fit` of the whole flat network."""
+    import keras
+
+    joined, kept, _ = run(data, tmp_path, request="conv_pw_11", head=HeadConfig(name="linear"))
+    plain, _, _ = run(data, tmp_path / "other", request="all", epochs=1, head=HeadConfig(name="linear"))
+    start = fresh_weights(data)
+    plain.model.set_weights(start)
+    freeze.apply(plain.backbone.layers, plain.backbone.graph.layers.index(layer(plain, "conv_pw_11_relu")) + 1)
+    for normalization in (x for x in plain.backbone.layers if isinstance(x, keras.layers.BatchNormalization)):
+        normalization.call = inference(normalization.call)  # batchnorm=frozen: their statistics stay
+    plain.model.compile(
+        keras.optimizers.SGD(1e-5, momentum=0.9), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
+    batches = data.batches("train", 8, 0, training=True)
+    for epoch in range(3):
+        for i in range(len(batches)):
+            images, targets = batches.batch(epoch, i)
+            plain.model.train_on_batch([images.astype(np.float32)], targets)
+    ours, theirs = (way(network.model.get_weights(), start) for network in (joined, plain))
+    assert np.linalg.norm(theirs) > 1e-3
+    assert np.linalg.norm(ours - theirs) < 1e-2 * np.linalg.norm(theirs)
+    assert kept.misses == 48
 
 
-def test_a_users_file_beside_the_activations_stays(data, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("keep me")
-    run(data, tmp_path, request="all", epochs=1)
-    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+def way(weights: list[np.ndarray], start: list[np.ndarray]) -> np.ndarray:
+    """How far training has moved every weight."""
+    return np.concatenate([(after - before).ravel() for after, before in zip(weights, start, strict=True)])
+
+
+def fresh_weights(data: Data) -> list[np.ndarray]:
+    """The weights that `run` starts from."""
+    from thaw.models import backbones, network
+
+    backend.start(0, deterministic=True)
+    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none"))
+    return network.join(calibrated(built, data), HeadConfig(name="linear"), ("r", "g", "b")).model.get_weights()
+
+
+def layer(network, name: str):
+    return next(x for x in network.backbone.graph.layers if x.name == name)
+
+
+def inference(call):
+    return lambda inputs, training=None, mask=None: call(inputs, training=False)
+
+
+def test_a_budget_too_small_for_the_boundary_takes_a_cheaper_cut_and_learns_the_same(data, tmp_path: Path) -> None:
+    """The block's depthwise convolution has half the channels that its end has."""
+    _, exact, _ = run(data, tmp_path / "a", request="conv_pw_12", head=HeadConfig(name="linear"))
+    room = exact.cache_bytes / 1e9 - 1e-9
+    _, cheaper, _ = run(data, tmp_path / "b", request="conv_pw_12", max_gb=room, head=HeadConfig(name="linear"))
+    assert cheaper.cache_bytes == exact.cache_bytes / 2
+    np.testing.assert_allclose(losses(cheaper), losses(exact), rtol=1e-5)
+
+
+def test_an_earlier_cut_computes_the_same_network(data) -> None:
+    """Frozen layers behind the cut run with the stage: with several cut tensors on either side, some of them shared."""
+    from thaw.models import backbones, network
+
+    backend.start(0, deterministic=True)
+    built = backbones.build(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=64, weights="none"))
+    calibrated(built, data)
+    joined = network.join(built, HEAD, ("r", "g", "b"))
+    plan = freeze.plan(100, built.graph, "mobilenetv2", "frozen")
+    images = data.pixels.take(data.splits.val).astype(np.float32)
+    whole = joined.model([images], training=False).numpy()
+    for at in (100, 99, 98, 60, 1, 0):
+        parts = network.part(joined, plan, at)
+        cut = parts.frozen([images], training=False) if at else images
+        cut = cut[0] if isinstance(cut, list) and len(cut) == 1 else cut
+        np.testing.assert_allclose(parts.trained(cut, training=False).numpy(), whole, atol=1e-6)
+
+
+def test_views_are_kept_and_cycled_over_the_epochs(data, tmp_path: Path) -> None:
+    augmented = Data(data.pixels, data.splits, AugmentConfig(flip=True, shift=0.2), seed=0)
+    _, two, _ = run(augmented, tmp_path, request="all", views=2, epochs=5)
+    assert (two.hits, two.misses) == (0, 2 * 30 + 9 + 9)
+    _, three, _ = run(augmented, tmp_path, request="all", views=3, epochs=5)
+    assert (three.hits, three.misses) == (78, 30)  # one view more
+    _, none, _ = run(augmented, tmp_path, request="all", views=0, epochs=5)
+    assert (none.hits, none.misses) == (0, 0)
+    assert losses(two) != losses(three)
+
+
+def test_bfloat16_trains_close_to_float32_and_leaves_a_float32_network(data, tmp_path: Path) -> None:
+    _, exact, _ = run(data, tmp_path, request="conv_pw_11")
+    half, rounded, _ = run(data, tmp_path, request="conv_pw_11", precisions=("bfloat16", "bfloat16"))
+    assert rounded.misses == 48  # another precision is another key
+    assert rounded.cache_bytes == exact.cache_bytes / 2
+    assert losses(rounded) != losses(exact)
+    np.testing.assert_allclose(losses(rounded, "loss"), losses(exact, "loss"), rtol=0.2)
+    assert {x.dtype_policy.name for x in half.model._flatten_layers()} == {"float32"}
+    assert {w.dtype for w in half.model.weights} == {"float32"}
 
 
 def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:
     """A rate that makes things worse after the first epochs: the final weights are not the last ones."""
-    wild = OptimizerConfig(name="sgd", learning_rate=2.0)
+    wild = OptimizerConfig(name="sgd", learning_rate=0.1)
     _, result, _ = run(data, tmp_path, request="all", optimizer=wild, patience=2, epochs=30)
-    losses = [entry["val_loss"] for entry in result.fit.history]
-    assert len(losses) < 30
-    assert losses.index(min(losses)) == len(losses) - 3
+    seen = losses(result, "val_loss")
+    assert len(seen) < 30
+    assert seen.index(min(seen)) == len(seen) - 3
     labels = data.labels("val")
-    final = -np.log(np.clip(result.val_probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean()
-    assert final == pytest.approx(min(losses), rel=1e-3)
+    final = -np.log(np.clip(result.judged["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
+    assert final == pytest.approx(min(seen), rel=1e-3)
 
 
 def test_the_learning_rate_follows_its_schedule(data, tmp_path: Path) -> None:
@@ -128,20 +238,3 @@ def test_balanced_weights_make_classes_equal() -> None:
     unequal = Data(pixels.read(catalog, splits.all(), 4), splits, AugmentConfig(), 0)
     assert unequal.class_weight("none") is None
     assert unequal.class_weight("balanced") == {0: 8 / (2 * 6), 1: 8 / (2 * 2)}
-
-
-def test_an_interrupted_extraction_leaves_no_files(data, tmp_path: Path) -> None:
-    from thaw.frozen.activations import extract
-
-    batches = data.batches("train", 8, 32)
-    whole = batches.batch
-
-    def until_ctrl_c(epoch: int, i: int):
-        if i == 2:
-            raise KeyboardInterrupt
-        return whole(epoch, i)
-
-    batches.batch = until_ctrl_c
-    with pytest.raises(KeyboardInterrupt):
-        extract(lambda x, training: x, batches, tmp_path / "kept", "train", [(32, 32, 3)])
-    assert not (tmp_path / "kept").exists()

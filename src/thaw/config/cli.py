@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
 PATH_KEYS = (
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri",
+    "tracking_uri", "space",
 )  # fmt: skip
 
 

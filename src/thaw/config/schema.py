@@ -154,11 +154,14 @@ class FinetuneConfig:
 
 @dataclass
 class CacheConfig:
-    """Frozen activations kept on disk instead of computed every epoch."""
+    """What is computed once, ever: decoded pixels and frozen activations, by the content of every image."""
 
-    dir: str = key("${outputs}/cache", "where activations are kept while a stage trains")
+    dir: str = key("${outputs}/cache", "where they are kept; runs in parallel and on any data set may share it")
     max_gb: float = key(
-        20.0, "budget in GB (1e9 bytes); beyond it a stage runs its frozen layers every epoch; 0: off", min=0
+        20.0, "budget in GB (1e9 bytes) of all that is kept; the least recently used goes first; 0: keep nothing", min=0
+    )
+    views: int = key(
+        0, "augmented views kept of an image, cycled over the epochs; 0: every epoch augments anew", min=0, max=1000
     )
 
 
@@ -169,6 +172,11 @@ class TrackingConfig:
     uri: str = key("sqlite:///${outputs}/mlflow.db", "tracking server or store")
     experiment: str = key("thaw", "experiment's name")
     log_model: bool = key(True, "keep the trained network in the store")
+    complete: str = key(
+        "best",
+        "of a sweep's runs, which keep network, pictures and predictions: those that were the best so far, or all",
+        choices=("best", "all"),
+    )
 
 
 @dataclass
@@ -177,7 +185,21 @@ class Config:
 
     recipe: str = key("finetune", "scratch, bottleneck or finetune", choices=("scratch", "bottleneck", "finetune"))
     seed: int = key(0, "of splits, initial weights, shuffling, augmentation and dropout", min=0, max=2**31 - 1)
-    precision: str = key("float32", "of computation; weights stay float32", choices=("float32", "bfloat16"))
+    engine: str = key(
+        "auto",
+        "what runs frozen layers and evaluates; auto: openvino on CPUs, tensorflow on GPUs",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "of computation, weights stay float32; auto: what this hardware does fast for the network",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    frozen_precision: str = key(
+        "auto",
+        "of the engine; auto: as precision, and if that is auto too, what the hardware does fast",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
@@ -203,6 +225,17 @@ class LayersConfig:
 
 
 @dataclass
+class CacheToolConfig:
+    """scripts/cache.py: what is kept, whether it is sound, and making room."""
+
+    action: str = key("list", "what to do", choices=("list", "verify", "clear"))
+    space: str | None = key(None, "only the spaces whose id begins so; default: all")
+    unused_days: float = key(0.0, "clear: only what was not used for so many days", min=0)
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    cache: CacheConfig = key(CacheConfig, "")
+
+
+@dataclass
 class PredictConfig:
     """scripts/predict.py: class names and probabilities for pictures."""
 
@@ -214,5 +247,39 @@ class PredictConfig:
     format: str = key("table", "of the output", choices=("table", "csv", "json"))
     output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
     batch_size: int = key(32, "images a step", min=1)
+    engine: str = key(
+        "auto",
+        "what runs the network; auto: openvino on CPUs for 32 images or more (it takes seconds to convert a network)",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "float32",
+        "of computation; auto: what this hardware does fast",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
+class BenchmarkConfig:
+    """scripts/benchmark.py: thaw against the same work written by hand in Keras."""
+
+    what: str = key(
+        "all",
+        "what to measure",
+        choices=("all", "extract", "jpeg", "stages", "rerun", "sweep", "scratch", "growth"),
+    )
+    repeats: int = key(3, "times each side is measured, in turn; the medians are compared", min=1)
+    images: int = key(256, "images of extract and jpeg", min=8)
+    photos: int = key(520, "photos of stages, rerun, sweep and growth's jobs", min=20)
+    small_images: int = key(10_000, "32-pixel images of scratch", min=100)
+    backbones: list[str] = key(
+        ["inceptionv3", "vgg16", "resnet50", "mobilenetv2", "efficientnet_lite0"], "networks of extract and jpeg"
+    )
+    image_size: int | None = key(None, "side of all inputs in pixels; default: each network's own", min=75, max=1024)
+    epochs: int = key(3, "epochs of each stage, and of scratch, whose first one is left out", min=2)
+    jobs: list[int] = key([1, 2, 5, 10, 20], "jobs of growth's sweeps; sweep runs the largest")
+    growth: list[int] = key([250, 1000, 4000, 16000], "photos of growth")
+    growth_repeats: int = key(1, "times growth measures each point", min=1)
+    output: str = key("${oc.env:THAW_OUTPUTS,outputs}/benchmark", "folder for the table, the figures and the plot")

@@ -2,4 +2,5 @@
 
 The way through: `sources.load` -> `splits.split` -> `pixels.read` -> `pipeline.Batches`;
 `manifest` writes down what was used.
+What is decoded is kept by the file's hash: `scan` looks, `kept` keeps, `shelves` hold.
 """

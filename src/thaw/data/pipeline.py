@@ -2,13 +2,12 @@
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from thaw.config.schema import AugmentConfig
 from thaw.data.augment import augment
-from thaw.data.decode import resize
-from thaw.data.pixels import Images, Pixels
-from thaw.data.seeds import rng_for
+from thaw.data.pixels import Pixels
+from thaw.data.seeds import rng_for, words
+from thaw.data.shelves import Images
 
 
 class Batches:
@@ -27,15 +26,13 @@ class Batches:
         indices: npt.NDArray[np.int64],
         *,
         batch_size: int,
-        image_size: int,
         shuffle: bool = False,
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
         stage: int = 0,
     ) -> None:
         self.pixels, self.labels, self.classes, self.indices = pixels, labels, classes, indices
-        self.batch_size, self.image_size = batch_size, image_size
-        self.shuffle, self.augmentation = shuffle, augmentation
+        self.batch_size, self.shuffle, self.augmentation = batch_size, shuffle, augmentation
         self.seed, self.stage = seed, stage
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None  # of the epoch asked for last
 
@@ -56,12 +53,11 @@ class Batches:
     def batch(self, epoch: int, i: int) -> tuple[Images, npt.NDArray[np.float32]]:
         """Return batch i of an epoch: images uint8 (B, S, S, 3), RGB, 0-255, and one-hot targets float32 (B, C)."""
         rows = self.rows(epoch, i)
-        targets = self.targets(rows)
-        stored = self.pixels.take(rows)
-        if self.augmentation is None and self.pixels.size == (self.image_size, self.image_size):
-            return stored, targets
-        images = [self._finish(image, epoch, row) for image, row in zip(stored, rows.tolist(), strict=True)]
-        return np.stack(images), targets
+        images = self.pixels.take(rows)
+        if self.augmentation is not None:
+            digests = self.pixels.digests(rows)
+            _augment(images, digests, self.augmentation, self.seed, "augment", self.stage, epoch)
+        return images, self.targets(rows)
 
     def _ordered(self, epoch: int) -> npt.NDArray[np.int64]:
         if not self.shuffle:
@@ -72,10 +68,22 @@ class Batches:
             self._order = kept
         return kept[1]
 
-    def _finish(self, image: Images, epoch: int, row: int) -> Images:
-        """Enlarge first, change then: shifts and rotations of a small image would show its pixels as steps."""
-        size = (self.image_size, self.image_size)
-        image = np.asarray(resize(Image.fromarray(image), size))
-        if self.augmentation is None:
-            return image
-        return augment(image, self.augmentation, rng_for(self.seed, "augment", self.stage, epoch, row))
+
+def view(pixels: Pixels, indices: npt.NDArray[np.int64], config: AugmentConfig, seed: int, v: int) -> Images:
+    """Return the augmented view number v (0, 1, ...) of images, uint8 (B, S, S, 3), RGB, 0-255.
+
+    A function of an image's content, of v, the seed, the config and S: what was made of one view is right for any other
+    run, stage and epoch, whatever other images the catalog holds.
+    """
+    images = pixels.take(indices)
+    _augment(images, pixels.digests(indices), config, seed, "view", v)
+    return images
+
+
+def _augment(images: Images, digests: list[str], config: AugmentConfig, seed: int, use: str, *place: int) -> None:
+    """Change every image in place, by its own random numbers.
+
+    They hang on its content and not on its index, so that adding photos does not change what is done to the others.
+    """
+    for i, digest in enumerate(digests):
+        images[i] = augment(images[i], config, rng_for(seed, use, *place, *words(digest)))

@@ -1,72 +1,152 @@
-"""The pixels of all images that a run needs, decoded once."""
+"""The pixels of all images that a run needs: a file is decoded once, ever, and memory stays flat."""
 
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from thaw.data import scan
+from thaw.cache import Store
 from thaw.data.catalog import Catalog
 from thaw.data.decode import BadImage, resize
+from thaw.data.kept import Kept, spaces
+from thaw.data.scan import Seen, scan
+from thaw.data.shelves import Arrays, Disk, Files, Held, Images, Memory, Shelf
+from thaw.data.threads import counted, in_order
 from thaw.errors import UserError
 
-Images = npt.NDArray[np.uint8]
-
 SHOWN = 20  # bad images that an error lists
+CHUNK, CHUNK_BYTES = 8192, 128e6  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Images by their index in the catalog, all of one size; N of them were read.
+    """Images by their index in the catalog, all of one size; N of them were read. Threads may share it.
 
-    They are held in memory when they fit, and decoded anew at each access when not; who asks sees no difference.
+    They lie in the catalog, in the cache or in memory, or are decoded at each access; who asks sees no difference.
     """
 
     catalog: Catalog
     indices: npt.NDArray[np.int64]  # int64 (N,), ascending
-    size: tuple[int, int]  # (height, width) of every image handed out, in pixels
-    held: Images | None  # uint8 (N, height, width, 3), RGB, 0-255; None: too many to hold
-    widths: npt.NDArray[np.int32]  # int32 (N,): of the picture as it is stored
+    image_size: int  # S, the side of every image handed out, in pixels
+    widths: npt.NDArray[np.int32]  # int32 (N,): of the upright picture as it is stored
     heights: npt.NDArray[np.int32]  # int32 (N,)
     sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
+    shelf: Shelf
 
     def get(self, index: int) -> Images:
-        """Return one image, uint8 (height, width, 3)."""
+        """Return one image, uint8 (S, S, 3), RGB, 0-255."""
         return self.take(np.array([index]))[0]
 
     def take(self, indices: npt.NDArray[np.int64]) -> Images:
-        """Return images, uint8 (len(indices), height, width, 3); raises IndexError for one that was not read."""
+        """Return images, uint8 (len(indices), S, S, 3), RGB, 0-255.
+
+        The first call decodes, in threads, whatever of all N images the cache should hold and does not. Raises
+        IndexError for an image that was not read, and UserError for a file that has changed or vanished since.
+        """
+        rows = self._rows(indices)
+        return self._fitted(self.shelf.take(rows), len(rows))
+
+    def sample(self, indices: npt.NDArray[np.int64]) -> Images:
+        """Return images as `take` does, without decoding any other: for a look at a few of many."""
+        rows = self._rows(indices)
+        return self._fitted(self.shelf.sample(rows), len(rows))
+
+    def digests(self, indices: npt.NDArray[np.int64]) -> list[str]:
+        """Return the images' sha256, in hexadecimal: equal content has equal digests. Raises as `take` does."""
+        return [self.sha256[row] for row in self._rows(indices)]
+
+    def _rows(self, indices: npt.NDArray[np.int64]) -> list[int]:
         rows = np.searchsorted(self.indices, indices)
         if not np.array_equal(self.indices[np.minimum(rows, len(self.indices) - 1)], indices):
             raise IndexError("an image was asked for that was not read")
-        if self.held is not None:
-            return self.held[rows]
-        return np.stack([_fitted(np.asarray(scan.image(self.catalog, i)), self.size) for i in indices])
+        return rows.tolist()
+
+    def _fitted(self, images: Iterable[Images], n: int) -> Images:
+        """Bring all to (S, S): small ones are kept as they are stored, CIFAR's at a 50th of the space they need."""
+        full = np.empty((n, self.image_size, self.image_size, 3), np.uint8)
+        for place, image in zip(full, images, strict=True):
+            fits = image.shape == place.shape
+            place[:] = image if fits else np.asarray(resize(Image.fromarray(image), place.shape[:2]))
+        return full
 
 
-def read(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, max_bytes: float = 4e9) -> Pixels:
-    """Read, check and decode the images at `indices`, each once.
+def read(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: Store | None = None) -> Pixels:
+    """Hash and check the images at `indices`, to be handed out as (image_size, image_size).
 
-    When all of them have one size that fits into `image_size` they are kept as they are (CIFAR's 32x32 are enlarged
-    batch by batch: a 25th of the memory at 160), otherwise they are brought to (image_size, image_size). More than
-    `max_bytes` is not held. Raises UserError that lists the images which cannot be read: all at once, not one a run.
+    A file whose hash `store` knows to be a sound picture is not decoded. Any other is, and its pixels are kept in the
+    store if those of all images fit into its budget, otherwise in memory up to `shelves.HELD_BYTES`. Without a store
+    nothing is kept on disk. Raises UserError that lists the images which cannot be read: all at once, not one a run.
     """
     indices = np.unique(indices).astype(np.int64)
-    shelf = _Shelf(len(indices), image_size, max_bytes)
-    widths, heights = np.zeros((2, len(indices)), np.int32)
-    hashes: list[str] = []
+    if catalog.arrays is not None:
+        return _of_arrays(catalog, catalog.arrays, indices, image_size)
+    return _of_files(catalog, indices, image_size, store)
+
+
+def _of_arrays(catalog: Catalog, arrays: Images, indices: npt.NDArray[np.int64], image_size: int) -> Pixels:
+    def sha256(index: int) -> str:
+        return hashlib.sha256(arrays[index].tobytes()).hexdigest()
+
+    hashes = tuple(counted(in_order(sha256, indices.tolist()), "hashing images", len(indices)))
+    heights, widths = (np.full(len(indices), side, np.int32) for side in arrays.shape[1:3])
+    return Pixels(catalog, indices, image_size, widths, heights, hashes, Arrays(arrays, indices))
+
+
+def _of_files(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: Store | None) -> Pixels:
+    assert catalog.paths is not None  # the catalog holds one of both
+    paths = tuple(catalog.paths[index] for index in indices.tolist())
+    kept = spaces(store, image_size, len(paths))
+    held = Held()
+    hashes, sizes = _look(paths, image_size, kept, held)
+    files = Files(paths, hashes, image_size)
+    known = np.flatnonzero(sizes[:, 0] == 0)  # not decoded, because they have a verdict
+    if len(known):
+        sizes[known] = kept.sizes([hashes[row] for row in known], lambda i: files.decode(known[i]))
+    shelf = Memory(files, held) if kept.pixels is None else Disk(files, kept.pixels)
+    widths, heights = np.ascontiguousarray(sizes.T)
+    return Pixels(catalog, indices, image_size, widths, heights, hashes, shelf)
+
+
+def _look(
+    paths: Sequence[str], image_size: int, kept: Kept, held: Held
+) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """Return every file's hash, and int32 (N, 2) [width, height] of those that were decoded, 0 of the others.
+
+    Keeps what was decoded: in the cache, or `held` when that has no room for pixels.
+    """
+    hashes = [""] * len(paths)
+    sizes = np.zeros((len(paths), 2), np.int32)
     bad: list[BadImage] = []
-    for row, seen in enumerate(scan.scan(catalog, indices.tolist(), image_size)):
-        if isinstance(seen, BadImage):
-            bad.append(seen)
-            continue
-        widths[row], heights[row] = seen.width, seen.height
-        hashes.append(seen.sha256)
-        shelf.put(row, seen.pixels)
+    for chunk in _chunks(counted(scan(paths, image_size, kept.unknown), "checking images", len(paths))):
+        for row, looked in chunk:
+            if isinstance(looked, BadImage):
+                bad.append(looked)
+                continue
+            hashes[row] = looked.sha256
+            if looked.decoded is not None:
+                sizes[row] = looked.decoded.width, looked.decoded.height
+                if kept.pixels is None:
+                    held.put(row, looked.decoded.pixels)
+        kept.add(looked for _, looked in chunk if isinstance(looked, Seen))
     if bad:
-        raise UserError(_unreadable(bad, len(indices)))
-    return Pixels(catalog, indices, shelf.size, shelf.images, widths, heights, tuple(hashes))
+        raise UserError(_unreadable(bad, len(paths)))
+    return tuple(hashes), sizes
+
+
+def _chunks(looked: Iterable[Seen | BadImage]) -> Iterator[list[tuple[int, Seen | BadImage]]]:
+    """Gather what was looked at, with its row, until it is worth a commit."""
+    chunk: list[tuple[int, Seen | BadImage]] = []
+    total = 0
+    for row, one in enumerate(looked):
+        chunk.append((row, one))
+        total += one.decoded.pixels.nbytes if isinstance(one, Seen) and one.decoded is not None else 0
+        if len(chunk) == CHUNK or total > CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    yield chunk
 
 
 def _unreadable(bad: list[BadImage], total: int) -> str:
@@ -76,46 +156,3 @@ def _unreadable(bad: list[BadImage], total: int) -> str:
         f"{len(bad)} of {total} images cannot be read:{listing}{more}\n"
         "Repair, replace or remove them and run again; thaw never changes or deletes your files"
     )
-
-
-class _Shelf:
-    """Room for n images, of the first one's size for as long as all have it, then of (image_size, image_size)."""
-
-    def __init__(self, n: int, image_size: int, max_bytes: float) -> None:
-        self._n, self._full, self._max_bytes = n, (image_size, image_size), max_bytes
-        self._size: tuple[int, int] | None = None
-        self.images: Images | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size or self._full
-
-    def put(self, row: int, pixels: Images) -> None:
-        """Keep one image, (h, w, 3) and at most image_size on a side; rows come in ascending order."""
-        size = pixels.shape[:2]
-        if self._size is None:
-            self._build(size)
-        elif size != self._size != self._full:
-            self._rebuild(row)
-        if self.images is not None:
-            self.images[row] = _fitted(pixels, self.size)
-
-    def _build(self, size: tuple[int, int]) -> None:
-        shape = (self._n, *size, 3)
-        self._size = size
-        self.images = np.empty(shape, np.uint8) if np.prod(shape, dtype=float) <= self._max_bytes else None
-
-    def _rebuild(self, rows: int) -> None:
-        """Bring the `rows` images kept so far to the full size; they were kept as they are, so nothing is lost."""
-        kept = self.images
-        self._build(self._full)
-        if kept is not None and self.images is not None:
-            for row in range(rows):
-                self.images[row] = _fitted(kept[row], self._full)
-
-
-def _fitted(pixels: Images, size: tuple[int, int]) -> Images:
-    """Return the image with `size` (height, width)."""
-    if pixels.shape[:2] == size:
-        return pixels
-    return np.asarray(resize(Image.fromarray(pixels), (size[1], size[0])))

@@ -1,80 +1,109 @@
-"""One look at every image: is it sound, how large is it, what is its hash, and what are its pixels."""
+"""One look at every file: its hash and, unless that is known, whether it is sound, how large, and its pixels."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from thaw.console import progress
-from thaw.data.catalog import Catalog
-from thaw.data.decode import BadImage, decode, read_bytes, resize
+from thaw.data.decode import BadImage, decode, read_bytes
+from thaw.data.threads import in_order
+from thaw.errors import UserError
 
-BLOCK = 1024  # images decoded ahead of whoever takes them: at 224x224 150 MB
-TASK = 16  # images a task: handing single thumbnails to a thread costs more than decoding them
-MAX_THREADS = 16  # more of them only wait for Python's lock while the images are thumbnails
+BLOCK, BLOCK_BYTES = 16384, 128e6  # files, and bytes of them, that are in memory while it is looked up what is known
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
-    """An image that can be used."""
+class Decoded:
+    """A sound picture."""
 
     width: int  # of the upright picture as it is stored, in pixels
     height: int
-    sha256: str  # of the file's bytes, or of the array's
-    pixels: npt.NDArray[
-        np.uint8
-    ]  # (h, w, 3): as stored where it fits into image_size, else (image_size, image_size, 3)
+    pixels: npt.NDArray[np.uint8]  # (h, w, 3): as stored where it fits, else (image_size, image_size, 3)
 
 
-def scan(catalog: Catalog, indices: Sequence[int], image_size: int) -> Iterator[Sound | BadImage]:
-    """Read, check, hash and decode the images once, in threads; yield the verdicts in the order of `indices`.
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A file that can be used."""
 
-    Pillow lets go of Python's lock while it decodes, so threads share the cores. At most `BLOCK` images wait.
+    sha256: str  # of its bytes
+    decoded: Decoded | None  # None: its hash was known to be a sound picture's
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    path: str
+    content: bytes
+    sha256: str
+
+
+def scan(
+    paths: Sequence[str], image_size: int, unknown: Callable[[list[str]], Iterable[int]]
+) -> Iterator[Seen | BadImage]:
+    """Read every file once and hash it, in threads, and decode those that are not known; yield in the paths' order.
+
+    unknown: says of a list of hashes at which positions are those of files that must be decoded.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for block in _blocks(paths):
+        files = list(in_order(_read, block))
+        hashes = [file.sha256 for file in files if isinstance(file, _File)]
+        fresh = {hashes[position] for position in unknown(hashes)}
 
-    def look_at(task: Sequence[int]) -> list[Sound | BadImage]:
-        return [look(catalog, index, image_size) for index in task]
+        def look(file: _File | BadImage, fresh: set[str] = fresh) -> Seen | BadImage:
+            if isinstance(file, BadImage):
+                return file
+            try:
+                return Seen(file.sha256, _decoded(file, image_size) if file.sha256 in fresh else None)
+            except BadImage as bad:
+                return bad
 
-    with (
-        progress("checking and decoding images", len(indices)) as steps,
-        ThreadPoolExecutor(min(cores, MAX_THREADS)) as threads,
-    ):
-        for start in range(0, len(indices), BLOCK):
-            block = indices[start : start + BLOCK]
-            for verdicts in threads.map(look_at, [block[i : i + TASK] for i in range(0, len(block), TASK)]):
-                yield from verdicts
-                steps.advance(len(verdicts))
-
-
-def look(catalog: Catalog, index: int, image_size: int) -> Sound | BadImage:
-    """Look at one image of the catalog."""
-    if catalog.arrays is not None:
-        image, content = Image.fromarray(catalog.arrays[index]), catalog.arrays[index].tobytes()
-    else:
-        path = _path(catalog, index)
-        try:
-            content = read_bytes(path)
-            image = decode(content, name=path)
-        except BadImage as bad:
-            return bad
-    fits = max(image.size) <= image_size
-    shown = image if fits else resize(image, (image_size, image_size))
-    return Sound(image.width, image.height, hashlib.sha256(content).hexdigest(), np.asarray(shown))
+        yield from in_order(look, files)
 
 
-def image(catalog: Catalog, index: int) -> Image.Image:
-    """Return one image of the catalog, RGB and upright, as large as it is stored. Raises BadImage."""
-    if catalog.arrays is not None:
-        return Image.fromarray(catalog.arrays[index])
-    return decode(_path(catalog, index))
+def again(path: str, image_size: int, sha256: str) -> Decoded:
+    """Decode a file that was looked at before; raises UserError when it is no longer what it was."""
+    file = _read(path)
+    if isinstance(file, BadImage):
+        raise UserError(
+            f"{file}; it was there when this run began. Start again, and leave the pictures alone till it ends"
+        )
+    if file.sha256 != sha256:
+        changed = BadImage(path, "it has changed since this run began")
+        raise UserError(f"{changed}. Start again, and leave the pictures alone till it ends")
+    return _decoded(file, image_size)
 
 
-def _path(catalog: Catalog, index: int) -> str:
-    assert catalog.paths is not None  # the catalog holds one of both
-    return catalog.paths[index]
+def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    total = 0
+    for path in paths:
+        size = _size(path)
+        if block and (len(block) == BLOCK or total + size > BLOCK_BYTES):
+            yield block
+            block, total = [], 0
+        block.append(path)
+        total += size
+    if block:
+        yield block
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0  # reading it will say why
+
+
+def _read(path: str) -> _File | BadImage:
+    try:
+        content = read_bytes(path)
+    except BadImage as bad:
+        return bad
+    return _File(path, content, hashlib.sha256(content).hexdigest())
+
+
+def _decoded(file: _File, image_size: int) -> Decoded:
+    picture = decode(file.content, file.path, (image_size, image_size))
+    return Decoded(picture.width, picture.height, picture.at_most(image_size))

@@ -3,13 +3,22 @@
 import numpy as np
 
 # A number for each use keeps the streams apart; changing one changes every run's data.
-USES = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3}
+USES = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4}
 
 
 def rng_for(seed: int, use: str, *counters: int) -> np.random.Generator:
-    """Return the generator of one use at one place, for example `rng_for(seed, "augment", stage, epoch, image)`.
+    """Return the generator of one use at one place, for example `rng_for(seed, "shuffle", stage, epoch)`.
+
+    counters: each from 0 to 2**32 - 1; ValueError for others, which would be taken for several counters.
 
     Stateless: any batch of any epoch can be drawn alone, so a resumed run needs no saved generator. Philox, because a
     key is all of its state; `spawn_key`, because plain entropy is padded with zeros and (3,) would equal (3, 0).
     """
+    if not all(0 <= counter < 2**32 for counter in counters):
+        raise ValueError(f"counters must be from 0 to 2**32 - 1, got {counters}")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(USES[use], *counters))))
+
+
+def words(digest: str) -> tuple[int, ...]:
+    """Return a hash of hexadecimal digits as counters of `rng_for`, eight digits each: a sha256 makes eight."""
+    return tuple(int(digest[start : start + 8], 16) for start in range(0, len(digest), 8))

@@ -1,97 +1,187 @@
-"""Activations at a freeze plan's cut, computed once and kept in files while a stage trains on them."""
+"""Activations at a cut: kept by the content of every image and computed once, or run on the engine batch by batch."""
 
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ml_dtypes import bfloat16
 
-from thaw.data.pipeline import Batches
-from thaw.errors import UserError
-from thaw.frozen.forward import forward
+from thaw.cache import Rows, Store
+from thaw.config.schema import AugmentConfig, BackboneConfig
+from thaw.console import progress
+from thaw.data import decode
+from thaw.data.pipeline import Batches, view
+from thaw.data.pixels import Pixels
+from thaw.frozen.engine import Choice, Function
+from thaw.frozen.forward import ahead
+
+FORMAT = 1  # raise it when what is computed from the same key changes
+STORED = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
+BATCH = 64  # images decoded and run in one go; their number does not change what comes out
+
+Arrays = tuple[npt.NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """Fixed augmented view `number` of every image."""
+
+    augment: AugmentConfig
+    seed: int
+    number: int
+
+
+def key(
+    frozen: Any, cut: Sequence[str], backbone: BackboneConfig, preprocess: str, choice: Choice, view: View | None
+) -> dict[str, object]:
+    """All that activations depend on besides the image's own bytes.
+
+    Of the weights only those before the cut count: a stage that trains the rest does not change it. Head, learning
+    rate, batch size, split and paths are not in it.
+    """
+    return {
+        "kind": "activations",
+        "format": FORMAT,
+        "backbone": backbone.name,
+        "arguments": {name: getattr(backbone, name) for name in ("alpha", "depth_multiplier", "minimalistic")},
+        "image_size": frozen.inputs[0].shape[1],
+        "preprocess": preprocess,
+        "decode": decode.VERSION,
+        "resize": decode.RESIZE,
+        "weights": weights_sha256(frozen),
+        "cut": list(cut),
+        "precision": choice.frozen,
+        "view": None
+        if view is None
+        else {
+            "flip": view.augment.flip,
+            "shift": view.augment.shift,
+            "ops": view.augment.ops,
+            "magnitude": view.augment.magnitude,
+            "seed": view.seed,
+            "number": view.number,
+        },
+        "versions": {
+            choice.engine: choice.version,
+            "keras": importlib.metadata.version("keras"),
+            "pillow": importlib.metadata.version("pillow"),
+        },
+    }
+
+
+def weights_sha256(model: Any) -> str:
+    """sha256 over shapes and values of a model's weights, in layer order."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        value = np.ascontiguousarray(variable.numpy())
+        digest.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """The cut tensors of some images: one array (N, ...) float32 a tensor, on disk; `indices` int64 (N,) ascending."""
+    """The cut tensors of some images. indices: int64 (N,) ascending, into the catalog; shapes: of the tensors."""
 
     indices: npt.NDArray[np.int64]
-    tensors: tuple[npt.NDArray[np.float32], ...]
-    files: tuple[Path, ...]
+    rows: Rows
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: np.dtype[Any]
 
-    @property
-    def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors)
-
-    def take(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], ...]:
-        """Return the cut tensors of the images with these catalog indices."""
-        places = np.searchsorted(self.indices, rows)
-        return tuple(np.asarray(tensor[places]) for tensor in self.tensors)
-
-
-def size(images: int, shapes: Sequence[tuple[int, ...]]) -> int:
-    """Bytes that the activations of `images` images take."""
-    return images * sum(4 * int(np.prod(shape)) for shape in shapes)
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    """Ask first: a memory map on a disk that fills ends the process without a word (SIGBUS)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"activations take {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB free. Set cache.dir to a "
-            "folder with room, or cache.max_gb=0 to compute them every epoch"
+    def take(self, indices: npt.NDArray[np.int64]) -> Arrays:
+        """Return the cut tensors of these images, float32 (B, ...) each."""
+        stored = self.rows.take(np.searchsorted(self.indices, indices)).view(self.dtype)
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        parts = np.split(stored, ends[:-1], axis=1)
+        return tuple(
+            part.astype(np.float32).reshape(len(indices), *shape)
+            for part, shape in zip(parts, self.shapes, strict=True)
         )
 
+    def export(self, folder: Path, name: str) -> None:
+        """Write each tensor as `NAME-I.npy`, float32 (N, ...), and the catalog's indices as `NAME-indices.npy`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}-indices.npy", self.indices)
+        files = [
+            np.lib.format.open_memmap(
+                folder / f"{name}-{i}.npy", mode="w+", dtype=np.float32, shape=(len(self.indices), *shape)
+            )
+            for i, shape in enumerate(self.shapes)
+        ]
+        for start in range(0, len(self.indices), BATCH):
+            for file, part in zip(files, self.take(self.indices[start : start + BATCH]), strict=True):
+                file[start : start + BATCH] = part
 
-def remove(kept: Sequence[Activations]) -> None:
-    """Delete the files of activations, and their folder when nothing else is in it."""
-    for file in (file for entry in kept for file in entry.files):
-        file.unlink(missing_ok=True)
-        if not any(file.parent.iterdir()):
-            file.parent.rmdir()
 
+@dataclass(frozen=True)
+class Frozen:
+    """The frozen part up to a cut, and everything needed to have its activations of any image.
 
-def extract(frozen: Any, batches: Batches, folder: Path, name: str, shapes: Sequence[tuple[int, ...]]) -> Activations:
-    """Run the frozen part once over unshuffled, unchanged images; keep its outputs as .npy files in `folder`.
-
-    Raises UserError when the disk does not take them.
+    function is called for the engine, which is made at most once and only if something must be computed.
     """
-    count = len(batches.indices)
-    try:
-        _check_room(folder, size(count, shapes))
-        files = tuple(folder / f"{name}-{i}.npy" for i in range(len(shapes)))
-        tensors = tuple(
-            np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(count, *shape))
-            for file, shape in zip(files, shapes, strict=True)
-        )
-    except OSError as error:
-        raise UserError(
-            f"activations cannot be written to {folder}: {error.strerror}. Set cache.dir to a folder with room, "
-            "or cache.max_gb=0 to compute them every epoch"
-        ) from error
-    kept = Activations(np.asarray(batches.indices), tensors, files)
-    start = 0
-    try:
-        for outputs in forward(frozen, batches, f"frozen activations, {name}", count):
-            for tensor, output in zip(tensors, outputs, strict=True):
-                tensor[start : start + len(output)] = output
-            start += len(outputs[0])
-    except BaseException:  # Ctrl-C too: half-written gigabytes are of no use to anybody
-        remove([kept])
-        raise
-    return kept
+
+    model: Any
+    cut: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    backbone: BackboneConfig
+    preprocess: str
+    choice: Choice
+    _made: list[Function] = field(default_factory=list)
+
+    def function(self) -> Function:
+        """The frozen part on the engine: images uint8 (B, S, S, 3) -> the cut tensors."""
+        if not self._made:
+            self._made.append(Function(self.model, self.choice.engine, self.choice.frozen))
+        return self._made[0]
+
+    def activations(
+        self, store: Store, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None = None
+    ) -> Activations:
+        """Take the activations of images from the cache, and compute and keep those that are not there."""
+        indices = np.unique(indices)
+        space = store.space(key(self.model, self.cut, self.backbone, self.preprocess, self.choice, view))
+
+        def compute(missing: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
+            return self._computed(pixels, indices[np.asarray(missing)], view)
+
+        rows = space.rows(pixels.digests(indices), compute)
+        return Activations(indices, rows, self.shapes, STORED[self.choice.frozen])
+
+    def _computed(
+        self, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield one row of bytes an image: its cut tensors one after the other, in the precision they are kept in."""
+        groups = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
+        read: Callable[[npt.NDArray[np.int64]], Any] = pixels.take if view is None else _viewer(pixels, view)
+        name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
+        with progress(name, len(indices)) as steps:
+            pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
+            for images in ahead(groups, read):
+                yield from self._rows(images)
+                steps.advance(len(images))
+
+    def _rows(self, images: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+        dtype = STORED[self.choice.frozen]
+        outputs = [y.reshape(len(images), -1).astype(dtype) for y in self.function()(images)]
+        yield from np.ascontiguousarray(np.concatenate(outputs, axis=1)).view(np.uint8)
 
 
-class ActivationBatches:
-    """The batches of `images`, with activations in place of the pixels: same rows, same order, same targets."""
+def _viewer(pixels: Pixels, wanted: View) -> Callable[[npt.NDArray[np.int64]], Any]:
+    return lambda indices: view(pixels, indices, wanted.augment, wanted.seed, wanted.number)
 
-    def __init__(self, images: Batches, activations: Activations) -> None:
-        self.images, self.activations = images, activations
+
+class KeptBatches:
+    """The batches of `images`, with kept activations in place of the pixels: same rows, same order, same targets.
+
+    views: activations of each augmented view, one an epoch in turn; a single one when nothing is augmented.
+    """
+
+    def __init__(self, images: Batches, views: Sequence[Activations]) -> None:
+        self.images, self.views = images, views
 
     def __len__(self) -> int:
         return len(self.images)
@@ -99,7 +189,25 @@ class ActivationBatches:
     def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
         return self.images.rows(epoch, i)
 
-    def batch(self, epoch: int, i: int) -> tuple[tuple[npt.NDArray[np.float32], ...], npt.NDArray[np.float32]]:
+    def batch(self, epoch: int, i: int) -> tuple[Arrays, npt.NDArray[np.float32]]:
         """Return the cut tensors, (B, ...) each, and one-hot targets float32 (B, C)."""
         rows = self.rows(epoch, i)
-        return self.activations.take(rows), self.images.targets(rows)
+        return self.views[epoch % len(self.views)].take(rows), self.images.targets(rows)
+
+
+class LiveBatches:
+    """The batches of `images`, with the frozen part run on the engine at every access."""
+
+    def __init__(self, images: Batches, function: Function) -> None:
+        self.images, self.function = images, function
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
+        return self.images.rows(epoch, i)
+
+    def batch(self, epoch: int, i: int) -> tuple[Arrays, npt.NDArray[np.float32]]:
+        """Return the cut tensors, (B, ...) each, and one-hot targets float32 (B, C)."""
+        images, targets = self.images.batch(epoch, i)
+        return self.function(images), targets

@@ -1,17 +1,21 @@
-"""Runs a network over batches in inference mode, while the next batches are decoded."""
+"""Runs a network over batches while the next ones are made ready."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from thaw.console import progress
+from thaw.frozen.engine import Function
 
 AHEAD = 4  # batches prepared ahead of the network
-THREADS = 2  # Pillow releases the interpreter lock while it resizes
+THREADS = 2  # Pillow releases the interpreter lock while it decodes and resizes
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class Batches(Protocol):
@@ -24,14 +28,13 @@ class Batches(Protocol):
     def batch(self, epoch: int, i: int) -> tuple[Any, npt.NDArray[np.float32]]: ...
 
 
-def stream(batches: Batches, first_epoch: int = 0, epochs: int = 1) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
-    """Yield the batches of `epochs` epochs in order, prepared ahead in threads."""
-    wanted = ((epoch, i) for epoch in range(first_epoch, first_epoch + epochs) for i in range(len(batches)))
+def ahead(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
+    """Yield `make(x)` for every x in order, made a few ahead of the reader in threads."""
     with ThreadPoolExecutor(THREADS) as threads:
-        waiting: deque[Future[Any]] = deque()
+        waiting: deque[Future[Made]] = deque()
         try:
-            for epoch, i in wanted:
-                waiting.append(threads.submit(batches.batch, epoch, i))
+            for given in wanted:
+                waiting.append(threads.submit(make, given))
                 if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -41,28 +44,22 @@ def stream(batches: Batches, first_epoch: int = 0, epochs: int = 1) -> Iterator[
                 future.cancel()
 
 
-def forward(model: Any, batches: Batches, description: str, images: int) -> Iterator[list[npt.NDArray[np.float32]]]:
-    """Yield the model's outputs batch by batch, a list of float32 arrays (B, ...); `images` is what the bar counts."""
-    import tensorflow as tf
+def stream(batches: Batches, first_epoch: int = 0, epochs: int = 1) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
+    """Yield the batches of `epochs` epochs in order, prepared ahead in threads."""
+    wanted = ((epoch, i) for epoch in range(first_epoch, first_epoch + epochs) for i in range(len(batches)))
+    return ahead(wanted, lambda place: batches.batch(*place))
 
-    call = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+
+def probabilities(function: Function, batches: Batches, description: str, images: int) -> npt.NDArray[np.float32]:
+    """Return the classifier's output for every image of unshuffled `batches`, float32 (N, C); a sigmoid gives C=2."""
+    found = []
     with progress(description, images) as steps:
         for inputs, targets in stream(batches):
-            outputs = call(_tensors(inputs))
-            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-            yield [tf.cast(output, tf.float32).numpy() for output in outputs]
+            found.append(function(*(inputs if isinstance(inputs, tuple) else (inputs,)))[0])
             steps.advance(len(targets))
+    return two_columns(np.concatenate(found))
 
 
-def _tensors(inputs: Any) -> Any:
-    import tensorflow as tf
-
-    if isinstance(inputs, tuple):
-        return [tf.convert_to_tensor(x) for x in inputs] if len(inputs) > 1 else tf.convert_to_tensor(inputs[0])
-    return tf.cast(inputs, tf.float32)
-
-
-def probabilities(model: Any, batches: Batches, description: str, images: int) -> npt.NDArray[np.float32]:
-    """Return the classifier's output for every image of unshuffled `batches`, float32 (N, C); a sigmoid gives C=2."""
-    out = np.concatenate([outputs[0] for outputs in forward(model, batches, description, images)])
+def two_columns(out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A sigmoid's output (N, 1) is the second class's probability: return both, (N, 2). Anything else as it is."""
     return np.hstack([1 - out, out]) if out.shape[1] == 1 else out

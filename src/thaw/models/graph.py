@@ -1,5 +1,6 @@
 """A network's graph as plain data, so that freeze plans can be made and tested without TensorFlow."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ class Layer:
 
     shape: of its output, without the batch dimension; None where the side is free.
     params: all weights, statistics included; moving: those of them that are BatchNorm statistics.
+    macs: multiplications with kernels for one image; None where the output's side is free.
     """
 
     index: int
@@ -21,6 +23,7 @@ class Layer:
     shape: tuple[int | None, ...]
     params: int
     moving: int
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def read(model: Any, layers: list[Any], row: Row) -> Graph:
             shape=_shape(layer),
             params=layer.count_params() if layer.weights else 0,
             moving=sum(int(_size(v)) for v in layer.non_trainable_variables if "moving" in v.name),
+            macs=_macs(layer),
         )
         for i, layer in enumerate(layers)
     )
@@ -88,6 +92,15 @@ def _parents(operation: Any) -> list[Any]:
 def _shape(operation: Any) -> tuple[int | None, ...]:
     output = operation.output
     return tuple((output[0] if isinstance(output, (list, tuple)) else output).shape[1:])
+
+
+def _macs(layer: Any) -> int | None:
+    """Every number of a kernel is used once at every place of the output."""
+    places = _shape(layer)[:-1]
+    if None in places:
+        return None
+    kernels = sum(_size(v) for v in layer.weights if len(v.shape) > 1)
+    return kernels * math.prod(side for side in places if side is not None)
 
 
 def _size(variable: Any) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from thaw.config.schema import HeadConfig
 from thaw.errors import UserError
 from thaw.models.backbones import Backbone
-from thaw.models.freeze import FreezePlan
+from thaw.models.freeze import FreezePlan, cut_operations
 
 HEAD_LAYERS = ("head_hidden", "predictions")  # those of a head that have weights
 
@@ -44,55 +45,74 @@ def join(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ...]) -> 
         x = layers.Dense(head.hidden, activation="relu", name="head_hidden")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)
-    # float32 whatever the precision: a softmax over bfloat16 logits loses the small probabilities.
     if head.output == "sigmoid":
-        x = layers.Dense(1, activation="sigmoid", dtype="float32", name="predictions")(x)
+        x = layers.Dense(1, activation="sigmoid", name="predictions")(x)
     else:
-        x = layers.Dense(len(class_names), activation="softmax", dtype="float32", name="predictions")(x)
+        x = layers.Dense(len(class_names), activation="softmax", name="predictions")(x)
     model = keras.Model(backbone.model.inputs, x, name="thaw")
     return Network(model, backbone, pooled, class_names)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A network parted at a cut; all parts share their weights with it.
+    """A network parted at a cut; both parts share their weights with it.
 
-    frozen: images -> the cut tensors, in inference mode. trained: the cut tensors -> probabilities; what a stage fits.
-    whole: images -> probabilities, `trained` on `frozen`, for stages that compute the frozen part anew.
+    frozen: images -> the cut tensors; None when the cut is the images themselves. trained: the cut tensors, float32
+    -> probabilities; what a stage fits. cut: names of the cut tensors; shapes: theirs, without the batch.
     """
 
     frozen: Any
     trained: Any
-    whole: Any
-    cut_shapes: tuple[tuple[int, ...], ...]
-    cut_dtypes: tuple[str, ...]
+    cut: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
 
 
-def part(network: Network, plan: FreezePlan) -> Parts:
-    """Part the network at the plan's cut. With everything frozen the pooled features are the cut.
+def part(network: Network, plan: FreezePlan, at: int) -> Parts:
+    """Part the network after `layers[:at]`, at the plan's boundary or before it; at 0 nothing is parted off.
 
-    The frozen part runs in inference mode. So do thawed layers of the backbone with batchnorm=frozen, as Keras's guide
-    to fine-tuning means it (`base_model(x, training=False)`): gamma and beta train, statistics stay, and batch
-    statistics of 32 photos do not destroy ImageNet's.
+    With everything frozen and `at` at the end, the pooled features are the cut. Frozen layers behind the cut run in
+    inference mode. So do thawed layers of the backbone with batchnorm=frozen, as Keras's guide to fine-tuning means it
+    (`base_model(x, training=False)`): gamma and beta train, statistics stay, and batch statistics of 32 photos do not
+    destroy ImageNet's.
     """
     model, output = network.model, network.backbone.model.output
+    cut = cut_tensors(network, at)
+    entries = [keras.Input(t.shape[1:], name="images" if at == 0 else None) for t in cut]
+    tensors = entries
+    end = network.pooled if plan.all_frozen else output
+    if at < plan.boundary:
+        tensors = _run_on(cut, entries, cut_tensors(network, plan.boundary))
+    if not plan.all_frozen:
+        thawed = keras.Model(cut_tensors(network, plan.boundary), output, name="thawed")
+        tensors = [InferenceMode(thawed)(tensors) if plan.batchnorm == "frozen" else thawed(tensors)]
+    head = keras.Model(end, model.output, name="head")
+    return Parts(
+        frozen=keras.Model(model.inputs, cut, name="frozen") if at else None,
+        trained=keras.Model(entries if len(entries) > 1 else entries[0], head(tensors[0]), name="trained"),
+        cut=tuple(t._keras_history.operation.name for t in cut),
+        shapes=tuple(tuple(t.shape[1:]) for t in cut),
+    )
+
+
+def _run_on(cut: list[Any], entries: list[Any], reached: list[Any]) -> list[Any]:
+    """Join the frozen layers between two cuts to `entries`. A tensor that crosses both is handed through."""
+    passing = {id(tensor): entry for tensor, entry in zip(cut, entries, strict=True)}
+    computed = [tensor for tensor in reached if id(tensor) not in passing]
+    if computed:
+        outputs = InferenceMode(keras.Model(cut, computed, name="frozen_again"))(entries)
+        passing.update(zip(map(id, computed), keras.tree.flatten(outputs), strict=True))
+    return [passing[id(tensor)] for tensor in reached]
+
+
+def cut_tensors(network: Network, at: int) -> list[Any]:
+    """The tensors that flow from `layers[:at]` to the rest: at 0 the images, at the end the pooled features."""
+    graph = network.backbone.graph
+    if at == 0:
+        return list(network.model.inputs)
+    if at == len(graph.layers):
+        return [network.pooled]
     tensors = {operation.name: operation.output for operation in network.backbone.model.operations}
-    cut = [network.pooled] if plan.all_frozen else [tensors[name] for name in plan.cut]
-    frozen = keras.Model(model.inputs, cut, name="frozen")
-    entries = [keras.Input(t.shape[1:], dtype=t.dtype) for t in cut]
-    if plan.all_frozen:
-        head = keras.Model(network.pooled, model.output, name="head")
-        outputs = head(entries[0])
-    else:
-        thawed = keras.Model(cut, output, name="thawed")
-        head = keras.Model(output, model.output, name="head")
-        run = InferenceMode(thawed) if plan.batchnorm == "frozen" else thawed
-        outputs = head(run(entries if len(entries) > 1 else entries[0]))
-    trained = keras.Model(entries, outputs, name="trained")
-    images = keras.Input(model.input_shape[1:], name="images")
-    whole = keras.Model(images, trained(InferenceMode(frozen)(images)), name="whole")
-    shapes = tuple(tuple(t.shape[1:]) for t in cut)
-    return Parts(frozen, trained, whole, shapes, tuple(keras.backend.standardize_dtype(t.dtype) for t in cut))
+    return [tensors[operation.name] for operation in cut_operations(graph, at)]
 
 
 class InferenceMode(keras.layers.Layer):
@@ -103,7 +123,7 @@ class InferenceMode(keras.layers.Layer):
     """
 
     def __init__(self, model: Any) -> None:
-        super().__init__(name=f"{model.name}_inference")
+        super().__init__(name=f"{model.name}_inference", autocast=False)
         self.model = model
 
     def call(self, inputs: Any) -> Any:
@@ -111,6 +131,12 @@ class InferenceMode(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any) -> Any:
         return self.model.compute_output_spec(inputs)
+
+
+def probabilities(model: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Run a network end to end as Keras does, step by step: images (N, S, S, 3) -> its output (N, C)."""
+    groups = [images[i : i + 32] for i in range(0, len(images), 32)]
+    return np.concatenate([np.asarray(model([group.astype(np.float32)], training=False)) for group in groups])
 
 
 def weights_sha256(model: Any) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 # What the published weights were trained on (keras.applications.imagenet_utils; EfficientNet-Lite's originals).
-# The layers compute in float32 whatever the precision: bfloat16 has 8 bits for 256 pixel values and then some.
 MODES: dict[str, str] = {
     "tf": "x / 127.5 - 1",
     "caffe": "BGR minus ImageNet's mean",
@@ -23,19 +22,19 @@ def preprocess(images: Any, mode: str) -> Any:
     """
     layers = keras.layers
     if mode == "tf":
-        return layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="preprocess")(images)
+        return layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(images)
     if mode == "lite":
-        return layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="preprocess")(images)
+        return layers.Rescaling(1 / 128, offset=-127 / 128, name="preprocess")(images)
     if mode == "unit":
-        return layers.Rescaling(1 / 255, dtype="float32", name="preprocess")(images)
+        return layers.Rescaling(1 / 255, name="preprocess")(images)
     if mode == "caffe":
         bgr = keras.ops.flip(images, axis=-1)
         mean = [103.939, 116.779, 123.68]
-        return layers.Normalization(mean=mean, variance=[1, 1, 1], dtype="float32", name="preprocess")(bgr)
+        return layers.Normalization(mean=mean, variance=[1, 1, 1], name="preprocess")(bgr)
     if mode == "torch":
         mean = [255 * m for m in (0.485, 0.456, 0.406)]
         variance = [(255 * s) ** 2 for s in (0.229, 0.224, 0.225)]
-        return layers.Normalization(mean=mean, variance=variance, dtype="float32", name="preprocess")(images)
+        return layers.Normalization(mean=mean, variance=variance, name="preprocess")(images)
     if mode == "built-in":
         return images
     raise ValueError(f"no preprocessing mode {mode!r}; there are {', '.join(MODES)}")

@@ -28,6 +28,11 @@ class Row:
     source: str = "keras.applications"
     arguments: tuple[str, ...] = ()
 
+    @property
+    def depthwise(self) -> bool:
+        """Whether it has depthwise convolutions, which decides in which precision it trains fast."""
+        return not self.builder.startswith(("VGG", "ResNet", "Inception", "DenseNet", "baseline"))
+
 
 WEIGHTS_FILES = (".h5", ".hdf5", ".keras")
 

@@ -3,7 +3,7 @@
 from thaw.tracking.fingerprint import Fingerprint, collect
 from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start
 from thaw.tracking.store import open_store
-from thaw.tracking.sweeps import Child, close_sweep, open_sweep
+from thaw.tracking.sweeps import Child, best_objective, close_sweep, open_sweep
 
 __all__ = [
     "OVERRIDES",
@@ -11,6 +11,7 @@ __all__ = [
     "Fingerprint",
     "Run",
     "RunInfo",
+    "best_objective",
     "close_sweep",
     "collect",
     "find_run",

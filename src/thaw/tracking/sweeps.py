@@ -29,6 +29,17 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
     return create_run(open_store(tracking.uri, outputs), tracking.experiment, name, {"thaw.sweep": name}).id
 
 
+def best_objective(run: Run, parent_id: str) -> float | None:
+    """Return the best objective that a run of the sweep has logged so far; None before the first.
+
+    For an objective that is maximized, as all are.
+    """
+    best = run._store.client.search_runs(
+        [run.experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["metrics.objective DESC"], max_results=1
+    )
+    return best[0].data.metrics.get("objective") if best else None
+
+
 def close_sweep(
     tracking: TrackingConfig,
     outputs: Path,

@@ -20,7 +20,7 @@ class Data:
     augment: AugmentConfig
     seed: int
 
-    def batches(self, split: str, size: int, image_size: int, stage: int = 0, *, training: bool = False) -> Batches:
+    def batches(self, split: str, size: int, stage: int = 0, *, training: bool = False) -> Batches:
         """Batches of a split; in training shuffled, and augmented if so configured."""
         catalog = self.pixels.catalog
         return Batches(
@@ -29,7 +29,6 @@ class Data:
             len(catalog.class_names),
             self.splits.named()[split],
             batch_size=size,
-            image_size=image_size,
             shuffle=training,
             augmentation=self.augment if training and self.augmented else None,
             seed=self.seed,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from thaw import backend
@@ -105,8 +104,7 @@ def _dataset(model: Any, batches: Batches, sigmoid: bool, epochs: int) -> Any:
     inputs, targets = next(batch_stream())
     signature = tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), (inputs, targets))
     data = tf.data.Dataset.from_generator(batch_stream, output_signature=signature)
-    if len(model.inputs) == 1 and np.asarray(inputs).dtype == np.uint8:
-        data = data.map(lambda x, y: (tf.cast(x, tf.float32), y))
+    data = data.map(lambda x, y: (tf.nest.map_structure(lambda a: tf.cast(a, tf.float32), x), y))
     # Keras otherwise learns the length by running into the end, and warns about it.
     return data.prefetch(2).apply(tf.data.experimental.assert_cardinality(len(batches) * epochs))
 

@@ -1,31 +1,70 @@
-"""Carries out one stage: applies the freeze plan, gets the activations, fits, and proves the freeze."""
+"""Carries out one stage: applies the freeze plan, gets the activations, fits, proves the freeze, and judges."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from thaw.config.schema import CacheConfig, HeadConfig, TrainConfig
+from thaw.cache import Store
+from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.console import say
-from thaw.errors import UserError
-from thaw.frozen import activations, forward
-from thaw.models import freeze
+from thaw.frozen import cuts
+from thaw.frozen.activations import STORED, Activations, Frozen, KeptBatches, LiveBatches, View
+from thaw.frozen.cuts import Cut, Need
+from thaw.frozen.engine import Choice, Function
+from thaw.frozen.forward import Batches, probabilities
+from thaw.models import freeze, table
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import HEAD_LAYERS, Network, Parts, part
+from thaw.models.precision import computing_in
 from thaw.training.data import Data
 from thaw.training.fit import FitResult, fit
 from thaw.training.recipes import Stage
 
 
 @dataclass(frozen=True)
-class StageResult:
-    """A stage's plan and what came of it; seconds for extraction and training, bytes of activations written.
+class Means:
+    """What stages work with. store: the cache. views: augmented views kept of an image; 0: augmented anew."""
 
-    val_probabilities: of the validation images under the stage's final weights, float32 (N, C).
+    choice: Choice
+    store: Store
+    views: int
+    backbone: BackboneConfig
+    options: TrainConfig
+    head: HeadConfig
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage, its freeze plan, and where its activations are kept."""
+
+    stage: Stage
+    plan: FreezePlan
+    cut: Cut
+    need: Need
+
+    def lines(self, means: Means, augmented: bool) -> list[str]:
+        """The plan as it is printed before anything runs."""
+        kept = cuts.line(self.cut, self.plan, self.need, means.store.max_bytes)
+        if augmented and not means.views and self.plan.boundary:
+            kept = (
+                "keep decoded pixels only, as augmented images differ in every epoch: every epoch runs the frozen "
+                "layers (cache.views=4 would keep 4 views of each training image)"
+            )
+        return [f"stage {self.stage.name}: {self.plan.line()}", *([f"  {kept}"] if kept else [])]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A stage's plan and what came of it.
+
+    extract_seconds: of the frozen part, for activations that are kept; extracted: images it ran on. hits, misses: rows
+    of the cache that were there, and that were computed; cache_bytes: of all that the stage took from it.
+    judged: probabilities float32 (N, C) by split, under the stage's final weights. features: kept activations by split.
     """
 
     stage: Stage
@@ -33,127 +72,161 @@ class StageResult:
     fit: FitResult
     trainable_params: int
     extract_seconds: float
-    extracted: int
+    judge_seconds: float
+    hits: int
+    misses: int
     cache_bytes: int
     unmoved: list[str]
-    val_probabilities: Any
+    judged: dict[str, npt.NDArray[np.float32]]
+    features: dict[str, Activations]
 
 
-def plans(stages: list[Stage], network: Network) -> list[FreezePlan]:
+def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> list[Planned]:
     """Make every stage's plan before anything trains, so that a wrong request costs nothing."""
     backbone = network.backbone
-    return [freeze.plan(s.freeze, backbone.graph, backbone.name, s.batchnorm) for s in stages]
+    head = [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
+    planned = []
+    for i, stage in enumerate(stages):
+        plan = freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm)
+        views = min(means.views, stage.epochs) if data.augmented else 1
+        images = views * len(data.splits.train) + sum(len(data.splits.named()[s]) for s in _judged(i, stages))
+        need = Need(
+            images=images,
+            itemsize=STORED[means.choice.frozen].itemsize,
+            pooled=int(np.prod(network.pooled.shape[1:])),
+            head=sum(layer.count_params() for layer in head),
+        )
+        budget = means.store.max_bytes if views else 0.0
+        planned.append(Planned(stage, plan, cuts.choose(plan, backbone.graph, need, budget), need))
+    return planned
+
+
+def _judged(i: int, stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Every stage looks at validation images; test images are for the last one alone."""
+    return ("val", "test") if i == len(stages) - 1 else ("val",)
 
 
 def run_stage(
-    stage: Stage,
-    plan: FreezePlan,
+    planned: Planned,
     network: Network,
     data: Data,
+    means: Means,
     *,
-    options: TrainConfig,
-    head: HeadConfig,
-    cache: CacheConfig,
-    folder: Path,
-    keep: bool,
+    judge: tuple[str, ...],
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> StageResult:
     """Train one stage of the network in place.
 
-    folder: for the activations, which are removed afterwards unless `keep`; with `keep` they must be made.
-    on_start is called with the number of trainable weights. Raises FreezeBroken when a frozen weight moved.
+    judge: the splits whose probabilities are wanted at its end. on_start is called with the number of trainable
+    weights. Raises FreezeBroken when a frozen weight moved.
     """
-    backbone = network.backbone
+    stage, plan, backbone = planned.stage, planned.plan, network.backbone
     keras.utils.set_random_seed(data.seed + stage.number)  # a stage's dropout does not depend on the stages before it
     freeze.apply(backbone.layers, plan.boundary)
-    parts = part(network, plan)
-    train = data.batches("train", options.batch_size, backbone.image_size, stage.number, training=True)
-    val = data.batches("val", options.batch_size, backbone.image_size)
+    parts = part(network, plan, planned.cut.at)
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*backbone.layers, *(layer for layer in network.model.layers if layer.name in HEAD_LAYERS)]
     before = freeze.hashes(layers)
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
-    cached, seconds = _activations(parts, plan, data, options, cache, backbone.image_size, folder, keep)
-    model: Any = parts.trained if cached else parts.whole
-    if cached:
-        train, val = (activations.ActivationBatches(b, a) for b, a in zip((train, val), cached, strict=True))  # type: ignore[assignment]
+    source = _Source(planned, parts, data, means)
+    source.open(("train", "val", *judge))
     say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {stage.epochs} epochs")
-    try:
+    with computing_in(parts.trained, means.choice.trained):
         result = fit(
-            model,
+            parts.trained,
             stage,
-            train,
-            val,
+            source.batches("train", training=True),
+            source.batches("val"),
             images=len(data.splits.train),
-            options=options,
-            head=head,
-            class_weight=data.class_weight(options.class_weight),
+            options=means.options,
+            head=means.head,
+            class_weight=data.class_weight(means.options.class_weight),
             on_epoch=on_epoch,
         )
-        unmoved = freeze.prove(before, freeze.hashes(layers), layers, plan)
-        guesses = forward.probabilities(model, val, "validation", len(data.splits.val))
-    finally:
-        if not keep:
-            activations.remove(cached or [])
+    unmoved = freeze.prove(before, freeze.hashes(layers), layers, plan)
     if len(result.history) < stage.epochs:
         say(f"  stopped early after {len(result.history)} of {stage.epochs} epochs; the best weights are restored")
     say(_proof(plan, before, unmoved))
+    started = time.perf_counter()
+    judged = _judge(parts, planned, source, judge, means.choice)
+    kept = [a for views in source.kept.values() for a in views]
     return StageResult(
         stage,
         plan,
         result,
         trainable,
-        seconds,
-        len(data.splits.train) + len(data.splits.val) if cached else 0,
-        sum(a.bytes for a in cached) if cached else 0,
+        source.seconds,
+        time.perf_counter() - started,
+        sum(a.rows.hits for a in kept),
+        sum(a.rows.misses for a in kept),
+        sum(a.rows.bytes for a in kept),
         unmoved,
-        guesses,
+        judged,
+        {split: views[0] for split, views in source.kept.items()},
     )
 
 
-def _activations(
-    parts: Parts,
-    plan: FreezePlan,
-    data: Data,
-    options: TrainConfig,
-    cache: CacheConfig,
-    image_size: int,
-    folder: Path,
-    keep: bool,
-) -> tuple[list[activations.Activations] | None, float]:
-    """Compute the activations of training and validation images, or say why the stage goes without."""
-    images = len(data.splits.train) + len(data.splits.val)
-    size = activations.size(images, parts.cut_shapes)
-    if plan.boundary == 0:
-        return None, 0.0
-    if data.augmented:
-        say("  every epoch runs the frozen layers: augmented images differ each time")
-        return None, 0.0
-    if size > cache.max_gb * 1e9:
-        if keep:
-            raise UserError(
-                f"recipe=bottleneck keeps {_bytes(size)} of features, and cache.max_gb={cache.max_gb:g}: raise it, "
-                "or choose head=gap_dense, whose features are pooled"
+class _Source:
+    """Where a stage's batches come from: kept activations, the engine, or the images themselves."""
+
+    def __init__(self, planned: Planned, parts: Parts, data: Data, means: Means) -> None:
+        self.planned, self.data, self.means = planned, data, means
+        self.kept: dict[str, list[Activations]] = {}
+        self.seconds = 0.0
+        self.frozen = (
+            Frozen(
+                parts.frozen, parts.cut, parts.shapes, means.backbone, table.row(means.backbone.name).preprocess,
+                means.choice,
             )
-        say(f"  every epoch runs the frozen layers: activations take {_bytes(size)}, cache.max_gb={cache.max_gb:g}")
-        return None, 0.0
-    say(f"  frozen activations of {images:,} images, computed once: {_bytes(size)}")
-    started = time.perf_counter()
-    found: list[activations.Activations] = []
-    try:
-        for split in ("train", "val"):
-            batches = data.batches(split, options.batch_size, image_size)
-            found.append(activations.extract(parts.frozen, batches, folder, split, parts.cut_shapes))
-    except BaseException:
-        activations.remove(found)
-        raise
-    return found, time.perf_counter() - started
+            if planned.cut.at
+            else None
+        )  # fmt: skip
+
+    def open(self, splits: tuple[str, ...]) -> None:
+        """Take the activations of these splits from the cache, computing what is missing."""
+        if self.frozen is None or not self.planned.cut.kept:
+            return
+        started = time.perf_counter()
+        for split in dict.fromkeys(splits):
+            self.kept[split] = [
+                self.frozen.activations(self.means.store, self.data.pixels, self.data.splits.named()[split], view)
+                for view in self._views(split)
+            ]
+        self.seconds = time.perf_counter() - started
+        found = [a.rows for views in self.kept.values() for a in views]
+        say(
+            f"  activations: {sum(r.hits for r in found):,} from the cache, {sum(r.misses for r in found):,} computed "
+            f"in {self.seconds:.1f} s"
+        )
+
+    def _views(self, split: str) -> list[View | None]:
+        if split != "train" or not self.data.augmented:
+            return [None]
+        count = min(self.means.views, self.planned.stage.epochs)
+        return [View(self.data.augment, self.data.seed, v) for v in range(count)]
+
+    def batches(self, split: str, *, training: bool = False) -> Batches:
+        """The split's batches as `Parts.trained` takes them; shuffled in training."""
+        images = self.data.batches(split, self.means.options.batch_size, self.planned.stage.number, training=training)
+        if split in self.kept:
+            return KeptBatches(images, self.kept[split])
+        return LiveBatches(images, self.frozen.function()) if self.frozen else images
 
 
-def _bytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+def _judge(
+    parts: Parts, planned: Planned, source: _Source, splits: tuple[str, ...], choice: Choice
+) -> dict[str, npt.NDArray[np.float32]]:
+    if not splits:
+        return {}
+    # A head alone is a matter of milliseconds: not worth OpenVINO's conversion.
+    head_alone = planned.cut.at == planned.plan.total
+    function = Function(parts.trained, "tensorflow" if head_alone else choice.engine, choice.trained)
+    return {
+        split: probabilities(function, source.batches(split), split, len(source.data.splits.named()[split]))
+        for split in splits
+    }
 
 
 def _proof(plan: FreezePlan, before: dict[str, dict[str, str]], unmoved: list[str]) -> str:

@@ -1,0 +1,7 @@
+"""What is computed once, ever: rows of bytes on disk, by the content of the image they were made of."""
+
+from thaw.cache.rows import Rows
+from thaw.cache.space import Space
+from thaw.cache.store import Store
+
+__all__ = ["Rows", "Space", "Store"]

@@ -1,0 +1,239 @@
+"""Rows that are there: read once from front to back to check them, then held in memory or read one by one."""
+
+import queue
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.cache.segment import ROW, DataFile, Segment
+from thaw.errors import UserError
+
+# Rows of a call that are at most so many bytes together are kept in memory as they were read.
+HELD = 1_000_000_000
+# Bytes read at once by each of the threads that check: small enough that the checksum finds them in the CPU's cache.
+CHUNK = 4_000_000
+THREADS = 2
+
+# Where a row lies: its segment, and its number in the segment's table.
+Place = tuple[Segment, int]
+
+
+@dataclass
+class Layout:
+    """Distinct rows in the order in which they lie on disk: arrays of (D,), shapes (D, 4), offsets in bytes."""
+
+    digests: list[bytes]
+    files: list[DataFile]
+    file: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+    crc: npt.NDArray[np.uint32]
+    ndim: npt.NDArray[np.uint32]
+    shape: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, places: Mapping[bytes, Place]) -> "Layout":
+        """Lay out rows by digest. The segments' data is open."""
+        by_segment: dict[int, tuple[Segment, list[tuple[int, bytes]]]] = {}
+        for digest, (segment, row) in places.items():
+            by_segment.setdefault(id(segment), (segment, []))[1].append((row, digest))
+        digests: list[bytes] = []
+        files: list[DataFile] = []
+        file: list[int] = []
+        tables = [np.empty(0, ROW)]
+        for segment, own in by_segment.values():
+            assert segment.data is not None
+            own.sort()  # a table is in the order of the offsets
+            digests += [digest for _, digest in own]
+            file += [len(files)] * len(own)
+            files.append(segment.data)
+            tables.append(segment.table[[row for row, _ in own]])
+        table = np.concatenate(tables)
+        columns = {name: np.ascontiguousarray(table[name]) for name in ("offset", "length", "crc", "ndim", "shape")}
+        return cls(digests, files, np.array(file, np.int64), **columns)
+
+    @property
+    def bytes(self) -> int:
+        return int(self.length.sum())
+
+    def chunks(self) -> list[tuple[int, int]]:
+        """Runs [first, end) of rows that lie one behind the other, of CHUNK bytes or one row."""
+        ends = self.offset + self.length
+        breaks = (self.file[1:] != self.file[:-1]) | (self.offset[1:] != ends[:-1])
+        result, first, size = [], 0, 0
+        for row, (length, broken) in enumerate(zip(self.length.tolist(), [False, *breaks.tolist()], strict=False)):
+            if row > first and (broken or size + length > CHUNK):
+                result.append((first, row))
+                first, size = row, 0
+            size += length
+        return [*result, (first, len(self.length))] if len(self.length) else []
+
+
+def check(
+    layout: Layout, held: npt.NDArray[np.uint8] | None = None, advance: Callable[[int], None] = lambda rows: None
+) -> list[bytes]:
+    """Read every row and return the digests of those that are not what was written.
+
+    held: takes the rows one after the other, (layout.bytes,). advance: called after every few rows, with their number.
+    Memory besides: THREADS chunks.
+    """
+    bad: list[bytes] = []
+    starts = np.concatenate([[0], np.cumsum(layout.length)])
+    spare: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
+
+    def sound(first: int, end: int) -> list[int]:
+        if held is not None:
+            return _bad_rows(layout, first, end, held[starts[first] : starts[end]], None)
+        try:
+            scratch = spare.get_nowait()
+        except queue.Empty:
+            scratch = np.empty(CHUNK, np.uint8)
+        try:
+            return _bad_rows(layout, first, end, None, scratch)
+        finally:
+            spare.put(scratch)
+
+    chunks = layout.chunks()
+    pool = ThreadPoolExecutor(THREADS, "thaw-cache")
+    try:
+        for (first, end), wrong in zip(chunks, pool.map(lambda chunk: sound(*chunk), chunks), strict=True):
+            bad += [layout.digests[row] for row in wrong]
+            advance(end - first)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for gigabytes
+    return bad
+
+
+def _bad_rows(
+    layout: Layout,
+    first: int,
+    end: int,
+    target: npt.NDArray[np.uint8] | None,
+    scratch: npt.NDArray[np.uint8] | None,
+) -> list[int]:
+    """Read one chunk, into its place in memory or through the scratch, and return which of its rows are damaged."""
+    file, start = layout.files[layout.file[first]], int(layout.offset[first])
+    lengths = layout.length[first:end].tolist()
+    try:
+        if end - first == 1:
+            crc = _long(file, start, lengths[0], target, scratch)
+            return [] if crc == layout.crc[first] else [first]
+        buffer = target if target is not None else scratch[: sum(lengths)]  # type: ignore[index]
+        file.read_into(buffer, start)
+    except (EOFError, OSError):
+        # One unreadable sector must not cost the whole chunk: row by row, only its own.
+        if end - first == 1:
+            return [first]
+        return [
+            row
+            for row in range(first, end)
+            if _bad_rows(layout, row, row + 1, _part(layout, first, row, target), scratch)
+        ]
+    bad, at = [], 0
+    view = buffer.data
+    for row, (length, crc) in enumerate(zip(lengths, layout.crc[first:end].tolist(), strict=True), start=first):
+        if zlib.crc32(view[at : at + length]) != crc:
+            bad.append(row)
+        at += length
+    return bad
+
+
+def _part(layout: Layout, first: int, row: int, target: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8] | None:
+    if target is None:
+        return None
+    at = int(layout.length[first:row].sum())
+    return target[at : at + int(layout.length[row])]
+
+
+def _long(
+    file: DataFile,
+    start: int,
+    length: int,
+    target: npt.NDArray[np.uint8] | None,
+    scratch: npt.NDArray[np.uint8] | None,
+) -> int:
+    """The checksum of one row of any length, read piece by piece."""
+    crc, at = 0, 0
+    while at < length:
+        size = min(CHUNK, length - at)
+        piece = target[at : at + size] if target is not None else scratch[:size]  # type: ignore[index]
+        file.read_into(piece, start + at)
+        crc = zlib.crc32(piece.data, crc)
+        at += size
+    return crc
+
+
+class Rows:
+    """The rows of a call's digests, in their order; read-only, and for any number of threads.
+
+    hits, misses: how many of them were there before, and how many had to be computed; a digest that occurs again is a
+    hit. bytes: of all distinct rows.
+    """
+
+    def __init__(
+        self, digests: Sequence[bytes], layout: Layout, held: npt.NDArray[np.uint8] | None, misses: int
+    ) -> None:
+        number = {digest: row for row, digest in enumerate(layout.digests)}
+        self._where = np.array([number[digest] for digest in digests], np.int64)
+        self.hits, self.misses, self.bytes = len(digests) - misses, misses, layout.bytes
+        self._layout, self._held = layout, held
+        lengths = np.unique(layout.length)
+        self._length = int(lengths[0]) if len(lengths) == 1 else None if len(lengths) else 0
+        self._starts = np.concatenate([[0], np.cumsum(layout.length)])
+        self._table: npt.NDArray[np.uint8] | None = None  # (D, row_bytes)
+        if held is not None:
+            held.flags.writeable = False
+            layout.files = []  # nothing will be read again
+            if self._length is not None:
+                self._table = held.reshape(len(layout.length), self._length)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def shape(self, position: int) -> tuple[int, ...]:
+        """Shape of the array that was given."""
+        row = self._where[position]
+        return tuple(self._layout.shape[row, : self._layout.ndim[row]].tolist())
+
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Rows as a new array: uint8 (B, row_bytes). Raises ValueError when rows are not all of one length."""
+        if self._length is None:
+            raise ValueError("take: the rows are not all of one length; use one(position)")
+        rows = self._where[positions]
+        if self._table is not None:
+            return self._table[rows]
+        taken = np.empty((len(rows), self._length), np.uint8)
+        for into, row in zip(taken, rows.tolist(), strict=True):
+            self._read(row, into)
+        return taken
+
+    def one(self, position: int) -> npt.NDArray[np.uint8]:
+        """One row: uint8 (row_bytes,), not to be written to."""
+        row = int(self._where[position])
+        if self._held is not None:
+            return self._held[self._starts[row] : self._starts[row + 1]]
+        alone = np.empty(int(self._layout.length[row]), np.uint8)
+        self._read(row, alone)
+        alone.flags.writeable = False
+        return alone
+
+    def _read(self, row: int, into: npt.NDArray[np.uint8]) -> None:
+        try:
+            self._layout.files[self._layout.file[row]].read_into(into, int(self._layout.offset[row]))
+        except (EOFError, OSError) as error:
+            raise UserError(
+                f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
+                f"python scripts/cache.py action=verify checks everything"
+            ) from error
+
+
+def load(digests: Sequence[bytes], places: Mapping[bytes, Place], misses: int) -> tuple[Rows | None, list[bytes]]:
+    """Open the rows of `digests`, held in memory when they are few; or return None and the digests that are damaged."""
+    layout = Layout.of(places)
+    held = np.empty(layout.bytes, np.uint8) if layout.bytes <= HELD else None
+    bad = check(layout, held)
+    return (None, bad) if bad else (Rows(digests, layout, held, misses), [])

@@ -1,0 +1,230 @@
+"""A space: the rows that depend on one key, found, computed when they are missing, and opened."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from thaw.cache import budget, rows, segment
+from thaw.cache.disk import changing, computing, replace, writing
+from thaw.cache.rows import Place, Rows
+from thaw.cache.segment import Segment
+from thaw.cache.writer import Writer
+from thaw.console import say
+from thaw.errors import UserError
+
+# A disk on which what was just written is damaged so often will not do better the next time.
+ROUNDS = 5
+
+Compute = Callable[[list[int]], Iterable[np.ndarray]]
+
+
+class Space:
+    """Rows that depend on `key` and on the image's content alone. id: names its folder."""
+
+    def __init__(self, folder: Path, max_bytes: float, key: Mapping[str, object]) -> None:
+        self.key = dict(key)
+        self._canonical = json.dumps(self.key, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        self.id = hashlib.sha256(self._canonical.encode()).hexdigest()[:24]
+        self._store, self._max_bytes = folder, max_bytes
+        self._folder = folder / self.id
+
+    def missing(self, digests: Sequence[str]) -> list[int]:
+        """Positions of the first occurrence of each digest that has no committed row. Reads indexes only."""
+        wanted = _parsed(digests)
+        there: set[bytes] = set()
+        if self._max_bytes > 0:
+            for own in segment.segments(self._folder)[0]:
+                there |= {d for d, sound in zip(own.digests(), own.readable().tolist(), strict=True) if sound}
+        return [position for digest, position in _first(wanted).items() if digest not in there]
+
+    def rows(
+        self,
+        digests: Sequence[str],
+        compute: Compute,
+        *,
+        waiting: str = "another run is computing the same; waiting for it",
+    ) -> Rows:
+        """Open the rows of `digests` (64 hex digits each), after computing those that are missing or damaged.
+
+        compute: called under the space's lock with positions into digests; yields one array of at most 4 dimensions
+        for each, in that order. Rows that it yielded before it raised are kept. waiting: printed when another process
+        holds the lock. Raises UserError when the cache cannot be written to, or the rows exceed its budget.
+        """
+        self._must_be_on()
+        wanted = _parsed(digests)
+        first = _first(wanted)
+        places: dict[bytes, Place] = {}
+        computed: set[bytes] = set()
+        for _ in range(ROUNDS):
+            self._find(first, places)
+            if len(places) < len(first):
+                # Before computing: so that what is damaged is computed in the same go.
+                self._drop(rows.check(rows.Layout.of(places)), places)
+                with computing(self._store, self.id, waiting):
+                    self._fill(first, places, compute, computed)
+            opened, damaged = rows.load(wanted, places, len(computed))
+            if opened is not None:
+                return opened
+            self._drop(damaged, places)
+        raise UserError(
+            f"rows written to the cache at {self._store} were damaged when read back, {ROUNDS} times: is its disk "
+            f"failing? Set cache.dir to another, or cache.max_gb=0 to keep nothing"
+        )
+
+    def open(self, digests: Sequence[str]) -> Rows | None:
+        """Open the rows of `digests`, or return None when any is missing or damaged; never computes."""
+        self._must_be_on()
+        wanted = _parsed(digests)
+        first = _first(wanted)
+        places: dict[bytes, Place] = {}
+        self._find(first, places)
+        return rows.load(wanted, places, 0)[0] if len(places) == len(first) else None
+
+    def _must_be_on(self) -> None:
+        if self._max_bytes <= 0:
+            raise ValueError("the cache is off: nothing is read or written")
+
+    def _find(self, first: Mapping[bytes, int], places: dict[bytes, Place]) -> None:
+        """Add the places of rows that are on disk; their data files are open from now on."""
+        if len(places) == len(first):
+            return
+        for own in segment.segments(self._folder)[0]:
+            hits = [
+                (digest, row)
+                for row, (digest, sound) in enumerate(zip(own.digests(), own.readable().tolist(), strict=True))
+                if sound and digest in first and digest not in places
+            ]
+            if hits and own.open():
+                places.update((digest, (own, row)) for digest, row in hits)
+
+    def _drop(self, damaged: Iterable[bytes], places: dict[bytes, Place]) -> None:
+        """Take damaged rows out of their indexes, and out of `places`."""
+        by_segment: dict[str, tuple[Segment, list[int]]] = {}
+        for digest in damaged:
+            own, row = places.pop(digest)
+            by_segment.setdefault(own.name, (own, []))[1].append(row)
+        if not by_segment:
+            return
+        self._say_damaged(sum(len(bad) for _, bad in by_segment.values()))
+        with changing(self._store), writing(self._store):
+            for own, bad in by_segment.values():
+                segment.drop(own, bad)
+
+    def _say_damaged(self, count: int) -> None:
+        say(f"cache: {count} damaged row{'s' * (count > 1)} dropped from {self._folder}; computing anew")
+
+    def _fill(
+        self, first: Mapping[bytes, int], places: dict[bytes, Place], compute: Compute, computed: set[bytes]
+    ) -> None:
+        """Compute what is missing, again should the budget have taken it meanwhile. The space's lock is held."""
+        with changing(self._store), writing(self._store):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._write_key()
+            lost = segment.sweep(self._folder)
+        if lost:
+            self._say_damaged(lost)
+        self._find(first, places)  # what another process computed while this one waited
+        while missing := {digest: position for digest, position in first.items() if digest not in places}:
+            room = _Room(self._store, self._folder, self._max_bytes, places, len(first))
+            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
+            try:
+                self._write(missing, compute, writer)
+            finally:
+                writer.close()
+                found = {digest: (own, row) for own in writer.segments for row, digest in enumerate(own.digests())}
+                computed.update(found)
+            places.update(found)
+
+    def _write(self, missing: Mapping[bytes, int], compute: Compute, writer: Writer) -> None:
+        arrays = iter(compute(list(missing.values())))
+        try:
+            for done, digest in enumerate(missing):
+                try:
+                    array = next(arrays)
+                except StopIteration:
+                    raise ValueError(f"compute yielded {done} rows of {len(missing)}") from None
+                writer.add(digest, array)
+        except BaseException:
+            with suppress(UserError):  # what stopped us is to be told, not that it could not be saved
+                writer.commit()
+            raise
+        writer.commit()
+
+    def _write_key(self) -> None:
+        """Write down, for people and for scripts/cache.py, what the rows are of."""
+        path = self._folder / "space.json"
+        content = json.dumps({"format": segment.FORMAT, "key": self.key}, indent=1, ensure_ascii=False).encode()
+        if not path.exists() or path.read_bytes() != content:
+            replace(path, content)
+
+
+class _Room:
+    """Makes room for one call's writer, at the cost of whatever the call itself does not need."""
+
+    def __init__(self, store: Path, folder: Path, max_bytes: float, places: dict[bytes, Place], wanted: int) -> None:
+        self._store, self._folder, self._max_bytes, self._places = store, folder, max_bytes, places
+        self._wanted = wanted
+        self._own: set[str] = set()  # segments written now
+
+    def reserve(self, file: int, length: int, name: str) -> None:
+        """Let the file grow to `length` bytes. Raises UserError when the call exceeds the budget, OSError."""
+        self._own.add(name)
+        with changing(self._store):
+            growth = length - os.fstat(file).st_size
+            if growth <= 0:
+                return
+            if shutil.disk_usage(self._folder).free < growth:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while lacking := budget.make_room(self._store, self._max_bytes, growth, self._folder.name, self._keep()):
+                if not self._give_up_one():
+                    self._too_small(lacking)
+            # The file's length is the promise: other processes count it before a byte is written.
+            os.ftruncate(file, length)
+
+    def _keep(self) -> set[str]:
+        return self._own | {own.name for own, _ in self._places.values()}
+
+    def _give_up_one(self) -> bool:
+        """Remove the segment of which this call needs the smallest share; those rows are computed again.
+
+        Otherwise a few rows in each of many segments would fill the budget with what nobody asked for.
+        """
+        needed: dict[str, tuple[Segment, int]] = {}
+        for own, row in self._places.values():
+            needed[own.name] = own, needed.get(own.name, (own, 0))[1] + int(own.table["length"][row])
+        shares = {name: bytes / max(segment.extent(own.table), 1) for name, (own, bytes) in needed.items()}
+        if not shares or min(shares.values()) >= 1:
+            return False
+        name = min(shares, key=shares.__getitem__)
+        budget.Kept(self._folder.name, name, self._folder).remove()
+        for digest in [digest for digest, (own, _) in self._places.items() if own.name == name]:
+            del self._places[digest]
+        return True
+
+    def _too_small(self, lacking: float) -> None:
+        raise UserError(
+            f"cache.max_gb={self._max_bytes / 1e9:g} is too small: {self._wanted} rows of one kind need more than "
+            f"{(self._max_bytes + lacking) / 1e9:.3g} GB. Raise it, or set cache.max_gb=0 to keep nothing"
+        )
+
+
+def _parsed(digests: Sequence[str]) -> list[bytes]:
+    parsed = [bytes.fromhex(digest) for digest in digests]
+    if any(len(digest) != 32 for digest in parsed):
+        raise ValueError("a digest is 64 hex digits, a sha256")
+    return parsed
+
+
+def _first(digests: Sequence[bytes]) -> dict[bytes, int]:
+    """The position of each digest's first occurrence, in that order."""
+    first: dict[bytes, int] = {}
+    for position, digest in enumerate(digests):
+        first.setdefault(digest, position)
+    return first

@@ -1,0 +1,94 @@
+"""Where activations are taken and kept: at the freeze boundary, at a cheaper place before it, or nowhere."""
+
+import math
+from dataclasses import dataclass
+
+from thaw.models.freeze import FreezePlan, cut_operations
+from thaw.models.graph import Graph
+
+WORTHWHILE = 0.05  # a cut that saves less of an epoch's arithmetic is not worth its bytes
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stage would keep. images: of all splits, each augmented view counted; itemsize: bytes a number.
+
+    pooled: numbers an image behind the last layer. head: multiplications of the head, which always trains.
+    """
+
+    images: int
+    itemsize: int
+    pooled: int
+    head: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """at: `layers[:at]` run on the engine, once for each image if `kept`, else in every epoch.
+
+    bytes: of all that is kept. saving: the share of an epoch's arithmetic that is not done. exact_bytes: what keeping
+    the boundary itself would take.
+    """
+
+    at: int
+    name: str
+    kept: bool
+    bytes: int
+    exact_bytes: int
+    saving: float
+
+
+def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
+    """Choose the last cut at or before the plan's boundary whose activations fit `max_bytes`."""
+    exact = _bytes(graph, plan.boundary, need)
+    for at in range(plan.boundary, 0, -1):
+        saving = _saving(graph, at, plan.boundary, need)
+        size = _bytes(graph, at, need)
+        if saving < WORTHWHILE:
+            break
+        if size is not None and size <= max_bytes:
+            return Cut(at, graph.layers[at - 1].name, True, size, exact or size, saving)
+    name = graph.layers[plan.boundary - 1].name if plan.boundary else "images"
+    return Cut(plan.boundary, name, False, 0, exact or 0, 0.0)
+
+
+def _bytes(graph: Graph, at: int, need: Need) -> int | None:
+    if at == len(graph.layers):
+        return need.images * need.itemsize * need.pooled
+    shapes = [operation.shape for operation in cut_operations(graph, at)]
+    if any(None in shape for shape in shapes):
+        return None
+    return need.images * need.itemsize * sum(math.prod(side or 0 for side in shape) for shape in shapes)
+
+
+def _saving(graph: Graph, at: int, boundary: int, need: Need) -> float:
+    """An epoch runs frozen layers forward, and thawed ones forward and, at twice the price, backward."""
+    macs = [layer.macs or 0 for layer in graph.layers]
+    epoch = sum(macs[:boundary]) + 3 * (sum(macs[boundary:]) + need.head)
+    return sum(macs[:at]) / epoch if epoch else 0.0
+
+
+def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
+    """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen."""
+    if plan.boundary == 0:
+        return ""
+    if cut.kept:
+        instead = (
+            "" if cut.at == plan.boundary else f" (layer {cut.at}; the boundary itself takes {gb(cut.exact_bytes)})"
+        )
+        return (
+            f"keep {'features' if cut.at == plan.total else f'activations at {cut.name}'}{instead} of "
+            f"{need.images:,} images: {gb(cut.bytes)} of {gb(max_bytes)} · saves {100 * cut.saving:.0f} % of an "
+            "epoch's arithmetic"
+        )
+    if max_bytes <= 0:
+        return "keep nothing (cache.max_gb=0): every epoch runs the frozen layers"
+    return (
+        f"keep nothing: the boundary takes {gb(cut.exact_bytes)} of {gb(max_bytes)}, and no worthwhile cut before it "
+        "fits; every epoch runs the frozen layers (raise cache.max_gb)"
+    )
+
+
+def gb(size: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

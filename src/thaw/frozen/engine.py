@@ -1,0 +1,174 @@
+"""What runs networks that do not train: OpenVINO on CPUs, a frozen TensorFlow graph on GPUs and where it is absent."""
+
+import importlib.metadata
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw import backend
+from thaw.backend import Hardware
+from thaw.errors import UserError
+
+Arrays = tuple[npt.NDArray[Any], ...]
+
+# Images a request. An image's output is the same bit for bit whatever its neighbours: a batch is cut into requests of
+# this size, and the last one is filled up. OpenVINO is fastest at 8 (more leave the processor's cache).
+CHUNK = {"openvino": 8, "tensorflow": 32}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine, and the precisions of what it runs (`frozen`) and of what trains (`trained`)."""
+
+    engine: str  # openvino or tensorflow
+    version: str  # of that package
+    frozen: str  # float32, bfloat16 or float16
+    trained: str
+
+    def line(self) -> str:
+        """The choice in one printed line."""
+        names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
+        return f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in {self.trained}"
+
+
+def choose(
+    engine: str, precision: str, frozen_precision: str, *, depthwise: bool, thaws: bool, hardware: Hardware
+) -> Choice:
+    """Resolve `auto`; raises UserError for what this machine cannot do.
+
+    depthwise: the network has depthwise convolutions. TensorFlow computes their gradients slower in bfloat16 on CPUs
+    (MobileNetV2 from layer 100: 193 images/s, and 239 in float32), and bfloat16's 8 bits are too few for them forwards:
+    EfficientNet-Lite0's features were off by 9 % of their spread on CIFAR-10 at 160 pixels, and 2.7 % of 5,000 images
+    got another class; MobileNet 0.25's by 30 % on digits, and 5.6 %. thaws: some of the backbone trains; a head alone
+    is too small to gain anything.
+    """
+    if engine == "openvino" and not hardware.openvino:
+        raise UserError("engine=openvino: the package openvino is not installed. Install it, or set engine=auto")
+    own = precision if frozen_precision == "auto" else frozen_precision
+    if engine == "auto":
+        usable = hardware.openvino and not hardware.gpus and (own != "float16" or hardware.float16)
+        engine = "openvino" if usable else "tensorflow"
+    if engine == "openvino" and own == "float16" and not hardware.float16:
+        raise UserError(
+            "engine=openvino in float16: this processor does not compute in float16. Set precision=bfloat16, float32 "
+            "or auto, or engine=tensorflow"
+        )
+    fast = hardware.fast
+    if own == "auto":
+        own = "float32" if depthwise and fast == "bfloat16" else fast
+    if precision == "auto":
+        precision = fast if thaws and (hardware.gpus or not depthwise) else "float32"
+    return Choice(engine, importlib.metadata.version(engine), own, precision)
+
+
+class Function:
+    """A network as a fast function: arrays (B, ...) in, a tuple of float32 arrays (B, ...) out, in inference mode.
+
+    Thread-safe; several callers take turns. The weights are those of the moment it was made.
+    """
+
+    def __init__(self, model: Any, engine: str, precision: str) -> None:
+        self._chunk = CHUNK[engine]
+        self._lock = threading.Lock()
+        make = {"openvino": _openvino, "tensorflow": _tensorflow}[engine]
+        self._run: Callable[[list[Arrays]], list[Arrays]] = make(model, precision)
+
+    def __call__(self, *inputs: npt.NDArray[Any]) -> Arrays:
+        count = len(inputs[0])
+        padded = -count % self._chunk
+        if padded:
+            inputs = tuple(np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in inputs)
+        chunks = [tuple(x[i : i + self._chunk] for x in inputs) for i in range(0, count, self._chunk)]
+        with self._lock:
+            outputs = self._run(chunks)
+        return tuple(np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True))
+
+
+def _specs(model: Any) -> list[Any]:
+    """Inputs of the traced function: images as uint8, a quarter of the bytes to move; activations as float32."""
+    import tensorflow as tf
+
+    kinds = [tf.uint8 if x.name == "images" else tf.float32 for x in model.inputs]
+    return [
+        tf.TensorSpec((None, *x.shape[1:]), kind, name=f"x{i}")
+        for i, (x, kind) in enumerate(zip(model.inputs, kinds, strict=True))
+    ]
+
+
+def _traced(model: Any, precision: str) -> Any:
+    """The network in inference mode as a concrete function."""
+    import keras
+    import tensorflow as tf
+
+    from thaw.models.precision import computing_in
+
+    def call(*inputs: Any) -> list[Any]:
+        given = [tf.cast(x, tf.float32) for x in inputs]
+        outputs = model(keras.tree.pack_sequence_as(model.input, given), training=False)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        return [tf.cast(y, tf.float32) for y in outputs]
+
+    with computing_in(model, precision):
+        return tf.function(call, autograph=False).get_concrete_function(*_specs(model))
+
+
+def _openvino(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+    import openvino as ov
+
+    with backend.quiet_stderr():
+        converted = ov.convert_model(_traced(model, "float32"))
+    compiled = ov.Core().compile_model(
+        converted,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision],
+            # Streams of their own cores: images are decoded at the same time, and no stream waits for another's share.
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        },
+    )
+    # Requests in turn, without callbacks: OpenVINO's queue runs those in threads of its own, and now and then the last
+    # of them ends the process when it is torn down ("Resource deadlock avoided").
+    requests = [
+        compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    ]
+    places = [_place(compiled, i) for i in range(len(model.inputs))]
+
+    def run(chunks: list[Arrays]) -> list[Arrays]:
+        found: list[Arrays] = []
+        for i in range(len(chunks) + len(requests)):
+            request = requests[i % len(requests)]
+            if len(requests) <= i:
+                request.wait()
+                # Copied: the request's tensors are used again for a later chunk.
+                outputs = (request.get_output_tensor(k) for k in range(len(compiled.outputs)))
+                found.append(tuple(np.array(y.data) for y in outputs))
+            if i < len(chunks):
+                request.start_async(dict(zip(places, chunks[i], strict=True)))
+            if len(found) == len(chunks):
+                break
+        return found
+
+    return run
+
+
+def _place(compiled: Any, i: int) -> int:
+    """Where input i of the traced function went: the conversion may order inputs anew."""
+    return next(k for k, x in enumerate(compiled.inputs) if any(n.split(":")[0] == f"x{i}" for n in x.get_names()))
+
+
+def _tensorflow(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # With its weights as constants the graph is folded and fused, BatchNorm into convolutions among them.
+    with backend.quiet_stderr():
+        frozen = convert_variables_to_constants_v2(_traced(model, precision))
+
+    def run(chunks: list[Arrays]) -> list[Arrays]:
+        return [tuple(y.numpy() for y in frozen(*(tf.constant(x) for x in chunk))) for chunk in chunks]
+
+    return run

@@ -1,0 +1,76 @@
+"""Whether two ways to the same probabilities agree: the fast one that a run used, and the network that it keeps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.errors import UserError
+
+ALLOWED = 0.01  # share of images whose first class may differ
+SAMPLE, LARGE_SAMPLE = 64, 512
+ARITHMETIC = 4e11  # multiplications that a sample may take: about 4 s on 2 cores
+
+
+@dataclass(frozen=True)
+class Parity:
+    """images: compared. differs: of those, how many have another first class.
+
+    probability, logit: the largest differences of both.
+    """
+
+    images: int
+    differs: int
+    probability: float
+    logit: float
+
+    @property
+    def broken(self) -> bool:
+        """One image alone is no evidence: two classes may be equally likely to the last bit but one."""
+        return self.differs > max(1, ALLOWED * self.images)
+
+
+def compare(fast: npt.NDArray[np.float32], kept: npt.NDArray[np.float32]) -> Parity:
+    """Compare probabilities (N, C) with probabilities (N, C).
+
+    Logits are log-probabilities less their mean, which a softmax does not see. Probabilities under 1e-4 are cut off:
+    what a network is sure not to see would drown the rest.
+    """
+    differs = int((fast.argmax(axis=1) != kept.argmax(axis=1)).sum())
+    probability = float(np.abs(fast - kept).max())
+    return Parity(len(fast), differs, probability, float(np.abs(_logits(fast) - _logits(kept)).max()))
+
+
+def _logits(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-4, 1))
+    return np.asarray(logs - logs.mean(axis=1, keepdims=True))
+
+
+def check(
+    fast: npt.NDArray[np.float32],
+    run_kept: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+    seed: int,
+    macs: float = math.inf,
+) -> Parity:
+    """Compare on a sample of the N images whose `fast` probabilities (N, C) are known.
+
+    run_kept: rows of `fast` -> probabilities of the kept network, end to end. macs: multiplications it takes for an
+    image; 512 images are compared, of large networks fewer, but 64 and, where those seem to differ, 512 after all.
+    Raises UserError when more than 1 % of them get another class.
+    """
+    order = np.random.default_rng(seed).permutation(len(fast))
+    sample = int(np.clip(ARITHMETIC / max(macs, 1), SAMPLE, LARGE_SAMPLE))
+    rows = np.sort(order[:sample])
+    found = compare(fast[rows], run_kept(rows))
+    if found.broken and len(fast) > sample and sample < LARGE_SAMPLE:
+        rows = np.sort(order[:LARGE_SAMPLE])
+        found = compare(fast[rows], run_kept(rows))
+    if found.broken:
+        raise UserError(
+            f"{found.differs} of {found.images} images get another class from the network that is kept than from the "
+            f"engine (probabilities differ by up to {found.probability:.2g}); 1 % is allowed. "
+            "Set precision=float32 frozen_precision=float32, or engine=tensorflow"
+        )
+    return found

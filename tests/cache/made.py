@@ -1,0 +1,75 @@
+"""Rows that are known by their number, and processes that really run beside each other."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from thaw.cache import Rows, Space
+from thaw.cache import segment as segments
+
+SRC = Path(__file__).parent.parent.parent / "src"
+HEAD = "import os, signal, sys, time\nfrom thaw.cache import Store\nfrom made import *\n"
+KEY = {"kind": "activations", "backbone": "inceptionv3", "weights": "ab", "cut": ["mixed6"], "image_size": 96}
+
+
+def digest(number: int) -> str:
+    return hashlib.sha256(b"image %d" % number).hexdigest()
+
+
+def content(number: int) -> np.ndarray:
+    """float32 (5, 4, 3): another one for each number."""
+    return np.random.default_rng(number).standard_normal((5, 4, 3), dtype=np.float32)
+
+
+class Work:
+    """Computes rows by number, and remembers which."""
+
+    def __init__(self, numbers, make=content) -> None:
+        self.numbers, self.make = list(numbers), make
+        self.done: list[int] = []
+
+    @property
+    def digests(self) -> list[str]:
+        return [digest(number) for number in self.numbers]
+
+    def __call__(self, positions):
+        for position in positions:
+            self.done.append(self.numbers[position])
+            yield self.make(self.numbers[position])
+
+
+def fill(space: Space, numbers, make=content) -> tuple[Rows, list[int]]:
+    """Open the rows of these numbers; return them and the numbers that had to be computed."""
+    work = Work(numbers, make)
+    rows = space.rows(work.digests, work)
+    for position, number in enumerate(work.numbers):
+        assert rows.one(position).tobytes() == make(number).tobytes(), f"row {number} is not what was computed"
+        assert rows.shape(position) == make(number).shape
+    return rows, work.done
+
+
+def assert_clean(space: Space) -> None:
+    """No file is left that no index speaks of, and no byte."""
+    folder = space._folder
+    found, torn = segments.segments(folder)
+    assert not torn
+    names = {own.name for own in found}
+    assert {path.name for path in folder.iterdir()} == {
+        "space.json",
+        *(f"{name}.{kind}" for name in names for kind in ("index", "rows")),
+    }
+    for own in found:
+        assert own.rows_path.stat().st_size == segments.extent(own.table)
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen:
+    """Run Python code in a process of its own, with the names of this file there."""
+    path = os.pathsep.join([str(SRC), str(Path(__file__).parent)])
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", HEAD + script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
