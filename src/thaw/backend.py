@@ -61,10 +61,9 @@ class Hardware:
     float16: bool
     gpus: tuple[tuple[int, int], ...] = ()
 
-    @property
-    def fast(self) -> str:
+    def fast(self, engine: str) -> str:
         """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
-        if self.gpus:
+        if self.gpus and engine == "tensorflow":
             least = min(self.gpus)
             return "bfloat16" if least >= (8, 0) else "float16" if least >= (7, 0) else "float32"
         return "bfloat16" if self.bfloat16 else "float32"

@@ -1,11 +1,11 @@
 """What the cache keeps of pictures, by the hash of their files: that they are sound, and their pixels."""
 
+import importlib.metadata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 from PIL import features
 
 from thaw.cache import Space, Store
@@ -49,13 +49,16 @@ class Kept:
         return rows.take(np.arange(len(hashes))).view(np.int32)
 
 
+def versions() -> dict[str, str | None]:
+    """What decides on pixels besides our own rules: libjpeg too, as a distribution's Pillow brings another one."""
+    return {"pillow": importlib.metadata.version("pillow"), "libjpeg_turbo": features.version_feature("libjpeg_turbo")}
+
+
 def spaces(store: Store | None, image_size: int, images: int) -> Kept:
     """Return the spaces that have room for so many images in the store's budget."""
     if store is None or store.off or ABOUT * images > store.max_bytes:
         return Kept(None, None)
-    # libjpeg's version too: a distribution's Pillow brings another one than the wheel of the same version.
-    versions = {"pillow": PIL.__version__, "libjpeg_turbo": features.version_feature("libjpeg_turbo")}
-    decoder = {"decoder": decode.VERSION, **versions}
+    decoder = {"decoder": decode.VERSION, **versions()}
     fits = (3 * image_size**2 + ABOUT) * images <= store.max_bytes
     how = {"resize": decode.RESIZE, "image_size": image_size}
     return Kept(

@@ -14,7 +14,7 @@ from ml_dtypes import bfloat16
 from thaw.cache import Rows, Store
 from thaw.config.schema import AugmentConfig, BackboneConfig
 from thaw.console import progress
-from thaw.data import decode
+from thaw.data import decode, kept
 from thaw.data.pipeline import Batches, view
 from thaw.data.pixels import Pixels
 from thaw.frozen.engine import Choice, Function
@@ -69,7 +69,7 @@ def key(
         "versions": {
             choice.engine: choice.version,
             "keras": importlib.metadata.version("keras"),
-            "pillow": importlib.metadata.version("pillow"),
+            **kept.versions(),
         },
     }
 
@@ -93,8 +93,11 @@ class Activations:
     dtype: np.dtype[Any]
 
     def take(self, indices: npt.NDArray[np.int64]) -> Arrays:
-        """Return the cut tensors of these images, float32 (B, ...) each."""
-        stored = self.rows.take(np.searchsorted(self.indices, indices)).view(self.dtype)
+        """Return the cut tensors of these images, float32 (B, ...) each; IndexError for one that is not among them."""
+        places = np.searchsorted(self.indices, indices)
+        if not np.array_equal(self.indices[np.minimum(places, len(self.indices) - 1)], indices):
+            raise IndexError("activations were asked for that were not taken")
+        stored = self.rows.take(places).view(self.dtype)
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
         parts = np.split(stored, ends[:-1], axis=1)
         return tuple(

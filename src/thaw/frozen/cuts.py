@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from thaw.models.freeze import FreezePlan, cut_operations
 from thaw.models.graph import Graph
 
+INDEX = 128  # bytes that the cache may write about a row, beside it; an upper bound
 WORTHWHILE = 0.05  # a cut that saves less of an epoch's arithmetic is not worth its bytes
 
 
@@ -46,10 +47,14 @@ def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
         size = _bytes(graph, at, need)
         if saving < WORTHWHILE:
             break
-        if size is not None and size <= max_bytes:
+        if size is not None and _fits(size, need, max_bytes):
             return Cut(at, graph.layers[at - 1].name, True, size, exact or size, saving)
     name = graph.layers[plan.boundary - 1].name if plan.boundary else "images"
     return Cut(plan.boundary, name, False, 0, exact or 0, 0.0)
+
+
+def _fits(size: int, need: Need, max_bytes: float) -> bool:
+    return size + INDEX * (need.images + 32) <= max_bytes
 
 
 def _bytes(graph: Graph, at: int, need: Need) -> int | None:
@@ -83,6 +88,8 @@ def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
         )
     if max_bytes <= 0:
         return "keep nothing (cache.max_gb=0): every epoch runs the frozen layers"
+    if _fits(cut.exact_bytes, need, max_bytes):
+        return "keep nothing: the frozen layers are too small a part of an epoch's arithmetic; they run in every epoch"
     return (
         f"keep nothing: the boundary takes {gb(cut.exact_bytes)} of {gb(max_bytes)}, and no worthwhile cut before it "
         "fits; every epoch runs the frozen layers (raise cache.max_gb)"

@@ -49,20 +49,20 @@ def choose(
     if engine == "openvino" and not hardware.openvino:
         raise UserError("engine=openvino: the package openvino is not installed. Install it, or set engine=auto")
     own = precision if frozen_precision == "auto" else frozen_precision
+    half = "float16" in (own, precision) and not hardware.float16  # OpenVINO would take bfloat16 and not say so
     if engine == "auto":
-        usable = hardware.openvino and not hardware.gpus and (own != "float16" or hardware.float16)
-        engine = "openvino" if usable else "tensorflow"
-    if engine == "openvino" and own == "float16" and not hardware.float16:
+        engine = "openvino" if hardware.openvino and not hardware.gpus and not half else "tensorflow"
+    if engine == "openvino" and half:
         raise UserError(
             "engine=openvino in float16: this processor does not compute in float16. Set precision=bfloat16, float32 "
             "or auto, or engine=tensorflow"
         )
-    fast = hardware.fast
-    if own == "auto":
-        own = "float32" if depthwise and fast == "bfloat16" else fast
+    fast = hardware.fast(engine)
+    if depthwise and fast == "bfloat16":
+        fast = "float32"
     if precision == "auto":
-        precision = fast if thaws and (hardware.gpus or not depthwise) else "float32"
-    return Choice(engine, importlib.metadata.version(engine), own, precision)
+        precision = fast if thaws else "float32"
+    return Choice(engine, importlib.metadata.version(engine), fast if own == "auto" else own, precision)
 
 
 class Function:

@@ -1,0 +1,170 @@
+"""Where activations are kept, on plain graphs: no TensorFlow."""
+
+import pytest
+
+from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line
+from thaw.models import freeze
+from thaw.models.graph import Graph, Layer, Operation, blocks
+from thaw.models.table import Row
+
+ROW = Row("X", "tf", 8, 8, begins=r"^([abcd])_")
+
+
+def chain(*steps: tuple[str, tuple[int | None, ...], int | None]) -> Graph:
+    """images, then layers one behind the other: name, shape of the output, multiplications."""
+    layers = [Layer(0, "images", "InputLayer", (8, 8, 3), 0, 0, 0)]
+    layers += [Layer(i, name, "Conv2D", shape, 10, 0, macs) for i, (name, shape, macs) in enumerate(steps, start=1)]
+    operations = tuple(Operation(x.name, x.index, (x.index - 1,) if x.index else (), x.shape) for x in layers)
+    return Graph(tuple(layers), operations, blocks([x.name for x in layers], ROW))
+
+
+# Numbers an image at each cut: 256, 64, 128, 32; the pooled features are 8. Multiplications: 1,000 in all.
+GRAPH = chain(
+    ("a_conv", (8, 8, 4), 100), ("b_conv", (4, 4, 4), 300), ("c_conv", (4, 4, 8), 400), ("d_conv", (2, 2, 8), 200)
+)
+NEED = Need(images=10, itemsize=4, pooled=8, head=50)
+PLENTY = 1e9
+
+
+def cut(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED) -> Cut:
+    """max_bytes is of the rows alone: what the cache writes beside them comes on top."""
+    return choose(freeze.plan(request, graph, "x", "frozen"), graph, need, max_bytes and max_bytes + beside(need))
+
+
+def beside(need: Need) -> int:
+    return INDEX * (need.images + 32)
+
+
+def said(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED) -> str:
+    plan = freeze.plan(request, graph, "x", "frozen")
+    return line(choose(plan, graph, need, max_bytes and max_bytes + beside(need)), plan, need, max_bytes)
+
+
+def test_the_boundary_itself_is_kept_when_it_fits() -> None:
+    exact = 10 * 4 * 128
+    for room in (PLENTY, exact):
+        found = cut("c_conv", room)
+        assert (found.at, found.name, found.kept) == (4, "c_conv", True)
+        assert found.bytes == found.exact_bytes == exact
+
+
+def test_the_saving_is_the_frozen_share_of_an_epochs_multiplications() -> None:
+    """Frozen up to c: an epoch runs 800 forward, and 200 + 50 of the head forward and, at twice the price, backward."""
+    assert cut("c_conv", PLENTY).saving == pytest.approx(800 / (800 + 3 * (200 + 50)))
+
+
+def test_an_earlier_cut_saves_only_what_lies_before_it() -> None:
+    """At b 400 of the 800 frozen multiplications are left to every epoch."""
+    assert cut("c_conv", 10 * 4 * 64).saving == pytest.approx(400 / (800 + 3 * (200 + 50)))
+
+
+def test_the_next_cheaper_cut_is_kept_when_the_boundary_does_not_fit() -> None:
+    found = cut("c_conv", 10 * 4 * 128 - 1)
+    assert (found.at, found.name, found.kept) == (3, "b_conv", True)
+    assert (found.bytes, found.exact_bytes) == (10 * 4 * 64, 10 * 4 * 128)
+
+
+def test_the_last_cut_that_fits_is_taken_and_not_the_smallest() -> None:
+    """a costs least here, but leaves most to do again."""
+    graph = chain(
+        ("a_conv", (2, 2, 1), 300), ("b_conv", (2, 2, 2), 300), ("c_conv", (8, 8, 8), 300), ("d_conv", (1, 1, 1), 9)
+    )
+    assert cut("c_conv", 10 * 4 * 8, graph).name == "b_conv"
+
+
+def test_nothing_is_kept_when_nothing_fits() -> None:
+    found = cut("c_conv", 10 * 4 * 64 - 1)
+    assert (found.at, found.name, found.kept) == (4, "c_conv", False)
+    assert (found.bytes, found.saving, found.exact_bytes) == (0, 0.0, 10 * 4 * 128)
+
+
+def test_nothing_is_kept_for_a_saving_not_worth_its_bytes() -> None:
+    """Only a is frozen: 100 of 100 + 3 * (900 + head) multiplications, less than a 20th of an epoch."""
+    assert WORTHWHILE > 100 / (100 + 3 * (900 + 50))
+    assert not cut("a_conv", PLENTY).kept
+
+
+def test_a_cheaper_cut_is_not_taken_for_a_saving_not_worth_its_bytes() -> None:
+    graph = chain(("a_conv", (1, 1, 1), 10), ("b_conv", (8, 8, 8), 500), ("c_conv", (4, 4, 8), 100))
+    assert cut("b_conv", PLENTY, graph).kept
+    assert not cut("b_conv", 10 * 4 * 511, graph).kept
+
+
+def test_a_free_side_has_no_known_size_and_is_passed_over() -> None:
+    graph = chain(("a_conv", (4, 4, 4), 500), ("b_conv", (None, None, 4), None), ("c_conv", (4, 4, 4), 100))
+    found = cut("b_conv", PLENTY, graph)
+    assert (found.name, found.kept, found.bytes) == ("a_conv", True, 10 * 4 * 64)
+
+
+def test_with_everything_frozen_the_pooled_features_are_kept() -> None:
+    found = cut("all", PLENTY)
+    assert (found.at, found.kept, found.bytes) == (5, True, 10 * 4 * 8)
+    assert found.saving == pytest.approx(1000 / (1000 + 3 * 50))
+
+
+def test_bytes_count_every_image_and_the_size_of_a_number() -> None:
+    for images, itemsize in ((10, 4), (70, 4), (10, 2)):
+        need = Need(images, itemsize, NEED.pooled, NEED.head)
+        assert cut("c_conv", PLENTY, need=need).bytes == images * itemsize * 128
+
+
+def test_a_cut_inside_a_residual_counts_all_its_tensors() -> None:
+    """d adds c to a, so a crosses every cut between them."""
+    straight = GRAPH.operations
+    joined = Operation("d_conv", 4, (1, 3), (2, 2, 8))
+    graph = Graph(GRAPH.layers, (*straight[:4], joined), GRAPH.blocks)
+    assert cut("c_conv", PLENTY, graph).bytes == 10 * 4 * (256 + 128)
+
+
+def test_nothing_is_kept_without_a_budget() -> None:
+    found = cut("c_conv", 0.0)
+    assert (found.at, found.kept, found.bytes) == (4, False, 0)
+
+
+def test_nothing_frozen_is_nothing_to_keep_and_nothing_to_say() -> None:
+    found = cut("none", PLENTY)
+    assert (found.at, found.kept) == (0, False)
+    assert said("none", PLENTY) == ""
+
+
+def test_the_line_says_what_is_kept_with_bytes_and_saving() -> None:
+    text = said("c_conv", 2e9, need=Need(100_000, 4, 8, 50))
+    assert "activations at c_conv of 100,000 images: 51.2 MB of 2.0 GB" in text
+    assert "saves 52 %" in text  # 800 of 1,550
+    assert "boundary" not in text
+
+
+def test_the_line_says_what_is_kept_instead_and_what_the_boundary_takes() -> None:
+    text = said("c_conv", 40e6, need=Need(100_000, 4, 8, 50))
+    assert "activations at b_conv (layer 3; the boundary itself takes 51.2 MB) of 100,000 images: 25.6 MB" in text
+    assert "saves 26 %" in text
+
+
+def test_the_line_names_features_when_all_is_frozen() -> None:
+    text = said("all", PLENTY)
+    assert text.startswith("keep features of 10 images")
+    assert "saves 87 %" in text  # 1,000 of 1,150
+
+
+def test_the_line_says_what_it_takes_when_nothing_fits() -> None:
+    text = said("c_conv", 1e6, need=Need(100_000, 4, 8, 50))
+    assert text.startswith("keep nothing")
+    assert "51.2 MB of 1.0 MB" in text
+    assert "raise cache.max_gb" in text
+
+
+def test_the_line_says_that_the_cache_is_off() -> None:
+    text = said("c_conv", 0.0)
+    assert text.startswith("keep nothing")
+    assert "cache.max_gb=0" in text
+
+
+def test_the_line_does_not_ask_for_room_where_there_is_plenty() -> None:
+    """What fits and is not kept, because it saves next to nothing, does not get cheaper with a larger budget."""
+    text = said("a_conv", PLENTY)
+    assert text.startswith("keep nothing")
+    assert "raise cache.max_gb" not in text
+
+
+def test_bytes_are_readable() -> None:
+    assert [gb(x) for x in (0, 51_200_000, 1_250_000_000)] == ["0.0 MB", "51.2 MB", "1.2 GB"]

@@ -1,0 +1,358 @@
+"""Which engine and precision are chosen, and that what runs on it is the network."""
+
+import importlib.metadata
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thaw.backend import Hardware
+from thaw.errors import UserError
+from thaw.frozen.engine import CHUNK, Choice, Function, choose
+
+PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)
+BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
+FP16 = Hardware(openvino=True, bfloat16=True, float16=True)
+BARE = Hardware(openvino=False, bfloat16=True, float16=False)  # no openvino
+PASCAL = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((6, 1),))
+TURING = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((7, 5),))
+AMPERE = Hardware(openvino=True, bfloat16=False, float16=False, gpus=((8, 0),))
+MIXED = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0), (7, 5)))
+
+# What was asked for: engine, precision, frozen_precision.
+AUTO = ("auto", "auto", "auto")
+TF = ("tensorflow", "auto", "auto")
+
+
+def chosen(asked: tuple[str, str, str], hardware: Hardware, *, depthwise: bool = False, thaws: bool = True) -> tuple:
+    choice = choose(*asked, depthwise=depthwise, thaws=thaws, hardware=hardware)
+    assert choice.version == importlib.metadata.version(choice.engine)
+    return choice.engine, choice.frozen, choice.trained
+
+
+@pytest.mark.parametrize(
+    ("asked", "hardware", "options", "expected"),
+    [
+        # CPUs: OpenVINO, in bfloat16 where the processor has it.
+        (AUTO, BF16, {}, ("openvino", "bfloat16", "bfloat16")),
+        (AUTO, PLAIN, {}, ("openvino", "float32", "float32")),
+        (AUTO, FP16, {}, ("openvino", "bfloat16", "bfloat16")),
+        # Depthwise networks train slower in bfloat16 on CPUs, and its 8 bits are too few for their activations.
+        (AUTO, BF16, {"depthwise": True}, ("openvino", "float32", "float32")),
+        # A head alone gains nothing.
+        (AUTO, BF16, {"thaws": False}, ("openvino", "bfloat16", "float32")),
+        # Without OpenVINO, or with TensorFlow asked for.
+        (AUTO, BARE, {}, ("tensorflow", "bfloat16", "bfloat16")),
+        (AUTO, BARE, {"depthwise": True}, ("tensorflow", "float32", "float32")),
+        (TF, BF16, {}, ("tensorflow", "bfloat16", "bfloat16")),
+        (TF, BF16, {"depthwise": True}, ("tensorflow", "float32", "float32")),
+        (TF, PLAIN, {}, ("tensorflow", "float32", "float32")),
+        # GPUs: TensorFlow, in what their tensor cores do; the weakest one decides.
+        (AUTO, AMPERE, {}, ("tensorflow", "bfloat16", "bfloat16")),
+        (AUTO, AMPERE, {"depthwise": True}, ("tensorflow", "float32", "float32")),
+        (AUTO, AMPERE, {"thaws": False}, ("tensorflow", "bfloat16", "float32")),
+        (AUTO, TURING, {}, ("tensorflow", "float16", "float16")),
+        (AUTO, TURING, {"depthwise": True}, ("tensorflow", "float16", "float16")),
+        (AUTO, MIXED, {}, ("tensorflow", "float16", "float16")),
+        (AUTO, PASCAL, {}, ("tensorflow", "float32", "float32")),
+        # What is asked for is what is done.
+        (("auto", "float32", "auto"), BF16, {}, ("openvino", "float32", "float32")),
+        (("auto", "bfloat16", "auto"), PLAIN, {"depthwise": True}, ("openvino", "bfloat16", "bfloat16")),
+        (("auto", "bfloat16", "auto"), BF16, {"thaws": False}, ("openvino", "bfloat16", "bfloat16")),
+        (("tensorflow", "bfloat16", "auto"), BARE, {"depthwise": True}, ("tensorflow", "bfloat16", "bfloat16")),
+        (("auto", "float32", "auto"), TURING, {}, ("tensorflow", "float32", "float32")),
+        # What is frozen alone in another precision.
+        (("auto", "auto", "float32"), BF16, {}, ("openvino", "float32", "bfloat16")),
+        (("auto", "float32", "bfloat16"), BF16, {}, ("openvino", "bfloat16", "float32")),
+        (("auto", "auto", "bfloat16"), PLAIN, {}, ("openvino", "bfloat16", "float32")),
+        # float16 where OpenVINO cannot: TensorFlow does it, unless OpenVINO was asked for (below).
+        (("auto", "float16", "auto"), BF16, {}, ("tensorflow", "float16", "float16")),
+        (("auto", "float16", "auto"), FP16, {}, ("openvino", "float16", "float16")),
+        (("openvino", "float16", "auto"), FP16, {}, ("openvino", "float16", "float16")),
+    ],
+)
+def test_what_the_machine_does_fast_is_chosen_unless_asked_otherwise(
+    asked: tuple, hardware: Hardware, options: dict, expected: tuple
+) -> None:
+    assert chosen(asked, hardware, **options) == expected
+
+
+@pytest.mark.parametrize("precisions", [("float16", "auto"), ("auto", "float16"), ("float32", "float16")])
+def test_float16_on_a_processor_without_it_is_refused_with_what_to_do(precisions: tuple[str, str]) -> None:
+    with pytest.raises(
+        UserError, match=r"does not compute in float16.*bfloat16, float32 or auto, or engine=tensorflow"
+    ):
+        chosen(("openvino", *precisions), BF16)
+
+
+def test_openvino_that_is_not_installed_is_refused_with_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"engine=openvino: .*not installed.*engine=auto"):
+        chosen(("openvino", "auto", "auto"), BARE)
+
+
+@pytest.mark.parametrize("gpus", [((6, 1),), ((7, 5),), ((8, 0),)])
+def test_openvino_beside_a_gpu_computes_in_what_the_processor_does_fast(gpus: tuple) -> None:
+    """It runs on the CPU whatever the GPU can do."""
+    for cpu, frozen in ((PLAIN, "float32"), (BF16, "bfloat16")):
+        hardware = Hardware(openvino=True, bfloat16=cpu.bfloat16, float16=False, gpus=gpus)
+        assert chosen(("openvino", "auto", "auto"), hardware)[:2] == ("openvino", frozen)
+
+
+@pytest.mark.parametrize("hardware", [PLAIN, BF16, BARE, PASCAL, TURING, AMPERE, MIXED])
+def test_openvino_is_never_given_float16_on_a_processor_without_it(hardware: Hardware) -> None:
+    """It would compute in bfloat16 and not say so; it also judges what was trained, in its precision."""
+    kinds = ("auto", "float32", "bfloat16", "float16")
+    for asked in itertools.product(("auto", "openvino", "tensorflow"), kinds, kinds):
+        for depthwise, thaws in itertools.product((False, True), repeat=2):
+            try:
+                engine, *precisions = chosen(asked, hardware, depthwise=depthwise, thaws=thaws)
+            except UserError:
+                continue
+            assert engine == "tensorflow" or "float16" not in precisions, asked
+
+
+def test_the_choice_is_said_in_one_line() -> None:
+    line = Choice("openvino", "2026.4", "bfloat16", "float32").line()
+    assert line == "OpenVINO 2026.4 in bfloat16 for what is frozen · training in float32"
+
+
+# From here on networks: one TensorFlow process, networks made once.
+
+SIZE = 64
+ENGINES = tuple(CHUNK)
+
+
+@pytest.fixture(scope="module")
+def joined():
+    """MobileNetV2 with random weights, its BatchNorm calibrated: otherwise every feature fades to zero."""
+    from thaw import backend
+    from thaw.config.schema import BackboneConfig, HeadConfig
+    from thaw.models import backbones, network
+
+    backend.start(0, deterministic=True)
+    built = backbones.build(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=SIZE, weights="none"))
+    normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
+    for x in normalizations:
+        x.momentum = 0.0
+    built.model([pictures(8, seed=1).astype(np.float32)], training=True)
+    return network.join(built, HeadConfig(name="linear"), ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def parts(joined):
+    """Parted at a cut of three tensors with three shapes."""
+    from thaw.models import freeze, network
+
+    graph = joined.backbone.graph
+    plans = (freeze.plan(n, graph, "mobilenetv2", "frozen") for n in range(20, len(graph.layers)))
+    plan = next((p for p in plans if len(p.cut) > 1), None)
+    assert plan is not None
+    return network.part(joined, plan, plan.boundary)
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """images -> three tensors of three shapes, given out in another order than they are computed in."""
+    from thaw import backend
+
+    backend.start(0, deterministic=True)
+    import keras
+
+    layers = keras.layers
+    images = keras.Input((SIZE, SIZE, 3), name="images")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(images)
+    first = layers.Conv2D(4, 3, strides=2, activation="relu", name="first")(x)
+    second = layers.Conv2D(6, 3, strides=2, activation="relu", name="second")(first)
+    third = layers.GlobalAveragePooling2D(name="third")(layers.Conv2D(40, 3, name="conv")(second))
+    return keras.Model([images], [second, third, first])
+
+
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
+
+
+_MADE: dict[tuple, Function] = {}
+
+
+def function(model, engine: str, precision: str = "float32") -> Function:
+    """A Function takes a second to make: each is made once."""
+    key = (id(model), engine, precision)
+    if key not in _MADE:
+        _MADE[key] = Function(model, engine, precision)
+    return _MADE[key]
+
+
+def keras_outputs(model, *inputs: np.ndarray) -> list[np.ndarray]:
+    outputs = model([x.astype(np.float32) for x in inputs], training=False)
+    return [np.asarray(y) for y in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+
+def assert_same(found, expected, tolerance: float = 1e-4) -> None:
+    """Every tensor to a share of its own scale."""
+    assert [y.shape for y in found] == [y.shape for y in expected]
+    for y, right in zip(found, expected, strict=True):
+        assert y.dtype == np.float32
+        assert np.abs(right).max() > 0.01, "all zero: nothing is compared"
+        np.testing.assert_allclose(y, right, atol=tolerance * np.abs(right).max(), rtol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_cut_of_three_tensors_is_kerass_own_in_its_order(forked, engine: str) -> None:
+    images = pictures(5)
+    found = function(forked, engine)(images)
+    assert isinstance(found, tuple)
+    assert len({y.shape for y in found}) == 3
+    assert_same(found, keras_outputs(forked, images))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_frozen_part_of_a_real_network_is_kerass_own(parts, engine: str) -> None:
+    images = pictures(11)
+    assert len(parts.cut) > 1
+    assert_same(function(parts.frozen, engine)(images), keras_outputs(parts.frozen, images))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_several_inputs_each_go_to_their_place(joined, parts, engine: str) -> None:
+    images = pictures(9)
+    given = keras_outputs(parts.frozen, images)
+    assert len(given) > 1
+    (found,) = function(parts.trained, engine)(*given)
+    assert_same([found], keras_outputs(joined.model, images))
+    assert np.ptp(found, axis=0).max() > 1e-2, "images differ"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inputs_of_equal_shape_are_not_exchanged(engine: str) -> None:
+    from thaw import backend
+
+    backend.import_tensorflow()
+    import keras
+
+    a, b, c = (keras.Input((6,)) for _ in range(3))
+    made = Function(keras.Model([a, b, c], keras.ops.concatenate([c * 4, a + b * 2], axis=-1)), engine, "float32")
+    x = np.random.default_rng(0).normal(size=(3, 5, 6)).astype(np.float32)
+    (found,) = made(*x)
+    np.testing.assert_allclose(found, np.concatenate([x[2] * 4, x[0] + x[1] * 2], axis=1), rtol=1e-6)
+
+
+PRECISIONS = [(engine, precision) for engine in ENGINES for precision in ("float32", "bfloat16")]
+
+
+@pytest.mark.parametrize(("engine", "precision"), PRECISIONS)
+def test_an_images_output_is_the_same_bit_for_bit_in_any_batch(parts, engine: str, precision: str) -> None:
+    """Whatever its neighbours, the batch's size and its place in it: rows kept by different runs are one row."""
+    run = function(parts.frozen, engine, precision)
+    images = pictures(40)
+    all_at_once = run(images)
+    order = np.random.default_rng(2).permutation(40)
+    starts = {1: 7, 3: 20, 8: 16, 11: 29}
+    for size, start in starts.items():
+        for y, right in zip(run(images[start : start + size]), all_at_once, strict=True):
+            assert y.shape[0] == size
+            assert y.tobytes() == right[start : start + size].tobytes(), f"{size} from {start}"
+    for y, right in zip(run(images[order]), all_at_once, strict=True):
+        assert y.tobytes() == right[order].tobytes()
+    for y, right in zip(run(images), all_at_once, strict=True):
+        assert y.tobytes() == right.tobytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_classifiers_output_is_the_same_bit_for_bit_in_any_batch(joined, engine: str) -> None:
+    """Where matrices are multiplied, the batch is one of their sides."""
+    run = function(joined.model, engine)
+    images = pictures(40)
+    (all_at_once,) = run(images)
+    for size, start in ((1, 39), (3, 0), (11, 13)):
+        assert run(images[start : start + size])[0].tobytes() == all_at_once[start : start + size].tobytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bfloat16_is_close_to_float32_and_not_float32(parts, engine: str) -> None:
+    images = pictures(8)
+    whole = function(parts.frozen, engine, "float32")(images)
+    half = function(parts.frozen, engine, "bfloat16")(images)
+    for y, right in zip(half, whole, strict=True):
+        assert y.dtype == np.float32
+        error = np.linalg.norm(y - right) / np.linalg.norm(right)
+        assert 1e-4 < error < 0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_making_it_leaves_the_network_in_float32(parts, engine: str) -> None:
+    function(parts.frozen, engine, "bfloat16")
+    assert {x.dtype_policy.name for x in parts.frozen._flatten_layers()} == {"float32"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_are_those_of_the_moment_it_was_made(forked, engine: str) -> None:
+    images = pictures(3)
+    made = Function(forked, engine, "float32")
+    before = [y.copy() for y in made(images)]
+    layer = forked.get_layer("conv")
+    weights = layer.get_weights()
+    try:
+        layer.set_weights([2 * w + 1 for w in weights])
+        after = made(images)
+        assert not np.allclose(keras_outputs(forked, images)[1], before[1])
+        for y, right in zip(after, before, strict=True):
+            assert y.tobytes() == right.tobytes()
+    finally:
+        layer.set_weights(weights)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_callers_at_the_same_time_get_their_own_results(parts, engine: str) -> None:
+    run = function(parts.frozen, engine)
+    given = [pictures(4 + 9 * i, seed=i) for i in range(4)]
+    right = [[y.tobytes() for y in run(images)] for images in given]
+    together = threading.Barrier(len(given))
+
+    def call(i: int) -> list[bool]:
+        together.wait()
+        return [[y.tobytes() for y in run(given[i])] == right[i] for _ in range(8)]
+
+    with ThreadPoolExecutor(len(given)) as threads:
+        assert all(all(own) for own in threads.map(call, range(len(given))))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_results_stay_when_it_is_called_again(forked, engine: str) -> None:
+    """Not views of memory that the next call writes to."""
+    run = function(forked, engine)
+    first = run(pictures(8, seed=0))
+    kept = [y.copy() for y in first]
+    run(pictures(8, seed=1))
+    for y, right in zip(first, kept, strict=True):
+        assert y.tobytes() == right.tobytes()
+
+
+ALONE = """
+import numpy as np
+from thaw import backend
+backend.start(0, deterministic=True)
+import keras
+from thaw.frozen.engine import Function
+images = keras.Input((32, 32, 3), name="images")
+x = keras.layers.Conv2D(8, 3, name="conv")(images)
+model = keras.Model([images], [x, keras.layers.GlobalAveragePooling2D(name="pool")(x)])
+for engine in ("openvino", "tensorflow"):
+    for precision in ("float32", "bfloat16"):
+        run = Function(model, engine, precision)
+        print([y.shape for y in run(np.zeros((20, 32, 32, 3), np.uint8))])
+"""
+
+
+def test_a_process_that_used_both_engines_ends_clean() -> None:
+    src = Path(__file__).parent.parent.parent / "src"
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], env={**os.environ, "PYTHONPATH": str(src)}, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout.count("[(20, 30, 30, 8), (20, 8)]") == 4
+    assert (done.returncode, done.stderr) == (0, "")
