@@ -1,5 +1,6 @@
 """Starts TensorFlow: quietly, seeded, with the threads and the precision that the configuration asks for."""
 
+import gc
 import importlib.util
 import os
 import sys
@@ -47,6 +48,9 @@ def import_tensorflow() -> None:
 
         tf.get_logger().setLevel("ERROR")
         import keras  # noqa: F401
+    # What was imported stays: collecting garbage without looking at it again takes 0.05 s and not 0.4, at every job.
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
