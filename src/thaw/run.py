@@ -62,10 +62,10 @@ def run(config: Config, job: Job) -> Result:
         metrics = _log_metrics(results, evaluations, tracked)
         kept = None
         if _complete(config, job, tracked, metrics[OBJECTIVE]):
-            with clock("evaluate"):
-                _check_parity(network, data, results[-1], tracked)
             _report(data, results, evaluations, tracked, job.folder)
             kept = _keep(config, network, results[-1], tracked, job.folder)
+            with clock("evaluate"):
+                _check_parity(network, data, results[-1], tracked)
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")

@@ -78,10 +78,11 @@ def _check_stages(config: Config) -> None:
 
 def _check_recipe(config: Config) -> None:
     augmented = config.augment.flip or config.augment.shift or config.augment.ops
-    if config.recipe == "bottleneck" and augmented:
+    if config.recipe == "bottleneck" and augmented and not config.cache.views:
         raise UserError(
             f"recipe=bottleneck keeps the features of every image once, and augment={config.augment.name} changes "
-            "images every epoch: use augment=none, or recipe=finetune"
+            "images every epoch: keep a number of augmented views of each with cache.views=4, or use augment=none or "
+            "recipe=finetune"
         )
     if config.recipe == "scratch" and config.backbone.weights != "none":
         raise UserError(

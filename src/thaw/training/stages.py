@@ -52,8 +52,8 @@ class Planned:
         kept = cuts.line(self.cut, self.plan, self.need, means.store.max_bytes)
         if augmented and not means.views and self.plan.boundary:
             kept = (
-                "keep decoded pixels only, as augmented images differ in every epoch: every epoch runs the frozen "
-                "layers (cache.views=4 would keep 4 views of each training image)"
+                "keep decoded pixels, but no activations of training images, as augmentation changes them in every "
+                "epoch: every epoch runs the frozen layers (cache.views=4 would keep 4 views of each)"
             )
         return [f"stage {self.stage.name}: {self.plan.line()}", *([f"  {kept}"] if kept else [])]
 
@@ -96,8 +96,10 @@ def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> li
             pooled=int(np.prod(network.pooled.shape[1:])),
             head=sum(layer.count_params() for layer in head),
         )
-        budget = means.store.max_bytes if views else 0.0
-        planned.append(Planned(stage, plan, cuts.choose(plan, backbone.graph, need, budget), need))
+        cut = cuts.choose(plan, backbone.graph, need, means.store.max_bytes)
+        if not views and cut.at < plan.boundary:  # training images, which are the many, run to the boundary
+            cut = cuts.choose(plan, backbone.graph, need, 0.0)
+        planned.append(Planned(stage, plan, cut, need))
     return planned
 
 
@@ -190,10 +192,11 @@ class _Source:
             return
         started = time.perf_counter()
         for split in dict.fromkeys(splits):
-            self.kept[split] = [
-                self.frozen.activations(self.means.store, self.data.pixels, self.data.splits.named()[split], view)
-                for view in self._views(split)
-            ]
+            indices = self.data.splits.named()[split]
+            if views := self._views(split):
+                self.kept[split] = [
+                    self.frozen.activations(self.means.store, self.data.pixels, indices, view) for view in views
+                ]
         self.seconds = time.perf_counter() - started
         found = [a.rows for views in self.kept.values() for a in views]
         say(
@@ -202,6 +205,7 @@ class _Source:
         )
 
     def _views(self, split: str) -> list[View | None]:
+        """None for images as they are; for training images that are augmented anew in every epoch nothing at all."""
         if split != "train" or not self.data.augmented:
             return [None]
         count = min(self.means.views, self.planned.stage.epochs)
