@@ -1,0 +1,19 @@
+"""Command line of thaw.benchmark.tool."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from thaw.config import cli, schema
+
+
+def main(config: schema.BenchmarkConfig) -> None:
+    from thaw.benchmark.tool import benchmark
+
+    benchmark(config, ROOT)
+
+
+if __name__ == "__main__":
+    cli.command(ROOT, "benchmark", schema.BenchmarkConfig, main)

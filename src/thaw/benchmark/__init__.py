@@ -1,0 +1,1 @@
+"""Measures thaw against the same work written by hand in Keras: `python scripts/benchmark.py`."""
