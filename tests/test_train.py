@@ -51,6 +51,13 @@ def test_the_kept_network_says_what_the_engine_said(finetuned, stored) -> None:
     assert stored.data.tags["thaw.precision"] == finetuned.result()["engine"]["trained"]
 
 
+def test_the_cuts_of_later_stages_are_computed_on_the_way(finetuned) -> None:
+    """60 images run once through the frozen layers, for all three stages."""
+    cache = finetuned.result()["cache"]
+    assert (cache["hits"], cache["misses"]) == (120, 60)
+    assert finetuned.out.count("60 from the cache, 0 computed") == 2
+
+
 def test_nothing_but_the_run_reaches_the_terminal(finetuned) -> None:
     assert finetuned.err == ""
 

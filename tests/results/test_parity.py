@@ -121,10 +121,10 @@ def test_the_small_sample_is_enough_for_a_large_network_where_all_agree() -> Non
 
 
 def test_between_them_as_many_images_as_the_arithmetic_allows_are_compared() -> None:
-    given = probabilities(2000)
+    given = probabilities(2240)
     kept = Kept(given)
-    assert check(given, kept, 0, ARITHMETIC / 200).images == 200
-    assert kept.sizes == [200]
+    assert check(given, kept, 0, ARITHMETIC / 224).images == 224
+    assert kept.sizes == [224]
 
 
 @pytest.mark.parametrize(("macs", "sizes"), [(HEAVY, [SAMPLE, LARGE_SAMPLE]), (0.0, [LARGE_SAMPLE])])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from ml_dtypes import bfloat16
 
-from thaw.cache import Rows, Store
+from thaw.cache import Rows, Space, Store
 from thaw.config.schema import AugmentConfig, BackboneConfig
 from thaw.console import progress
 from thaw.data import decode, kept
@@ -141,36 +141,93 @@ class Frozen:
             self._made.append(Function(self.model, self.choice.engine, self.choice.frozen))
         return self._made[0]
 
+    def space(self, store: Store, view: View | None) -> Space:
+        """Where the activations at this cut are kept."""
+        return store.space(key(self.model, self.cut, self.backbone, self.preprocess, self.choice, view))
+
     def activations(
-        self, store: Store, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None = None
+        self,
+        store: Store,
+        pixels: Pixels,
+        indices: npt.NDArray[np.int64],
+        view: View | None = None,
+        later: Sequence["Frozen"] = (),
     ) -> Activations:
-        """Take the activations of images from the cache, and compute and keep those that are not there."""
+        """Take the activations of images from the cache, and compute and keep those that are not there.
+
+        later: cuts that later stages will ask for. They lie on the way, so what is computed here is kept there too.
+        """
         indices = np.unique(indices)
-        space = store.space(key(self.model, self.cut, self.backbone, self.preprocess, self.choice, view))
 
         def compute(missing: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
-            return self._computed(pixels, indices[np.asarray(missing)], view)
+            return self._computed(store, pixels, indices[np.asarray(missing)], view, later)
 
-        rows = space.rows(pixels.digests(indices), compute)
+        rows = self.space(store, view).rows(pixels.digests(indices), compute)
         return Activations(indices, rows, self.shapes, STORED[self.choice.frozen])
 
     def _computed(
-        self, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None
+        self,
+        store: Store,
+        pixels: Pixels,
+        indices: npt.NDArray[np.int64],
+        view: View | None,
+        later: Sequence["Frozen"],
     ) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield one row of bytes an image: its cut tensors one after the other, in the precision they are kept in."""
         groups = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
         read: Callable[[npt.NDArray[np.int64]], Any] = pixels.take if view is None else _viewer(pixels, view)
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
+        function = _together(self, *later) if later else self.function()
+        aside = [_Aside(other.space(store, view)) for other in later]
         with progress(name, len(indices)) as steps:
             pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
-            for images in ahead(groups, read):
-                yield from self._rows(images)
+            for group, images in zip(groups, ahead(groups, read), strict=True):
+                outputs = list(function(images))
+                own = [outputs.pop(0) for _ in self.cut]
+                for other, kept_there in zip(later, aside, strict=True):
+                    theirs = [outputs.pop(0) for _ in other.cut]
+                    kept_there.add(pixels.digests(group), list(_rows(theirs, self.choice)))
+                    if group is groups[-1]:  # now: nobody asks for more than the last row
+                        kept_there.flush()
+                yield from _rows(own, self.choice)
                 steps.advance(len(images))
 
-    def _rows(self, images: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-        dtype = STORED[self.choice.frozen]
-        outputs = [y.reshape(len(images), -1).astype(dtype) for y in self.function()(images)]
-        yield from np.ascontiguousarray(np.concatenate(outputs, axis=1)).view(np.uint8)
+
+def _together(*parts: Frozen) -> Function:
+    """Several cuts of one network as one function, so that what they share is computed once."""
+    import keras
+
+    outputs = [tensor for part in parts for tensor in part.model.outputs]
+    return Function(keras.Model(parts[0].model.inputs, outputs), parts[0].choice.engine, parts[0].choice.frozen)
+
+
+def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: Choice) -> Iterator[npt.NDArray[np.uint8]]:
+    dtype = STORED[choice.frozen]
+    flat = [y.reshape(len(y), -1).astype(dtype) for y in outputs]
+    yield from np.ascontiguousarray(np.concatenate(flat, axis=1)).view(np.uint8)
+
+
+class _Aside:
+    """Rows for another space, handed over in lots: each lot is a commit."""
+
+    LOT = 256e6  # bytes, as the cache's own segments
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.rows: dict[str, npt.NDArray[np.uint8]] = {}
+        self.bytes = 0
+
+    def add(self, digests: list[str], rows: list[npt.NDArray[np.uint8]]) -> None:
+        self.rows.update(zip(digests, rows, strict=True))
+        self.bytes += sum(row.nbytes for row in rows)
+        if self.bytes >= self.LOT:
+            self.flush()
+
+    def flush(self) -> None:
+        digests, rows = list(self.rows), list(self.rows.values())
+        if digests:
+            self.space.rows(digests, lambda missing: (rows[i] for i in missing))
+        self.rows, self.bytes = {}, 0
 
 
 def _viewer(pixels: Pixels, wanted: View) -> Callable[[npt.NDArray[np.int64]], Any]:

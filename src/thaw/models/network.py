@@ -87,11 +87,21 @@ def part(network: Network, plan: FreezePlan, at: int) -> Parts:
         tensors = [InferenceMode(thawed)(tensors) if plan.batchnorm == "frozen" else thawed(tensors)]
     head = keras.Model(end, model.output, name="head")
     return Parts(
-        frozen=keras.Model(model.inputs, cut, name="frozen") if at else None,
+        frozen=frozen_part(network, at) if at else None,
         trained=keras.Model(entries if len(entries) > 1 else entries[0], head(tensors[0]), name="trained"),
-        cut=tuple(t._keras_history.operation.name for t in cut),
+        cut=cut_names(network, at),
         shapes=tuple(tuple(t.shape[1:]) for t in cut),
     )
+
+
+def cut_names(network: Network, at: int) -> tuple[str, ...]:
+    """Names of the operations whose outputs are cut behind `layers[:at]`."""
+    return tuple(tensor._keras_history.operation.name for tensor in cut_tensors(network, at))
+
+
+def frozen_part(network: Network, at: int) -> Any:
+    """The network from images to the cut behind `layers[:at]`."""
+    return keras.Model(network.model.inputs, cut_tensors(network, at), name="frozen")
 
 
 def _run_on(cut: list[Any], entries: list[Any], reached: list[Any]) -> list[Any]:
@@ -135,8 +145,11 @@ class InferenceMode(keras.layers.Layer):
 
 def probabilities(model: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Run a network end to end as Keras does, step by step: images (N, S, S, 3) -> its output (N, C)."""
-    groups = [images[i : i + 32] for i in range(0, len(images), 32)]
-    return np.concatenate([np.asarray(model([group.astype(np.float32)], training=False)) for group in groups])
+    # All groups of one size: Keras's kernels are made anew for every shape, which takes seconds for a large network.
+    filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % 32, axis=0)]).astype(np.float32)
+    groups = [filled[i : i + 32] for i in range(0, len(filled), 32)]
+    found = np.concatenate([np.asarray(model([group], training=False)) for group in groups])
+    return np.asarray(found[: len(images)])
 
 
 def weights_sha256(model: Any) -> str:

@@ -61,7 +61,7 @@ def check(
     Raises UserError when more than 1 % of them get another class.
     """
     order = np.random.default_rng(seed).permutation(len(fast))
-    sample = int(np.clip(ARITHMETIC / max(macs, 1), SAMPLE, LARGE_SAMPLE))
+    sample = int(np.clip(ARITHMETIC / max(macs, 1), SAMPLE, LARGE_SAMPLE)) // SAMPLE * SAMPLE
     rows = np.sort(order[:sample])
     found = compare(fast[rows], run_kept(rows))
     if found.broken and len(fast) > sample and sample < LARGE_SAMPLE:

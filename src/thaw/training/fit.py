@@ -105,6 +105,9 @@ def _dataset(model: Any, batches: Batches, sigmoid: bool, epochs: int) -> Any:
     signature = tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), (inputs, targets))
     data = tf.data.Dataset.from_generator(batch_stream, output_signature=signature)
     data = data.map(lambda x, y: (tf.nest.map_structure(lambda a: tf.cast(a, tf.float32), x), y))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing to tune; its thread let a finished stage wait up to 10 s for its end
+    data = data.with_options(options)
     # Keras otherwise learns the length by running into the end, and warns about it.
     return data.prefetch(2).apply(tf.data.experimental.assert_cardinality(len(batches) * epochs))
 

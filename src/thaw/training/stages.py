@@ -1,8 +1,8 @@
 """Carries out one stage: applies the freeze plan, gets the activations, fits, proves the freeze, and judges."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import Batches, probabilities
 from thaw.models import freeze, table
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import HEAD_LAYERS, Network, Parts, part
+from thaw.models.network import HEAD_LAYERS, Network, Parts, cut_names, cut_tensors, frozen_part, part
 from thaw.models.precision import computing_in
 from thaw.training.data import Data
 from thaw.training.fit import FitResult, fit
@@ -46,6 +46,7 @@ class Planned:
     plan: FreezePlan
     cut: Cut
     need: Need
+    later: tuple[int, ...] = ()  # cuts of later stages that are computed on the way to this one's, as `Cut.at`
 
     def lines(self, means: Means, augmented: bool) -> list[str]:
         """The plan as it is printed before anything runs."""
@@ -86,12 +87,11 @@ def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> li
     backbone = network.backbone
     head = [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
     planned = []
-    for i, stage in enumerate(stages):
+    for stage in stages:
         plan = freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm)
         views = min(means.views, stage.epochs) if data.augmented else 1
-        images = views * len(data.splits.train) + sum(len(data.splits.named()[s]) for s in _judged(i, stages))
         need = Need(
-            images=images,
+            images=views * len(data.splits.train) + len(data.splits.val) + len(data.splits.test),
             itemsize=STORED[means.choice.frozen].itemsize,
             pooled=int(np.prod(network.pooled.shape[1:])),
             head=sum(layer.count_params() for layer in head),
@@ -100,12 +100,20 @@ def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> li
         if not views and cut.at < plan.boundary:  # training images, which are the many, run to the boundary
             cut = cuts.choose(plan, backbone.graph, need, 0.0)
         planned.append(Planned(stage, plan, cut, need))
-    return planned
+    return [replace(entry, later=_on_the_way(planned[i:], means.store.max_bytes)) for i, entry in enumerate(planned)]
 
 
-def _judged(i: int, stages: Sequence[Stage]) -> tuple[str, ...]:
-    """Every stage looks at validation images; test images are for the last one alone."""
-    return ("val", "test") if i == len(stages) - 1 else ("val",)
+def _on_the_way(planned: list[Planned], max_bytes: float) -> tuple[int, ...]:
+    """Cuts of later stages that lie before the first one's and are still frozen when those begin."""
+    first, found = planned[0], list[int]()
+    frozen, room = first.plan.boundary, max_bytes - first.cut.bytes
+    for entry in planned[1:]:
+        frozen = min(frozen, entry.plan.boundary)
+        fits = entry.cut.kept and entry.cut.at <= min(frozen, first.cut.at) and entry.cut.bytes <= room
+        if fits and entry.cut.at not in (first.cut.at, *found):
+            found.append(entry.cut.at)
+            room -= entry.cut.bytes
+    return tuple(found) if first.cut.kept else ()
 
 
 def run_stage(
@@ -132,8 +140,8 @@ def run_stage(
     before = freeze.hashes(layers)
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
-    source = _Source(planned, parts, data, means)
-    source.open(("train", "val", *judge))
+    source = _Source(planned, parts, network, data, means)
+    source.open()
     say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {stage.epochs} epochs")
     with computing_in(parts.trained, means.choice.trained):
         result = fit(
@@ -173,29 +181,26 @@ def run_stage(
 class _Source:
     """Where a stage's batches come from: kept activations, the engine, or the images themselves."""
 
-    def __init__(self, planned: Planned, parts: Parts, data: Data, means: Means) -> None:
+    def __init__(self, planned: Planned, parts: Parts, network: Network, data: Data, means: Means) -> None:
         self.planned, self.data, self.means = planned, data, means
         self.kept: dict[str, list[Activations]] = {}
         self.seconds = 0.0
-        self.frozen = (
-            Frozen(
-                parts.frozen, parts.cut, parts.shapes, means.backbone, table.row(means.backbone.name).preprocess,
-                means.choice,
-            )
-            if planned.cut.at
-            else None
-        )  # fmt: skip
+        at, *later = [_frozen(network, at, means) for at in (planned.cut.at, *planned.later)]
+        self.frozen, self.later = at if planned.cut.at else None, later
 
-    def open(self, splits: tuple[str, ...]) -> None:
-        """Take the activations of these splits from the cache, computing what is missing."""
+    def open(self) -> None:
+        """Take the activations of all images from the cache, computing what is missing.
+
+        Those of test images too, though only the last stage looks at them: the engine is at it.
+        """
         if self.frozen is None or not self.planned.cut.kept:
             return
         started = time.perf_counter()
-        for split in dict.fromkeys(splits):
-            indices = self.data.splits.named()[split]
+        for split, indices in self.data.splits.named().items():
             if views := self._views(split):
                 self.kept[split] = [
-                    self.frozen.activations(self.means.store, self.data.pixels, indices, view) for view in views
+                    self.frozen.activations(self.means.store, self.data.pixels, indices, view, self.later)
+                    for view in views
                 ]
         self.seconds = time.perf_counter() - started
         found = [a.rows for views in self.kept.values() for a in views]
@@ -217,6 +222,15 @@ class _Source:
         if split in self.kept:
             return KeptBatches(images, self.kept[split])
         return LiveBatches(images, self.frozen.function()) if self.frozen else images
+
+
+def _frozen(network: Network, at: int, means: Means) -> Frozen:
+    """The part of the network before a cut, on the engine."""
+    tensors = cut_tensors(network, at)
+    return Frozen(
+        frozen_part(network, at), cut_names(network, at), tuple(tuple(t.shape[1:]) for t in tensors),
+        means.backbone, table.row(means.backbone.name).preprocess, means.choice,
+    )  # fmt: skip
 
 
 def _judge(
