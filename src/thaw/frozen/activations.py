@@ -133,13 +133,21 @@ class Frozen:
     backbone: BackboneConfig
     preprocess: str
     choice: Choice
-    _made: list[Function] = field(default_factory=list)
+    _made: dict[tuple[tuple[str, ...], ...], Function] = field(default_factory=dict)
 
-    def function(self) -> Function:
-        """The frozen part on the engine: images uint8 (B, S, S, 3) -> the cut tensors."""
-        if not self._made:
-            self._made.append(Function(self.model, self.choice.engine, self.choice.frozen))
-        return self._made[0]
+    def function(self, later: Sequence["Frozen"] = ()) -> Function:
+        """The frozen part on the engine: images uint8 (B, S, S, 3) -> the cut tensors, and those of `later`.
+
+        As one function, so that what they share is computed once.
+        """
+        cuts = tuple(other.cut for other in later)
+        if cuts not in self._made:
+            import keras
+
+            outputs = [tensor for part in (self, *later) for tensor in part.model.outputs]
+            model = keras.Model(self.model.inputs, outputs) if later else self.model
+            self._made[cuts] = Function(model, self.choice.engine, self.choice.frozen)
+        return self._made[cuts]
 
     def space(self, store: Store, view: View | None) -> Space:
         """Where the activations at this cut are kept."""
@@ -177,7 +185,7 @@ class Frozen:
         groups = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
         read: Callable[[npt.NDArray[np.int64]], Any] = pixels.take if view is None else _viewer(pixels, view)
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
-        function = _together(self, *later) if later else self.function()
+        function = self.function(later)
         aside = [_Aside(other.space(store, view)) for other in later]
         with progress(name, len(indices)) as steps:
             pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
@@ -191,14 +199,6 @@ class Frozen:
                         kept_there.flush()
                 yield from _rows(own, self.choice)
                 steps.advance(len(images))
-
-
-def _together(*parts: Frozen) -> Function:
-    """Several cuts of one network as one function, so that what they share is computed once."""
-    import keras
-
-    outputs = [tensor for part in parts for tensor in part.model.outputs]
-    return Function(keras.Model(parts[0].model.inputs, outputs), parts[0].choice.engine, parts[0].choice.frozen)
 
 
 def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: Choice) -> Iterator[npt.NDArray[np.uint8]]:

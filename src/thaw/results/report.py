@@ -1,4 +1,4 @@
-"""A run's pictures and tables; the only place that imports matplotlib."""
+"""A run's pictures and tables; beside `charts` the only place that imports matplotlib."""
 
 import csv
 import warnings
