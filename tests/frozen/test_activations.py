@@ -212,7 +212,7 @@ def frozen(parts, function) -> Frozen:
 
 
 def of(parts, function: Function, choice: Choice = CHOICE) -> Frozen:
-    return Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", choice, [Counting(function)])
+    return Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", choice, {(): Counting(function)})
 
 
 def counted(frozen: Frozen) -> int:
@@ -250,8 +250,25 @@ def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function)
     never = Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
     kept = never.activations(Store(store.folder, 1e9), pictures, np.arange(12))
     assert (kept.rows.hits, kept.rows.misses) == (12, 0)
-    assert never._made == [], "no engine is made for what is there"
+    assert never._made == {}, "no engine is made for what is there"
     assert_rows(kept.take(np.arange(12)), right(function, list(range(12))))
+
+
+def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts, function, monkeypatch) -> None:
+    """One pass, whatever the lots; what was cut earlier is there when its stage begins, to the last image."""
+    monkeypatch.setattr(activations, "BATCH", 8)
+    monkeypatch.setattr(activations._Aside, "LOT", 10_000)
+    pictures = read(tmp_path / "data", list(range(20)))
+    end = parted(joined, "all")
+    first = Frozen(end.frozen, end.cut, end.shapes, BACKBONE, "tf", CHOICE)
+    later = Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
+    kept = first.activations(store, pictures, np.arange(20), None, [later])
+    assert kept.rows.misses == 20
+    assert len(first._made) == 1, "one conversion for both"
+    on_the_way = later.activations(store, pictures, np.arange(20))
+    assert (on_the_way.rows.hits, on_the_way.rows.misses, later._made) == (20, 0, {})
+    for ours, theirs in zip(on_the_way.take(np.arange(20)), right(function, list(range(20))), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_one_changed_image_recomputes_one_row(tmp_path, store, frozen, function) -> None:
