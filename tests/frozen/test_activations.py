@@ -528,7 +528,7 @@ def slowly(images):
     return function(images)
 made = activations.Frozen(
     frozen, ("conv",), ((14, 14, 4),), BackboneConfig(name="mobilenet"), "tf",
-    Choice("tensorflow", "1", "float32", "float32"), [slowly],
+    Choice("tensorflow", "1", "float32", "float32"), {(): slowly},
 )
 print("ready", flush=True)
 while not go.exists():
