@@ -279,7 +279,7 @@ def test_inception_at_172_trains_from_random_weights(commands) -> None:
     ran = commands.run(
         "backbone=inceptionv3", "finetune.freeze=172", "backbone.weights=none", "backbone.image_size=75",
         "dataset=digits", "dataset.limit_per_class=4", "finetune.head_epochs=1", "finetune.epochs=1",
-        "tracking.log_model=false",
+        "tracking.log_model=false", "precision=float32",  # untrained, all classes are as good as equally likely
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "frozen 172/311 · boundary conv2d_51, inside block mixed6 · cut 3 tensors" in ran.out

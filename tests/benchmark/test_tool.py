@@ -101,5 +101,6 @@ def test_a_process_and_its_peak_memory_are_measured(tmp_path, monkeypatch) -> No
     own = bench(tmp_path)
     ran = own.child("a piece", "Keras", "piece")
     assert ran.seconds == 2.0
-    assert 200 < ran.peak_mb < 2000
+    # No upper bound: Linux counts what the parent held when it forked, and here that may be a process with TensorFlow.
+    assert ran.peak_mb > 200
     assert own.raw[-1]["peak_mb"] == ran.peak_mb
