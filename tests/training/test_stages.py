@@ -184,6 +184,8 @@ def test_views_are_kept_and_cycled_over_the_epochs(data, tmp_path: Path) -> None
     _, none, _ = run(augmented, tmp_path, request="all", views=0, epochs=5)
     assert (none.hits, none.misses) == (18, 0)  # validation and test images, which are never augmented
     assert losses(two) != losses(three)
+    _, no_room, _ = run(augmented, tmp_path, request="all", views=2, epochs=5, max_gb=0.0)
+    assert losses(no_room) == losses(two)
 
 
 def test_bfloat16_trains_close_to_float32_and_leaves_a_float32_network(data, tmp_path: Path) -> None:

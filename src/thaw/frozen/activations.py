@@ -256,10 +256,13 @@ class KeptBatches:
 
 
 class LiveBatches:
-    """The batches of `images`, with the frozen part run on the engine at every access."""
+    """The batches of `images`, with the frozen part run on the engine at every access.
 
-    def __init__(self, images: Batches, function: Function) -> None:
-        self.images, self.function = images, function
+    views: as in `KeptBatches`, made anew each time: what there is no room to keep trains as it would if there were.
+    """
+
+    def __init__(self, images: Batches, function: Function, views: Sequence[View | None] = ()) -> None:
+        self.images, self.function, self.views = images, function, views
 
     def __len__(self) -> int:
         return len(self.images)
@@ -269,5 +272,9 @@ class LiveBatches:
 
     def batch(self, epoch: int, i: int) -> tuple[Arrays, npt.NDArray[np.float32]]:
         """Return the cut tensors, (B, ...) each, and one-hot targets float32 (B, C)."""
-        images, targets = self.images.batch(epoch, i)
-        return self.function(images), targets
+        wanted = self.views[epoch % len(self.views)] if self.views else None
+        if wanted is None:
+            images, targets = self.images.batch(epoch, i)
+            return self.function(images), targets
+        rows = self.rows(epoch, i)
+        return self.function(_viewer(self.images.pixels, wanted)(rows)), self.images.targets(rows)

@@ -221,7 +221,7 @@ class _Source:
         images = self.data.batches(split, self.means.options.batch_size, self.planned.stage.number, training=training)
         if split in self.kept:
             return KeptBatches(images, self.kept[split])
-        return LiveBatches(images, self.frozen.function()) if self.frozen else images
+        return LiveBatches(images, self.frozen.function(), self._views(split)) if self.frozen else images
 
 
 def _frozen(network: Network, at: int, means: Means) -> Frozen:
