@@ -63,7 +63,7 @@ class Planned:
 class StageResult:
     """A stage's plan and what came of it.
 
-    extract_seconds: of the frozen part, for activations that are kept; extracted: images it ran on. hits, misses: rows
+    extract_seconds: of the frozen part, for activations that are kept; judge_seconds: of `judged`. hits, misses: rows
     of the cache that were there, and that were computed; cache_bytes: of all that the stage took from it.
     judged: probabilities float32 (N, C) by split, under the stage's final weights. features: kept activations by split.
     """
