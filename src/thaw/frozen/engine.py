@@ -12,6 +12,7 @@ import numpy.typing as npt
 from thaw import backend
 from thaw.backend import Hardware
 from thaw.errors import UserError
+from thaw.frozen.interrupts import stops_pass
 
 Arrays = tuple[npt.NDArray[Any], ...]
 
@@ -119,7 +120,7 @@ def _traced(model: Any, precision: str) -> Any:
 def _openvino(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
     import openvino as ov
 
-    with backend.quiet_stderr():
+    with backend.quiet_stderr(), stops_pass():
         converted = ov.convert_model(_traced(model, "float32"))
     compiled = ov.Core().compile_model(
         converted,
