@@ -131,10 +131,11 @@ def flat(section: Any, prefix: str = "") -> dict[str, object]:
 
 
 def config_sha256(config: Config) -> str:
-    """sha256 of the resolved config, without the places that results go to."""
+    """sha256 of the resolved config, without the places that results go to; of the cache its views, which train."""
     content = dataclasses.asdict(config)
-    for place in ("outputs", "cache", "tracking"):
+    for place in ("outputs", "tracking"):
         del content[place]
+    content["cache"] = {"views": config.cache.views}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
