@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("train.batch_size=0", "train.batch_size=0 is out of range: it must be at least 1"),
         ("optimizer.learning_rate=-1", "optimizer.learning_rate=-1.0 is out of range: it must be above 0"),
         ("head.dropout=nan", "head.dropout=nan is not a number"),
+        ("cache.max_gb=inf", "cache.max_gb=inf is out of range: it must be at most 1000000"),
         ("finetune.batchnorm=froze", "Did you mean 'frozen'? Choose one of: frozen, trainable"),
         ("finetune.stages=[{nam:x}]", "finetune.stages: Key 'nam' not in 'StageConfig'"),
         ("finetune.stages=[{name:a},{name:a}]", "the name a stands twice"),
@@ -63,6 +64,8 @@ def test_a_sweep_with_a_misspelt_key_or_choice_opens_no_run(commands) -> None:
     [
         (("recipe=scratch", "backbone=resnet50"), "recipe=scratch trains from random weights"),
         (("recipe=bottleneck", "augment=light"), "keeps the features of every image once"),
+        (("cache.views=4",), "augment=none changes no image: set augment=light or strong"),
+        (("recipe=scratch", "augment=light", "cache.views=4"), "recipe=scratch freezes nothing: leave cache.views out"),
     ],
 )
 def test_choices_that_contradict_each_other_are_refused(commands, arguments: tuple[str, ...], said: str) -> None:

@@ -14,6 +14,7 @@ def check(config: Config) -> None:
     _check_dataset(config)
     _check_stages(config)
     _check_recipe(config)
+    _check_views(config)
     for where, optimizer in _optimizers(config):
         _check_optimizer(where, optimizer)
 
@@ -77,8 +78,7 @@ def _check_stages(config: Config) -> None:
 
 
 def _check_recipe(config: Config) -> None:
-    augmented = config.augment.flip or config.augment.shift or config.augment.ops
-    if config.recipe == "bottleneck" and augmented and not config.cache.views:
+    if config.recipe == "bottleneck" and _augmented(config) and not config.cache.views:
         raise UserError(
             f"recipe=bottleneck keeps the features of every image once, and augment={config.augment.name} changes "
             "images every epoch: keep a number of augmented views of each with cache.views=4, or use augment=none or "
@@ -89,6 +89,24 @@ def _check_recipe(config: Config) -> None:
             f"recipe=scratch trains from random weights, and backbone.weights={config.backbone.weights}: "
             "set backbone.weights=none, or recipe=finetune finetune.freeze=none to train all of a pretrained network"
         )
+
+
+def _check_views(config: Config) -> None:
+    """Views that nothing would use are refused: the run would be another one than was asked for."""
+    if not config.cache.views:
+        return
+    asked = f"cache.views={config.cache.views} keeps frozen activations of augmented views"
+    if config.recipe == "scratch":
+        raise UserError(f"{asked}, and recipe=scratch freezes nothing: leave cache.views out")
+    if not _augmented(config):
+        raise UserError(
+            f"{asked}, and augment={config.augment.name} changes no image: set augment=light or strong, "
+            "or leave cache.views out"
+        )
+
+
+def _augmented(config: Config) -> bool:
+    return bool(config.augment.flip or config.augment.shift or config.augment.ops)
 
 
 def _optimizers(config: Config) -> list[tuple[str, OptimizerConfig]]:

@@ -158,7 +158,10 @@ class CacheConfig:
 
     dir: str = key("${outputs}/cache", "where they are kept; runs in parallel and on any data set may share it")
     max_gb: float = key(
-        20.0, "budget in GB (1e9 bytes) of all that is kept; the least recently used goes first; 0: keep nothing", min=0
+        20.0,
+        "budget in GB (1e9 bytes) of all that is kept; the least recently used goes first; 0: keep nothing",
+        min=0,
+        max=1_000_000,  # a petabyte: no disk is larger, and infinity is no number to print a plan with
     )
     views: int = key(
         0, "augmented views kept of an image, cycled over the epochs; 0: every epoch augments anew", min=0, max=1000
@@ -230,7 +233,7 @@ class CacheToolConfig:
 
     action: str = key("list", "what to do", choices=("list", "verify", "clear"))
     space: str | None = key(None, "only the spaces whose id begins so; default: all")
-    unused_days: float = key(0.0, "clear: only what was not used for so many days", min=0)
+    unused_days: float = key(0.0, "list, clear: only what was not used for so many days", min=0)
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     cache: CacheConfig = key(CacheConfig, "")
 
