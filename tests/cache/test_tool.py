@@ -109,6 +109,28 @@ def test_clear_what_was_not_used_lately(store, capsys):
     assert other.missing([digest(0)]) == []
 
 
+def test_list_what_was_not_used_lately(store, capsys):
+    space, other = store.space(KEY), store.space(KEY | {"view": 1})
+    fill(space, range(5))
+    fill(other, range(5))
+    fill(space, range(12))  # a second segment, of 7 rows
+    long_ago = time.time() - 10 * 86400
+    small = min(space._folder.glob("*.index"), key=lambda path: path.stat().st_size)
+    os.utime(small, (long_ago, long_ago))
+    out = run(store, capsys, unused_days=3)
+    (line,) = [line for line in out.splitlines() if space.id in line]
+    assert " 5 " in line
+    assert time.strftime("%Y-%m-%d", time.localtime(long_ago)) in line
+    assert other.id not in out
+    assert "1 space · " in out
+    assert "0 spaces · 0 bytes of 1 GB" in run(store, capsys, unused_days=30)
+
+
+def test_verify_takes_no_days(store, capsys):
+    with pytest.raises(UserError, match="unused_days is for action=list and action=clear"):
+        run(store, capsys, action="verify", unused_days=3)
+
+
 def test_clear_leaves_what_a_run_is_computing(store, capsys):
     space, other = store.space(KEY), store.space(KEY | {"view": 1})
     fill(space, range(5))

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -48,8 +48,11 @@ class Listed:
 def cache(config: CacheToolConfig) -> None:
     """List, verify or clear; other runs may use the cache meanwhile.
 
-    Raises UserError for a space that is not there, and at the end of `verify` when a row was damaged.
+    Raises UserError for a space that is not there, for `verify` with `unused_days`, and at the end of `verify` when a
+    row was damaged.
     """
+    if config.action == "verify" and config.unused_days:
+        raise UserError("unused_days is for action=list and action=clear; action=verify checks all rows")
     folder = Path(config.cache.dir).expanduser().absolute()
     spaces = _spaces(folder)
     if not spaces:
@@ -57,11 +60,11 @@ def cache(config: CacheToolConfig) -> None:
         return
     chosen = _chosen(spaces, config.space)
     if config.action == "list":
-        _list(chosen, folder, config.cache.max_gb * 1e9)
+        _list(chosen, folder, config.cache.max_gb * 1e9, _unused(config.unused_days))
     elif config.action == "verify":
         _verify(chosen, folder)
     else:
-        _clear(chosen, folder, config.unused_days)
+        _clear(chosen, folder, _unused(config.unused_days))
 
 
 def _spaces(folder: Path) -> list[Listed]:
@@ -99,16 +102,24 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def _list(spaces: list[Listed], folder: Path, max_bytes: float) -> None:
+def _unused(days: float) -> Callable[[Kept], bool]:
+    """Whether a segment was not used for so many days; 0: every one."""
+    before = time.time() - days * DAY
+    return lambda own: not days or own.used < before
+
+
+def _list(spaces: list[Listed], folder: Path, max_bytes: float, old: Callable[[Kept], bool]) -> None:
+    spaces = [replace(space, segments=own) for space in spaces if (own := list(filter(old, space.segments)))]
     table = Table(title=str(folder), title_justify="left")
     for column in ("space", "what", "rows", "size", "last used"):
         table.add_column(column, justify="right" if column in ("rows", "size") else "left", no_wrap=column != "what")
     for space in sorted(spaces, key=_used, reverse=True):
-        count = sum(len(own.table) for own in segment.segments(space.folder)[0])
+        names = {own.name for own in space.segments}
+        count = sum(len(own.table) for own in segment.segments(space.folder)[0] if own.name in names)
         table.add_row(space.id, space.what, f"{count:,}", size(space.bytes), _when(_used(space)))
     show(table)
     total = sum(space.bytes for space in spaces)
-    say(f"{len(spaces)} space{'s' * (len(spaces) > 1)} · {size(total)} of {size(max_bytes)} (cache.max_gb)")
+    say(f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {size(total)} of {size(max_bytes)} (cache.max_gb)")
 
 
 def _used(space: Listed) -> float:
@@ -162,16 +173,15 @@ def _bad(own: segment.Segment, steps: Steps) -> list[int]:
     return [numbers[digest] for digest in rows.check(rows.Layout.of(places), advance=steps.advance)]
 
 
-def _clear(spaces: list[Listed], folder: Path, unused_days: float) -> None:
+def _clear(spaces: list[Listed], folder: Path, old: Callable[[Kept], bool]) -> None:
     freed = 0
-    before = time.time() - unused_days * DAY
     for space in spaces:
         with writing(folder), idle(folder, space.id, MOMENT) as nobody:
             if not nobody:
                 say(f"space {space.id} is in use by a run that computes; it stays")
                 continue
             with changing(folder):
-                freed += _clear_one(space.folder, lambda own: not unused_days or own.used < before)
+                freed += _clear_one(space.folder, old)
     say(f"{size(freed)} removed from {folder}")
 
 
