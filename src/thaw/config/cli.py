@@ -40,10 +40,10 @@ def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
     _prepare(root)
     sys.argv = [sys.argv[0], *quoted(sys.argv[1:])]
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(help_text(root / "conf", Config, "python train.py"))
-        return
     ConfigStore.instance().store(name="schema", node=Config)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        _help(root / "conf", Config, "python train.py", "config")
+        return
 
     mistakes: list[UserError] = []
 
@@ -80,10 +80,10 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
     _prepare(root)
     arguments = quoted(sys.argv[1:], sweeps=False)
-    if {"-h", "--help"} & set(arguments):
-        print(help_text(root / "conf", schema, f"python scripts/{name}.py"))
-        return
     ConfigStore.instance().store(name=name, node=schema)
+    if {"-h", "--help"} & set(arguments):
+        _help(root / "conf", schema, f"python scripts/{name}.py", name)
+        return
     with one_clear_error(root, schema):
         unknown = [a for a in arguments if "=" not in a]
         if unknown:
@@ -94,6 +94,13 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
             config = to_config(hydra.compose(name, arguments), schema)
         checks.check_values(config, "")
         task(config)
+
+
+def _help(conf: Path, schema: type, program: str, name: str) -> None:
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        defaults = OmegaConf.to_container(hydra.compose(name), resolve=False)
+    assert isinstance(defaults, dict)
+    print(help_text(conf, schema, program, {str(key): value for key, value in defaults.items()}))
 
 
 def check_sweep(conf: Path, arguments: list[str]) -> None:

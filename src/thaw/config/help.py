@@ -25,28 +25,36 @@ def keys(schema: type, prefix: str = "") -> Iterator[str]:
             yield from keys(nested, f"{name}.")
 
 
-def help_text(conf: Path, schema: type, program: str) -> str:
-    """What --help prints: the choices found in conf/, then every key with its default and meaning."""
-    lines = [f"{program} key=value ...", "", "Choices (a file each in conf/)"]
+def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) -> str:
+    """What --help prints: the choices found in conf/, then every key with its default and meaning.
+
+    defaults: the config, nested, that is run when nothing is given. The schema's own defaults are not that: conf/
+    chooses the optimizers and the backbone's boundary.
+    """
+    lines = [f"{program} key=value ...", ""]
     names = {field.name for field in dataclasses.fields(schema)}
-    for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
-        if folder.name in names or (folder.name == "experiment" and "recipe" in names):
-            options = " ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            lines.append(f"  {folder.name}= {options}")
-    lines += ["", "Keys, with their defaults"]
-    lines += list(_key_lines(schema, ""))
+    groups = names | ({"experiment"} if "recipe" in names else set())
+    folders = sorted(path for path in conf.iterdir() if path.is_dir() and path.name in groups)
+    if folders:
+        files = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+        lines += ["Choices (a file each in conf/)", *(f"  {name}= {' '.join(own)}" for name, own in files.items()), ""]
+    lines += ["Keys, with their defaults", *_key_lines(schema, "", defaults)]
     return "\n".join([*lines, "", EXAMPLES if "recipe" in names else ""]).rstrip() + "\n"
 
 
-def _key_lines(schema: type, prefix: str) -> Iterator[str]:
+def _key_lines(schema: type, prefix: str, defaults: dict[str, Any]) -> Iterator[str]:
     for field, name in _fields(schema, prefix):
         nested = _nested(field)
         if nested:
-            yield from _key_lines(nested, f"{name}.")
+            yield from _key_lines(nested, f"{name}.", defaults[field.name])
             continue
         choices = field.metadata.get("choices")
         text = field.metadata.get("help", "")
-        yield f"  {name}={_shown(field)}".ljust(44) + f" {text}" + (f" [{' | '.join(choices)}]" if choices else "")
+        yield (
+            f"  {name}={_shown(defaults[field.name])}".ljust(44)
+            + f" {text}"
+            + (f" [{' | '.join(choices)}]" if choices else "")
+        )
 
 
 def _fields(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
@@ -60,8 +68,7 @@ def _nested(field: Any) -> type | None:
     return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
 
 
-def _shown(field: Any) -> str:
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-    if isinstance(value, bool):  # before the numbers: False == 0
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else value
+    return "null" if value is None else str(value)
