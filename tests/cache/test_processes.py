@@ -90,6 +90,30 @@ def test_a_killed_run_costs_only_what_was_not_committed(store, moment):
     assert_clean(space)
 
 
+def test_slow_work_that_is_killed_early_costs_seconds(store):
+    """A row a second, killed in the 15th: far less than a buffer, let alone a segment."""
+    script = """
+from types import SimpleNamespace
+from thaw.cache import writer
+seconds = [0.0]
+writer.time = SimpleNamespace(monotonic=lambda: seconds[0])
+def make(n):
+    seconds[0] += 1
+    if n == 15: os.kill(os.getpid(), signal.SIGKILL)
+    return content(n)
+work = Work(range(40), make)
+Store(Path(sys.argv[1]), 1e9).space(KEY).rows(work.digests, work)
+"""
+    process = start(script, store.folder)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, out
+    space = store.space(KEY)
+    missing = space.missing([digest(n) for n in range(15)])
+    assert len(missing) <= 6, "seconds"
+    assert len(list(space._folder.glob("*.index"))) == 1, "more of one segment, not one segment each time"
+    assert fill(space, range(15))[1] == missing
+
+
 def test_a_kill_from_outside_at_any_time(store):
     script = SMALL + "def make(n):\n time.sleep(0.002)\n return content(n)\n"
     script += "work = Work(range(4000), make)\nspace.rows(work.digests, work)\n"

@@ -15,7 +15,7 @@ from thaw.cache.disk import changing, remove, writing
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
 SEGMENT = 256_000_000
-COMMIT_SECONDS = 20.0
+COMMIT_SECONDS = 5.0
 # Bytes gathered before they are written: rows of a few KB would be a system call and a look at the budget each.
 BUFFER = 16_000_000
 
@@ -26,7 +26,7 @@ Reserve = Callable[[int, int, str], None]
 class Writer:
     """Writes for the one process that holds the space's lock.
 
-    A commit every 20 seconds names more of the same data file in its index, so that slow work does not end in
+    A commit every 5 seconds names more of the same data file in its index, so that slow work does not end in
     thousands of small files; a new segment begins every 256 MB, or an eighth of the budget.
     Whatever fails while writing, nothing uncommitted is left behind.
     """
