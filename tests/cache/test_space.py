@@ -291,6 +291,35 @@ def test_no_descriptor_outlives_its_rows(space, monkeypatch):
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
+def in_memory(opened):
+    """Rows that are held are given out as they lie; those that are not are read anew each time."""
+    return np.shares_memory(opened.one(0), opened.one(0))
+
+
+def test_all_rows_of_the_process_share_what_may_be_held_in_memory(store, monkeypatch):
+    monkeypatch.setattr(rows, "_held", {})  # without what other tests still hold
+    monkeypatch.setattr(rows, "HELD", 2 * 2400)
+    splits = [fill(store.space(KEY | {"view": view}), range(10))[0] for view in range(3)]
+    assert [in_memory(opened) for opened in splits] == [True, True, False]
+    row = splits[0].one(3)
+    del splits[0]
+    assert not in_memory(fill(store.space(KEY), range(10))[0]), "somebody still has a row of it, and so all of it"
+    del row
+    opened, _ = fill(store.space(KEY), range(10))
+    assert in_memory(opened)
+    assert not in_memory(fill(store.space(KEY | {"view": 2}), range(1))[0])
+
+
+def test_memory_of_damaged_rows_is_given_back(space, monkeypatch):
+    monkeypatch.setattr(rows, "_held", {})
+    monkeypatch.setattr(rows, "HELD", 2400)
+    fill(space, range(10))
+    flip(only(space, "rows"), 100)
+    opened, computed = fill(space, range(10))
+    assert computed == [0]
+    assert in_memory(opened)
+
+
 def test_spaces_do_not_wait_for_each_other(store):
     outer, inner = store.space(KEY), store.space(KEY | {"kind": "pixels"})
 

@@ -1,6 +1,8 @@
 """Rows that are there: read once from front to back to check them, then held in memory or read one by one."""
 
 import queue
+import threading
+import weakref
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,16 @@ import numpy.typing as npt
 from thaw.cache.segment import ROW, DataFile, Segment
 from thaw.errors import UserError
 
-# Rows of a call that are at most so many bytes together are kept in memory as they were read.
+# Bytes that all rows of the process may hold in memory together: 4 GB are to do for a run on 50,000 images, whatever
+# its splits and views are. Rows that no longer fit are read from disk one by one.
 HELD = 1_000_000_000
 # Bytes read at once by each of the threads that check: small enough that the checksum finds them in the CPU's cache.
 CHUNK = 4_000_000
 THREADS = 2
+
+# Bytes of every array of `_memory` that somebody still has, by an object of its own.
+_held: dict[object, int] = {}
+_taking = threading.Lock()
 
 # Where a row lies: its segment, and its number in the segment's table.
 Place = tuple[Segment, int]
@@ -232,8 +239,23 @@ class Rows:
 
 
 def load(digests: Sequence[bytes], places: Mapping[bytes, Place], misses: int) -> tuple[Rows | None, list[bytes]]:
-    """Open the rows of `digests`, held in memory when they are few; or return None and the digests that are damaged."""
+    """Open the rows of `digests`, in memory while there is room; or return None and the digests that are damaged."""
     layout = Layout.of(places)
-    held = np.empty(layout.bytes, np.uint8) if layout.bytes <= HELD else None
+    held = _memory(layout.bytes)
     bad = check(layout, held)
     return (None, bad) if bad else (Rows(digests, layout, held, misses), [])
+
+
+def _memory(size: int) -> npt.NDArray[np.uint8] | None:
+    """An array of so many bytes, or None when the process would hold more than HELD.
+
+    Its bytes are given back when the array and all views of it are gone.
+    """
+    with _taking:
+        # Copied at once, and a finalizer does one step: it may come between any two of ours.
+        if sum(_held.copy().values()) + size > HELD:
+            return None
+        held, mark = np.empty(size, np.uint8), object()
+        _held[mark] = size
+        weakref.finalize(held, _held.pop, mark)
+        return held
