@@ -1,9 +1,15 @@
 """What the spine itself decides."""
 
+from pathlib import Path
+
 import pytest
 
+from thaw import backend, tracking
+from thaw.backend import Hardware
+from thaw.config.job import Job
 from thaw.config.schema import CacheConfig, Config, TrackingConfig
-from thaw.run import config_sha256
+from thaw.errors import UserError
+from thaw.run import config_sha256, run
 
 
 @pytest.mark.parametrize(
@@ -18,3 +24,19 @@ from thaw.run import config_sha256
 )
 def test_the_configs_hash_holds_all_that_trains_and_no_place(other: Config, same: bool) -> None:
     assert (config_sha256(other) == config_sha256(Config())) == same
+
+
+@pytest.mark.parametrize(
+    ("config", "hardware", "said"),
+    [
+        (Config(engine="openvino", precision="float16"), Hardware(True, True, False), "does not compute in float16"),
+        (Config(engine="openvino"), Hardware(False, True, False), "the package openvino is not installed"),
+    ],
+)
+def test_what_the_machine_cannot_do_is_refused_before_the_data_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config, hardware: Hardware, said: str
+) -> None:
+    monkeypatch.setattr(backend, "processor", lambda: hardware)
+    monkeypatch.setattr(tracking, "start", None)  # called, it would raise TypeError
+    with pytest.raises(UserError, match=said):
+        run(config, Job(tmp_path, tmp_path))

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thaw.errors import UserError
@@ -75,12 +75,16 @@ def hardware() -> Hardware:
     import tensorflow as tf
 
     details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
+    return replace(processor(), gpus=tuple(detail.get("compute_capability", (0, 0)) for detail in details))
+
+
+def processor() -> Hardware:
+    """Look at what can be seen without TensorFlow: all but the GPUs."""
     flags = _cpu_flags()
     return Hardware(
         openvino=importlib.util.find_spec("openvino") is not None,
         bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
         float16=bool(flags & {"avx512_fp16", "amx_fp16"}),
-        gpus=tuple(detail.get("compute_capability", (0, 0)) for detail in details),
     )
 
 

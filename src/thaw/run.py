@@ -39,14 +39,14 @@ OBJECTIVE = "val/accuracy"
 def run(config: Config, job: Job) -> Result:
     """Train as configured and return the result; raises UserError for what the user can mend."""
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
-        table.check(config.backbone)
+        _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
     tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, "thaw.folder": str(job.folder)}
     clock = Clock()
     with tracking.start(config.tracking, Path(config.outputs), name=name, tags=tags, parent=job.parent) as tracked:
         say(f"run {tracked.id} · {name} · {shown(job.folder)}")
         _log_start(tracked, config, job)
-        table.check(config.backbone)
+        _check(config)
         backbone = _with_weights_of_run(config)
 
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
@@ -71,6 +71,12 @@ def run(config: Config, job: Job) -> Result:
         tracked.artifact(job.folder / "result.json")
     _summary(result, job)
     return result
+
+
+def _check(config: Config) -> None:
+    """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
+    table.check(config.backbone)
+    engine.check(config.engine, config.precision, config.frozen_precision, backend.processor())
 
 
 def shown(path: Path) -> Path:

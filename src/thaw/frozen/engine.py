@@ -47,23 +47,35 @@ def choose(
     got another class; MobileNet 0.25's by 30 % on digits, and 5.6 %. thaws: some of the backbone trains; a head alone
     is too small to gain anything.
     """
-    if engine == "openvino" and not hardware.openvino:
-        raise UserError("engine=openvino: the package openvino is not installed. Install it, or set engine=auto")
+    check(engine, precision, frozen_precision, hardware)
     own = precision if frozen_precision == "auto" else frozen_precision
-    half = "float16" in (own, precision) and not hardware.float16  # OpenVINO would take bfloat16 and not say so
     if engine == "auto":
+        half = _impossible_half(precision, frozen_precision, hardware)
         engine = "openvino" if hardware.openvino and not hardware.gpus and not half else "tensorflow"
-    if engine == "openvino" and half:
-        raise UserError(
-            "engine=openvino in float16: this processor does not compute in float16. Set precision=bfloat16, float32 "
-            "or auto, or engine=tensorflow"
-        )
     fast = hardware.fast(engine)
     if depthwise and fast == "bfloat16":
         fast = "float32"
     if precision == "auto":
         precision = fast if thaws else "float32"
     return Choice(engine, importlib.metadata.version(engine), fast if own == "auto" else own, precision)
+
+
+def check(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:
+    """Raise UserError for what was asked for and this machine cannot do. Of the hardware `processor` is enough."""
+    if engine != "openvino":
+        return
+    if not hardware.openvino:
+        raise UserError("engine=openvino: the package openvino is not installed. Install it, or set engine=auto")
+    if _impossible_half(precision, frozen_precision, hardware):
+        raise UserError(
+            "engine=openvino in float16: this processor does not compute in float16. Set precision=bfloat16, float32 "
+            "or auto, or engine=tensorflow"
+        )
+
+
+def _impossible_half(precision: str, frozen_precision: str, hardware: Hardware) -> bool:
+    """float16 where the processor has none: OpenVINO would take bfloat16 and not say so."""
+    return "float16" in (precision, frozen_precision) and not hardware.float16
 
 
 class Function:
