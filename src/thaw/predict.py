@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import numpy.typing as npt
 from rich.table import Table
 
 from thaw import backend, tracking
+from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import progress, say, show
 from thaw.data.decode import SUFFIXES, BadImage, fitted
 from thaw.errors import UserError
 from thaw.frozen import engine
-from thaw.frozen.engine import Function
+from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import two_columns
 from thaw.models import saved, table
 from thaw.models.saved import Saved
@@ -30,13 +32,31 @@ MANY = 32  # images from which OpenVINO's conversion of a network, seconds, is m
 AHEAD = 64  # images decoded in one go, in threads, before the network sees them
 
 
+@dataclass(frozen=True)
+class Computed:
+    """What a network was judged with: engine (auto: not known) and precision of what was frozen, most of it."""
+
+    engine: str = "auto"
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network, the names of its outputs, and the side of its square input in pixels."""
+
+    model: Any
+    names: list[str]
+    size: int
+    judged: Computed
+
+
 def predict(config: PredictConfig) -> None:
     """Print the most probable classes of every image; exit with 1 when some files could not be read, after the rest."""
     _check_output(config)
+    engine.check(config.engine, config.precision, "auto", backend.processor())
     files = find(config.images)
-    model, names, size = _classifier(config)
     bad: list[BadImage] = []
-    guesses = _guesses(model, names, size, files, config, bad)
+    guesses = _guesses(_classifier(config), files, config, bad)
     if config.output:
         Path(config.output).expanduser().write_text(_text(guesses, config), encoding="utf-8")
         say(f"wrote {config.output}")
@@ -78,39 +98,47 @@ def find(images: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _classifier(config: PredictConfig) -> tuple[Any, list[str], int]:
-    """The network, the names of its outputs, and its input size in pixels."""
+def _classifier(config: PredictConfig) -> Classifier:
     if config.model:
-        place = _saved(config)
+        place, judged = _saved(config.model, config)
         backend.start(0, False)
-        return saved.load(place).model, place.class_names(), place.image_size()
+        return Classifier(saved.load(place).model, place.class_names(), place.image_size(), judged)
     table.check(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
     backend.start(0, False)
     from thaw.models import backbones, imagenet
 
-    return backbones.build_stock(config.backbone), imagenet.class_names(), table.image_size(config.backbone)
+    size = table.image_size(config.backbone)
+    return Classifier(backbones.build_stock(config.backbone), imagenet.class_names(), size, Computed())
 
 
-def _saved(config: PredictConfig) -> Saved:
-    assert config.model is not None
-    folder = Path(config.model).expanduser()
+def _saved(model: str, config: PredictConfig) -> tuple[Saved, Computed]:
+    folder = Path(model).expanduser()
     for place in (folder, folder / "model"):
         if all((place / file).is_file() for file in (saved.WEIGHTS, saved.CLASSES, saved.CONFIG)):
-            return Saved(place / saved.WEIGHTS, place)
-    run = tracking.find_run(config.tracking_uri, Path(config.outputs), config.model)
-    return Saved(run.model(), run.artifact("network"))
+            return Saved(place / saved.WEIGHTS, place), recorded(place.absolute().parent / "result.json")
+    run = tracking.find_run(config.tracking_uri, Path(config.outputs), model)
+    tags = run.tags
+    judged = Computed(tags.get("thaw.engine", "auto").split()[0], tags.get("thaw.frozen_precision", "float32"))
+    return Saved(run.model(), run.artifact("network")), judged
+
+
+def recorded(result: Path) -> Computed:
+    """What a run's result.json says that it was judged with."""
+    own = json.loads(result.read_text(encoding="utf-8")).get("engine") if result.is_file() else None
+    return Computed(own["engine"], own["frozen"]) if own else Computed()
 
 
 def _guesses(
-    model: Any, names: list[str], size: int, files: list[str], config: PredictConfig, bad: list[BadImage]
+    network: Classifier, files: list[str], config: PredictConfig, bad: list[BadImage]
 ) -> dict[str, list[Guess]]:
     """The top classes by file; files that cannot be read are put into `bad`."""
-    function = _function(model, len(files), config)
+    choice = choose(config.engine, config.precision, network.judged, len(files), backend.hardware())
+    function = Function(network.model, choice.engine, choice.frozen)
     found: dict[str, list[Guess]] = {}
     with progress("predicting", len(files)) as steps:
-        for group in _decoded(files, size):
+        for group in _decoded(files, network.size):
             good = [(file, image) for file, image in group if not isinstance(image, BadImage)]
             bad += [image for _, image in group if isinstance(image, BadImage)]
             for start in range(0, len(good), config.batch_size):
@@ -118,17 +146,35 @@ def _guesses(
                 out = two_columns(function(np.stack([image for _, image in batch]))[0])
                 for (file, _), row in zip(batch, out, strict=True):
                     best = np.argsort(-row, kind="stable")[: config.top]
-                    found[file] = [(names[i], float(row[i])) for i in best]
+                    found[file] = [(network.names[i], float(row[i])) for i in best]
             steps.advance(len(group))
     return found
 
 
-def _function(model: Any, files: int, config: PredictConfig) -> Function:
-    """The network on the engine that trained networks are judged with."""
-    wanted = "tensorflow" if config.engine == "auto" and files < MANY else config.engine
-    # depthwise only matters for TensorFlow's own bfloat16, which few images do not need.
-    choice = engine.choose(wanted, config.precision, "auto", depthwise=True, thaws=False, hardware=backend.hardware())
-    return Function(model, choice.engine, choice.frozen)
+def choose(asked: str, precision: str, judged: Computed, files: int, hardware: Hardware) -> Choice:
+    """Engine and precision of `files` images: those that the network was judged with, unless others are asked for.
+
+    Few images run on TensorFlow, which need not convert the network, in the same precision. So does what this machine
+    cannot run as it was judged, which is said on standard error.
+    """
+    precision = judged.precision if precision == "auto" else precision
+    wanted = asked if asked != "auto" else "tensorflow" if files < MANY else judged.engine
+
+    def chosen(engine_: str) -> Choice:
+        return engine.choose(engine_, precision, "auto", depthwise=False, thaws=False, hardware=hardware)
+
+    try:
+        return chosen(wanted)
+    except UserError:
+        if asked != "auto":
+            raise
+    choice = chosen("auto")
+    print(
+        f"note: this machine cannot run {wanted} in {precision}, as the network was judged; it runs {choice.engine} in "
+        f"{choice.frozen}",
+        file=sys.stderr,
+    )
+    return choice
 
 
 def _decoded(files: list[str], size: int) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImage]]]:

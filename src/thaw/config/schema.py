@@ -252,12 +252,13 @@ class PredictConfig:
     batch_size: int = key(32, "images a step", min=1)
     engine: str = key(
         "auto",
-        "what runs the network; auto: openvino on CPUs for 32 images or more (it takes seconds to convert a network)",
+        "what runs the network; auto: as its run was judged, and tensorflow for fewer than 32 images (openvino takes "
+        "seconds to convert a network)",
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(
-        "float32",
-        "of computation; auto: what this hardware does fast",
+        "auto",
+        "of computation; auto: as the network's run was judged, float32 for stock networks",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")

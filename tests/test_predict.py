@@ -1,0 +1,72 @@
+"""What predict computes with: what the network's run was judged with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from thaw.backend import Hardware
+from thaw.errors import UserError
+from thaw.predict import MANY, Computed, choose, recorded
+
+BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
+BARE = Hardware(openvino=False, bfloat16=True, float16=False)
+AMPERE = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0),))
+STOCK = Computed()
+
+
+@pytest.mark.parametrize(
+    ("asked", "judged", "files", "hardware", "expected"),
+    [
+        # As the run, whatever this machine would choose for a run of its own.
+        (("auto", "auto"), Computed("openvino", "bfloat16"), MANY, BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), Computed("openvino", "float32"), MANY, BF16, ("openvino", "float32")),
+        (("auto", "auto"), Computed("openvino", "float32"), MANY, AMPERE, ("openvino", "float32")),
+        (("auto", "auto"), Computed("tensorflow", "float16"), MANY, BF16, ("tensorflow", "float16")),
+        # Few images: another engine, never another precision.
+        (("auto", "auto"), Computed("openvino", "bfloat16"), MANY - 1, BF16, ("tensorflow", "bfloat16")),
+        (("auto", "auto"), Computed("openvino", "float32"), 1, BF16, ("tensorflow", "float32")),
+        # What is asked for is what is done.
+        (("openvino", "auto"), Computed("tensorflow", "bfloat16"), 1, BF16, ("openvino", "bfloat16")),
+        (("auto", "float32"), Computed("openvino", "bfloat16"), MANY, BF16, ("openvino", "float32")),
+        # Stock networks were judged by nobody.
+        (("auto", "auto"), STOCK, MANY, BF16, ("openvino", "float32")),
+        (("auto", "auto"), STOCK, MANY, AMPERE, ("tensorflow", "float32")),
+        (("auto", "auto"), STOCK, 1, BF16, ("tensorflow", "float32")),
+        (("auto", "bfloat16"), STOCK, MANY, BF16, ("openvino", "bfloat16")),
+    ],
+)
+def test_a_network_computes_as_it_was_judged(
+    asked: tuple, judged: Computed, files: int, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
+) -> None:
+    choice = choose(*asked, judged, files, hardware)
+    assert (choice.engine, choice.frozen) == expected
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("judged", "hardware"), [(Computed("openvino", "bfloat16"), BARE), (Computed("openvino", "float16"), BF16)]
+)
+def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
+    judged: Computed, hardware: Hardware, capsys: pytest.CaptureFixture
+) -> None:
+    choice = choose("auto", "auto", judged, MANY, hardware)
+    assert (choice.engine, choice.frozen) == ("tensorflow", judged.precision)
+    said = capsys.readouterr()
+    assert said.out == "", "the listing may be read by a program"
+    assert f"cannot run openvino in {judged.precision}" in said.err
+    assert f"runs tensorflow in {judged.precision}" in said.err
+
+
+def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
+    with pytest.raises(UserError, match="not installed"):
+        choose("openvino", "auto", STOCK, MANY, BARE)
+
+
+def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    assert recorded(file) == STOCK
+    engine = {"engine": "tensorflow", "version": "2.21", "frozen": "bfloat16", "trained": "float32"}
+    for content, found in (({"engine": engine}, Computed("tensorflow", "bfloat16")), ({"run_id": "a"}, STOCK)):
+        file.write_text(json.dumps(content))
+        assert recorded(file) == found
