@@ -201,6 +201,15 @@ def test_of_a_sweep_only_the_best_so_far_is_complete(commands, swept) -> None:
     assert chosen.data.tags["thaw.complete"] == "True"
 
 
+def test_a_job_trains_the_same_network_on_the_backbone_of_the_job_before(swept, commands) -> None:
+    """`finetune.freeze` says nothing to recipe=bottleneck: the second job repeats the first, with its backbone."""
+    first, second = (
+        json.loads((folder / "result.json").read_text()) for folder in sorted(commands.outputs.glob("sweeps/*/*/[01]"))
+    )
+    assert first["weights_sha256"] == second["weights_sha256"]
+    assert first["metrics"] == second["metrics"]
+
+
 def test_another_head_finds_its_features_in_the_cache(commands, photos, swept) -> None:
     """The sweep's backbone was the first run's weights: its features are there, whatever head and rate."""
     results = [json.loads(f.read_text()) for f in sorted(commands.outputs.glob("sweeps/*/*/*/result.json"))]

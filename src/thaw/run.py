@@ -65,7 +65,7 @@ def run(config: Config, job: Job) -> Result:
             _report(data, results, evaluations, tracked, job.folder)
             kept = _keep(config, network, results[-1], tracked, job.folder)
             with clock("evaluate"):
-                _check_parity(network, data, results[-1], tracked)
+                _check_parity(config, store, network, data, results, tracked)
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
@@ -198,11 +198,13 @@ def _choose(config: Config, tracked: Run) -> Choice:
 
 
 def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> Network:
-    from thaw.models import backbones, network
+    import keras
 
-    built = backbones.build(backbone)
+    from thaw.models import network, warm
+
+    built, sha256 = warm.build(backbone, config.seed)
+    keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
-    sha256 = network.weights_sha256(built.model)
     tracked.tags({"fingerprint.weights_sha256": sha256})
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
@@ -280,15 +282,20 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     return complete
 
 
-def _check_parity(network: Network, data: Data, last: StageResult, tracked: Run) -> None:
+def _check_parity(
+    config: Config, store: Store, network: Network, data: Data, results: list[StageResult], tracked: Run
+) -> None:
     """The figures come from the engine and from kept activations: see that the network itself says the same."""
-    from thaw.frozen.forward import two_columns
-    from thaw.models.network import probabilities
+    from thaw.frozen.reference import end_to_end
 
+    last = results[-1]
     indices = np.concatenate([data.splits.named()[split] for split in last.judged])
+    untouched = all(done.plan.all_frozen for done in results)
     found = parity.check(
         np.concatenate(list(last.judged.values())),
-        lambda rows: two_columns(probabilities(network.model, data.pixels.sample(indices[rows]))),
+        lambda rows: end_to_end(
+            network, config.backbone, data.pixels, indices[rows], store if untouched and not store.off else None
+        ),
         data.seed,
         sum(layer.macs or 0 for layer in network.backbone.graph.layers),
     )
@@ -323,11 +330,12 @@ def _report(
 
 def _keep(config: Config, network: Network, last: StageResult, tracked: Run, folder: Path) -> Path:
     """Keep the network, and the features of recipe=bottleneck, which are its product; return the network's file."""
-    kept = saved.save(network, config, folder / "model")
+    logged = None
+    if config.tracking.log_model:
+        logged = tracked.model(network.model, metadata={"class_names": list(network.class_names)})
+    kept = saved.save(network, config, folder / "model", logged)
     for file in (saved.CLASSES, saved.CONFIG):
         tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
-    if config.tracking.log_model:
-        tracked.model(network.model, metadata={"class_names": list(network.class_names)})
     if config.recipe == "bottleneck":
         for split, features in last.features.items():
             features.export(folder / "features", split)
@@ -345,7 +353,7 @@ def _result(
     kept: Path | None,
     clock: Clock,
 ) -> Result:
-    from thaw.models.network import weights_sha256
+    from thaw.models.digest import weights_sha256
 
     seconds = clock.all()
     computed = sum(done.misses for done in results)

@@ -19,6 +19,7 @@ from thaw.data.catalog import Catalog
 from thaw.frozen import activations, cuts
 from thaw.frozen.activations import Frozen, View, key
 from thaw.frozen.engine import Choice, Function
+from thaw.models.digest import weights_sha256
 
 SIZE = 32
 BACKBONE = BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none")
@@ -32,7 +33,7 @@ VIEW = View(AUGMENT, 7, 0)
 
 def variable(values: object, dtype: type = np.float32) -> SimpleNamespace:
     array = np.asarray(values, dtype)
-    return SimpleNamespace(numpy=lambda: array)
+    return SimpleNamespace(value=SimpleNamespace(read_value=lambda: array), shape=array.shape)
 
 
 def model(weights: tuple = ([[1, 2], [3, 4]], [5, 6]), size: int = SIZE, dtype: type = np.float32) -> SimpleNamespace:
@@ -51,7 +52,8 @@ BASE: dict = {
 
 
 def space_id(tmp_path: Path, **changed: object) -> str:
-    return Store(tmp_path, 1e9).space(key(**{**BASE, **changed})).id
+    given = {**BASE, **changed}
+    return Store(tmp_path, 1e9).space(key(weights=weights_sha256(given["frozen"]), **given)).id
 
 
 def versions(monkeypatch: pytest.MonkeyPatch, package: str) -> None:

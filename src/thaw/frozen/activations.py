@@ -1,11 +1,11 @@
 """Activations at a cut: kept by the content of every image and computed once, or run on the engine batch by batch."""
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from thaw.data.pipeline import Batches, view
 from thaw.data.pixels import Pixels
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import ahead
+from thaw.models import table
+from thaw.models.digest import weights_sha256
+
+if TYPE_CHECKING:  # what is kept is read without Keras
+    from thaw.models.network import Network
 
 FORMAT = 1  # raise it when what is computed from the same key changes
 STORED = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
@@ -37,12 +42,18 @@ class View:
 
 
 def key(
-    frozen: Any, cut: Sequence[str], backbone: BackboneConfig, preprocess: str, choice: Choice, view: View | None
+    frozen: Any,
+    weights: str,
+    cut: Sequence[str],
+    backbone: BackboneConfig,
+    preprocess: str,
+    choice: Choice,
+    view: View | None,
 ) -> dict[str, object]:
     """All that activations depend on besides the image's own bytes.
 
-    Of the weights only those before the cut count: a stage that trains the rest does not change it. Head, learning
-    rate, batch size, split and paths are not in it.
+    weights: sha256 of those of `frozen`. Only weights before the cut count: a stage that trains the rest does not
+    change them. Head, learning rate, batch size, split and paths are not in it.
     """
     return {
         "kind": "activations",
@@ -53,7 +64,8 @@ def key(
         "preprocess": preprocess,
         "decode": decode.VERSION,
         "resize": decode.RESIZE,
-        "weights": weights_sha256(frozen),
+        "weights": weights,
+        "shapes": [list(variable.shape) for variable in frozen.weights],
         "cut": list(cut),
         "precision": choice.frozen,
         "view": None
@@ -72,15 +84,6 @@ def key(
             **kept.versions(),
         },
     }
-
-
-def weights_sha256(model: Any) -> str:
-    """sha256 over shapes and values of a model's weights, in layer order."""
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        value = np.ascontiguousarray(variable.numpy())
-        digest.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +152,13 @@ class Frozen:
             self._made[cuts] = Function(model, self.choice.engine, self.choice.frozen)
         return self._made[cuts]
 
+    @cached_property
+    def _weights(self) -> str:
+        return weights_sha256(self.model)
+
     def space(self, store: Store, view: View | None) -> Space:
         """Where the activations at this cut are kept."""
-        return store.space(key(self.model, self.cut, self.backbone, self.preprocess, self.choice, view))
+        return store.space(key(self.model, self._weights, self.cut, self.backbone, self.preprocess, self.choice, view))
 
     def activations(
         self,
@@ -199,6 +206,21 @@ class Frozen:
                         kept_there.flush()
                 yield from _rows(own, self.choice)
                 steps.advance(len(images))
+
+
+def frozen_at(network: "Network", at: int, backbone: BackboneConfig, choice: Choice) -> Frozen:
+    """The part of the network before the cut behind `layers[:at]`, on the choice's engine."""
+    from thaw.models.network import cut_names, cut_tensors, frozen_part
+
+    tensors = cut_tensors(network, at)
+    return Frozen(
+        frozen_part(network, at),
+        cut_names(network, at),
+        tuple(tuple(tensor.shape[1:]) for tensor in tensors),
+        backbone,
+        table.row(backbone.name).preprocess,
+        choice,
+    )
 
 
 def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: Choice) -> Iterator[npt.NDArray[np.uint8]]:

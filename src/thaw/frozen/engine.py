@@ -18,14 +18,18 @@ Arrays = tuple[npt.NDArray[Any], ...]
 
 # Images a request. An image's output is the same bit for bit whatever its neighbours: a batch is cut into requests of
 # this size, and the last one is filled up. OpenVINO is fastest at 8 (more leave the processor's cache).
-CHUNK = {"openvino": 8, "tensorflow": 32}
+CHUNK = {"openvino": 8, "tensorflow": 32, "keras": 32}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine, and the precisions of what it runs (`frozen`) and of what trains (`trained`)."""
+    """The engine, and the precisions of what it runs (`frozen`) and of what trains (`trained`).
 
-    engine: str  # openvino or tensorflow
+    Besides openvino and tensorflow there is keras: the network as Keras runs it, step by step. It is what the others
+    are held against, and what a head alone needs.
+    """
+
+    engine: str
     version: str  # of that package
     frozen: str  # float32, bfloat16 or float16
     trained: str
@@ -81,13 +85,14 @@ def _impossible_half(precision: str, frozen_precision: str, hardware: Hardware) 
 class Function:
     """A network as a fast function: arrays (B, ...) in, a tuple of float32 arrays (B, ...) out, in inference mode.
 
-    Thread-safe; several callers take turns. The weights are those of the moment it was made.
+    Thread-safe; several callers take turns. The weights are those of the moment it was made; with the engine keras they
+    are always the network's own.
     """
 
     def __init__(self, model: Any, engine: str, precision: str) -> None:
         self._chunk = CHUNK[engine]
         self._lock = threading.Lock()
-        make = {"openvino": _openvino, "tensorflow": _tensorflow}[engine]
+        make = {"openvino": _openvino, "tensorflow": _tensorflow, "keras": _keras}[engine]
         self._run: Callable[[list[Arrays]], list[Arrays]] = make(model, precision)
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> Arrays:
@@ -185,3 +190,25 @@ def _tensorflow(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arr
         return [tuple(y.numpy() for y in frozen(*(tf.constant(x) for x in chunk))) for chunk in chunks]
 
     return run
+
+
+def _keras(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+    import keras
+
+    from thaw.models.precision import computing_in
+
+    def run(chunks: list[Arrays]) -> list[Arrays]:
+        found = []
+        with computing_in(model, precision):
+            for chunk in chunks:
+                given = [x.astype(np.float32) for x in chunk]
+                outputs = model(keras.tree.pack_sequence_as(model.input, given), training=False)
+                found.append(tuple(np.asarray(y, np.float32) for y in keras.tree.flatten(outputs)))
+        return found
+
+    return run
+
+
+def reference() -> Choice:
+    """What every engine is held against: Keras in float32."""
+    return Choice("keras", importlib.metadata.version("keras"), "float32", "float32")

@@ -1,13 +1,12 @@
 """The freeze plan: what a request means, what it costs, how it is carried out, and the proof that it held."""
 
-import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from thaw.errors import UserError, did_you_mean
+from thaw.models.digest import sha256
 from thaw.models.graph import Graph, Operation
 
 
@@ -139,7 +138,7 @@ def plan(request: object, graph: Graph, backbone: str, batchnorm: str) -> Freeze
 
 
 def _values(shape: tuple[int | None, ...]) -> int | None:
-    return None if None in shape else int(np.prod([side for side in shape if side is not None]))
+    return None if None in shape else math.prod(side for side in shape if side is not None)
 
 
 def cut_operations(graph: Graph, n: int) -> list[Operation]:
@@ -176,11 +175,6 @@ def apply(layers: Iterable[Any], n: int) -> None:
 def hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
     """sha256 of every variable, by layer name and variable path."""
     return {layer.name: {v.path: sha256(v) for v in layer.weights} for layer in layers if layer.weights}
-
-
-def sha256(variable: Any) -> str:
-    """sha256 of a variable's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(variable.numpy()).tobytes()).hexdigest()
 
 
 class FreezeBroken(UserError):

@@ -1,12 +1,9 @@
 """Joins a head to a backbone as one flat functional graph, and parts it again at a freeze plan's cut."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from thaw.config.schema import HeadConfig
 from thaw.errors import UserError
@@ -141,20 +138,3 @@ class InferenceMode(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any) -> Any:
         return self.model.compute_output_spec(inputs)
-
-
-def probabilities(model: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Run a network end to end as Keras does, step by step: images (N, S, S, 3) -> its output (N, C)."""
-    # All groups of one size: Keras's kernels are made anew for every shape, which takes seconds for a large network.
-    filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % 32, axis=0)]).astype(np.float32)
-    groups = [filled[i : i + 32] for i in range(0, len(filled), 32)]
-    found = np.concatenate([np.asarray(model([group], training=False)) for group in groups])
-    return np.asarray(found[: len(images)])
-
-
-def weights_sha256(model: Any) -> str:
-    """sha256 over all weights, statistics included, in layer order."""
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    return digest.hexdigest()

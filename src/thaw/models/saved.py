@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +40,27 @@ class Saved:
         return table.image_size(_section(BackboneConfig, self.config()["backbone"]))
 
 
-def save(network: "Network", config: Config, folder: Path) -> Saved:
-    """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255."""
+def save(network: "Network", config: Config, folder: Path, written: Path | None = None) -> Saved:
+    """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255.
+
+    written: the same network's file elsewhere; a second name for it takes neither time nor room.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    network.model.save(folder / WEIGHTS)
+    if written is None:
+        network.model.save(folder / WEIGHTS)
+    else:
+        _link(written, folder / WEIGHTS)
     (folder / CLASSES).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
     (folder / CONFIG).write_text(yaml_text(config), encoding="utf-8")
     return Saved(folder / WEIGHTS, folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
 
 
 def yaml_text(config: Config) -> str:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import math
 import re
 import sys
 import tempfile
@@ -26,7 +27,7 @@ OBJECTIVE = "thaw.objective"
 
 # MLflow's limits.
 _BATCH = 100
-_METRICS_BATCH = 1000
+_METRICS_BATCH = 900  # with _BATCH tags, 1,000 at a time
 _PARAM_CHARS = 6000
 _TAG_CHARS = 8000
 _NAME_CHARS = 250
@@ -35,12 +36,23 @@ _DIGEST_CHARS = 36
 _KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
 
 
+# Metrics and tags are sent together when they come faster: an epoch of a head takes no longer than a commit.
+_SECONDS = 1.0
+
+
 class Run:
-    """A run that is being written. Every method reaches the store before it returns."""
+    """A run that is being written.
+
+    Metrics and tags are in the store after a second if more follow, and when the run is closed; what the other methods
+    log is there before they return.
+    """
 
     def __init__(self, store: Store, experiment_id: str, run_id: str) -> None:
         self.id, self.experiment_id = run_id, experiment_id
         self._store, self._client = store, store.client
+        self._metrics: list[Any] = []
+        self._tags: dict[str, str] = {}
+        self._sent = -math.inf
 
     def params(self, params: Mapping[str, object]) -> None:
         """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit."""
@@ -52,25 +64,38 @@ class Run:
 
     def tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
-        from mlflow.entities import RunTag
-
-        entries = [RunTag(key, value) for key, value in _tags(tags).items()]
-        for batch in _chunks(entries, _BATCH):
-            self._client.log_batch(self.id, tags=batch)
+        self._tags.update(_tags(tags))
+        self._send_soon()
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
-        for batch in _chunks(entries, _METRICS_BATCH):
-            self._client.log_batch(self.id, metrics=batch)
+        self._metrics += [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if time.monotonic() - self._sent >= _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the metrics and tags that wait."""
+        from mlflow.entities import RunTag
+
+        while self._metrics or self._tags:
+            metrics, keys = self._metrics[:_METRICS_BATCH], list(self._tags)[:_BATCH]
+            self._client.log_batch(self.id, metrics=metrics, tags=[RunTag(key, self._tags[key]) for key in keys])
+            del self._metrics[:_METRICS_BATCH]
+            for key in keys:
+                del self._tags[key]
+        self._sent = time.monotonic()
 
     def objective(self, name: str, value: float) -> None:
         """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""
         self.metrics({"objective": value})
         self.tags({OBJECTIVE: name})
+        self.flush()
 
     def text(self, text: str, artifact_file: str) -> None:
         """Keep `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
@@ -106,8 +131,8 @@ class Run:
         )
         self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
-    def model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> str:
-        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file, or its URI on a server.
+    def model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
+        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file, None on a server.
 
         The signature is the model's own inputs and outputs with a free batch (-1); requirements are this
         environment's exact versions, so nothing is inferred. The optimizer's state is left out: with Adam it would
@@ -148,7 +173,7 @@ class Run:
         finally:
             self._client.finalize_logged_model(logged.model_id, status)
         folder = local_path(logged.artifact_location)
-        return str(folder / _KERAS_FILE) if folder else f"models:/{logged.model_id}"
+        return folder / _KERAS_FILE if folder else None
 
 
 @contextmanager
@@ -189,11 +214,13 @@ def create_run(store: Store, experiment: str, name: str, tags: Mapping[str, obje
 def _close(run: Run, error: BaseException | None) -> None:
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     try:
-        run._client.set_terminated(run.id, status)  # first: a second Ctrl-C may cut the rest off
+        run.flush()
+        run._client.set_terminated(run.id, status)  # before the rest: a second Ctrl-C may cut that off
         if error is not None:
             run.tags({REASON: _reason(error)})
             if status == "FAILED" and not isinstance(error, UserError):
                 run.text("".join(traceback.format_exception(error)), "traceback.txt")
+            run.flush()
     except Exception as lost:
         if error is None:
             raise UserError(f"run {run.id} could not be closed: {run._store.uri} failed: {lost}") from lost

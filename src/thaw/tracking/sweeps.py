@@ -69,6 +69,7 @@ def close_sweep(
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
     run.metrics(numbers)
     run.tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
+    run.flush()
     return children
 
 

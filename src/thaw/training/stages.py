@@ -13,13 +13,13 @@ from thaw.cache import Store
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.console import say
 from thaw.frozen import cuts
-from thaw.frozen.activations import STORED, Activations, Frozen, KeptBatches, LiveBatches, View
+from thaw.frozen.activations import STORED, Activations, KeptBatches, LiveBatches, View, frozen_at
 from thaw.frozen.cuts import Cut, Need
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import Batches, probabilities
-from thaw.models import freeze, table
+from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import HEAD_LAYERS, Network, Parts, cut_names, cut_tensors, frozen_part, part
+from thaw.models.network import HEAD_LAYERS, Network, Parts, part
 from thaw.models.precision import computing_in
 from thaw.training.data import Data
 from thaw.training.fit import FitResult, fit
@@ -185,7 +185,7 @@ class _Source:
         self.planned, self.data, self.means = planned, data, means
         self.kept: dict[str, list[Activations]] = {}
         self.seconds = 0.0
-        at, *later = [_frozen(network, at, means) for at in (planned.cut.at, *planned.later)]
+        at, *later = [frozen_at(network, at, means.backbone, means.choice) for at in (planned.cut.at, *planned.later)]
         self.frozen, self.later = at if planned.cut.at else None, later
 
     def open(self) -> None:
@@ -224,23 +224,14 @@ class _Source:
         return LiveBatches(images, self.frozen.function(), self._views(split)) if self.frozen else images
 
 
-def _frozen(network: Network, at: int, means: Means) -> Frozen:
-    """The part of the network before a cut, on the engine."""
-    tensors = cut_tensors(network, at)
-    return Frozen(
-        frozen_part(network, at), cut_names(network, at), tuple(tuple(t.shape[1:]) for t in tensors),
-        means.backbone, table.row(means.backbone.name).preprocess, means.choice,
-    )  # fmt: skip
-
-
 def _judge(
     parts: Parts, planned: Planned, source: _Source, splits: tuple[str, ...], choice: Choice
 ) -> dict[str, npt.NDArray[np.float32]]:
     if not splits:
         return {}
-    # A head alone is a matter of milliseconds: not worth OpenVINO's conversion.
+    # A head alone is a matter of milliseconds: not worth a conversion.
     head_alone = planned.cut.at == planned.plan.total
-    function = Function(parts.trained, "tensorflow" if head_alone else choice.engine, choice.trained)
+    function = Function(parts.trained, "keras" if head_alone else choice.engine, choice.trained)
     return {
         split: probabilities(function, source.batches(split), split, len(source.data.splits.named()[split]))
         for split in splits
