@@ -63,7 +63,9 @@ def run(config: Config, job: Job) -> Result:
         kept = None
         if _complete(config, job, tracked, metrics[OBJECTIVE]):
             _report(data, results, evaluations, tracked, job.folder)
-            kept = _keep(config, network, results[-1], tracked, job.folder)
+            kept = _keep(config, network, tracked, job.folder)
+            if config.recipe == "bottleneck":
+                _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
             with clock("evaluate"):
                 _check_parity(config, store, network, data, results, tracked)
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
@@ -328,18 +330,30 @@ def _report(
     tracked.artifact(made, "report")
 
 
-def _keep(config: Config, network: Network, last: StageResult, tracked: Run, folder: Path) -> Path:
-    """Keep the network, and the features of recipe=bottleneck, which are its product; return the network's file."""
+def _keep(config: Config, network: Network, tracked: Run, folder: Path) -> Path:
+    """Keep the network; return its file."""
     logged = None
     if config.tracking.log_model:
         logged = tracked.model(network.model, metadata={"class_names": list(network.class_names)})
     kept = saved.save(network, config, folder / "model", logged)
     for file in (saved.CLASSES, saved.CONFIG):
         tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
-    if config.recipe == "bottleneck":
-        for split, features in last.features.items():
-            features.export(folder / "features", split)
     return kept.weights
+
+
+def _export_features(
+    config: Config, choice: Choice, store: Store, network: Network, data: Data, last: StageResult, folder: Path
+) -> None:
+    """The features of every image, one file a split, or a view of it; those that the head was trained on."""
+    from thaw.frozen.activations import frozen_at
+    from thaw.frozen.features import export
+
+    frozen = frozen_at(network, len(network.backbone.layers), config.backbone, choice)
+    for split, indices in data.splits.named().items():
+        views = data.views(split, min(config.cache.views, last.stage.epochs))
+        for view in views:
+            name = split if view is None else f"{split}-view{view.number + 1}"
+            export(frozen, store if last.features_kept else None, data.pixels, indices, view, folder / name)
 
 
 def _result(

@@ -16,7 +16,7 @@ from thaw.cache import Store
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
 from thaw.data.catalog import Catalog
-from thaw.frozen import activations, cuts
+from thaw.frozen import activations, cuts, features
 from thaw.frozen.activations import Frozen, View, key
 from thaw.frozen.engine import Choice, Function
 from thaw.models.digest import weights_sha256
@@ -393,10 +393,9 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
 def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypatch, precision: str) -> None:
     monkeypatch.setattr(activations, "BATCH", 4)  # the last group is not full
     indices = np.array([1, 2, 4, 5, 8, 10])
-    kept = of(parts, function, replace(CHOICE, frozen=precision)).activations(
-        store, read(tmp_path / "data", list(range(12))), indices
-    )
-    kept.export(tmp_path / "out", "train")
+    frozen, pictures = of(parts, function, replace(CHOICE, frozen=precision)), read(tmp_path / "data", list(range(12)))
+    kept = frozen.activations(store, pictures, indices)
+    features.export(frozen, store, pictures, indices, None, tmp_path / "out" / "train")
     assert np.load(tmp_path / "out" / "train-indices.npy").tolist() == indices.tolist()
     for i, tensor in enumerate(kept.take(indices)):
         written = np.load(tmp_path / "out" / f"train-{i}.npy")
@@ -408,6 +407,15 @@ def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypat
         error = np.abs(np.load(tmp_path / "out" / f"train-{i}.npy") - tensor).max() / np.abs(tensor).max()
         assert (error == 0) == (precision == "float32")
         assert error < 2**-8
+
+
+def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:
+    frozen, pictures, indices = of(parts, function), read(tmp_path / "data", list(range(12))), np.arange(2, 9)
+    for view in (None, VIEW):
+        features.export(frozen, store, pictures, indices, view, tmp_path / "kept" / "train")
+        features.export(frozen, None, pictures, indices, view, tmp_path / "live" / "train")
+        for file in sorted((tmp_path / "kept").iterdir()):
+            assert file.read_bytes() == (tmp_path / "live" / file.name).read_bytes()
 
 
 def test_several_tensors_come_back_each_in_its_shape(tmp_path, store, joined) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line
+from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line, share
 from thaw.models import freeze
 from thaw.models.graph import Graph, Layer, Operation, blocks
 from thaw.models.table import Row
@@ -168,3 +168,31 @@ def test_the_line_does_not_ask_for_room_where_there_is_plenty() -> None:
 
 def test_bytes_are_readable() -> None:
     assert [gb(x) for x in (0, 51_200_000, 1_250_000_000)] == ["0.0 MB", "51.2 MB", "1.2 GB"]
+
+
+def together(room: float, *requests: object) -> list[Cut]:
+    plans = [freeze.plan(request, GRAPH, "x", "frozen") for request in requests]
+    return share(plans, GRAPH, [NEED] * len(plans), room)
+
+
+def test_the_cuts_of_all_stages_fit_the_budget_together() -> None:
+    """Features (8 numbers) and c (128) of 10 images fit together; with a byte less c gives way to b, the smaller."""
+    both = 10 * 4 * 8 + 10 * 4 * 128 + beside(NEED)
+    head, thaw = together(both, "all", "c_conv")
+    assert (head.at, thaw.at, head.bytes + thaw.bytes) == (5, 4, 10 * 4 * 136)
+    head, thaw = together(both - 1, "all", "c_conv")
+    assert (head.at, thaw.at) == (5, 3)
+    assert thaw.kept
+    assert "that other stages leave" in line(thaw, freeze.plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1)
+
+
+def test_what_is_small_is_kept_first_in_whatever_order_the_stages_come() -> None:
+    room = 10 * 4 * 8 + beside(NEED)
+    assert [cut.kept for cut in together(room, "c_conv", "all")] == [False, True]
+    assert [cut.kept for cut in together(room, "all", "c_conv")] == [True, False]
+
+
+def test_two_stages_at_one_cut_keep_it_once_unless_it_is_trained_between_them() -> None:
+    room = 10 * 4 * 128 + beside(NEED)
+    assert [cut.kept for cut in together(room, "c_conv", "c_conv")] == [True, True]
+    assert [cut.kept for cut in together(room, "c_conv", "none", "c_conv")] == [True, False, False]

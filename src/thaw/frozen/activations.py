@@ -4,7 +4,6 @@ import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,20 +107,6 @@ class Activations:
             for part, shape in zip(parts, self.shapes, strict=True)
         )
 
-    def export(self, folder: Path, name: str) -> None:
-        """Write each tensor as `NAME-I.npy`, float32 (N, ...), and the catalog's indices as `NAME-indices.npy`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{name}-indices.npy", self.indices)
-        files = [
-            np.lib.format.open_memmap(
-                folder / f"{name}-{i}.npy", mode="w+", dtype=np.float32, shape=(len(self.indices), *shape)
-            )
-            for i, shape in enumerate(self.shapes)
-        ]
-        for start in range(0, len(self.indices), BATCH):
-            for file, part in zip(files, self.take(self.indices[start : start + BATCH]), strict=True):
-                file[start : start + BATCH] = part
-
 
 @dataclass(frozen=True)
 class Frozen:
@@ -190,7 +175,7 @@ class Frozen:
     ) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield one row of bytes an image: its cut tensors one after the other, in the precision they are kept in."""
         groups = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
-        read: Callable[[npt.NDArray[np.int64]], Any] = pixels.take if view is None else _viewer(pixels, view)
+        read = viewer(pixels, view)
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
         function = self.function(later)
         aside = [_Aside(other.space(store, view)) for other in later]
@@ -252,7 +237,10 @@ class _Aside:
         self.rows, self.bytes = {}, 0
 
 
-def _viewer(pixels: Pixels, wanted: View) -> Callable[[npt.NDArray[np.int64]], Any]:
+def viewer(pixels: Pixels, wanted: View | None) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
+    """What reads images as they are, or this view of them: indices -> uint8 (B, S, S, 3)."""
+    if wanted is None:
+        return pixels.take
     return lambda indices: view(pixels, indices, wanted.augment, wanted.seed, wanted.number)
 
 
@@ -299,4 +287,4 @@ class LiveBatches:
             images, targets = self.images.batch(epoch, i)
             return self.function(images), targets
         rows = self.rows(epoch, i)
-        return self.function(_viewer(self.images.pixels, wanted)(rows)), self.images.targets(rows)
+        return self.function(viewer(self.images.pixels, wanted)(rows)), self.images.targets(rows)

@@ -1,6 +1,7 @@
 """Where activations are taken and kept: at the freeze boundary, at a cheaper place before it, or nowhere."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thaw.models.freeze import FreezePlan, cut_operations
@@ -28,7 +29,7 @@ class Cut:
     """at: `layers[:at]` run on the engine, once for each image if `kept`, else in every epoch.
 
     bytes: of all that is kept. saving: the share of an epoch's arithmetic that is not done. exact_bytes: what keeping
-    the boundary itself would take.
+    the boundary itself would take. room: bytes of the budget that it could be chosen for.
     """
 
     at: int
@@ -37,6 +38,26 @@ class Cut:
     bytes: int
     exact_bytes: int
     saving: float
+    room: float
+
+
+def share(plans: Sequence[FreezePlan], graph: Graph, needs: Sequence[Need], max_bytes: float) -> list[Cut]:
+    """Choose the cut of every stage of a run so that all fit `max_bytes` together.
+
+    Else each would push the others' out of the cache, in this run and in every one that repeats it. What is small goes
+    first: features take little and save most. A cut that two stages share, of layers that none of them trains, takes
+    its room once.
+    """
+    chosen: dict[int, Cut] = {}
+    taken: dict[tuple[int, ...], int] = {}
+    untouched = min(plan.boundary for plan in plans)
+    for i in sorted(range(len(plans)), key=lambda i: _bytes(graph, plans[i].boundary, needs[i]) or 0):
+        shared = (plans[i].boundary,)
+        room = max_bytes - sum(size for place, size in taken.items() if place != shared)
+        chosen[i] = cut = choose(plans[i], graph, needs[i], max(room, 0.0))
+        place = (cut.at,) if cut.at <= untouched else (cut.at, i)
+        taken[place] = max(cut.bytes, taken.get(place, 0))
+    return [chosen[i] for i in range(len(plans))]
 
 
 def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
@@ -48,9 +69,9 @@ def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
         if saving < WORTHWHILE:
             break
         if size is not None and _fits(size, need, max_bytes):
-            return Cut(at, graph.layers[at - 1].name, True, size, exact or size, saving)
+            return Cut(at, graph.layers[at - 1].name, True, size, exact or size, saving, max_bytes)
     name = graph.layers[plan.boundary - 1].name if plan.boundary else "images"
-    return Cut(plan.boundary, name, False, 0, exact or 0, 0.0)
+    return Cut(plan.boundary, name, False, 0, exact or 0, 0.0, max_bytes)
 
 
 def _fits(size: int, need: Need, max_bytes: float) -> bool:
@@ -77,21 +98,22 @@ def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
     """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen."""
     if plan.boundary == 0:
         return ""
+    budget = gb(max_bytes) if cut.room >= max_bytes else f"{gb(cut.room)} that other stages leave"
     if cut.kept:
         instead = (
             "" if cut.at == plan.boundary else f" (layer {cut.at}; the boundary itself takes {gb(cut.exact_bytes)})"
         )
         return (
             f"keep {'features' if cut.at == plan.total else f'activations at {cut.name}'}{instead} of "
-            f"{need.images:,} images: {gb(cut.bytes)} of {gb(max_bytes)} · saves {100 * cut.saving:.0f} % of an "
+            f"{need.images:,} images: {gb(cut.bytes)} of {budget} · saves {100 * cut.saving:.0f} % of an "
             "epoch's arithmetic"
         )
     if max_bytes <= 0:
         return "keep nothing (cache.max_gb=0): every epoch runs the frozen layers"
-    if _fits(cut.exact_bytes, need, max_bytes):
+    if _fits(cut.exact_bytes, need, cut.room):
         return "keep nothing: the frozen layers are too small a part of an epoch's arithmetic; they run in every epoch"
     return (
-        f"keep nothing: the boundary takes {gb(cut.exact_bytes)} of {gb(max_bytes)}, and no worthwhile cut before it "
+        f"keep nothing: the boundary takes {gb(cut.exact_bytes)} of {budget}, and no worthwhile cut before it "
         "fits; every epoch runs the frozen layers (raise cache.max_gb)"
     )
 

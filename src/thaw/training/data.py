@@ -9,6 +9,7 @@ from thaw.config.schema import AugmentConfig
 from thaw.data.pipeline import Batches
 from thaw.data.pixels import Pixels
 from thaw.data.splits import Splits
+from thaw.frozen.activations import View
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Data:
             seed=self.seed,
             stage=stage,
         )
+
+    def views(self, split: str, number: int) -> list[View | None]:
+        """The fixed views of a split's images, as many as `number`; None is an image as it is.
+
+        Only training images are augmented; with `number` 0 they have no fixed views, but are augmented anew in every
+        epoch.
+        """
+        if split != "train" or not self.augmented:
+            return [None]
+        return [View(self.augment, self.seed, i) for i in range(number)]
 
     @property
     def augmented(self) -> bool:

@@ -13,7 +13,7 @@ from thaw.cache import Store
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.console import say
 from thaw.frozen import cuts
-from thaw.frozen.activations import STORED, Activations, KeptBatches, LiveBatches, View, frozen_at
+from thaw.frozen.activations import STORED, Activations, KeptBatches, LiveBatches, frozen_at
 from thaw.frozen.cuts import Cut, Need
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import Batches, probabilities
@@ -53,9 +53,11 @@ class Planned:
         kept = cuts.line(self.cut, self.plan, self.need, means.store.max_bytes)
         if augmented and not means.views and self.plan.boundary:
             kept = (
-                "keep decoded pixels, but no activations of training images, as augmentation changes them in every "
-                "epoch: every epoch runs the frozen layers (cache.views=4 would keep 4 views of each)"
+                "training images are augmented anew in every epoch, so every epoch runs the frozen layers "
+                "(cache.views=4 would keep 4 views of each)"
             )
+            if self.cut.kept:
+                kept += f"; of validation and test images, {cuts.gb(self.cut.bytes)} are kept"
         return [f"stage {self.stage.name}: {self.plan.line()}", *([f"  {kept}"] if kept else [])]
 
 
@@ -65,7 +67,8 @@ class StageResult:
 
     extract_seconds: of the frozen part, for activations that are kept; judge_seconds: of `judged`. hits, misses: rows
     of the cache that were there, and that were computed; cache_bytes: of all that the stage took from it.
-    judged: probabilities float32 (N, C) by split, under the stage's final weights. features: kept activations by split.
+    judged: probabilities float32 (N, C) by split, under the stage's final weights. features_kept: all of the backbone
+    was frozen, and its features are in the cache.
     """
 
     stage: Stage
@@ -79,28 +82,39 @@ class StageResult:
     cache_bytes: int
     unmoved: list[str]
     judged: dict[str, npt.NDArray[np.float32]]
-    features: dict[str, Activations]
+    features_kept: bool
 
 
 def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> list[Planned]:
     """Make every stage's plan before anything trains, so that a wrong request costs nothing."""
     backbone = network.backbone
     head = [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
-    planned = []
-    for stage in stages:
-        plan = freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm)
-        views = min(means.views, stage.epochs) if data.augmented else 1
-        need = Need(
-            images=views * len(data.splits.train) + len(data.splits.val) + len(data.splits.test),
+    freezes = [freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm) for stage in stages]
+    needs = [
+        Need(
+            images=sum(
+                len(data.views(split, _views(means, stage))) * len(i) for split, i in data.splits.named().items()
+            ),
             itemsize=STORED[means.choice.frozen].itemsize,
             pooled=int(np.prod(network.pooled.shape[1:])),
             head=sum(layer.count_params() for layer in head),
         )
-        cut = cuts.choose(plan, backbone.graph, need, means.store.max_bytes)
-        if not views and cut.at < plan.boundary:  # training images, which are the many, run to the boundary
-            cut = cuts.choose(plan, backbone.graph, need, 0.0)
+        for stage in stages
+    ]
+    planned = []
+    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes)
+    for stage, plan, need, cut in zip(stages, freezes, needs, chosen, strict=True):
+        if data.augmented and not means.views and cut.at < plan.boundary:
+            cut = cuts.choose(
+                plan, backbone.graph, need, 0.0
+            )  # training images, which are the many, run to the boundary
         planned.append(Planned(stage, plan, cut, need))
     return [replace(entry, later=_on_the_way(planned[i:], means.store.max_bytes)) for i, entry in enumerate(planned)]
+
+
+def _views(means: Means, stage: Stage) -> int:
+    """Views kept of a training image: one for each epoch is enough."""
+    return min(means.views, stage.epochs)
 
 
 def _on_the_way(planned: list[Planned], max_bytes: float) -> tuple[int, ...]:
@@ -174,7 +188,7 @@ def run_stage(
         sum(a.rows.bytes for a in kept),
         unmoved,
         judged,
-        {split: views[0] for split, views in source.kept.items()},
+        plan.all_frozen and planned.cut.kept and planned.cut.at == plan.total,
     )
 
 
@@ -197,7 +211,7 @@ class _Source:
             return
         started = time.perf_counter()
         for split, indices in self.data.splits.named().items():
-            if views := self._views(split):
+            if views := self.data.views(split, _views(self.means, self.planned.stage)):
                 self.kept[split] = [
                     self.frozen.activations(self.means.store, self.data.pixels, indices, view, self.later)
                     for view in views
@@ -209,19 +223,16 @@ class _Source:
             f"in {self.seconds:.1f} s"
         )
 
-    def _views(self, split: str) -> list[View | None]:
-        """None for images as they are; for training images that are augmented anew in every epoch nothing at all."""
-        if split != "train" or not self.data.augmented:
-            return [None]
-        count = min(self.means.views, self.planned.stage.epochs)
-        return [View(self.data.augment, self.data.seed, v) for v in range(count)]
-
     def batches(self, split: str, *, training: bool = False) -> Batches:
         """The split's batches as `Parts.trained` takes them; shuffled in training."""
         images = self.data.batches(split, self.means.options.batch_size, self.planned.stage.number, training=training)
         if split in self.kept:
             return KeptBatches(images, self.kept[split])
-        return LiveBatches(images, self.frozen.function(), self._views(split)) if self.frozen else images
+        if self.frozen is None:
+            return images
+        return LiveBatches(
+            images, self.frozen.function(), self.data.views(split, _views(self.means, self.planned.stage))
+        )
 
 
 def _judge(
