@@ -5,7 +5,7 @@ import pytest
 
 from thaw.cache import Store
 from thaw.data import shelves
-from thaw.data.scan import Decoded
+from thaw.data.look import Decoded
 from thaw.data.shelves import Disk, Held, Memory
 
 

@@ -10,7 +10,7 @@ from PIL import features
 
 from thaw.cache import Space, Store
 from thaw.data import decode
-from thaw.data.scan import Decoded, Seen
+from thaw.data.look import Decoded, Seen
 
 ABOUT = 256  # bytes that the cache may write about a row, beside it, and to its verdict; an upper bound
 

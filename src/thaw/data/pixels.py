@@ -12,7 +12,7 @@ from thaw.cache import Store
 from thaw.data.catalog import Catalog
 from thaw.data.decode import BadImage, resize
 from thaw.data.kept import Kept, spaces
-from thaw.data.scan import Seen, scan
+from thaw.data.look import Seen, look_at
 from thaw.data.shelves import Arrays, Disk, Files, Held, Images, Memory, Shelf
 from thaw.data.threads import counted, in_order
 from thaw.errors import UserError
@@ -120,7 +120,7 @@ def _look(
     hashes = [""] * len(paths)
     sizes = np.zeros((len(paths), 2), np.int32)
     bad: list[BadImage] = []
-    for chunk in _chunks(counted(scan(paths, image_size, kept.unknown), "checking images", len(paths))):
+    for chunk in _chunks(counted(look_at(paths, image_size, kept.unknown), "checking images", len(paths))):
         for row, looked in chunk:
             if isinstance(looked, BadImage):
                 bad.append(looked)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import Rows, Space
-from thaw.data.scan import Decoded, again
+from thaw.data.look import Decoded, again
 from thaw.data.threads import counted, in_order
 
 Images = npt.NDArray[np.uint8]

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from thaw.data import scan
+from thaw.data import look
 from thaw.data.catalog import Catalog
 from thaw.data.decode import BadImage
 from thaw.errors import UserError
@@ -37,12 +37,12 @@ def sha256(path):
 
 
 def scanned(paths, image_size=32, unknown=every):
-    return list(scan.scan([str(path) for path in paths], image_size, unknown))
+    return list(look.look_at([str(path) for path in paths], image_size, unknown))
 
 
 @pytest.mark.parametrize("limit", [("BLOCK", 4), ("BLOCK_BYTES", 500), ("BLOCK_BYTES", 1)])
 def test_files_are_seen_in_the_order_asked_for(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(scan, *limit)
+    monkeypatch.setattr(look, *limit)
     paths = [write(tmp_path / f"{i}.png", noise(i + 1, 1, seed=i)) for i in range(11)]
     order = [7, 0, 10, 3, 5, 1, 2, 9, 8, 6, 4]
     assert [seen.decoded.width - 1 for seen in scanned([paths[i] for i in order])] == order
@@ -68,8 +68,8 @@ def test_a_bad_file_is_a_verdict_and_not_the_end(tmp_path):
     paths[1].write_bytes(b"no picture")
     paths[2].unlink()
     first, bad, gone, last = scanned(paths)
-    assert isinstance(first, scan.Seen)
-    assert isinstance(last, scan.Seen)
+    assert isinstance(first, look.Seen)
+    assert isinstance(last, look.Seen)
     assert isinstance(bad, BadImage)
     assert bad.path == str(paths[1])
     assert isinstance(gone, BadImage)
@@ -87,10 +87,10 @@ def test_what_is_known_is_hashed_and_not_decoded(tmp_path):
 def test_a_file_is_decoded_again_only_as_it_was(tmp_path):
     path = write(tmp_path / "1.png", noise(6, 4))
     was = sha256(path)
-    assert np.array_equal(scan.again(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
+    assert np.array_equal(look.again(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
     write(path, noise(6, 4, seed=1))
     with pytest.raises(UserError, match=r"1\.png: it has changed since"):
-        scan.again(str(path), 32, was)
+        look.again(str(path), 32, was)
     path.unlink()
     with pytest.raises(UserError, match=r"1\.png: no such file.*; it was there when"):
-        scan.again(str(path), 32, was)
+        look.again(str(path), 32, was)
