@@ -17,7 +17,8 @@ from thaw.cache import Store
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
-from thaw.data import manifest, pixels, sources, splits
+from thaw.data import kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.scan import Scanned, scan
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
 from thaw.models import saved, table
@@ -141,31 +142,53 @@ def config_sha256(config: Config) -> str:
 def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
     own = config.dataset
     catalog = sources.load(own)
+    limit = own.limit_per_class
+    images = len(catalog) if limit is None else min(len(catalog), 3 * limit * len(catalog.class_names))
+    spaces = kept.spaces(store, table.image_size(config.backbone), images)
+    found = scan(catalog, spaces, pixels=limit is None)
+    _judge_bad(config, found, tracked, folder)
+    catalog = found.catalog
+    # Here the hash of every image is known, before the split: the place for groups of equal content.
     chosen = splits.split(
         catalog.labels,
         catalog.given,
         catalog.class_names,
         val_fraction=own.val_fraction,
         test_fraction=own.test_fraction,
-        limit_per_class=own.limit_per_class,
+        limit_per_class=limit,
         seed=config.seed,
     )
-    images = pixels.read(catalog, chosen.all(), table.image_size(config.backbone), None if store.off else store)
-    data = Data(images, chosen, config.augment, config.seed)
-    sha256 = manifest.data_sha256(images, chosen)
-    file = folder / "manifest.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(manifest.text(images, chosen), encoding="utf-8", errors="surrogateescape")
-    tracked.artifact(file)
+    used = pixels.of(found, chosen.all(), spaces)
+    sha256 = manifest.data_sha256(used, chosen)
+    _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
     counts = {split: len(indices) for split, indices in chosen.named().items()}
-    profile = {"images": len(images.indices), "classes": len(catalog.class_names), **counts}
-    tracked.dataset(own.name, sha256, own.path or own.name, profile=profile)
+    profile = {"images": len(used.indices), "classes": len(catalog.class_names), **counts, "bad": len(found.bad)}
+    tracked.dataset(
+        own.name, sha256, own.path or own.name, profile={**profile, "class_names": list(catalog.class_names)}
+    )
     tracked.tags({"fingerprint.data_sha256": sha256})
     say(
         f"data: {own.name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
-    return data
+    for line in quarantine.remarks(found):
+        say(f"  {line}")
+    return Data(used, chosen, config.augment, config.seed)
+
+
+def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
+    """List what cannot be used, in the store too, before it may end the run."""
+    if not found.bad:
+        return
+    file = folder / quarantine.LIST
+    _log_file(quarantine.text(found), file, tracked)
+    say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
+
+
+def _log_file(text: str, file: Path, tracked: Run) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+    tracked.artifact(file)
 
 
 def _choose(config: Config, tracked: Run) -> Choice:

@@ -103,7 +103,7 @@ def test_a_truncated_picture_is_refused_and_named(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty"), (b"<html>not found</html>", "not a picture"), (encoded(noise(4, 4), "PCX"), "not a picture")],
+    [(b"", "empty"), (b"<html>not found</html>", "not a picture"), (encoded(noise(4, 4), "PCX"), "PCX is not read")],
 )
 def test_what_is_no_picture_is_refused(content, reason):
     with pytest.raises(BadImage, match=reason):
@@ -116,7 +116,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_name_that_is_not_text_can_be_printed(tmp_path):
-    assert str(BadImage("caf\udce9.jpg", "bad")).encode() == rb"caf\udce9.jpg: bad"
+    assert str(BadImage("caf\udce9.jpg", "bad", "empty")).encode() == rb"caf\udce9.jpg: bad"
 
 
 def test_too_many_pixels_are_refused_before_memory_is_taken(recwarn):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from thaw.cache import Store
-from thaw.data import kept, look, pixels, shelves
+from thaw.data import kept, look, pixels, scan, shelves
 from thaw.data.decode import fitted, resize
 from thaw.errors import UserError
 
@@ -267,9 +267,9 @@ def test_all_bad_pictures_are_named_at_once_and_not_kept(tmp_path, store, again)
         with pytest.raises(UserError) as caught:
             read(of_files(paths), 8, store)
     said = str(caught.value)
-    assert said.startswith("2 of 3 images cannot be read:")
-    assert f"{paths[0]}: image file is truncated" in said
-    assert f"{paths[2]}: the file is empty" in said
+    assert said.startswith("2 of 3 images cannot be used:")
+    assert f"{paths[0]}: truncated: the PNG file is truncated" in said
+    assert f"{paths[2]}: empty: the file is empty" in said
     assert "remove them" in said
 
 
@@ -284,7 +284,7 @@ def test_what_was_sound_among_bad_ones_is_kept(tmp_path, store, decoded):
 
 
 def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
-    monkeypatch.setattr(pixels, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(scan, "CHUNK_BYTES", 200)
     monkeypatch.setattr(look, "BLOCK", 2)
     added, add = [], kept.Kept.add
     monkeypatch.setattr(kept.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen]))

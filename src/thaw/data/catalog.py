@@ -1,6 +1,7 @@
 """What a source hands on: every image's name, place, label and, where the source says so, its split."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ class Catalog:
     labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
     class_names: tuple[str, ...]
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+    ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):
@@ -33,3 +35,17 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, indices: npt.NDArray[np.int64]) -> "Catalog":
+        """Return the catalog of the images at `indices`, ascending; classes stay as they are."""
+        if len(indices) == len(self):
+            return self
+        chosen = indices.tolist()
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
+            arrays=None if self.arrays is None else self.arrays[indices],
+            labels=self.labels[indices],
+            given=self.given[indices],
+        )

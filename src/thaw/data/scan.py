@@ -1,11 +1,18 @@
 """The scan of a whole data set: what every file is, and which cannot be used."""
 
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from thaw.data.catalog import Catalog
+from thaw.data.kept import Kept
+from thaw.data.look import Seen, Verdict, again, look_at, stamp
+from thaw.data.threads import counted, in_order
+
+CHUNK, CHUNK_BYTES = 8192, 128e6  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
 
 
 @dataclass(frozen=True)
@@ -31,3 +38,96 @@ class Scanned:
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of arrays
     notes: tuple[str, ...]  # N, what people should know of it, such as "first of 12 frames"; mostly ""
     bad: tuple[Bad, ...]
+
+
+def scan(catalog: Catalog, kept: Kept, *, pixels: bool = True) -> Scanned:
+    """Hash every image of the catalog, and decode whole whatever content the cache has no verdict on.
+
+    A file that stands as it stood when it was last read is not even read. `pixels` says that all images will be used,
+    so that the pixels of those that are decoded now are worth keeping. Bad files end up in `bad` and are left alone;
+    what to do about them is the caller's (see `quarantine`). Images in arrays are sound.
+    """
+    if catalog.arrays is not None:
+        return _of_arrays(catalog, catalog.arrays)
+    assert catalog.paths is not None  # the catalog holds one of both
+    hashes, verdicts = _look(catalog.paths, kept, pixels)
+    sound = np.flatnonzero([verdict.kind == "" for verdict in verdicts])
+    of = [verdicts[row] for row in sound.tolist()]
+    return Scanned(
+        catalog=catalog.part(sound),
+        sha256=tuple(hashes[row] for row in sound.tolist()),
+        sizes=np.array([(verdict.width, verdict.height) for verdict in of], np.int32).reshape(-1, 2),
+        modes=tuple(verdict.mode for verdict in of),
+        formats=tuple(verdict.format for verdict in of),
+        notes=tuple(verdict.note for verdict in of),
+        bad=tuple(_bad(catalog, row, hashes[row], verdict) for row, verdict in enumerate(verdicts) if verdict.kind),
+    )
+
+
+def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> Scanned:
+    def sha256(index: int) -> str:
+        return hashlib.sha256(arrays[index].tobytes()).hexdigest()
+
+    n = len(arrays)
+    hashes = tuple(counted(in_order(sha256, range(n)), "hashing images", n))
+    sizes = np.tile(np.array([arrays.shape[2], arrays.shape[1]], np.int32), (n, 1))
+    return Scanned(catalog, hashes, sizes, ("RGB",) * n, ("",) * n, ("",) * n, ())
+
+
+def _bad(catalog: Catalog, row: int, sha256: str, verdict: Verdict) -> Bad:
+    assert catalog.paths is not None
+    label = catalog.class_names[catalog.labels[row]]
+    return Bad(catalog.names[row], catalog.paths[row], label, verdict.kind, verdict.reason, sha256)
+
+
+def _look(paths: Sequence[str], kept: Kept, pixels: bool) -> tuple[list[str], list[Verdict]]:
+    """Return every file's hash, "" where it cannot be read, and the verdict on it; keep what was found out."""
+    hashes = _known_hashes(paths, kept)
+    unknown = _without_verdict(hashes, kept)
+    verdicts: dict[int, Verdict] = {}
+    todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in unknown]
+    looked = look_at([paths[row] for row in todo], kept.image_size, kept.unknown, pixels=pixels)
+    for chunk in _chunks(zip(todo, counted(looked, "checking images", len(todo)), strict=True)):
+        for row, seen in chunk:
+            hashes[row] = seen.sha256
+            if seen.verdict is not None:
+                verdicts[row] = seen.verdict
+        kept.add(seen for _, seen in chunk)
+    rest = [row for row in range(len(paths)) if row not in verdicts]
+
+    def look_again(i: int) -> Verdict:
+        verdict = again(paths[rest[i]], kept.image_size, hashes[rest[i]]).verdict
+        assert verdict is not None  # it was decoded just now
+        return verdict
+
+    verdicts.update(zip(rest, kept.known([hashes[row] for row in rest], look_again), strict=True))
+    return hashes, [verdicts[row] for row in range(len(paths))]
+
+
+def _known_hashes(paths: Sequence[str], kept: Kept) -> list[str]:
+    """Return the hashes of files that stand as they stood when they were last read, "" of others."""
+    if kept.stamps is None:
+        return [""] * len(paths)
+    stamps = [(row, found) for row, path in enumerate(paths) if (found := stamp(path)) is not None]
+    hashes = [""] * len(paths)
+    for (row, _), sha256 in zip(stamps, kept.hashes([found for _, found in stamps]), strict=True):
+        hashes[row] = sha256 or ""
+    return hashes
+
+
+def _without_verdict(hashes: list[str], kept: Kept) -> set[str]:
+    known = [sha256 for sha256 in hashes if sha256]
+    return {known[position] for position in kept.unknown(known)}
+
+
+def _chunks(looked: Iterable[tuple[int, Seen]]) -> Iterator[list[tuple[int, Seen]]]:
+    """Gather what was looked at, with its row, until it is worth a commit."""
+    chunk: list[tuple[int, Seen]] = []
+    total = 0
+    for row, seen in looked:
+        chunk.append((row, seen))
+        total += seen.pixels.nbytes if seen.pixels is not None else 0
+        if len(chunk) == CHUNK or total > CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    yield chunk
