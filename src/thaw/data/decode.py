@@ -49,7 +49,7 @@ UNREAD_SUFFIXES = frozenset(
     )
     for suffix in suffixes.split()
 )
-_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.EISDIR: "not_a_file"} | dict.fromkeys(
+_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"} | dict.fromkeys(
     (errno.EACCES, errno.EPERM), "no_permission"
 )
 
@@ -69,11 +69,22 @@ def printable(name: str) -> str:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes; raises BadImage when it cannot be read, and for a pipe, which would never end."""
+    """Return a file's bytes; raises BadImage when it cannot be read."""
+    return read_file(path)[0]
+
+
+def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
+    """Return a file's bytes, and what the system says of it before and after reading.
+
+    Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
+    """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - 60,000 of them
-            raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
-        return Path(path).read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
+            return file.readall(), before, os.fstat(descriptor)
     except OSError as error:
         kind = _ERRNO_KINDS.get(error.errno or 0, "unreadable")
         if kind == "missing" and os.path.islink(path):  # noqa: PTH114

@@ -143,7 +143,7 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
         return "truncated", f"the {begins} file is truncated"
     if reason := _variant(content, begins):
         return "unsupported_variant", reason
-    if "checksum" in said or _wrong_header(content, begins):
+    if _wrong_checksum(content, begins):
         return "checksum", f"a checksum inside the {begins} file does not fit"
     if _NOT_READ.search(said):
         return "unsupported_variant", said
@@ -237,12 +237,16 @@ def _is_cut(content: bytes, begins: str) -> bool:
         return all(marker != 0xDA for marker, _ in _markers(content)) and not content.endswith(b"\xff\xd9")
     if begins == "WEBP":
         return len(content) < 12 or int.from_bytes(content[4:8], "little") + 8 > len(content)
+    if begins == "JPEG2000":  # a codestream has an end of its own
+        return _boxes_end(content) > len(content) or not content.rstrip(b"\0").endswith(b"\xff\xd9")
     if begins == "AVIF":
         return _boxes_end(content) > len(content)
     if begins == "TIFF":
         order = "little" if content[:2] == b"II" else "big"
         return int.from_bytes(content[4:8], order) >= len(content)  # type: ignore[arg-type]
-    return len(content) < {"PNG": 33, "GIF": 13, "BMP": 54}.get(begins, 8)
+    if begins == "PNG":
+        return len(content) < 33 or any(end + 4 > len(content) for _, end in _chunks(content))
+    return len(content) < {"GIF": 13, "BMP": 54}.get(begins, 8)
 
 
 def _boxes_end(content: bytes) -> int:
@@ -284,5 +288,17 @@ def _variant(content: bytes, begins: str) -> str | None:
     return None
 
 
-def _wrong_header(content: bytes, begins: str) -> bool:
-    return begins == "PNG" and zlib.crc32(content[12:29]) != int.from_bytes(content[29:33], "big")
+def _wrong_checksum(content: bytes, begins: str) -> bool:
+    return begins == "PNG" and any(
+        zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big")
+        for at, end in _chunks(content)
+    )
+
+
+def _chunks(content: bytes) -> Iterator[tuple[int, int]]:
+    """A PNG's chunks: where each begins, and where its checksum lies, perhaps behind the end of the file."""
+    at = 8
+    while at < len(content):
+        end = at + 8 + int.from_bytes(content[at : at + 4], "big")
+        yield at, end
+        at = end + 4

@@ -105,4 +105,5 @@ def spaces(store: Store | None, image_size: int, images: int) -> Kept:
 
 
 def _row(verdict: Verdict) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(json.dumps(dataclasses.astuple(verdict)).encode(), np.uint8)
+    fields = [getattr(verdict, field.name) for field in dataclasses.fields(verdict)]
+    return np.frombuffer(json.dumps(fields).encode(), np.uint8)

@@ -5,12 +5,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.data.decode import BadImage, Picture, decode, read_bytes
+from thaw.data.decode import BadImage, Picture, decode, read_file
 from thaw.data.threads import in_order
 from thaw.errors import UserError
 
@@ -100,9 +99,12 @@ def again(path: str, image_size: int, sha256: str) -> Seen:
     raise UserError(f"{told}. Start again, and leave the pictures alone till it ends")
 
 
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _stamp(path: str, found: os.stat_result) -> str:
-    what = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    return hashlib.sha256(f"{path}\0{what}".encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(f"{path}\0{_state(found)}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
@@ -121,28 +123,19 @@ def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
 
 def _size(path: str) -> int:
     try:
-        return Path(path).stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - 60,000 of them
     except OSError:
         return 0  # reading it will say why
 
 
 def _read(path: str) -> _File | Seen:
-    before = stamp(path)
     try:
-        content = read_bytes(path)
+        content, before, after = read_file(path)
     except BadImage as bad:
         return Seen("", None, Verdict(bad.kind, bad.reason), None)
-    return _File(path, content, hashlib.sha256(content).hexdigest(), _settled(path, before))
-
-
-def _settled(path: str, before: str | None) -> str | None:
-    """Return the stamp if the file stood still while it was read, and long enough before."""
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return None
-    still = _stamp(path, found) == before and max(found.st_mtime, found.st_ctime) < time.time() - SETTLED
-    return before if still else None
+    # It stood still while it was read, and long enough before.
+    settled = _state(before) == _state(after) and max(after.st_mtime, after.st_ctime) < time.time() - SETTLED
+    return _File(path, content, hashlib.sha256(content).hexdigest(), _stamp(path, after) if settled else None)
 
 
 def _decoded(file: _File, image_size: int, pixels: bool) -> Seen:

@@ -1,0 +1,183 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from thaw.cache import Store
+from thaw.config.schema import DatasetConfig
+from thaw.data import faults, image_folder, kept, look, pixels, scan
+from thaw.errors import UserError
+
+from .pictures import encoded, noise, photo, write
+from .planted import plant
+from .test_look import of_arrays, of_files
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", 1e9)
+
+
+def scanned(catalog, store=None, **options):
+    return scan.scan(catalog, kept.spaces(store, 8, len(catalog)), **options)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    return folder, plant(folder)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_every_planted_fault_is_found_by_path_and_kind_and_nothing_else(planted, tmp_path, store, again):
+    folder, made = planted
+    assert len(made.faults) >= 40
+    assert len(set(made.faults.values())) >= 25
+    catalog = image_folder.load(DatasetConfig(name="image_folder", path=str(folder)))
+    for _ in range(1 + again):
+        found = scanned(catalog, store)
+    assert {bad.name: bad.kind for bad in found.bad} == made.faults
+    assert set(found.catalog.names) == set(made.clean)
+    assert catalog.ignored == made.ignored
+    assert set(made.faults.values()) <= set(faults.KINDS)
+
+
+def test_a_planted_folder_is_left_as_it_was(planted, store):
+    folder, _ = planted
+    before = {path: path.lstat() for path in sorted(folder.rglob("*"))}
+    scanned(image_folder.load(DatasetConfig(name="image_folder", path=str(folder))), store)
+    after = {path: path.lstat() for path in sorted(folder.rglob("*"))}
+    assert [(p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in before.items()] == [
+        (p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in after.items()
+    ]
+
+
+@pytest.fixture
+def touched(monkeypatch):
+    """The files that were read, and those that were decoded, in any order; every file counts as settled."""
+    monkeypatch.setattr(look, "SETTLED", -60.0)
+    seen, read, decode = {"read": [], "decoded": []}, look.read_file, look.decode
+    monkeypatch.setattr(look, "read_file", lambda path: seen["read"].append(path) or read(path))
+    monkeypatch.setattr(
+        look, "decode", lambda content, name, size: seen["decoded"].append(name) or decode(content, name, size)
+    )
+    return seen
+
+
+def forget(touched):
+    touched["read"].clear()
+    touched["decoded"].clear()
+
+
+def same(one, other):
+    assert np.array_equal(one.sizes, other.sizes)
+    for field in ("sha256", "modes", "formats", "notes", "bad"):
+        assert getattr(one, field) == getattr(other, field)
+
+
+def folder_of(path):
+    paths = [write(path / f"{i}.png", noise(4 + i, 3, i)) for i in range(6)]
+    paths[2].write_bytes(b"bad")
+    paths[4].write_bytes(encoded(photo(20, 10).convert("CMYK"), "JPEG"))
+    return paths
+
+
+def test_what_is_found_stands_in_the_catalogs_order(tmp_path):
+    paths = folder_of(tmp_path)
+    found = scanned(of_files(paths))
+    assert found.catalog.names == ("0.png", "1.png", "3.png", "4.png", "5.png")
+    assert found.sizes.tolist() == [[4, 3], [5, 3], [7, 3], [20, 10], [9, 3]]
+    assert found.modes == ("RGB", "RGB", "RGB", "CMYK", "RGB")
+    assert found.formats == ("PNG", "PNG", "PNG", "JPEG", "PNG")
+    (bad,) = found.bad
+    assert (bad.name, bad.path, bad.label, bad.kind) == ("2.png", str(paths[2]), "a", "text")
+
+
+def test_unchanged_files_are_not_read_again(tmp_path, store, touched):
+    catalog = of_files(folder_of(tmp_path / "pictures"))
+    first = scanned(catalog, store)
+    assert sorted(touched["decoded"]) == sorted(catalog.paths)
+    forget(touched)
+    same(scanned(catalog, store), first)
+    assert touched == {"read": [], "decoded": []}
+
+
+def test_a_file_that_was_touched_is_read_and_one_that_was_moved_is_not_decoded(tmp_path, store, touched):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    forget(touched)
+    os.utime(paths[0])
+    paths[5] = paths[5].rename(tmp_path / "elsewhere.png")
+    scanned(of_files(paths), store)
+    assert touched == {"read": [str(paths[0]), str(paths[5])], "decoded": []}
+
+
+def test_a_changed_file_is_judged_anew(tmp_path, store, touched):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    forget(touched)
+    write(paths[2], noise(9, 9))
+    paths[1].write_bytes(b"")
+    found = scanned(of_files(paths), store)
+    assert [(bad.name, bad.kind) for bad in found.bad] == [("1.png", "empty")]
+    assert found.sizes[1].tolist() == [9, 9]
+    assert sorted(touched["decoded"]) == [str(paths[1]), str(paths[2])]
+
+
+@pytest.mark.parametrize("kind", ["stamps", "verdicts"])
+def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, touched, kind):
+    catalog = of_files(folder_of(tmp_path / "pictures"))
+    first = scanned(catalog, store)
+    (folder,) = (key.parent for key in store.folder.glob("*/space.json") if f'"{kind}"' in key.read_text())
+    rows = next(folder.glob("*.rows"))
+    content = bytearray(rows.read_bytes())
+    content[5] ^= 255
+    rows.write_bytes(content)
+    for _ in range(2):
+        same(scanned(catalog, store), first)
+    forget(touched)
+    same(scanned(catalog, store), first)
+    assert touched == {"read": [], "decoded": []}  # mended
+
+
+def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, store, touched, monkeypatch):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    monkeypatch.setattr(kept.Kept, "known", lambda self, hashes, look_again: [look_again(0)])
+    paths[0].unlink()
+    monkeypatch.setattr(scan, "stamp", lambda path: None if path == str(paths[0]) else look.stamp(path))
+    monkeypatch.setattr(scan, "_known_hashes", lambda paths, kept: ["0" * 64] * len(paths))
+    monkeypatch.setattr(scan, "_without_verdict", lambda hashes, kept: set())
+    with pytest.raises(UserError, match=r"0\.png: no such file"):
+        scanned(of_files(paths), store)
+
+
+def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
+    paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
+    spaces = kept.spaces(store, 8, 3)
+    found = scan.scan(of_files(paths), spaces, pixels=False)
+    before = store.used()
+    assert before < 40 * 400
+    chosen = pixels.of(found, np.array([4, 7, 11]), spaces)
+    assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
+    assert store.used() - before < 3 * 8 * 8 * 3 + 3 * kept.ABOUT
+
+
+def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):
+    first = write(tmp_path / "0.png", noise(5, 5))
+    scanned(of_files([first]), store)
+    forget(touched)
+    second = shutil.copy(first, tmp_path / "1.png")
+    found = scanned(of_files([first, second]), store)
+    assert found.sha256[0] == found.sha256[1]
+    assert touched["decoded"] == []
+
+
+def test_images_in_arrays_are_sound(store):
+    arrays = np.stack([np.asarray(noise(16, 12, seed)) for seed in range(3)])
+    found = scanned(of_arrays(arrays), store)
+    assert found.sizes.tolist() == [[16, 12]] * 3
+    assert found.bad == ()
+    assert len(set(found.sha256)) == 3
+    assert not store.folder.exists()
