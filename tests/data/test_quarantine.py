@@ -75,4 +75,7 @@ def test_remarks_count_what_was_ignored_and_animations(tmp_path):
     assert quarantine.remarks(scanned) == []
     catalog = type(scanned.catalog)(**{**vars(scanned.catalog), "ignored": {".txt": 2, ".DS_Store": 12}})
     noted = type(scanned)(**{**vars(scanned), "catalog": catalog, "notes": ("first of 3 frames",)})
-    assert quarantine.remarks(noted) == ["ignored: .DS_Store 12, .txt 2", "first frame taken of 1 animations"]
+    assert quarantine.remarks(noted) == [
+        "ignored: .DS_Store 12, .txt 2",
+        "only the first picture is taken of: animations 1",
+    ]

@@ -28,11 +28,11 @@ def text(found: Scanned) -> str:
 
 def remarks(found: Scanned) -> list[str]:
     """Return what people should know of the data besides its bad files: what was ignored, and left out of files."""
-    animations = sum(note.endswith("frames") for note in found.notes)
-    others = sum(note.endswith("pictures") for note in found.notes)
-    taken = [f"{animations:,} animations"] * bool(animations) + [f"{others:,} files of several pictures"] * bool(others)
+    several = Counter(
+        "animations" if note.endswith("frames") else "files of several pictures" for note in found.notes if note
+    )
     lines = [f"ignored: {by_count(found.catalog.ignored)}"] if found.catalog.ignored else []
-    return lines + ([f"first frame taken of {' and '.join(taken)}"] if taken else [])
+    return lines + ([f"only the first picture is taken of: {by_count(several)}"] if several else [])
 
 
 def judge(found: Scanned, on_bad: str, max_fraction: float, where: str) -> str:
