@@ -118,3 +118,17 @@ def test_a_file_that_may_still_change_gets_no_stamp(tmp_path, monkeypatch):
     assert scanned([path])[0].stamp is None
     monkeypatch.setattr(look, "SETTLED", -60.0)
     assert scanned([path])[0].stamp == look.stamp(str(path))
+
+
+def test_a_file_that_changes_while_it_is_read_gets_no_stamp(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "SETTLED", -60.0)
+    path, read = write(tmp_path / "1.png"), look.read_file
+
+    def meanwhile(path):
+        content, before, _ = read(path)
+        with open(path, "ab") as file:  # noqa: PTH123
+            file.write(b"more")
+        return content, before, os.stat(path)  # noqa: PTH116
+
+    monkeypatch.setattr(look, "read_file", meanwhile)
+    assert scanned([path])[0].stamp is None

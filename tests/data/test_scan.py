@@ -1,5 +1,6 @@
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -181,3 +182,18 @@ def test_images_in_arrays_are_sound(store):
     assert found.bad == ()
     assert len(set(found.sha256)) == 3
     assert not store.folder.exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_unchanged_files_take_less_than_two_seconds(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(look, "SETTLED", -60.0)
+    large = encoded(noise(300, 200), "JPEG", quality=95)  # 0.9 GB in all: too much to be read in that time from a disk
+    paths = [tmp_path / "pictures" / f"{i}.jpg" for i in range(10_000)]
+    paths[0].parent.mkdir()
+    for i, path in enumerate(paths):
+        path.write_bytes(large + str(i).encode())
+    catalog = of_files(paths)
+    first = scanned(catalog, store, pixels=False)
+    started = time.perf_counter()
+    same(scanned(catalog, store, pixels=False), first)
+    assert time.perf_counter() - started < 2
