@@ -32,6 +32,11 @@ def show(renderable: object) -> None:
         Console(width=250, highlight=False, markup=False).print(renderable)
 
 
+def printable(text: str) -> str:
+    """Return a name as one line prints it: with escapes when it holds a newline or bytes that are no text."""
+    return text if text.isprintable() else ascii(text)
+
+
 class Steps:
     """A progress bar's handle; `advance(n)` after n more items, `describe(text)` to change its label."""
 

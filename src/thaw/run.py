@@ -149,6 +149,9 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         test_fraction=own.test_fraction,
         limit_per_class=own.limit_per_class,
         seed=config.seed,
+        groups=splits.together([""] * len(catalog), catalog.groups) if catalog.groups else None,
+        folds=config.split.folds,
+        fold=config.split.fold,
     )
     images = pixels.read(catalog, chosen.all(), table.image_size(config.backbone), None if store.off else store)
     data = Data(images, chosen, config.augment, config.seed)

@@ -23,13 +23,15 @@ class Catalog:
     labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
     class_names: tuple[str, ...]
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+    groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):
             raise ValueError("a catalog holds either paths or arrays")
         images = len(self.arrays) if self.arrays is not None else len(self.paths or ())
-        if not len(self.names) == images == len(self.labels) == len(self.given):
-            raise ValueError("names, images, labels and given differ in length")
+        groups = images if self.groups is None else len(self.groups)
+        if not len(self.names) == images == len(self.labels) == len(self.given) == groups:
+            raise ValueError("names, images, labels, given and groups differ in length")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from thaw.console import printable
 from thaw.data.catalog import TEST, TRAIN, VAL, Catalog
 
 SHOWN = 3  # pairs that a line names
@@ -51,9 +52,5 @@ def _leak(catalog: Catalog, several: list[list[int]], seen: int, held: int) -> s
 
 
 def _named(catalog: Catalog, pairs: list[tuple[int, int]]) -> str:
-    said = [" = ".join(_printable(catalog.names[i]) for i in pair) for pair in pairs[:SHOWN]]
+    said = [" = ".join(printable(catalog.names[i]) for i in pair) for pair in pairs[:SHOWN]]
     return ", ".join(said) + (", ..." if len(pairs) > SHOWN else "")
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
