@@ -168,6 +168,9 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         f"data: {own.name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
+    for line in (splits.fold_line(config.split.folds, config.split.fold), data.imbalance(config.train)):
+        if line:
+            say(line)
     return data
 
 
@@ -311,7 +314,7 @@ def _report(
     made.mkdir(exist_ok=True)
     report.curves_png(history, made / "curves.png")
     report.confusion_png(test.confusion, names, made / "confusion.png")
-    report.per_class_csv(test, names, made / "per_class.csv")
+    report.per_class_csv(test, names, made / "per_class.csv", data.counts())
     report.predictions_csv(data.names("test"), test, names, made / "predictions.csv")
     (made / "history.json").write_text(json.dumps(history, indent=1))
     tracked.artifact(made, "report")

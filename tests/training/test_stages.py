@@ -230,13 +230,3 @@ def test_a_plateau_lowers_the_learning_rate(data, tmp_path: Path) -> None:
 def test_a_loss_that_explodes_stops_the_stage(data, tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="Lower the learning rate"):
         run(data, tmp_path, request="all", optimizer=OptimizerConfig(name="sgd", learning_rate=1e38), epochs=5)
-
-
-def test_balanced_weights_make_classes_equal() -> None:
-    labels = np.array([0] * 6 + [1] * 2 + [0, 1, 0, 1], np.int32)
-    arrays = np.zeros((12, 4, 4, 3), np.uint8)
-    catalog = Catalog(tuple(map(str, range(12))), None, arrays, labels, ("a", "b"), np.full(12, -1, np.int8))
-    splits = Splits(np.arange(8), np.arange(8, 10), np.arange(10, 12))
-    unequal = Data(pixels.read(catalog, splits.all(), 4), splits, AugmentConfig(), 0)
-    assert unequal.class_weight("none") is None
-    assert unequal.class_weight("balanced") == {0: 8 / (2 * 6), 1: 8 / (2 * 2)}

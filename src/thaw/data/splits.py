@@ -110,6 +110,11 @@ def split(
     return Splits(*(_limited(sides[number], labels, number, limit_per_class, seed) for number in (TRAIN, VAL, TEST)))
 
 
+def fold_line(folds: int | None, fold: int) -> str:
+    """Say what part of the training images validates; empty without folds."""
+    return "" if folds is None else f"fold {fold} of 0 to {folds - 1}: it validates, the other {folds - 1} train"
+
+
 def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
     """Give free images to the validation or test set that holds others of their group."""
     joined = given.copy()
