@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.splits import split
+from thaw.data.splits import fold_line, split
 from thaw.errors import UserError
 
 
@@ -102,6 +102,11 @@ def test_a_given_split_asks_for_less():
 def test_a_given_split_without_a_class_is_refused():
     with pytest.raises(UserError, match="class 'b' has no images given for test"):
         splits_of([0, 0, 0, 1, 1, 1], [TRAIN, TRAIN, TEST, TRAIN, TRAIN, TRAIN])
+
+
+def test_a_fold_is_named_by_its_number_from_0():
+    assert fold_line(None, 0) == ""
+    assert fold_line(5, 0) == "fold 0 of 5 (counted from 0) validates, the others train"
 
 
 def test_fractions_must_leave_something_to_train():

@@ -112,7 +112,7 @@ def split(
 
 def fold_line(folds: int | None, fold: int) -> str:
     """Say what part of the training images validates; empty without folds."""
-    return "" if folds is None else f"fold {fold} of 0 to {folds - 1}: it validates, the other {folds - 1} train"
+    return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"
 
 
 def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
