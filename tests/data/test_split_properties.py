@@ -5,6 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from thaw.config.schema import DatasetConfig
+from thaw.data import csv_table
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
 from thaw.data.splits import NAMES, split, together
 from thaw.errors import UserError
@@ -116,6 +118,30 @@ def test_folds_are_disjoint_and_cover_what_is_not_test(data, folds, seed, tied):
         assert counts(labels, one.val).min() >= 1
         if not tied:
             assert (np.abs(counts(labels, one.val) - counts(labels, pool) / folds) < 1).all()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(36):
+        (folder / f"{i}.jpg").touch()
+    return folder
+
+
+@FEW
+@given(order=st.permutations(range(36)), seed=SEEDS, folds=st.none() | st.just(3))
+def test_the_order_of_the_input_does_not_matter(pictures, order, seed, folds):
+    def side_of(rows):
+        lines = [f"{i}.jpg,{'xyz'[i % 3]},{i // 6 if i < 12 else ''}" for i in rows]
+        (pictures / "labels.csv").write_text("\n".join(["path,label,group", *lines]))
+        catalog = csv_table.load(DatasetConfig(name="csv", path=str(pictures / "labels.csv")))
+        # Two pictures are equal, and of different classes.
+        hashes = [name if name not in ("20.jpg", "23.jpg") else "equal" for name in catalog.names]
+        groups = together(hashes, catalog.groups)
+        chosen = splits_of(catalog.labels, catalog.given, groups=groups, folds=folds, seed=seed)
+        return dict(zip(catalog.names, sides(chosen, 36).tolist(), strict=True))
+
+    assert side_of(order) == side_of(range(36))
 
 
 @FEW
