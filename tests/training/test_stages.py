@@ -227,6 +227,17 @@ def test_a_plateau_lowers_the_learning_rate(data, tmp_path: Path) -> None:
     assert result.fit.history[-1]["learning_rate"] < 1e-12
 
 
+def test_balanced_sampling_reaches_the_batches_that_train(data, tmp_path: Path) -> None:
+    splits = Splits(data.splits.train[data.splits.train % 3 > 0], data.splits.val, data.splits.test)
+    splits.train[0] = 0  # of class r one image in 20
+    unequal = Data(data.pixels, splits, AugmentConfig(), seed=0)
+    frequent, balanced = (
+        run(unequal, tmp_path, request="all", epochs=1, sampling=sampling)[1].judged["test"][:, 0].mean()
+        for sampling in ("none", "balanced")
+    )
+    assert balanced > frequent
+
+
 def test_a_loss_that_explodes_stops_the_stage(data, tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="Lower the learning rate"):
         run(data, tmp_path, request="all", optimizer=OptimizerConfig(name="sgd", learning_rate=1e38), epochs=5)

@@ -90,11 +90,10 @@ def _place(labels: npt.NDArray[np.int32], tied: list[Tied], wanted: Ints, seed: 
         order = mixed[np.argsort(np.array(rare if attempt else large)[mixed], kind="stable")]
         try:
             places, taken = _place_in([tied[i] for i in order], wanted, units)
+            break
         except Stuck:
             if attempt == ATTEMPTS - 1:
                 raise
-            continue
-        break
     for i, part in zip(order, places, strict=True):
         parts[tied[i].members] = part
     return parts, taken

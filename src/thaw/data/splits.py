@@ -85,14 +85,7 @@ def split(
         given = np.where(given == VAL, TRAIN, given).astype(np.int8)
     if groups is not None:
         given = _joined(given, groups)
-    missing = {TEST: test_fraction} if not np.any(given == TEST) else {}
-    if folds is None and not np.any(given == VAL):
-        missing[VAL] = val_fraction
-    if sum(missing.values()) >= 1:
-        raise UserError(
-            f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing for "
-            "training: together they must stay below 1"
-        )
+    missing = _missing(given, {TEST: test_fraction, VAL: val_fraction}, folds)
     pool = np.flatnonzero(given <= TRAIN)  # training images, and those the source leaves free
     own = None if groups is None else groups[pool]
     _refuse_small(labels, given, class_names, missing, own, folds)
@@ -113,6 +106,19 @@ def split(
 def fold_line(folds: int | None, fold: int) -> str:
     """Say what part of the training images validates; empty without folds."""
     return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"
+
+
+def _missing(given: npt.NDArray[np.int8], fractions: dict[int, float], folds: int | None) -> dict[int, float]:
+    """Return the fractions of the splits that must be split off by them: those not given; validation not in folds."""
+    missing = {number: f for number, f in fractions.items() if not np.any(given == number)}
+    if folds is not None:
+        missing.pop(VAL)
+    if sum(missing.values()) >= 1:
+        raise UserError(
+            f"dataset.val_fraction={fractions[VAL]} and dataset.test_fraction={fractions[TEST]} leave nothing for "
+            "training: together they must stay below 1"
+        )
+    return missing
 
 
 def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
