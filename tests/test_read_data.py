@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -99,3 +101,22 @@ def test_the_data_is_the_same_data_whatever_bad_files_lie_beside_it(pictures):
     after, _ = read_data(pictures, second, on_bad="quarantine", max_bad_fraction=0.5)
     assert second.logged["digest"] == first.logged["digest"]
     assert np.array_equal(after.splits.val, before.splits.val)
+
+
+def test_equal_images_are_kept_on_one_side_and_contradictions_are_said(pictures, capsys):
+    for i in range(30):
+        shutil.copy(pictures / "ant" / f"{i:02}.png", pictures / "ant" / f"copy of {i:02}.png")
+    shutil.copy(pictures / "bee" / "00.png", pictures / "zebra" / "mistaken.png")
+    data, _ = read_data(pictures)
+    sides = [set(data.pixels.digests(indices)) for indices in data.splits.named().values()]
+    assert sides[0] & sides[1] == sides[0] & sides[2] == sides[1] & sides[2] == set()
+    assert sum(map(len, sides)) == 90
+    assert "bee/00.png = zebra/mistaken.png" in capsys.readouterr().out
+
+
+def test_a_file_that_vanishes_after_the_scan_ends_the_run_with_its_path(pictures):
+    data, _ = read_data(pictures, limit_per_class=5)
+    lost = data.pixels.catalog.paths[data.splits.train[3]]
+    os.remove(lost)  # noqa: PTH107
+    with pytest.raises(UserError, match=f"{lost}: no such file.*was there when this run began"):
+        data.pixels.take(data.splits.train)

@@ -24,14 +24,16 @@ class Catalog:
     labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
     class_names: tuple[str, ...]
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+    groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
     ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):
             raise ValueError("a catalog holds either paths or arrays")
         images = len(self.arrays) if self.arrays is not None else len(self.paths or ())
-        if not len(self.names) == images == len(self.labels) == len(self.given):
-            raise ValueError("names, images, labels and given differ in length")
+        groups = images if self.groups is None else len(self.groups)
+        if not len(self.names) == images == len(self.labels) == len(self.given) == groups:
+            raise ValueError("names, images, labels, given and groups differ in length")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,4 +50,5 @@ class Catalog:
             arrays=None if self.arrays is None else self.arrays[indices],
             labels=self.labels[indices],
             given=self.given[indices],
+            groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
         )

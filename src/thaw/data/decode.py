@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 
+from thaw.console import printable
 from thaw.data import faults
 from thaw.errors import UserError
 
@@ -60,12 +61,6 @@ class BadImage(UserError):
     def __init__(self, path: str, reason: str, kind: str) -> None:
         self.path, self.reason, self.kind = printable(path), reason, kind
         super().__init__(f"{self.path}: {reason}")
-
-
-def printable(name: str) -> str:
-    """Return a file's name on one line: bytes that are not UTF-8, newlines and the like are escaped."""
-    text = name.encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -1,7 +1,6 @@
 """Folders of pictures: one folder a class, either directly or inside train/, val/ and test/."""
 
 import os
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from thaw.config.schema import DatasetConfig
+from thaw.console import printable
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
-from thaw.data.decode import SUFFIXES, UNREAD_SUFFIXES, printable
+from thaw.data.decode import SUFFIXES, UNREAD_SUFFIXES
 from thaw.errors import UserError, listed
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
@@ -203,7 +203,7 @@ def _subfolders(folder: Path) -> list[str]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
-    broken = [name for name in names if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)]
+    broken = [name for name in names if printable(name) != name]
     if broken:  # bytes that are no text, newlines: class names go into reports, metrics and JSON
         raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
     return names

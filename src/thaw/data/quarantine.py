@@ -5,7 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping
 
-from thaw.data.decode import printable
+from thaw.console import printable
 from thaw.data.scan import Scanned
 from thaw.errors import UserError
 
