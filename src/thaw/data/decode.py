@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
     for suffix in suffixes.split()
 )
 # Pictures all the same: they are found in folders, and refused by name, not passed over.
-UNREAD_SUFFIXES = frozenset(
+PICTURE_SUFFIXES = SUFFIXES | frozenset(
     f".{suffix}"
     for suffixes in (
         "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds",
