@@ -340,7 +340,7 @@ def test_a_bad_picture_is_named_before_training(commands, photos) -> None:
     started = time.perf_counter()
     ran = commands.run("dataset=image_folder", f"dataset.path={folder}")
     assert ran.code == 1
-    assert "1 of 10 images cannot be read" in ran.err
+    assert "1 of 10 images cannot be used" in ran.err
     assert str(folder / "a" / "00.jpg") in ran.err
     assert "Traceback" not in ran.err
     assert "network:" not in ran.out, time.perf_counter() - started

@@ -81,7 +81,7 @@ def test_names_of_pictures_elsewhere_hold_no_machines_folders(folder, tmp_path):
         ("path,label\na.jpg,x\nb.jpg,x\n", "holds 2 pictures of 1 classes; at least two classes are needed"),
         ("path,label\na.jpg,x\nb.jpg,\nc.jpg, \n", "2 lines have no label:\n  line 3\n  line 4"),
         ("path,label\n,x\nb.jpg,y\n", "1 lines have no path:\n  line 2"),
-        ('path,label\na.jpg,"x\ny"\nb.jpg,y\n', r"1 lines have a label that is no text:" "\n  line 3: 'x\\ny'"),
+        ('path,label\na.jpg,"x\ny"\nb.jpg,y\n', r"1 lines have a label that is no text:" "\n  line 3: x\\ny"),
         ("path,label\na.jpg,x,y\n", "line 2, has 3 fields, and the first line names 2 columns"),
         ('path,label\na.jpg,"x\nb.jpg,y\n', "cannot be read: unexpected end of data"),
         ("path,label\na.jpg,x\nno.jpg,y\nsub,y\n", "2 lines name a picture that does not exist:\n  line 3: /"),

@@ -32,7 +32,7 @@ def test_balanced_sampling_shows_each_class_as_often_in_training_alone(unequal) 
 
 def test_unequal_classes_are_told_with_what_helps(unequal) -> None:
     said = unequal.imbalance(TrainConfig())
-    assert said.startswith("classes are unequal: 2 ('b\\udce9') to 6 (a) training images, 3.0 times as many")
+    assert said.startswith("classes are unequal: 2 (b\\udce9) to 6 (a) training images, 3.0 times as many")
     assert said.endswith("train.class_weight=balanced or train.sampling=balanced helps")
     assert unequal.imbalance(TrainConfig(sampling="balanced")).endswith("made up for by train.sampling=balanced")
 

@@ -51,6 +51,20 @@ class DatasetConfig:
     )
     val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
     test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
+    on_bad: str = key(
+        "stop", "files that cannot be decoded end the run, or are left out and listed", choices=("stop", "quarantine")
+    )
+    max_bad_fraction: float = key(
+        0.01, "quarantine: more bad files than this share of all end the run too", min=0, max=1
+    )
+
+
+@dataclass
+class SplitConfig:
+    """Cross-validation: one of several folds of the training images validates, the others train."""
+
+    folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
+    fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What a source hands on: every image's name, place, label and, where the source says so, its split."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ class Catalog:
     class_names: tuple[str, ...]
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
     groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
+    ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):
@@ -35,3 +37,22 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def usable(self, limit_per_class: int | None) -> int:
+        """Return how many images a run can use at most: so many of a class in each of three splits."""
+        return len(self) if limit_per_class is None else min(len(self), 3 * limit_per_class * len(self.class_names))
+
+    def part(self, indices: npt.NDArray[np.int64]) -> "Catalog":
+        """Return the catalog of the images at `indices`, ascending; classes stay as they are."""
+        if len(indices) == len(self):
+            return self
+        chosen = indices.tolist()
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
+            arrays=None if self.arrays is None else self.arrays[indices],
+            labels=self.labels[indices],
+            given=self.given[indices],
+            groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
+        )

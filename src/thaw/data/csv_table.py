@@ -42,7 +42,7 @@ def load(dataset: DatasetConfig) -> Catalog:
     rows = list(_rows(file))
     _refuse(file, "have no path", [row for row in rows if not row.path])
     _refuse(file, "have no label", [row for row in rows if not row.label])
-    _refuse(file, "have a label that is no text", [r for r in rows if not r.label.isprintable()], lambda r: r.label)
+    _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
     _refuse_splits(file, rows)
     _refuse_twice(file, rows)
     _refuse_cut(file, rows)
