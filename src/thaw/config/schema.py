@@ -68,14 +68,6 @@ class SplitConfig:
 
 
 @dataclass
-class SplitConfig:
-    """Cross-validation: one of several folds of the training images validates, the others train."""
-
-    folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
-    fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
-
-
-@dataclass
 class HeadConfig:
     """What is joined to the backbone: pooling or flattening, a hidden layer, the output."""
 
