@@ -37,17 +37,19 @@ KINDS = {
     ),
     "near_duplicate": Kind(
         "Near duplicates",
-        "Encoded anew, resized, cropped, mirrored, or taken a moment later.",
-        "cosine of the features",
+        "Encoded anew, resized, cropped, mirrored, or taken a moment later, by the cosine of their features.",
+        "cosine",
     ),
     "mislabelled": Kind(
         "Likely wrong labels",
-        "A classifier that was trained on the other pictures sees another class. The least probable labels come first; "
-        "further down more and more of them are right, only hard.",
-        "probability of the label",
+        "A classifier that was trained on the other pictures sees another class, and gives the label little "
+        "probability. The least probable labels come first; further down more and more of them are right, only hard.",
+        "probability",
     ),
     "odd_one_out": Kind(
-        "Odd ones out", "Unlike any others: perhaps not of this data set.", "local outlier factor, 1 for most pictures:"
+        "Odd ones out",
+        "Unlike any others: perhaps not of this data set. The local outlier factor is about 1 for most pictures.",
+        "outlier factor",
     ),
     "plain": Kind("Next to nothing to see", "One colour all over.", "contrast"),
     "dark": Kind("Very dark", "Underexposed, or a lens cap.", "brightness, of 255:"),
