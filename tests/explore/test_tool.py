@@ -38,6 +38,12 @@ def test_pairs_name_both_files_classes_and_splits(explored):
     assert (twin["other_file"], twin["class"], twin["other_class"]) == ("apple/0.jpg", "lime", "apple")
     splits = {row["file"]: row["split"] for row in read(explored.folder / "images.csv")}
     assert (twin["split"], twin["other_split"]) == (splits["lime/twin.jpg"], splits["apple/0.jpg"])
+    assert twin["split"] != twin["other_split"], "with this seed they lie in two: see that the page says so"
+    page = (explored.folder / "explore.html").read_text(encoding="utf-8")
+    assert "two classes: lime, apple" in page
+    assert page.count("two splits: ") == sum(
+        row["other_file"] != "" and row["split"] != row["other_split"] for row in rows
+    )
     near = next(row for row in rows if row["kind"] == "near_duplicate")
     assert near["other_file"] == "lime/mirrored.jpg"
     assert float(near["score"]) > 0.98
