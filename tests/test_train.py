@@ -258,6 +258,40 @@ def test_bottleneck_on_features_in_a_file_and_a_loss_that_explodes(commands, pho
     assert "Lower the learning rate" in bad.data.tags["thaw.reason"] or "diverged" in bad.data.tags["thaw.reason"]
 
 
+def test_a_table_with_groups_in_two_folds_gives_mean_and_deviation(commands, photos) -> None:
+    """Twice as many apples as of the others; pictures of one shoot, four in a row, stay together."""
+    table = commands.folder / "labels.csv"
+    names = [(label, i) for label, count in (("apple", 20), ("lime", 12), ("sky", 12)) for i in range(count)]
+    rows = [f"{photos / label / f'{i:02}.jpg'},{label},{label}-{i // 4}" for label, i in names]
+    table.write_text("\n".join(["path,label,group", *rows[::-1]]))
+    ran = commands.run(
+        "-m", "recipe=bottleneck", *SMALL[1:], "dataset=csv", f"dataset.path={table}", "head=linear",
+        "bottleneck.epochs=6", "train.sampling=balanced", "split.folds=2", "split.fold=range(2)",
+        "tracking.experiment=folds", "dataset.test_fraction=0.2",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "fold 1 of 2 (counted from 0) validates, the others train" in ran.out
+    assert "times as many · made up for by train.sampling=balanced" in ran.out
+    client = commands.client()
+    runs = client.search_runs([client.get_experiment_by_name("folds").experiment_id])
+    (parent,) = (run for run in runs if "thaw.sweep" in run.data.tags)
+    values = [run.data.metrics["val/accuracy"] for run in runs if run is not parent]
+    assert parent.data.metrics["val/accuracy_mean"] == pytest.approx(sum(values) / 2)
+    assert parent.data.metrics["val/accuracy_std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert f"2 folds · val accuracy {sum(values) / 2:.4f} ± " in ran.out
+    file = next(line for line in ran.out.splitlines() if line.startswith("folds ")).removeprefix("folds ")
+    (setting,) = json.loads((commands.folder / file).read_text())
+    assert setting["metrics"]["val/accuracy"]["n"] == 2
+    sides: dict[str, set[str]] = {}
+    for name in csv.DictReader(
+        (commands.folder / file).with_name("0").joinpath("manifest.csv").read_text().splitlines()
+    ):
+        shoot = f"{name['label']}-{int(name['path'][-6:-4]) // 4}"
+        sides.setdefault(shoot, set()).add(name["split"])
+    assert len(sides) == 11
+    assert all(len(own) == 1 for own in sides.values())
+
+
 def test_scratch_trains_the_baseline_to_its_end(commands) -> None:
     ran = commands.run("recipe=scratch", "dataset=digits", "scratch.epochs=4", "augment=light", "augment.flip=false")
     assert ran.code == 0, ran.err
@@ -297,7 +331,7 @@ def test_a_bad_picture_is_named_before_training(commands, photos) -> None:
     started = time.perf_counter()
     ran = commands.run("dataset=image_folder", f"dataset.path={folder}")
     assert ran.code == 1
-    assert "1 of 10 images cannot be read" in ran.err
+    assert "1 of 10 images cannot be used" in ran.err
     assert str(folder / "a" / "00.jpg") in ran.err
     assert "Traceback" not in ran.err
     assert "network:" not in ran.out, time.perf_counter() - started

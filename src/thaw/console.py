@@ -1,5 +1,6 @@
 """What the user sees while thaw works: lines, tables and progress bars, on standard output."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ def show(renderable: object) -> None:
         _console.print(renderable)
     else:
         Console(width=250, highlight=False, markup=False).print(renderable)
+
+
+def printable(name: str) -> str:
+    """Return a name on one line: bytes that are not UTF-8, newlines and the like are escaped, letters never."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 class Steps:

@@ -17,7 +17,9 @@ from thaw.cache import Store
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
-from thaw.data import manifest, pixels, sources, splits
+from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.scan import Scanned, scan
+from thaw.data.splits import Splits
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
 from thaw.models import saved, table
@@ -139,9 +141,32 @@ def config_sha256(config: Config) -> str:
 
 
 def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
+    """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
     own = config.dataset
     catalog = sources.load(own)
-    chosen = splits.split(
+    limit = own.limit_per_class
+    images = len(catalog) if limit is None else min(len(catalog), 3 * limit * len(catalog.class_names))
+    spaces = kept.spaces(store, table.image_size(config.backbone), images)
+    found = scan(catalog, spaces, pixels=limit is None)
+    _judge_bad(config, found, tracked, folder)
+    chosen = _split(config, found)
+    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
+    _log_data(config, found, data, tracked, folder)
+    return data
+
+
+def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
+    """List what cannot be used, in the store too, before it may end the run."""
+    if not found.bad:
+        return
+    file = folder / quarantine.LIST
+    _log_file(quarantine.text(found), file, tracked)
+    say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
+
+
+def _split(config: Config, found: Scanned) -> Splits:
+    own, catalog = config.dataset, found.catalog
+    return splits.split(
         catalog.labels,
         catalog.given,
         catalog.class_names,
@@ -149,23 +174,41 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         test_fraction=own.test_fraction,
         limit_per_class=own.limit_per_class,
         seed=config.seed,
+        groups=splits.together(found.sha256, catalog.groups),
+        folds=config.split.folds,
+        fold=config.split.fold,
     )
-    images = pixels.read(catalog, chosen.all(), table.image_size(config.backbone), None if store.off else store)
-    data = Data(images, chosen, config.augment, config.seed)
-    sha256 = manifest.data_sha256(images, chosen)
-    file = folder / "manifest.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(manifest.text(images, chosen), encoding="utf-8", errors="surrogateescape")
-    tracked.artifact(file)
+
+
+def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: Path) -> None:
+    name, catalog, chosen = config.dataset.name, found.catalog, data.splits
+    sha256 = manifest.data_sha256(data.pixels, chosen)
+    _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
     counts = {split: len(indices) for split, indices in chosen.named().items()}
-    profile = {"images": len(images.indices), "classes": len(catalog.class_names), **counts}
-    tracked.dataset(own.name, sha256, own.path or own.name, profile=profile)
+    profile = {
+        "images": len(chosen.all()),
+        "classes": len(catalog.class_names),
+        **counts,
+        "bad": len(found.bad),
+        "class_names": list(catalog.class_names),  # in the order of the network's outputs
+    }
+    tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
     tracked.tags({"fingerprint.data_sha256": sha256})
     say(
-        f"data: {own.name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
+        f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
-    return data
+    for line in (*quarantine.remarks(found), *duplicates.warnings(catalog, found.sha256)):
+        say(f"  {line}")
+    for line in (splits.fold_line(config.split.folds, config.split.fold), data.imbalance(config.train)):
+        if line:
+            say(line)
+
+
+def _log_file(text: str, file: Path, tracked: Run) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+    tracked.artifact(file)
 
 
 def _choose(config: Config, tracked: Run) -> Choice:
@@ -308,7 +351,7 @@ def _report(
     made.mkdir(exist_ok=True)
     report.curves_png(history, made / "curves.png")
     report.confusion_png(test.confusion, names, made / "confusion.png")
-    report.per_class_csv(test, names, made / "per_class.csv")
+    report.per_class_csv(test, names, made / "per_class.csv", data.counts())
     report.predictions_csv(data.names("test"), test, names, made / "predictions.csv")
     (made / "history.json").write_text(json.dumps(history, indent=1))
     tracked.artifact(made, "report")

@@ -27,6 +27,9 @@ ROOT = Path(__file__).parent.parent.parent
         ("finetune.stages=[{nam:x}]", "finetune.stages: Key 'nam' not in 'StageConfig'"),
         ("finetune.stages=[{name:a},{name:a}]", "the name a stands twice"),
         ("dataset=image_folder", "dataset=image_folder needs a folder: dataset.path=DIR"),
+        ("dataset=csv", "dataset=csv needs a table: dataset.path=FILE"),
+        ("split.fold=1", "split.fold=1 needs split.folds"),
+        ("split.folds=1", "split.folds=1 is out of range: it must be at least 2"),
         ("backbone.image_size=16", "smallest input of efficientnet_lite0, 32 pixels"),
         ("backbone.alpha=0.5", "backbone.alpha is not an argument of efficientnet_lite0; it belongs to mobilenet"),
         ("backbone.weights=imagnet", "Did you mean 'imagenet'?"),
@@ -62,6 +65,8 @@ def test_a_sweep_with_a_misspelt_key_or_choice_opens_no_run(commands) -> None:
     ("arguments", "said"),
     [
         (("recipe=scratch", "backbone=resnet50"), "recipe=scratch trains from random weights"),
+        (("split.folds=3", "split.fold=3"), "they are counted from 0 to 2"),
+        (("train.sampling=balanced", "train.class_weight=balanced"), "both make up for rare classes"),
         (("recipe=bottleneck", "augment=light"), "keeps the features of every image once"),
     ],
 )

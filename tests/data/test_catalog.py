@@ -20,7 +20,7 @@ def test_a_catalog_is_as_long_as_its_images():
     assert len(catalog(3)) == 3
 
 
-@pytest.mark.parametrize("changes", [{"paths": ("a", "b")}, {"arrays": None}, {"names": ("a",)}])
+@pytest.mark.parametrize("changes", [{"paths": ("a", "b")}, {"arrays": None}, {"names": ("a",)}, {"groups": ("a",)}])
 def test_a_catalog_that_contradicts_itself_cannot_be_made(changes):
     with pytest.raises(ValueError, match=r"either paths or arrays|differ in length"):
         catalog(2, **changes)

@@ -1,3 +1,8 @@
+import errno
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,12 +37,27 @@ def test_the_content_decides_and_not_the_file_name(tmp_path):
     assert np.array_equal(pixels(path), np.asarray(noise(4, 4)))
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
-def test_a_photo_is_turned_upright(orientation, turn):
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],
+    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+def test_a_photo_is_turned_upright(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = noise(5, 3)
-    assert np.array_equal(pixels(encoded(image, "PNG", exif=exif)), np.asarray(image.transpose(turn)))
+    options = {"WEBP": {"lossless": True}, "TIFF": {"tiffinfo": {274: orientation}}}.get(kind, {})
+    stored = pixels(encoded(noise(50, 30), kind, **{key: value for key, value in options.items() if key == "lossless"}))
+    turned_upright = pixels(encoded(noise(50, 30), kind, exif=exif, **options))
+    assert np.array_equal(turned_upright, UPRIGHT[orientation](stored))
 
 
 def test_damaged_exif_does_not_cost_the_photo():
@@ -56,6 +76,61 @@ def test_16_bit_grey_keeps_its_range():
     assert pixels(encoded(Image.fromarray(levels), "PNG"))[0, :, 0].tolist() == expected
     assert pixels(encoded(Image.fromarray(levels), "TIFF"))[0, :, 0].tolist() == expected
     assert pixels(b"P5 4 1 65535\n" + levels.astype(">u2").tobytes())[0, :, 0].tolist() == expected  # mode I
+
+
+def test_16_bit_grey_that_stands_for_nothing_is_laid_on_white():
+    levels = Image.fromarray(np.array([[0, 400, 65535]], np.uint16))
+    assert pixels(encoded(levels, "PNG", transparency=400))[0, :, 0].tolist() == [0, 255, 255]
+
+
+def test_16_bit_colours_keep_their_range():
+    samples = np.array([[0, 400, 32896], [65535, 255, 256]], ">u2")
+    assert pixels(png(2, 16, 2, samples))[0].tolist() == [[0, 1, 128], [255, 0, 1]]
+    assert pixels(png(2, 16, 4, np.array([[32896, 65535], [0, 0]], ">u2")))[0].tolist() == [[128] * 3, [255] * 3]
+    assert pixels(png(1, 16, 6, np.array([[65535, 0, 32896, 65535]], ">u2")))[0].tolist() == [[255, 0, 128]]
+    assert pixels(b"P6 2 1 65535\n" + samples.tobytes())[0].tolist() == [[0, 2, 128], [255, 1, 1]]
+
+
+def png(width, depth, colours, samples):
+    """A PNG of one line by hand: Pillow writes none of 16-bit colours."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colours, 0, 0, 0))
+    packed = chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes()))
+    return b"\x89PNG\r\n\x1a\n" + header + packed + chunk(b"IEND", b"")
+
+
+def test_a_palette_is_looked_up():
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "L").convert("P")
+    image.putpalette([*RED, *GREEN, *BLUE])
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        assert pixels(encoded(image, kind))[0].tolist() == [[*RED], [*GREEN], [*BLUE]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_grey_and_single_bits_become_three_equal_channels(kind):
+    grey = Image.fromarray(np.array([[0, 77, 255]], np.uint8))
+    assert pixels(encoded(grey, kind))[0].tolist() == [[0] * 3, [77] * 3, [255] * 3]
+    assert pixels(encoded(Image.fromarray(np.array([[False, True]])), kind))[0].tolist() == [[0] * 3, [255] * 3]
+
+
+def test_lossless_webp_gives_back_what_was_saved_and_its_alpha_is_laid_on_white():
+    assert np.array_equal(pixels(encoded(noise(5, 3), "WEBP", lossless=True)), np.asarray(noise(5, 3)))
+    rgba = Image.fromarray(np.array([[(*RED, 0), (*RED, 255)]], np.uint8))
+    assert pixels(encoded(rgba, "WEBP", lossless=True, exact=True))[0].tolist() == [[*WHITE], [*RED]]
+    assert pixels(encoded(rgba, "TIFF"))[0].tolist() == [[*WHITE], [*RED]]
+
+
+def test_a_progressive_jpeg_shows_what_a_plain_one_does():
+    plain, progressive = (pixels(encoded(photo(64, 48), "JPEG", progressive=way)) for way in (False, True))
+    assert np.array_equal(plain, progressive)
+
+
+def test_a_tiff_shows_the_same_however_it_is_packed():
+    for packing in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        assert np.array_equal(pixels(encoded(noise(9, 7), "TIFF", compression=packing)), np.asarray(noise(9, 7)))
 
 
 def test_pixels_without_a_known_range_are_refused():
@@ -86,9 +161,26 @@ def test_a_transparent_colour_without_alpha_is_laid_on_white():
     assert pixels(encoded(image, "PNG", transparency=RED))[0].tolist() == [[*WHITE], [*GREEN]]
 
 
-def test_an_animation_shows_its_first_frame():
-    frames = [Image.new("RGB", (4, 4), colour) for colour in (GREEN, RED)]
-    assert pixels(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))[0, 0].tolist() == [*GREEN]
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [("GIF", "frames"), ("WEBP", "frames"), ("PNG", "frames"), ("TIFF", "pictures"), ("MPO", "pictures")],
+)
+def test_of_several_pictures_the_first_is_taken_and_that_is_noted(kind, note):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (GREEN, RED, BLUE)]
+    options = {"WEBP": {"lossless": True}, "MPO": {"quality": 95}}.get(kind, {})
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert np.abs(pixels(content).astype(int) - GREEN).max() <= (2 if kind == "MPO" else 0)
+    assert decode(content).note == f"first of 3 {note}"
+    assert decode(encoded(frames[0], "JPEG" if kind == "MPO" else kind)).note == ""
+
+
+def test_a_picture_says_what_its_file_is():
+    kinds = {
+        (picture.format, picture.mode)
+        for picture in map(decode, [encoded(noise(9, 9).convert("CMYK"), "JPEG"), encoded(noise(9, 9), "MPO")])
+    }
+    assert kinds == {("JPEG", "CMYK"), ("JPEG", "RGB")}
+    assert decode(encoded(Image.fromarray(np.zeros((2, 2), np.uint16)), "PNG")).mode == "I;16"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
@@ -103,7 +195,7 @@ def test_a_truncated_picture_is_refused_and_named(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty"), (b"<html>not found</html>", "not a picture"), (encoded(noise(4, 4), "PCX"), "not a picture")],
+    [(b"", "empty"), (b"<html>not found</html>", "not a picture"), (encoded(noise(4, 4), "PCX"), "PCX is not read")],
 )
 def test_what_is_no_picture_is_refused(content, reason):
     with pytest.raises(BadImage, match=reason):
@@ -116,7 +208,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_name_that_is_not_text_can_be_printed(tmp_path):
-    assert str(BadImage("caf\udce9.jpg", "bad")).encode() == rb"caf\udce9.jpg: bad"
+    assert str(BadImage("caf\udce9.jpg", "bad", "empty")).encode() == rb"caf\udce9.jpg: bad"
 
 
 def test_too_many_pixels_are_refused_before_memory_is_taken(recwarn):
@@ -213,3 +305,58 @@ def test_fitting_is_resizing_what_was_decoded(tmp_path):
     assert np.array_equal(fitted(path.read_bytes(), 24, name="it"), expected)
     with pytest.raises(BadImage, match=r"it: the file is empty"):
         fitted(b"", 24, name="it")
+
+
+def kind_of(content):
+    with pytest.raises(BadImage) as caught:
+        decode(content)
+    return caught.value.kind
+
+
+def test_every_checksum_of_a_png_must_fit():
+    content = encoded(noise(64, 64), "PNG")
+    for at in range(50, len(content) - 20, 997):
+        flipped = bytearray(content)
+        flipped[at] ^= 1
+        assert kind_of(bytes(flipped)) in ("checksum", "truncated", "damaged")
+
+
+def test_zeros_in_place_of_a_photos_end_are_refused_and_padding_is_not():
+    whole = encoded(photo(200, 200), "JPEG")
+    assert kind_of(whole[: len(whole) // 2] + bytes(len(whole))) == "zero_filled"
+    assert np.array_equal(pixels(whole + bytes(4096)), pixels(whole))
+    black = encoded(Image.new("L", (900, 900)), "JPEG", optimize=True)
+    assert bytes(512) in black  # zeros are what a flat picture is made of
+    assert pixels(black).max() == 0
+
+
+def test_a_header_that_lies_is_told_from_a_large_picture():
+    assert kind_of(b"P6 10001 10000 255\n" + bytes(200_000)) == "too_large"
+    assert kind_of(b"P6 10001 10000 255\n") == "decompression_bomb"
+    assert kind_of(b"P6 100000 100000 255\n") == "decompression_bomb"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(BadImage) as caught:
+        decode(tmp_path / "pipe.jpg")
+    assert caught.value.kind == "not_a_file"
+
+
+def test_what_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)  # root may read everything
+    with pytest.raises(BadImage, match=r"1\.jpg: permission denied") as caught:
+        decode(tmp_path / "1.jpg")
+    assert caught.value.kind == "no_permission"
+
+
+def test_running_out_of_memory_is_no_fault_of_the_picture(monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(decoder, "_turn_upright", fail)
+    with pytest.raises(MemoryError):
+        decode(encoded(noise(4, 4), "PNG"))

@@ -67,6 +67,39 @@ def test_only_visible_pictures_count_whatever_the_case_of_their_ending(tmp_path)
     assert load(tmp_path).names == ("a/1.JPG", "b/1.TiFF")
 
 
+def test_what_is_passed_over_is_counted(tmp_path):
+    fill(tmp_path, "a/1.png", "b/1.png", "b/sub/2.png", "loose.png", "a/._1.png", "b/.tmp/9.png", "__MACOSX/a.png")
+    for name in (".DS_Store", "a/.DS_Store", "b/Thumbs.db", "a/list.txt", "b/LIST.TXT", "b/README", "b/.keep"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "b" / "again").symlink_to(tmp_path / "b")
+    assert load(tmp_path).ignored == {
+        "images outside class folders": 1, "._ files": 1, "hidden folders": 1, "__MACOSX folders": 1, ".DS_Store": 2,
+        "Thumbs.db": 1, ".txt": 2, "files without an ending": 1, "hidden files": 1,
+        "links to folders that are read anyway": 1,
+    }  # fmt: skip
+
+
+def test_around_split_folders_it_is_counted_too(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png", "train/loose.png", "test/a/1.png", "test/b/1.png", ".git/1.png")
+    assert load(tmp_path).ignored == {"images outside class folders": 1, "hidden folders": 1}
+
+
+def test_pictures_that_cannot_be_read_are_listed_for_the_scan_to_name(tmp_path):
+    fill(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / "2.HEIC").write_bytes(b"")
+    assert load(tmp_path).names == ("a/1.png", "a/2.HEIC", "b/1.png")
+
+
+@pytest.mark.parametrize("name", ["my class (1)", "日本\u3000語", "می\u200cخواهم", "a\u00a0b", "👨\u200d👩\u200d👧"])
+def test_classes_may_have_any_name_that_is_text(tmp_path, name):
+    assert load(fill(tmp_path, f"{name}/line\nbreak ü.png", "zz/1.png")).class_names == tuple(sorted([name, "zz"]))
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "caf\udce9"])
+def test_class_names_that_would_break_reports_are_refused(tmp_path, name):
+    assert "not valid text" in refusal(fill(tmp_path, f"{name}/1.png", "b/1.png"))
+
+
 def test_folders_inside_a_class_belong_to_it(tmp_path):
     catalog = load(fill(tmp_path, "a/2021/summer/1.png", "a/0.png", "b/1.png"))
     assert catalog.names == ("a/0.png", "a/2021/summer/1.png", "b/1.png")
@@ -160,10 +193,10 @@ def test_loose_images_are_mentioned_when_there_are_no_classes(tmp_path):
 def test_an_empty_class_is_named_with_what_it_holds_instead(tmp_path):
     fill(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "phone").mkdir()
-    (tmp_path / "phone" / "1.heic").write_bytes(b"")
+    (tmp_path / "phone" / "1.txt").write_bytes(b"")
     (tmp_path / "void").mkdir()
     said = refusal(tmp_path)
-    assert "phone: only 1 files of other kinds: 1.heic" in said
+    assert "phone: only 1 files of other kinds: 1.txt" in said
     assert "void: it is empty" in said
 
 

@@ -1,12 +1,14 @@
 import csv
 import dataclasses
+import hashlib
 import io
 
 import numpy as np
 from PIL import Image
 
-from thaw.data import manifest, pixels
+from thaw.data import kept, manifest, pixels
 from thaw.data.catalog import Catalog
+from thaw.data.scan import scan
 from thaw.data.splits import Splits
 
 from .pictures import noise, write
@@ -15,8 +17,8 @@ NAMES = ("cat/1.png", 'cat/a "b", c.png', "dog/1.png", "dog/caf\udce9.png")
 LABELS = [0, 0, 1, 1]
 
 
-def used(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), test=(2,)):
-    """The four pictures, cataloged in an order; image 3 is left out, those in `test` are tested, the rest trained."""
+def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), test=(2,)):
+    """The four pictures, scanned in an order; image 3 is left out, those in `test` are tested, the rest trained."""
     for i, name in enumerate(NAMES):
         write(folder / f"{i}.png", noise(4 + i, 4, seed=i)).rename(_made(folder / name))
     catalog = Catalog(
@@ -28,8 +30,16 @@ def used(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), 
         np.full(4, -1, np.int8),
     )
     places = [[at for at, i in enumerate(order) if (i in test) == tested and i != 3] for tested in (False, True)]
-    splits = Splits(np.array(places[0]), np.array([], np.int64), np.array(places[1]))
-    return pixels.read(catalog, np.arange(4), 8), splits
+    return scanned(catalog), Splits(np.array(places[0]), np.array([], np.int64), np.array(places[1]))
+
+
+def scanned(catalog):
+    return scan(catalog, kept.spaces(None, 8, len(catalog)))
+
+
+def data_sha256(scanned, splits):
+    images = pixels.of(scanned, np.arange(len(scanned.catalog)), kept.spaces(None, 8, 4))
+    return manifest.data_sha256(images, splits)
 
 
 def _made(path):
@@ -37,43 +47,70 @@ def _made(path):
     return path
 
 
+def read(scanned, splits):
+    return list(csv.DictReader(io.StringIO(manifest.text(scanned, splits))))
+
+
 def test_the_manifest_has_a_row_for_every_image_that_is_used(tmp_path):
-    read, splits = used(tmp_path)
-    written = list(csv.DictReader(io.StringIO(manifest.text(read, splits))))
+    scanned, splits = found(tmp_path)
+    written = read(scanned, splits)
     assert [row["path"] for row in written] == list(NAMES[:3])
     assert [row["split"] for row in written] == ["train", "train", "test"]
-    assert [row["label"] for row in written] == ["cat", "cat", "dog"]
-    assert [(row["width"], row["height"]) for row in written] == [("4", "4"), ("5", "4"), ("6", "4")]
-    assert [row["sha256"] for row in written] == list(read.sha256[:3])
+    assert [(row["label"], row["class"]) for row in written] == [("cat", "0"), ("cat", "0"), ("dog", "1")]
+    assert [(row["width"], row["height"], row["mode"]) for row in written] == [(f"{w}", "4", "RGB") for w in (4, 5, 6)]
+    assert [row["sha256"] for row in written] == list(scanned.sha256[:3])
+    assert [(row["verdict"], row["note"]) for row in written] == [("ok", "")] * 3
+
+
+def test_a_bad_file_is_in_the_manifest_with_its_verdict_and_in_no_split(tmp_path):
+    before, splits = found(tmp_path)
+    bad = tmp_path / NAMES[3]
+    bad.write_bytes(b"")
+    scanned_now = scanned(before.catalog)
+    (row,) = [row for row in read(scanned_now, splits) if row["verdict"] != "ok"]
+    assert row == {
+        "path": NAMES[3], "sha256": hashlib.sha256(b"").hexdigest(), "width": "", "height": "", "mode": "",
+        "label": "dog", "class": "1", "split": "", "verdict": "empty", "note": "the file is empty",
+    }  # fmt: skip
+    assert data_sha256(scanned_now, splits) == data_sha256(before, splits)  # of what is used
+
+
+def test_an_animation_is_noted(tmp_path):
+    scanned_before, splits = found(tmp_path)
+    frames = [noise(4, 4, seed) for seed in range(3)]
+    frames[0].save(tmp_path / NAMES[0], "WEBP", save_all=True, append_images=frames[1:])
+    assert [row["note"] for row in read(scanned(scanned_before.catalog), splits)] == ["first of 3 frames", "", ""]
 
 
 def test_the_manifest_names_no_folder_of_this_machine(tmp_path):
-    assert str(tmp_path) not in manifest.text(*used(tmp_path))
+    scanned_before, splits = found(tmp_path)
+    (tmp_path / NAMES[1]).write_bytes(b"")
+    for one in (scanned_before, scanned(scanned_before.catalog)):
+        assert str(tmp_path) not in manifest.text(one, splits)
 
 
 def test_a_name_that_is_not_utf8_survives(tmp_path):
-    read, _ = used(tmp_path)
-    read = pixels.read(read.catalog, np.array([3]), 8)
+    scanned, _ = found(tmp_path)
     splits = Splits(np.array([3]), np.array([], np.int64), np.array([], np.int64))
-    (tmp_path / "manifest.csv").write_text(manifest.text(read, splits), "utf-8", "surrogateescape")
+    (tmp_path / "manifest.csv").write_text(manifest.text(scanned, splits), "utf-8", "surrogateescape")
     assert b"dog/caf\xe9.png," in (tmp_path / "manifest.csv").read_bytes()
-    assert len(manifest.data_sha256(read, splits)) == 64
+    assert len(data_sha256(scanned, splits)) == 64
 
 
 def test_the_data_hash_does_not_depend_on_place_or_order(tmp_path):
-    here = manifest.data_sha256(*used(tmp_path / "here"))
-    assert here == manifest.data_sha256(*used(tmp_path / "there", order=(2, 0, 3, 1)))
+    here = data_sha256(*found(tmp_path / "here"))
+    assert here == data_sha256(*found(tmp_path / "there", order=(2, 0, 3, 1)))
 
 
 def test_the_data_hash_changes_with_content_label_and_split(tmp_path):
     hashes = [
-        manifest.data_sha256(*used(tmp_path / "a")),
-        manifest.data_sha256(*used(tmp_path / "a", labels=[0, 1, 1, 1])),
-        manifest.data_sha256(*used(tmp_path / "a", test=(1,))),
+        data_sha256(*found(tmp_path / "a")),
+        data_sha256(*found(tmp_path / "a", labels=[0, 1, 1, 1])),
+        data_sha256(*found(tmp_path / "a", test=(1,))),
     ]
-    read, splits = used(tmp_path / "b")
-    Image.new("RGB", (4, 4)).save(read.catalog.paths[0])
-    hashes.append(manifest.data_sha256(pixels.read(read.catalog, read.indices, 8), splits))
-    renamed = dataclasses.replace(read.catalog, names=("cat/0.png", *NAMES[1:]))
-    hashes.append(manifest.data_sha256(dataclasses.replace(read, catalog=renamed), splits))
+    before, splits = found(tmp_path / "b")
+    Image.new("RGB", (4, 4)).save(before.catalog.paths[0])
+    hashes.append(data_sha256(scanned(before.catalog), splits))
+    renamed = dataclasses.replace(before.catalog, names=("cat/0.png", *NAMES[1:]))
+    hashes.append(data_sha256(dataclasses.replace(before, catalog=renamed), splits))
     assert len(set(hashes)) == 5

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from thaw.cache import Store
-from thaw.data import kept, pixels, scan, shelves
+from thaw.data import kept, look, pixels, scan, shelves
 from thaw.data.decode import fitted, resize
 from thaw.errors import UserError
 
 from .pictures import noise, photo, turned, write
-from .test_scan import of_arrays, of_files
+from .test_look import of_arrays, of_files
 
 MIXED = [(6, 4), (30, 20), (8, 8), (6, 4), (9, 2)]
 
@@ -39,8 +39,8 @@ def store(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
-    seen, decode = [], scan.decode
-    monkeypatch.setattr(scan, "decode", lambda content, name, size: seen.append(name) or decode(content, name, size))
+    seen, decode = [], look.decode
+    monkeypatch.setattr(look, "decode", lambda content, name, size: seen.append(name) or decode(content, name, size))
     return seen
 
 
@@ -208,9 +208,9 @@ def test_a_file_that_is_no_longer_what_was_read_is_named_and_not_used(tmp_path, 
         everything(read(catalog, 32, place))  # the verdicts, and pixels of another size
     got = read(catalog, 8, place)
     paths[1].unlink() if change == "gone" else write(paths[1], noise(30, 20, seed=99))
-    for look in (got.take, got.sample):
+    for asked in (got.take, got.sample):
         with pytest.raises(UserError, match=r"1\.png: (no such file|it has changed since)"):
-            look(np.array([1]))
+            asked(np.array([1]))
 
 
 def test_pixels_that_are_kept_need_no_files(tmp_path, store):
@@ -267,9 +267,9 @@ def test_all_bad_pictures_are_named_at_once_and_not_kept(tmp_path, store, again)
         with pytest.raises(UserError) as caught:
             read(of_files(paths), 8, store)
     said = str(caught.value)
-    assert said.startswith("2 of 3 images cannot be read:")
-    assert f"{paths[0]}: image file is truncated" in said
-    assert f"{paths[2]}: the file is empty" in said
+    assert said.startswith("2 of 3 images cannot be used:")
+    assert f"{paths[0]}: truncated: the PNG file is truncated" in said
+    assert f"{paths[2]}: empty: the file is empty" in said
     assert "remove them" in said
 
 
@@ -284,8 +284,8 @@ def test_what_was_sound_among_bad_ones_is_kept(tmp_path, store, decoded):
 
 
 def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
-    monkeypatch.setattr(pixels, "CHUNK_BYTES", 200)
-    monkeypatch.setattr(scan, "BLOCK", 2)
+    monkeypatch.setattr(scan, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(look, "BLOCK", 2)
     added, add = [], kept.Kept.add
     monkeypatch.setattr(kept.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen]))
     catalog = of_files(files(tmp_path, MIXED))

@@ -1,96 +1,199 @@
-import hashlib
+import os
+import shutil
+import time
 
 import numpy as np
 import pytest
 
-from thaw.data import scan
-from thaw.data.catalog import Catalog
-from thaw.data.decode import BadImage
+from thaw.cache import Store
+from thaw.config.schema import DatasetConfig
+from thaw.data import faults, image_folder, kept, look, pixels, scan
 from thaw.errors import UserError
 
-from .pictures import noise, photo, write
+from .pictures import encoded, noise, photo, write
+from .planted import plant
+from .test_look import of_arrays, of_files
 
 
-def of_files(paths):
-    n = len(paths)
-    return Catalog(
-        tuple(path.name for path in paths),
-        tuple(map(str, paths)),
-        None,
-        np.zeros(n, np.int32),
-        ("a",),
-        np.zeros(n, np.int8),
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", 1e9)
+
+
+def scanned(catalog, store=None, **options):
+    return scan.scan(catalog, kept.spaces(store, 8, len(catalog)), **options)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    return folder, plant(folder)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_every_planted_fault_is_found_by_path_and_kind_and_nothing_else(planted, tmp_path, store, again):
+    folder, made = planted
+    assert len(made.faults) >= 40
+    assert len(set(made.faults.values())) >= 25
+    catalog = image_folder.load(DatasetConfig(name="image_folder", path=str(folder)))
+    for _ in range(1 + again):
+        found = scanned(catalog, store)
+    assert {bad.name: bad.kind for bad in found.bad} == made.faults
+    assert set(found.catalog.names) == set(made.clean)
+    assert catalog.ignored == made.ignored
+    assert set(made.faults.values()) <= set(faults.KINDS)
+
+
+def test_a_planted_folder_is_left_as_it_was(planted, store):
+    folder, _ = planted
+    before = {path: path.lstat() for path in sorted(folder.rglob("*"))}
+    scanned(image_folder.load(DatasetConfig(name="image_folder", path=str(folder))), store)
+    after = {path: path.lstat() for path in sorted(folder.rglob("*"))}
+    assert [(p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in before.items()] == [
+        (p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in after.items()
+    ]
+
+
+@pytest.fixture
+def touched(monkeypatch):
+    """The files that were read, and those that were decoded, in any order; every file counts as settled."""
+    monkeypatch.setattr(look, "SETTLED", -60.0)
+    seen, read, decode = {"read": [], "decoded": []}, look.read_file, look.decode
+    monkeypatch.setattr(look, "read_file", lambda path: seen["read"].append(path) or read(path))
+    monkeypatch.setattr(
+        look, "decode", lambda content, name, size: seen["decoded"].append(name) or decode(content, name, size)
     )
+    return seen
 
 
-def of_arrays(arrays):
-    n = len(arrays)
-    return Catalog(tuple(map(str, range(n))), None, arrays, np.zeros(n, np.int32), ("a",), np.zeros(n, np.int8))
+def forget(touched):
+    touched["read"].clear()
+    touched["decoded"].clear()
 
 
-def every(hashes):
-    return range(len(hashes))
+def same(one, other):
+    assert np.array_equal(one.sizes, other.sizes)
+    for field in ("sha256", "modes", "formats", "notes", "bad"):
+        assert getattr(one, field) == getattr(other, field)
 
 
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def folder_of(path):
+    paths = [write(path / f"{i}.png", noise(4 + i, 3, i)) for i in range(6)]
+    paths[2].write_bytes(b"bad")
+    paths[4].write_bytes(encoded(photo(20, 10).convert("CMYK"), "JPEG"))
+    return paths
 
 
-def scanned(paths, image_size=32, unknown=every):
-    return list(scan.scan([str(path) for path in paths], image_size, unknown))
+def test_what_is_found_stands_in_the_catalogs_order(tmp_path):
+    paths = folder_of(tmp_path)
+    found = scanned(of_files(paths))
+    assert found.catalog.names == ("0.png", "1.png", "3.png", "4.png", "5.png")
+    assert found.sizes.tolist() == [[4, 3], [5, 3], [7, 3], [20, 10], [9, 3]]
+    assert found.modes == ("RGB", "RGB", "RGB", "CMYK", "RGB")
+    assert found.formats == ("PNG", "PNG", "PNG", "JPEG", "PNG")
+    (bad,) = found.bad
+    assert (bad.name, bad.path, bad.label, bad.kind) == ("2.png", str(paths[2]), "a", "text")
 
 
-@pytest.mark.parametrize("limit", [("BLOCK", 4), ("BLOCK_BYTES", 500), ("BLOCK_BYTES", 1)])
-def test_files_are_seen_in_the_order_asked_for(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(scan, *limit)
-    paths = [write(tmp_path / f"{i}.png", noise(i + 1, 1, seed=i)) for i in range(11)]
-    order = [7, 0, 10, 3, 5, 1, 2, 9, 8, 6, 4]
-    assert [seen.decoded.width - 1 for seen in scanned([paths[i] for i in order])] == order
+def test_unchanged_files_are_not_read_again(tmp_path, store, touched):
+    catalog = of_files(folder_of(tmp_path / "pictures"))
+    first = scanned(catalog, store)
+    assert sorted(touched["decoded"]) == sorted(catalog.paths)
+    forget(touched)
+    same(scanned(catalog, store), first)
+    assert touched == {"read": [], "decoded": []}
 
 
-def test_a_sound_file_shows_its_size_hash_and_pixels(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
-    (seen,) = scanned([path])
-    assert (seen.decoded.width, seen.decoded.height) == (6, 4)
-    assert seen.sha256 == sha256(path)
-    assert np.array_equal(seen.decoded.pixels, np.asarray(noise(6, 4)))
+def test_a_file_that_was_touched_is_read_and_one_that_was_moved_is_not_decoded(tmp_path, store, touched):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    forget(touched)
+    os.utime(paths[0])
+    paths[5] = paths[5].rename(tmp_path / "elsewhere.png")
+    scanned(of_files(paths), store)
+    assert touched == {"read": [str(paths[0]), str(paths[5])], "decoded": []}
 
 
-def test_what_does_not_fit_is_brought_to_size_but_keeps_its_own_width_and_height(tmp_path):
-    paths = [write(tmp_path / "1.png", noise(6, 40)), write(tmp_path / "2.jpg", photo(300, 200))]
-    for seen, size in zip(scanned(paths), [(6, 40), (300, 200)], strict=True):
-        assert (seen.decoded.width, seen.decoded.height) == size
-        assert seen.decoded.pixels.shape == (32, 32, 3)
+def test_a_changed_file_is_judged_anew(tmp_path, store, touched):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    forget(touched)
+    write(paths[2], noise(9, 9))
+    paths[1].write_bytes(b"")
+    found = scanned(of_files(paths), store)
+    assert [(bad.name, bad.kind) for bad in found.bad] == [("1.png", "empty")]
+    assert found.sizes[1].tolist() == [9, 9]
+    assert sorted(touched["decoded"]) == [str(paths[1]), str(paths[2])]
 
 
-def test_a_bad_file_is_a_verdict_and_not_the_end(tmp_path):
-    paths = [write(tmp_path / f"{i}.png") for i in range(4)]
-    paths[1].write_bytes(b"no picture")
-    paths[2].unlink()
-    first, bad, gone, last = scanned(paths)
-    assert isinstance(first, scan.Seen)
-    assert isinstance(last, scan.Seen)
-    assert isinstance(bad, BadImage)
-    assert bad.path == str(paths[1])
-    assert isinstance(gone, BadImage)
-    assert "no such file" in gone.reason
+@pytest.mark.parametrize("kind", ["stamps", "verdicts"])
+def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, touched, kind):
+    catalog = of_files(folder_of(tmp_path / "pictures"))
+    first = scanned(catalog, store)
+    (folder,) = (key.parent for key in store.folder.glob("*/space.json") if f'"{kind}"' in key.read_text())
+    rows = next(folder.glob("*.rows"))
+    content = bytearray(rows.read_bytes())
+    content[5] ^= 255
+    rows.write_bytes(content)
+    for _ in range(2):
+        same(scanned(catalog, store), first)
+    forget(touched)
+    same(scanned(catalog, store), first)
+    assert touched == {"read": [], "decoded": []}  # mended
 
 
-def test_what_is_known_is_hashed_and_not_decoded(tmp_path):
-    paths = [write(tmp_path / f"{i}.png", noise(4, 4, i)) for i in range(3)]
-    known = sha256(paths[1])
-    seen = scanned(paths, unknown=lambda hashes: [i for i, digest in enumerate(hashes) if digest != known])
-    assert [one.decoded is None for one in seen] == [False, True, False]
-    assert [one.sha256 for one in seen] == [sha256(path) for path in paths]
+def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, store, touched, monkeypatch):
+    paths = folder_of(tmp_path / "pictures")
+    scanned(of_files(paths), store)
+    monkeypatch.setattr(kept.Kept, "known", lambda self, hashes, look_again: [look_again(0)])
+    paths[0].unlink()
+    monkeypatch.setattr(scan, "stamp", lambda path: None if path == str(paths[0]) else look.stamp(path))
+    monkeypatch.setattr(scan, "_known_hashes", lambda paths, kept: ["0" * 64] * len(paths))
+    monkeypatch.setattr(scan, "_without_verdict", lambda hashes, kept: set())
+    with pytest.raises(UserError, match=r"0\.png: no such file"):
+        scanned(of_files(paths), store)
 
 
-def test_a_file_is_decoded_again_only_as_it_was(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
-    was = sha256(path)
-    assert np.array_equal(scan.again(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
-    write(path, noise(6, 4, seed=1))
-    with pytest.raises(UserError, match=r"1\.png: it has changed since"):
-        scan.again(str(path), 32, was)
-    path.unlink()
-    with pytest.raises(UserError, match=r"1\.png: no such file.*; it was there when"):
-        scan.again(str(path), 32, was)
+def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
+    paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
+    spaces = kept.spaces(store, 8, 3)
+    found = scan.scan(of_files(paths), spaces, pixels=False)
+    before = store.used()
+    assert before < 40 * 400
+    chosen = pixels.of(found, np.array([4, 7, 11]), spaces)
+    assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
+    assert store.used() - before < 3 * 8 * 8 * 3 + 3 * kept.ABOUT
+
+
+def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):
+    first = write(tmp_path / "0.png", noise(5, 5))
+    scanned(of_files([first]), store)
+    forget(touched)
+    second = shutil.copy(first, tmp_path / "1.png")
+    found = scanned(of_files([first, second]), store)
+    assert found.sha256[0] == found.sha256[1]
+    assert touched["decoded"] == []
+
+
+def test_images_in_arrays_are_sound(store):
+    arrays = np.stack([np.asarray(noise(16, 12, seed)) for seed in range(3)])
+    found = scanned(of_arrays(arrays), store)
+    assert found.sizes.tolist() == [[16, 12]] * 3
+    assert found.bad == ()
+    assert len(set(found.sha256)) == 3
+    assert not store.folder.exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_unchanged_files_take_less_than_two_seconds(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(look, "SETTLED", -60.0)
+    large = encoded(noise(300, 200), "JPEG", quality=95)  # 0.9 GB in all: too much to be read in that time from a disk
+    paths = [tmp_path / "pictures" / f"{i}.jpg" for i in range(10_000)]
+    paths[0].parent.mkdir()
+    for i, path in enumerate(paths):
+        path.write_bytes(large + str(i).encode())
+    catalog = of_files(paths)
+    first = scanned(catalog, store, pixels=False)
+    started = time.perf_counter()
+    same(scanned(catalog, store, pixels=False), first)
+    assert time.perf_counter() - started < 2

@@ -1,8 +1,10 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.splits import split
+from thaw.data.splits import fold_line, split
 from thaw.errors import UserError
 
 
@@ -102,6 +104,26 @@ def test_a_given_split_asks_for_less():
 def test_a_given_split_without_a_class_is_refused():
     with pytest.raises(UserError, match="class 'b' has no images given for test"):
         splits_of([0, 0, 0, 1, 1, 1], [TRAIN, TRAIN, TEST, TRAIN, TRAIN, TRAIN])
+
+
+@pytest.mark.parametrize(
+    ("options", "sha256"),
+    [
+        ({}, "1d84cea9ceb3"),
+        ({"limit_per_class": 20}, "1a7a8b912257"),
+        ({"folds": 5, "fold": 2}, "16cd049eab71"),
+        ({"groups": np.arange(300) // 3}, "a9286752eea8"),
+    ],
+)
+def test_a_split_is_the_same_on_every_machine_and_in_every_version(options, sha256):
+    """A change here changes every run's data: say so, and why."""
+    sides = [part.astype("<i8").tobytes() for part in splits_of(LABELS, **options).named().values()]
+    assert hashlib.sha256(b"".join(sides)).hexdigest()[:12] == sha256
+
+
+def test_a_fold_is_named_by_its_number_from_0():
+    assert fold_line(None, 0) == ""
+    assert fold_line(5, 0) == "fold 0 of 5 (counted from 0) validates, the others train"
 
 
 def test_fractions_must_leave_something_to_train():

@@ -38,13 +38,14 @@ def test_pairs_name_both_files_classes_and_splits(explored):
     assert (twin["other_file"], twin["class"], twin["other_class"]) == ("apple/0.jpg", "lime", "apple")
     splits = {row["file"]: row["split"] for row in read(explored.folder / "images.csv")}
     assert (twin["split"], twin["other_split"]) == (splits["lime/twin.jpg"], splits["apple/0.jpg"])
-    assert twin["split"] != twin["other_split"], "with this seed they lie in two: see that the page says so"
+    assert twin["split"] == twin["other_split"], "a run keeps equal pictures together"
     page = (explored.folder / "explore.html").read_text(encoding="utf-8")
     assert "two classes: lime, apple" in page
+    near = next(row for row in rows if row["kind"] == "near_duplicate")
+    assert near["split"] != near["other_split"], "with this seed: see that the page says so"
     assert page.count("two splits: ") == sum(
         row["other_file"] != "" and row["split"] != row["other_split"] for row in rows
     )
-    near = next(row for row in rows if row["kind"] == "near_duplicate")
     assert near["other_file"] == "lime/mirrored.jpg"
     assert float(near["score"]) > 0.98
 
@@ -61,7 +62,7 @@ def test_every_sound_image_is_in_the_table_with_what_it_is(explored):
 
 
 def test_the_terminal_says_where_and_how_many(explored):
-    assert "2 files cannot be read" in explored.out
+    assert "2 files cannot be used" in explored.out
     assert f"page {explored.folder / 'explore.html'}" in explored.out
 
 
@@ -91,9 +92,19 @@ def test_copies_of_one_picture_are_nothing_to_compare(tmp_path):
 
 def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "pooled", colours)
-    printed(lambda: tool.explore(config(explored.data, tmp_path, thumbnails=5)))
+    printed(lambda: tool.explore(config(explored.data, tmp_path, thumbnails=5, seed=1)))
     few, many = (folder / "explore.html" for folder in (tmp_path / "explore", explored.folder))
     text = few.read_text()
     assert "Up to 5 pictures of each class" in text
     assert text.count('loading="lazy"') < 60 < many.read_text().count('loading="lazy"')
     assert len(read(tmp_path / "explore" / "findings.csv")) == len(read(explored.folder / "findings.csv"))
+
+
+def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    data = made.folder(tmp_path / "photos", images=8)
+    for file in sorted((data / "sky").iterdir())[1:]:
+        file.unlink()
+    out = printed(lambda: tool.explore(config(data, tmp_path)))
+    assert "a run would stop: classes are too small to be split" in out
+    assert len(read(tmp_path / "explore" / "images.csv")) == 17

@@ -56,7 +56,7 @@ def test_class_names_of_any_kind_are_drawn_and_written(tmp_path, recwarn):
     names = ["costs $x^$", "猫", os.fsdecode(b"caf\xe9")]  # no formula, no glyph in the font, no UTF-8
     evaluation = evaluate(np.eye(3), np.arange(3), names)
     confusion_png(evaluation.confusion, names, tmp_path / "c.png")
-    per_class_csv(evaluation, names, tmp_path / "classes.csv")
+    per_class_csv(evaluation, names, tmp_path / "classes.csv", [1, 2, 3])
     predictions_csv(names, evaluation, names, tmp_path / "p.csv")
     assert is_drawn(tmp_path / "c.png")
     assert [row["class"] for row in rows(tmp_path / "classes.csv")] == [*names[:2], "caf\\udce9"]
@@ -64,11 +64,12 @@ def test_class_names_of_any_kind_are_drawn_and_written(tmp_path, recwarn):
 
 
 def test_the_table_of_classes_holds_each_class_once(tmp_path, evaluation):
-    per_class_csv(evaluation, ["cat", "hot, dog", "fox"], tmp_path / "classes.csv")
+    per_class_csv(evaluation, ["cat", "hot, dog", "fox"], tmp_path / "classes.csv", np.array([8, 90, 2]))
     cat, dog, fox = rows(tmp_path / "classes.csv")
     assert (cat["class"], cat["images"], cat["correct"], cat["precision"]) == ("cat", "1", "1", "0.5000")
     assert cat["most_confused_with"] == ""
     assert (dog["class"], dog["recall"], dog["most_confused_with"]) == ("hot, dog", "0.5000", "cat")
+    assert [row["training_images"] for row in (cat, dog, fox)] == ["8", "90", "2"]
     assert (fox["images"], fox["precision"], fox["recall"], fox["f1"]) == ("0", "", "", "")
 
 

@@ -1,11 +1,12 @@
 import csv
+import json
 import math
 
 import pytest
 
 from thaw.tracking.runs import OVERRIDES, create_run, find_run, start
 from thaw.tracking.store import open_store
-from thaw.tracking.sweeps import close_sweep, open_sweep
+from thaw.tracking.sweeps import close_sweep, fold_settings, open_sweep
 
 
 def sweep(tracking, outputs, objectives):
@@ -40,6 +41,28 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     assert [row["run_id"] for row in rows] == [child.run_id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
     assert find_run(tracking.uri, outputs, children[0].run_id).tags["mlflow.parentRunId"] == parent
+
+
+def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "folds")
+    for rate, values in {"1": [0.5, 0.7], "2": [0.75, 0.85]}.items():
+        for fold, value in enumerate(values):
+            tags = {OVERRIDES: f"rate={rate} split.folds=2 split.fold={fold}"}
+            with start(tracking, outputs, name="fold", tags=tags, parent=parent) as run:
+                run.objective("val/accuracy", value)
+                run.metrics({"val/accuracy": value}, step=3)
+    children = close_sweep(tracking, outputs, parent)
+
+    found = find_run(tracking.uri, outputs, parent)
+    assert found.metrics["folds"] == 2
+    assert found.metrics["val/accuracy_mean"] == pytest.approx(0.8)
+    assert found.metrics["val/accuracy_std"] == pytest.approx(0.1 / 2**0.5)
+    assert found.tags["thaw.best_setting"] == "rate=2 split.folds=2"
+    best, other = json.loads(found.artifact("folds.json").read_text())
+    assert best["metrics"]["val/accuracy"]["mean"] == pytest.approx(0.8)
+    assert other["overrides"] == "rate=1 split.folds=2"
+    assert other["metrics"]["val/accuracy"]["n"] == 2
+    assert [setting.overrides for setting in fold_settings(children)] == [best["overrides"], other["overrides"]]
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED"])

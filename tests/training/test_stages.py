@@ -227,16 +227,17 @@ def test_a_plateau_lowers_the_learning_rate(data, tmp_path: Path) -> None:
     assert result.fit.history[-1]["learning_rate"] < 1e-12
 
 
+def test_balanced_sampling_reaches_the_batches_that_train(data, tmp_path: Path) -> None:
+    splits = Splits(data.splits.train[data.splits.train % 3 > 0], data.splits.val, data.splits.test)
+    splits.train[0] = 0  # of class r one image in 20
+    unequal = Data(data.pixels, splits, AugmentConfig(), seed=0)
+    frequent, balanced = (
+        run(unequal, tmp_path, request="all", epochs=1, sampling=sampling)[1].judged["test"][:, 0].mean()
+        for sampling in ("none", "balanced")
+    )
+    assert balanced > frequent
+
+
 def test_a_loss_that_explodes_stops_the_stage(data, tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="Lower the learning rate"):
         run(data, tmp_path, request="all", optimizer=OptimizerConfig(name="sgd", learning_rate=1e38), epochs=5)
-
-
-def test_balanced_weights_make_classes_equal() -> None:
-    labels = np.array([0] * 6 + [1] * 2 + [0, 1, 0, 1], np.int32)
-    arrays = np.zeros((12, 4, 4, 3), np.uint8)
-    catalog = Catalog(tuple(map(str, range(12))), None, arrays, labels, ("a", "b"), np.full(12, -1, np.int8))
-    splits = Splits(np.arange(8), np.arange(8, 10), np.arange(10, 12))
-    unequal = Data(pixels.read(catalog, splits.all(), 4), splits, AugmentConfig(), 0)
-    assert unequal.class_weight("none") is None
-    assert unequal.class_weight("balanced") == {0: 8 / (2 * 6), 1: 8 / (2 * 2)}

@@ -12,7 +12,9 @@ def check(config: Config) -> None:
     """Raise UserError for the first value that the schema does not allow. Needs no TensorFlow."""
     check_values(config, "")
     _check_dataset(config)
+    _check_split(config)
     _check_stages(config)
+    _check_train(config)
     _check_recipe(config)
     for where, optimizer in _optimizers(config):
         _check_optimizer(where, optimizer)
@@ -60,8 +62,18 @@ def _check_dataset(config: Config) -> None:
         raise UserError("dataset=image_folder needs a folder: dataset.path=DIR, with one folder of pictures a class")
     if dataset.name == "digits" and dataset.path:
         raise UserError("dataset=digits takes no dataset.path; for your own pictures use dataset=image_folder")
+    if dataset.name == "csv" and not dataset.path:
+        raise UserError("dataset=csv needs a table: dataset.path=FILE, with the columns path and label")
     if dataset.val_fraction + dataset.test_fraction >= 1:
         raise UserError("dataset.val_fraction and dataset.test_fraction leave nothing to train on: lower one of them")
+
+
+def _check_split(config: Config) -> None:
+    folds, fold = config.split.folds, config.split.fold
+    if folds is None and fold:
+        raise UserError(f"split.fold={fold} needs split.folds, the number of folds")
+    if folds is not None and fold >= folds:
+        raise UserError(f"split.fold={fold} is not one of split.folds={folds}: they are counted from 0 to {folds - 1}")
 
 
 def _check_stages(config: Config) -> None:
@@ -74,6 +86,13 @@ def _check_stages(config: Config) -> None:
         raise UserError(f"finetune.stages: the name {min(twice)} stands twice; give every stage a name of its own")
     if names and config.recipe != "finetune":
         raise UserError(f"finetune.stages is for recipe=finetune; this is recipe={config.recipe}")
+
+
+def _check_train(config: Config) -> None:
+    if config.train.class_weight == config.train.sampling == "balanced":
+        raise UserError(
+            "train.class_weight=balanced and train.sampling=balanced would both make up for rare classes: choose one"
+        )
 
 
 def _check_recipe(config: Config) -> None:

@@ -29,6 +29,8 @@ from thaw.errors import UserError, did_you_mean, listed
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
+    from thaw.tracking import Setting
+
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
 PATH_KEYS = (
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
@@ -266,6 +268,7 @@ class SweepParent:
         self._id = tracking.open_sweep(self._tracking, self._outputs, " ".join(config.hydra.overrides.task) or "sweep")
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder.absolute()
         (folder / self.FILE).write_text(self._id)
         SweepParent._open = self
 
@@ -287,6 +290,18 @@ class SweepParent:
         if children and children[0].objective is not None:
             best = children[0]
             say(f"sweep {self._id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+        if settings := tracking.fold_settings(children):
+            self._tell_folds(settings)
+
+    def _tell_folds(self, settings: "list[Setting]") -> None:
+        from thaw import tracking
+        from thaw.run import shown
+
+        for setting in settings:
+            say(setting.line())
+        file = self._folder / "folds.json"
+        file.write_text(tracking.folds_json(settings), encoding="utf-8")
+        say(f"folds {shown(file)}")
 
     # Hydra calls every event of every callback.
     def on_run_start(self, config: DictConfig, **_: Any) -> None: ...

@@ -44,13 +44,27 @@ class BackboneConfig:
 class DatasetConfig:
     """The pictures and how they are split."""
 
-    name: str = key("cifar10", "where pictures come from", choices=("cifar10", "image_folder", "digits"))
-    path: str | None = key(None, "folder or archive; cifar10 is downloaded when it is not given")
+    name: str = key("cifar10", "where pictures come from", choices=("cifar10", "csv", "digits", "image_folder"))
+    path: str | None = key(None, "folder, table (csv) or archive; cifar10 is downloaded when it is not given")
     limit_per_class: int | None = key(
         None, "at most this many images of a class in each split: makes a run small", min=1
     )
     val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
     test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
+    on_bad: str = key(
+        "stop", "files that cannot be decoded end the run, or are left out and listed", choices=("stop", "quarantine")
+    )
+    max_bad_fraction: float = key(
+        0.01, "quarantine: more bad files than this share of all end the run too", min=0, max=1
+    )
+
+
+@dataclass
+class SplitConfig:
+    """Cross-validation: one of several folds of the training images validates, the others train."""
+
+    folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
+    fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
 
 
 @dataclass
@@ -101,6 +115,11 @@ class TrainConfig:
     batch_size: int = key(32, "images a step", min=1)
     class_weight: str = key(
         "none", "balanced: a class weighs by the inverse of its frequency", choices=("none", "balanced")
+    )
+    sampling: str = key(
+        "none",
+        "balanced: every epoch draws as many images of each class: rare ones repeat, of frequent ones a part",
+        choices=("none", "balanced"),
     )
     patience: int = key(
         0, "early stopping after this many epochs without a better val loss; restores the best; 0: off", min=0
@@ -204,6 +223,7 @@ class Config:
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")
+    split: SplitConfig = key(SplitConfig, "")
     head: HeadConfig = key(HeadConfig, "")
     optimizer: OptimizerConfig = key(OptimizerConfig, "")
     augment: AugmentConfig = key(AugmentConfig, "")

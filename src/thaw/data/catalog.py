@@ -1,6 +1,7 @@
 """What a source hands on: every image's name, place, label and, where the source says so, its split."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,31 @@ class Catalog:
     labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
     class_names: tuple[str, ...]
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+    groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
+    ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):
             raise ValueError("a catalog holds either paths or arrays")
         images = len(self.arrays) if self.arrays is not None else len(self.paths or ())
-        if not len(self.names) == images == len(self.labels) == len(self.given):
-            raise ValueError("names, images, labels and given differ in length")
+        groups = images if self.groups is None else len(self.groups)
+        if not len(self.names) == images == len(self.labels) == len(self.given) == groups:
+            raise ValueError("names, images, labels, given and groups differ in length")
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, indices: npt.NDArray[np.int64]) -> "Catalog":
+        """Return the catalog of the images at `indices`, ascending; classes stay as they are."""
+        if len(indices) == len(self):
+            return self
+        chosen = indices.tolist()
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
+            arrays=None if self.arrays is None else self.arrays[indices],
+            labels=self.labels[indices],
+            given=self.given[indices],
+            groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
+        )

@@ -1,6 +1,10 @@
 """The one decoder: training, prediction and inspection see the same pixels, or the same complaint."""
 
+import errno
 import io
+import os
+import re
+import stat
 import struct
 import warnings
 from dataclasses import dataclass
@@ -8,13 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 
+from thaw.console import printable
+from thaw.data import faults
 from thaw.errors import UserError
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
-VERSION = 2
+VERSION = 3
+_FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB for each thread that decodes one
@@ -33,23 +41,50 @@ SUFFIXES = frozenset(
     )
     for suffix in suffixes.split()
 )
+# Pictures all the same: they are found in folders, and refused by name, not passed over.
+UNREAD_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffixes in (
+        "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds",
+        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 pef srw x3f raw",
+    )
+    for suffix in suffixes.split()
+)
+_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM), "no_permission"
+)
 
 
 class BadImage(UserError):
-    """A picture that cannot be used: `path` and `reason`."""
+    """A picture that cannot be used: `path`, `reason`, and `kind`, a key of `faults.KINDS`."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        self.path = path.encode("utf-8", "backslashreplace").decode()  # names that are not UTF-8 must be printable
-        self.reason = reason
+    def __init__(self, path: str, reason: str, kind: str) -> None:
+        self.path, self.reason, self.kind = printable(path), reason, kind
         super().__init__(f"{self.path}: {reason}")
 
 
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raises BadImage when it cannot be read."""
+    return read_file(path)[0]
+
+
+def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
+    """Return a file's bytes, and what the system says of it before and after reading.
+
+    Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
+    """
     try:
-        return Path(path).read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
+            return file.readall(), before, os.fstat(descriptor)
     except OSError as error:
-        raise BadImage(str(path), (error.strerror or str(error)).lower()) from error
+        kind = _ERRNO_KINDS.get(error.errno or 0, "unreadable")
+        if kind == "missing" and os.path.islink(path):  # noqa: PTH114
+            raise BadImage(str(path), "a link to a file that is not there", "broken_link") from error
+        raise BadImage(str(path), (error.strerror or str(error)).lower(), kind) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +95,9 @@ class Picture:
     width: int  # of the upright picture as it is stored in the file, in pixels
     height: int
     box: tuple[float, float, float, float]  # left, top, right, bottom of what `image` shows of it, in its pixels
+    format: str  # of the file, by content: JPEG, PNG, ...
+    mode: str  # of the file's pixels, as Pillow calls it: RGB, L, P, RGBA, CMYK, I;16, ...
+    note: str  # what was left out: "first of 12 frames"; mostly ""
 
     def at_most(self, size: int) -> npt.NDArray[np.uint8]:
         """Return uint8 (h, w, 3): as stored when neither side is over `size`, else squashed to (size, size, 3)."""
@@ -87,18 +125,20 @@ def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int,
     content = source if isinstance(source, bytes) else read_bytes(source)
     try:
         image = _open(content, name)
+        kind, mode, note = _FORMAT_NAMES.get(image.format or "", image.format or ""), image.mode, _note(image, content)
         reduced = _reduce(image, size)
         image.load()
         _turn_upright(image)
-        return _picture(_to_rgb(image, name), reduced)
-    except BadImage:
+        upright, width, height, box = _placed(_to_rgb(image, name), reduced)
+        return Picture(upright, width, height, box, kind, mode, note)
+    except (BadImage, MemoryError):
         raise
-    except Image.UnidentifiedImageError as error:
-        raise BadImage(name, "not a picture in a format that is read" if content else "the file is empty") from error
-    except Image.DecompressionBombError as error:
-        raise BadImage(name, f"more than {MAX_PIXELS // 10**6} million pixels") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
+        pixels = int(re.findall(r"\d+", str(error))[0])
+        raise _too_large(name, f"{pixels} pixels", pixels, len(content)) from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
-        raise BadImage(name, str(error) or type(error).__name__) from error
+        kind, reason = faults.of_error(error, content)
+        raise BadImage(name, reason, kind) from error
 
 
 def fitted(source: str | Path | bytes, size: int, name: str | None = None) -> npt.NDArray[np.uint8]:
@@ -126,10 +166,39 @@ def _open(content: bytes, name: str) -> Image.Image:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
-        raise BadImage(
-            name, f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million: shrink it first"
-        )
+        raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))
+    if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
+        Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and faults.zero_tail(content):
+        raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
+        raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
     return image
+
+
+def _too_large(name: str, what: str, pixels: int, length: int) -> BadImage:
+    """Tell a large picture from a header that promises a thousand pixels a byte, which only a trap or a fault does."""
+    kind = "decompression_bomb" if pixels > 1000 * length else "too_large"
+    return BadImage(name, f"{what}, more than {MAX_PIXELS // 10**6} million: shrink it first", kind)
+
+
+def _is_raw(image: TiffImagePlugin.TiffImageFile, content: bytes) -> bool:
+    """Camera raws are TIFFs whose first picture is a thumbnail; a DNG may also begin with its raw sensor data."""
+    tags = image.tag_v2
+    return content[8:10] == b"CR" or _DNG_VERSION in tags or bool(tags.get(_SUBFILE_TYPE, 0) & 1)
+
+
+def _note(image: Image.Image, content: bytes) -> str:
+    """Say which of several pictures is taken. GIF and TIFF must be walked through to know."""
+    if image.format in ("GIF", "TIFF"):
+        try:
+            frames = getattr(Image.open(io.BytesIO(content), formats=(image.format,)), "n_frames", 1)
+        except Exception:  # a later frame is damaged, which is not used
+            frames = 1
+    else:
+        frames = getattr(image, "n_frames", 1)
+    unit = "pictures" if image.format in ("TIFF", "MPO") else "frames"
+    return f"first of {frames} {unit}" if frames > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -163,20 +232,22 @@ def _orientation(image: Image.Image) -> int:
     return found if found in range(1, 9) else 1
 
 
-def _picture(image: Image.Image, reduced: _Reduced | None) -> Picture:
+def _placed(
+    image: Image.Image, reduced: _Reduced | None
+) -> tuple[Image.Image, int, int, tuple[float, float, float, float]]:
     """Say of an upright image how large it is in the file, and where in it the picture lies.
 
     libjpeg rounds a reduced picture's sides up; what sticks out, up to 7/8 of a pixel, lies right and bottom as it is
     stored, and wherever turning it has brought them. Left in, it would squash the picture off its place.
     """
     if reduced is None:
-        return Picture(image, *image.size, (0, 0, *image.size))
+        return image, *image.size, (0, 0, *image.size)
     turned = reduced.orientation
     width, height = (reduced.width, reduced.height)[:: 1 if turned < 5 else -1]
     across, down = width / reduced.scale, height / reduced.scale
     left = image.width - across if turned in (2, 3, 6, 7) else 0.0
     top = image.height - down if turned in (3, 4, 7, 8) else 0.0
-    return Picture(image, width, height, (left, top, left + across, top + down))
+    return image, width, height, (left, top, left + across, top + down)
 
 
 def _turn_upright(image: Image.Image) -> None:
@@ -193,7 +264,9 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bit(image, name)
     if image.mode == "F":
-        raise BadImage(name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel")
+        raise BadImage(
+            name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
+        )
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -205,5 +278,8 @@ def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
     """Scale grey 0-65535 to 0-255; Pillow's own conversion cuts off at 255, and the picture is all white."""
     grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4)
     if grey.min() < 0 or grey.max() > 65535:
-        raise BadImage(name, f"32-bit pixels from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel")
+        said = f"32-bit pixels from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel"
+        raise BadImage(name, said, "unsupported_pixels")
+    if isinstance(clear := image.info.get("transparency"), int):  # the grey that stands for nothing, laid on white
+        grey[grey == clear] = 65535
     return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,19 +1,23 @@
 """Folders of pictures: one folder a class, either directly or inside train/, val/ and test/."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from thaw.config.schema import DatasetConfig
+from thaw.console import printable
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
-from thaw.data.decode import SUFFIXES
+from thaw.data.decode import SUFFIXES, UNREAD_SUFFIXES
 from thaw.errors import UserError, listed
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
+_PICTURES = SUFFIXES | UNREAD_SUFFIXES
+SYSTEM_FILES = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,18 @@ class _Folder:
     name: str
     given: int
     images: tuple[str, ...]
-    others: tuple[str, ...]
+    others: tuple[str, ...]  # files that are no pictures
+    ignored: Counter[str]  # all that was passed over, by kind
 
 
 def load(dataset: DatasetConfig) -> Catalog:
     """List the pictures under `dataset.path`, sorted by name, whatever order the disk keeps them in.
 
     With train/, val/ (or valid/, validation/) and test/ their images are given to those splits; val/ and test/ may be
-    missing. Hidden files, system folders and files that are no pictures are passed over; folders inside a class folder
-    belong to that class; a folder that is reached twice through links is read once. Raises UserError naming what is
-    missing or does not fit.
+    missing. Hidden files, system folders and files that are no pictures are passed over, and counted; pictures in
+    formats that are not read (HEIC, ...) are listed, so that the scan names them. Folders inside a class folder belong
+    to that class; a folder that is reached twice through links is read once. Raises UserError naming what is missing
+    or does not fit.
     """
     root = _root(dataset.path)
     tops = _subfolders(root)
@@ -46,7 +52,8 @@ def load(dataset: DatasetConfig) -> Catalog:
     if len(names) < 2:
         raise UserError(_too_few(root, parts, names))
     _refuse_empty(folders)
-    return _catalog(root, names, folders)
+    around = sum((_passed_over(folder) for folder in [root, *(root / part for part in parts)]), Counter())
+    return _catalog(root, names, folders, around)
 
 
 def _root(path: str | None) -> Path:
@@ -118,7 +125,7 @@ def _refuse_empty(folders: list[_Folder]) -> None:
         )
 
 
-def _catalog(root: Path, classes: list[str], folders: list[_Folder]) -> Catalog:
+def _catalog(root: Path, classes: list[str], folders: list[_Folder], around: Counter[str]) -> Catalog:
     label = {name: i for i, name in enumerate(classes)}
     found = sorted(
         (image, label[folder.name.rpartition("/")[2]], folder.given) for folder in folders for image in folder.images
@@ -131,6 +138,7 @@ def _catalog(root: Path, classes: list[str], folders: list[_Folder]) -> Catalog:
         labels=np.array(labels, np.int32),
         class_names=tuple(classes),
         given=np.array(given, np.int8),
+        ignored=sum((folder.ignored for folder in folders), around),
     )
 
 
@@ -139,20 +147,55 @@ def _read(root: Path, part: str, name: str) -> _Folder:
     top = f"{part}/{name}" if part else name
     images: list[str] = []
     others: list[str] = []
+    ignored: Counter[str] = Counter()
     seen = {str(parent) for parent in Path(os.path.realpath(root / top)).parents}
     for here, folders, files in os.walk(root / top, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(here)
         if real in seen:
+            ignored["links to folders that are read anyway"] += 1
             folders.clear()
             continue
         seen.add(real)
+        ignored.update(_folder_kind(folder) for folder in folders if _is_hidden(folder))
         # Sorted, so that of a folder and a link to it the same one is always read.
         folders[:] = sorted(folder for folder in folders if not _is_hidden(folder))
         relative = Path(here).relative_to(root).as_posix()
-        for file in (file for file in files if not _is_hidden(file)):
-            (images if _is_image(file) else others).append(f"{relative}/{file}")
+        for file in files:
+            if _is_image(file):
+                images.append(f"{relative}/{file}")
+            else:
+                ignored[_file_kind(file)] += 1
+                if not _is_hidden(file):
+                    others.append(f"{relative}/{file}")
     given = SPLITS[part.lower()] if part else FREE
-    return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)))
+    return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)), ignored)
+
+
+def _passed_over(folder: Path) -> Counter[str]:
+    """Count what lies in a folder of class folders, or of split folders, and is none."""
+    counts: Counter[str] = Counter()
+    for entry in os.scandir(folder):
+        if not entry.is_dir():
+            counts["images outside class folders" if _is_image(entry.name) else _file_kind(entry.name)] += 1
+        elif _is_hidden(entry.name):
+            counts[_folder_kind(entry.name)] += 1
+    return counts
+
+
+def _folder_kind(name: str) -> str:
+    return f"{name} folders" if name in SYSTEM_FOLDERS else "hidden folders"
+
+
+def _file_kind(name: str) -> str:
+    """Say what a file is that is no picture: .DS_Store, ._ files, hidden files, .txt, ..."""
+    if name.lower() in SYSTEM_FILES:
+        return SYSTEM_FILES[name.lower()]
+    if name.startswith("._"):
+        return "._ files"
+    if _is_hidden(name):
+        return "hidden files"
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return printable(ending) if ending else "files without an ending"
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -160,8 +203,8 @@ def _subfolders(folder: Path) -> list[str]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
-    broken = [name for name in names if not name.isprintable()]
-    if broken:  # class names go into reports, metrics and JSON
+    broken = [name for name in names if printable(name) != name]
+    if broken:  # bytes that are no text, newlines: class names go into reports, metrics and JSON
         raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
     return names
 
@@ -175,4 +218,4 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - 60,000 of them
+    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in _PICTURES  # noqa: PTH122 - 60,000 of them

@@ -1,7 +1,9 @@
-"""What the cache keeps of pictures, by the hash of their files: that they are sound, and their pixels."""
+"""What the cache keeps of pictures: which content lay where, what content of a hash is, and its pixels."""
 
+import dataclasses
 import importlib.metadata
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,43 +12,75 @@ from PIL import features
 
 from thaw.cache import Space, Store
 from thaw.data import decode
-from thaw.data.scan import Decoded, Seen
+from thaw.data.look import Seen, Verdict
+from thaw.data.shelves import Held
 
-ABOUT = 256  # bytes that the cache may write about a row, beside it, and to its verdict; an upper bound
+ABOUT = 640  # bytes that the cache may write about a row, beside it, and to its verdict and stamp; an upper bound
 
 
 @dataclass(frozen=True)
 class Kept:
     """The spaces of pictures. Without `verdicts` every file is decoded, without `pixels` they are held in memory.
 
-    A row of `verdicts` is int32 [width, height] of an upright picture as it is stored; only sound ones have one. A row
-    of `pixels` is uint8 (h, w, 3), as `Picture.at_most(image_size)` gives it.
+    A row of `stamps` is the sha256 of the file that had the stamp, uint8 (32,). A row of `verdicts` is a Verdict as
+    JSON, of sound content and of bad. A row of `pixels` is uint8 (h, w, 3), as `Picture.at_most(image_size)` gives it.
     """
 
+    image_size: int
+    stamps: Space | None
     verdicts: Space | None
     pixels: Space | None
+    held: Held
+
+    def hashes(self, stamps: Sequence[str]) -> list[str | None]:
+        """Return the sha256 of the files that had these stamps, None where that is not known: then it is read."""
+        if self.stamps is None or not stamps:
+            return [None] * len(stamps)
+        lacking = {stamps[position] for position in self.stamps.missing(stamps)}
+        there = [position for position, stamp in enumerate(stamps) if stamp not in lacking]
+        rows = self.stamps.open([stamps[position] for position in there])
+        found: list[str | None] = [None] * len(stamps)
+        if rows is not None:  # damaged ones cost no more than reading the files
+            digests = rows.take(np.arange(len(there))).tobytes().hex()
+            for i, position in enumerate(there):
+                found[position] = digests[64 * i : 64 * i + 64]
+        return found
 
     def unknown(self, hashes: list[str]) -> Iterable[int]:
         """Return where in `hashes` are those without a verdict; one of several equal ones is enough."""
         return range(len(hashes)) if self.verdicts is None else self.verdicts.missing(hashes)
 
     def add(self, seen: Iterable[Seen]) -> None:
-        """Keep what there is of those that were decoded."""
-        fresh = {one.sha256: one.decoded for one in seen if one.decoded is not None}
-        hashes, decoded = list(fresh), list(fresh.values())
-        if fresh and self.pixels is not None:
-            self.pixels.rows(hashes, lambda missing: (decoded[i].pixels for i in missing))
-        if fresh and self.verdicts is not None:  # last: what has a verdict is not decoded by the next run
-            self.verdicts.rows(hashes, lambda missing: (_size(decoded[i]) for i in missing))
+        """Keep what there is of those that were looked at."""
+        seen = list(seen)
+        self._add_pixels({one.sha256: one.pixels for one in seen if one.pixels is not None})
+        verdicts = {one.sha256: one.verdict for one in seen if one.sha256 and one.verdict is not None}
+        if self.verdicts is not None and verdicts:  # after pixels: what has a verdict is not decoded by the next run
+            rows = [_row(verdict) for verdict in verdicts.values()]
+            self.verdicts.rows(list(verdicts), lambda missing: (rows[i] for i in missing))
+        stamps = {one.stamp: one.sha256 for one in seen if one.stamp is not None}
+        if self.stamps is not None and stamps:
+            digests = [np.frombuffer(bytes.fromhex(sha256), np.uint8) for sha256 in stamps.values()]
+            self.stamps.rows(list(stamps), lambda missing: (digests[i] for i in missing))
 
-    def sizes(self, hashes: Sequence[str], decode_again: Callable[[int], Decoded]) -> npt.NDArray[np.int32]:
-        """Return [width, height] of pictures whose verdicts were there, int32 (len(hashes), 2).
+    def known(self, hashes: Sequence[str], look_again: Callable[[int], Verdict]) -> list[Verdict]:
+        """Return the verdicts on content that has one.
 
-        `decode_again(position)` is asked for one whose verdict proves to be damaged, or was removed meanwhile.
+        `look_again(position)` is asked for one that proves to be damaged, or was removed meanwhile.
         """
+        if not hashes:
+            return []
         assert self.verdicts is not None  # then nothing was known
-        rows = self.verdicts.rows(hashes, lambda missing: (_size(decode_again(i)) for i in missing))
-        return rows.take(np.arange(len(hashes))).view(np.int32)
+        rows = self.verdicts.rows(hashes, lambda missing: (_row(look_again(i)) for i in missing))
+        return [Verdict(*json.loads(rows.one(position).tobytes())) for position in range(len(hashes))]
+
+    def _add_pixels(self, pixels: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        if self.pixels is None:
+            for sha256, image in pixels.items():
+                self.held.put(sha256, image)
+        elif pixels:
+            images = list(pixels.values())
+            self.pixels.rows(list(pixels), lambda missing: (images[i] for i in missing))
 
 
 def versions() -> dict[str, str | None]:
@@ -57,15 +91,19 @@ def versions() -> dict[str, str | None]:
 def spaces(store: Store | None, image_size: int, images: int) -> Kept:
     """Return the spaces that have room for so many images in the store's budget."""
     if store is None or store.off or ABOUT * images > store.max_bytes:
-        return Kept(None, None)
+        return Kept(image_size, None, None, None, Held())
     decoder = {"decoder": decode.VERSION, **versions()}
     fits = (3 * image_size**2 + ABOUT) * images <= store.max_bytes
     how = {"resize": decode.RESIZE, "image_size": image_size}
     return Kept(
+        image_size,
+        stamps=store.space({"kind": "stamps"}),
         verdicts=store.space({"kind": "verdicts", **decoder}),
         pixels=store.space({"kind": "pixels", **decoder, **how}) if fits else None,
+        held=Held(),
     )
 
 
-def _size(decoded: Decoded) -> npt.NDArray[np.int32]:
-    return np.array([decoded.width, decoded.height], np.int32)
+def _row(verdict: Verdict) -> npt.NDArray[np.uint8]:
+    fields = [getattr(verdict, field.name) for field in dataclasses.fields(verdict)]
+    return np.frombuffer(json.dumps(fields).encode(), np.uint8)

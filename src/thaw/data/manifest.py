@@ -6,44 +6,59 @@ import io
 from collections.abc import Iterator
 
 from thaw.data.pixels import Pixels
+from thaw.data.scan import Scanned
 from thaw.data.splits import Splits
 
-COLUMNS = ("path", "sha256", "width", "height", "label", "split")
+COLUMNS = ("path", "sha256", "width", "height", "mode", "label", "class", "split", "verdict", "note")
+SOUND = "ok"
+
+Row = tuple[str, str, int | str, int | str, str, str, int, str, str, str]
 
 
-def rows(pixels: Pixels, splits: Splits) -> Iterator[tuple[str, str, int, int, str, str]]:
-    """Yield a row of `COLUMNS` for every image that is used, in the catalog's order.
+def rows(found: Scanned, splits: Splits) -> Iterator[Row]:
+    """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad one.
 
     `path` is relative to the dataset's folder, `sha256` of the file's bytes, width and height those of the upright
-    picture as it is stored, in pixels, `label` the class's name and `split` train, val or test.
+    picture as it is stored, in pixels, `mode` that of its pixels in the file, `label` the class's name, `class` its
+    number, which is the network's output, `split` train, val or test, `verdict` ok or a kind of `faults.KINDS`, `note`
+    what was left out, or what is wrong. Bad ones have no width, height, mode and split.
     """
-    catalog = pixels.catalog
+    catalog = found.catalog
     split_of = {int(index): name for name, indices in splits.named().items() for index in indices}
-    for row, index in enumerate(pixels.indices.tolist()):
-        if index in split_of:
-            label = catalog.class_names[catalog.labels[index]]
-            size = int(pixels.widths[row]), int(pixels.heights[row])
-            yield catalog.names[index], pixels.sha256[row], *size, label, split_of[index]
+    for index, split in sorted(split_of.items()):
+        label = int(catalog.labels[index])
+        width, height = found.sizes[index].tolist()
+        file = catalog.names[index], found.sha256[index], width, height, found.modes[index]
+        yield *file, catalog.class_names[label], label, split, SOUND, found.notes[index]
+    for bad in found.bad:
+        label = catalog.class_names.index(bad.label)
+        yield bad.name, bad.sha256, "", "", "", bad.label, label, "", bad.kind, bad.reason
 
 
-def text(pixels: Pixels, splits: Splits) -> str:
-    """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape"`.
+def text(found: Scanned, splits: Splits) -> str:
+    """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`.
 
     Names of files are bytes and need not be UTF-8: written so, they come out as they are on the disk.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(rows(pixels, splits))
+    writer.writerows(rows(found, splits))
     return out.getvalue()
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:
     """Return one hash of the data: every used image's name, hash, class name and split.
 
-    The same data in another folder, on another disk or listed in another order hashes the same.
+    The same data in another folder, on another disk or listed in another order hashes the same, whatever bad files or
+    unused ones lie beside it.
     """
+    catalog = pixels.catalog
+    used = []
+    for split, indices in splits.named().items():
+        for index, sha256 in zip(indices.tolist(), pixels.digests(indices), strict=True):
+            used.append((catalog.names[index], sha256, catalog.class_names[catalog.labels[index]], split))
     digest = hashlib.sha256()
-    for name, sha256, _, _, label, split in sorted(rows(pixels, splits)):
-        digest.update("\0".join((name, sha256, label, split, "")).encode("utf-8", "surrogateescape"))
+    for row in sorted(used):
+        digest.update("\0".join((*row, "")).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -1,11 +1,14 @@
 """One split's images in batches; any batch of any epoch can be computed alone."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from thaw.config.schema import AugmentConfig
 from thaw.data.augment import augment
 from thaw.data.pixels import Pixels
+from thaw.data.sampling import balanced, repeats
 from thaw.data.seeds import rng_for, words
 from thaw.data.shelves import Images
 
@@ -15,7 +18,8 @@ class Batches:
 
     A pure function of the arguments: batch(7, 3) is the same whether or not any other was asked for before it, so a
     run that resumes sees what it would have seen. `stage` is the stage's number, part of the key of all that is random.
-    `augmentation` None changes nothing and is what everything but training takes.
+    `augmentation` None changes nothing and is what everything but training takes. `balanced`, for training too: an
+    epoch has as many images as otherwise, and as many of each class; the order is shuffled then anyway.
     """
 
     def __init__(
@@ -27,14 +31,17 @@ class Batches:
         *,
         batch_size: int,
         shuffle: bool = False,
+        balanced: bool = False,
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
         stage: int = 0,
     ) -> None:
         self.pixels, self.labels, self.classes, self.indices = pixels, labels, classes, indices
-        self.batch_size, self.shuffle, self.augmentation = batch_size, shuffle, augmentation
+        self.batch_size, self.shuffle, self.balanced, self.augmentation = batch_size, shuffle, balanced, augmentation
         self.seed, self.stage = seed, stage
-        self._order: tuple[int, npt.NDArray[np.int64]] | None = None  # of the epoch asked for last
+        self._order: tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = (
+            None  # of the epoch asked for last
+        )
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -44,7 +51,7 @@ class Batches:
         """Return the catalog indices of batch i, int64 (B,); raises IndexError beyond the last."""
         if not 0 <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
-        return self._ordered(epoch)[i * self.batch_size : (i + 1) * self.batch_size]
+        return self._ordered(epoch)[0][i * self.batch_size : (i + 1) * self.batch_size]
 
     def targets(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return one-hot targets of images by their catalog index, float32 (B, C)."""
@@ -56,17 +63,25 @@ class Batches:
         images = self.pixels.take(rows)
         if self.augmentation is not None:
             digests = self.pixels.digests(rows)
-            _augment(images, digests, self.augmentation, self.seed, "augment", self.stage, epoch)
+            again = self._ordered(epoch)[1][i * self.batch_size : (i + 1) * self.batch_size]
+            _augment(images, digests, self.augmentation, self.seed, "augment", self.stage, epoch, again=again.tolist())
         return images, self.targets(rows)
 
-    def _ordered(self, epoch: int) -> npt.NDArray[np.int64]:
-        if not self.shuffle:
-            return self.indices
+    def _ordered(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The catalog indices of an epoch in their order, and how often each came before in it."""
         kept = self._order  # read once: another thread may be at another epoch
         if kept is None or kept[0] != epoch:
-            kept = epoch, rng_for(self.seed, "shuffle", self.stage, epoch).permutation(self.indices)
-            self._order = kept
-        return kept[1]
+            order = self._drawn(epoch)
+            kept = self._order = epoch, order, repeats(order)
+        return kept[1:]
+
+    def _drawn(self, epoch: int) -> npt.NDArray[np.int64]:
+        if self.balanced:
+            rng = rng_for(self.seed, "sample", self.stage, epoch)
+            return balanced(self.indices, self.labels[self.indices], rng)
+        if self.shuffle:
+            return rng_for(self.seed, "shuffle", self.stage, epoch).permutation(self.indices)
+        return self.indices
 
 
 def view(pixels: Pixels, indices: npt.NDArray[np.int64], config: AugmentConfig, seed: int, v: int) -> Images:
@@ -80,10 +95,19 @@ def view(pixels: Pixels, indices: npt.NDArray[np.int64], config: AugmentConfig, 
     return images
 
 
-def _augment(images: Images, digests: list[str], config: AugmentConfig, seed: int, use: str, *place: int) -> None:
-    """Change every image in place, by its own random numbers.
+def _augment(
+    images: Images,
+    digests: list[str],
+    config: AugmentConfig,
+    seed: int,
+    use: str,
+    *place: int,
+    again: Sequence[int] | None = None,
+) -> None:
+    """Change every image in place, by its own random numbers; `again`: how often it was changed before in this epoch.
 
     They hang on its content and not on its index, so that adding photos does not change what is done to the others.
     """
     for i, digest in enumerate(digests):
-        images[i] = augment(images[i], config, rng_for(seed, use, *place, *words(digest)))
+        time = () if again is None or not again[i] else (again[i],)
+        images[i] = augment(images[i], config, rng_for(seed, use, *place, *words(digest), *time))

@@ -1,24 +1,20 @@
 """The pixels of all images that a run needs: a file is decoded once, ever, and memory stays flat."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from thaw.cache import Store
+from thaw.data import quarantine
 from thaw.data.catalog import Catalog
-from thaw.data.decode import BadImage, resize
+from thaw.data.decode import resize
 from thaw.data.kept import Kept, spaces
-from thaw.data.scan import Seen, scan
-from thaw.data.shelves import Arrays, Disk, Files, Held, Images, Memory, Shelf
-from thaw.data.threads import counted, in_order
+from thaw.data.scan import Scanned, scan
+from thaw.data.shelves import Arrays, Disk, Files, Images, Memory, Shelf
 from thaw.errors import UserError
-
-SHOWN = 20  # bad images that an error lists
-CHUNK, CHUNK_BYTES = 8192, 128e6  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,85 +70,37 @@ class Pixels:
 
 
 def read(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: Store | None = None) -> Pixels:
-    """Hash and check the images at `indices`, to be handed out as (image_size, image_size).
+    """Scan the images at `indices`, to be handed out as (image_size, image_size); every one must be sound.
 
-    A file whose hash `store` knows to be a sound picture is not decoded. Any other is, and its pixels are kept in the
-    store if those of all images fit into its budget, otherwise in memory up to `shelves.HELD_BYTES`. Without a store
-    nothing is kept on disk. Raises UserError that lists the images which cannot be read: all at once, not one a run.
+    Raises UserError that lists the images which cannot be read: all at once, not one a run.
     """
     indices = np.unique(indices).astype(np.int64)
+    kept = spaces(store, image_size, len(indices))
+    found = scan(catalog.part(indices), kept)
+    if found.bad:
+        raise UserError(quarantine.refusal(found))
+    own = of(found, np.arange(len(indices)), kept)
     if catalog.arrays is not None:
-        return _of_arrays(catalog, catalog.arrays, indices, image_size)
-    return _of_files(catalog, indices, image_size, store)
+        return replace(own, catalog=catalog, indices=indices, shelf=Arrays(catalog.arrays, indices))
+    return replace(own, catalog=catalog, indices=indices)
 
 
-def _of_arrays(catalog: Catalog, arrays: Images, indices: npt.NDArray[np.int64], image_size: int) -> Pixels:
-    def sha256(index: int) -> str:
-        return hashlib.sha256(arrays[index].tobytes()).hexdigest()
+def of(found: Scanned, indices: npt.NDArray[np.int64], kept: Kept) -> Pixels:
+    """Return the images at `indices` of what was scanned; `kept` is what the scan was given, or of the same store.
 
-    hashes = tuple(counted(in_order(sha256, indices.tolist()), "hashing images", len(indices)))
-    heights, widths = (np.full(len(indices), side, np.int32) for side in arrays.shape[1:3])
-    return Pixels(catalog, indices, image_size, widths, heights, hashes, Arrays(arrays, indices))
-
-
-def _of_files(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: Store | None) -> Pixels:
-    assert catalog.paths is not None  # the catalog holds one of both
-    paths = tuple(catalog.paths[index] for index in indices.tolist())
-    kept = spaces(store, image_size, len(paths))
-    held = Held()
-    hashes, sizes = _look(paths, image_size, kept, held)
-    files = Files(paths, hashes, image_size)
-    known = np.flatnonzero(sizes[:, 0] == 0)  # not decoded, because they have a verdict
-    if len(known):
-        sizes[known] = kept.sizes([hashes[row] for row in known], lambda i: files.decode(known[i]))
-    shelf = Memory(files, held) if kept.pixels is None else Disk(files, kept.pixels)
-    widths, heights = np.ascontiguousarray(sizes.T)
-    return Pixels(catalog, indices, image_size, widths, heights, hashes, shelf)
-
-
-def _look(
-    paths: Sequence[str], image_size: int, kept: Kept, held: Held
-) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Return every file's hash, and int32 (N, 2) [width, height] of those that were decoded, 0 of the others.
-
-    Keeps what was decoded: in the cache, or `held` when that has no room for pixels.
+    What the cache holds of them is not decoded. Of others the pixels are kept in the cache if those of all images fit
+    into its budget, otherwise in memory up to `shelves.HELD_BYTES`. No file is touched before an image is taken.
     """
-    hashes = [""] * len(paths)
-    sizes = np.zeros((len(paths), 2), np.int32)
-    bad: list[BadImage] = []
-    for chunk in _chunks(counted(scan(paths, image_size, kept.unknown), "checking images", len(paths))):
-        for row, looked in chunk:
-            if isinstance(looked, BadImage):
-                bad.append(looked)
-                continue
-            hashes[row] = looked.sha256
-            if looked.decoded is not None:
-                sizes[row] = looked.decoded.width, looked.decoded.height
-                if kept.pixels is None:
-                    held.put(row, looked.decoded.pixels)
-        kept.add(looked for _, looked in chunk if isinstance(looked, Seen))
-    if bad:
-        raise UserError(_unreadable(bad, len(paths)))
-    return tuple(hashes), sizes
+    indices = np.unique(indices).astype(np.int64)
+    catalog = found.catalog
+    sha256 = tuple(found.sha256[index] for index in indices.tolist())
+    widths, heights = np.ascontiguousarray(found.sizes[indices].T)
+    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, _shelf(catalog, indices, sha256, kept))
 
 
-def _chunks(looked: Iterable[Seen | BadImage]) -> Iterator[list[tuple[int, Seen | BadImage]]]:
-    """Gather what was looked at, with its row, until it is worth a commit."""
-    chunk: list[tuple[int, Seen | BadImage]] = []
-    total = 0
-    for row, one in enumerate(looked):
-        chunk.append((row, one))
-        total += one.decoded.pixels.nbytes if isinstance(one, Seen) and one.decoded is not None else 0
-        if len(chunk) == CHUNK or total > CHUNK_BYTES:
-            yield chunk
-            chunk, total = [], 0
-    yield chunk
-
-
-def _unreadable(bad: list[BadImage], total: int) -> str:
-    listing = "".join(f"\n  {image}" for image in bad[:SHOWN])
-    more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    return (
-        f"{len(bad)} of {total} images cannot be read:{listing}{more}\n"
-        "Repair, replace or remove them and run again; thaw never changes or deletes your files"
-    )
+def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: Kept) -> Shelf:
+    if catalog.arrays is not None:
+        return Arrays(catalog.arrays, indices)
+    assert catalog.paths is not None  # the catalog holds one of both
+    files = Files(tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size)
+    return Memory(files, kept.held) if kept.pixels is None else Disk(files, kept.pixels)

@@ -1,109 +1,133 @@
-"""One look at every file: its hash and, unless that is known, whether it is sound, how large, and its pixels."""
+"""The scan of a whole data set: what every file is, and which cannot be used."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.data.decode import BadImage, decode, read_bytes
-from thaw.data.threads import in_order
-from thaw.errors import UserError
+from thaw.data.catalog import Catalog
+from thaw.data.kept import Kept
+from thaw.data.look import Seen, Verdict, again, look_at, stamp
+from thaw.data.threads import counted, in_order
 
-BLOCK, BLOCK_BYTES = 16384, 128e6  # files, and bytes of them, that are in memory while it is looked up what is known
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """A sound picture."""
-
-    width: int  # of the upright picture as it is stored, in pixels
-    height: int
-    pixels: npt.NDArray[np.uint8]  # (h, w, 3): as stored where it fits, else (image_size, image_size, 3)
+CHUNK, CHUNK_BYTES = 8192, 128e6  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A file that can be used."""
+@dataclass(frozen=True)
+class Bad:
+    """A file that cannot be used."""
 
-    sha256: str  # of its bytes
-    decoded: Decoded | None  # None: its hash was known to be a sound picture's
+    name: str  # relative to the dataset's folder, as in Catalog.names
+    path: str  # absolute
+    label: str  # the class that it was meant for
+    kind: str  # a key of `faults.KINDS`
+    reason: str  # one line for people
+    sha256: str  # of its bytes; "" when they cannot be read
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
-    path: str
-    content: bytes
-    sha256: str
+class Scanned:
+    """What was found: the N sound images, in the catalog's order, and the bad ones that were taken out of it."""
+
+    catalog: Catalog  # N images; its classes are those of before, though one may have lost all images
+    sha256: tuple[str, ...]  # N, of the file's bytes, or of the array's
+    sizes: npt.NDArray[np.int32]  # int32 (N, 2): width, height of the upright picture as it is stored, in pixels
+    modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, I;16, ...
+    formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of arrays
+    notes: tuple[str, ...]  # N, what people should know of it, such as "first of 12 frames"; mostly ""
+    bad: tuple[Bad, ...]
 
 
-def scan(
-    paths: Sequence[str], image_size: int, unknown: Callable[[list[str]], Iterable[int]]
-) -> Iterator[Seen | BadImage]:
-    """Read every file once and hash it, in threads, and decode those that are not known; yield in the paths' order.
+def scan(catalog: Catalog, kept: Kept, *, pixels: bool = True) -> Scanned:
+    """Hash every image of the catalog, and decode whole whatever content the cache has no verdict on.
 
-    unknown: says of a list of hashes at which positions are those of files that must be decoded.
+    A file that stands as it stood when it was last read is not even read. `pixels` says that all images will be used,
+    so that the pixels of those that are decoded now are worth keeping. Bad files end up in `bad` and are left alone;
+    what to do about them is the caller's (see `quarantine`). Images in arrays are sound.
     """
-    for block in _blocks(paths):
-        files = list(in_order(_read, block))
-        hashes = [file.sha256 for file in files if isinstance(file, _File)]
-        fresh = {hashes[position] for position in unknown(hashes)}
-
-        def look(file: _File | BadImage, fresh: set[str] = fresh) -> Seen | BadImage:
-            if isinstance(file, BadImage):
-                return file
-            try:
-                return Seen(file.sha256, _decoded(file, image_size) if file.sha256 in fresh else None)
-            except BadImage as bad:
-                return bad
-
-        yield from in_order(look, files)
-
-
-def again(path: str, image_size: int, sha256: str) -> Decoded:
-    """Decode a file that was looked at before; raises UserError when it is no longer what it was."""
-    file = _read(path)
-    if isinstance(file, BadImage):
-        raise UserError(
-            f"{file}; it was there when this run began. Start again, and leave the pictures alone till it ends"
-        )
-    if file.sha256 != sha256:
-        changed = BadImage(path, "it has changed since this run began")
-        raise UserError(f"{changed}. Start again, and leave the pictures alone till it ends")
-    return _decoded(file, image_size)
+    if catalog.arrays is not None:
+        return _of_arrays(catalog, catalog.arrays)
+    assert catalog.paths is not None  # the catalog holds one of both
+    hashes, verdicts = _look(catalog.paths, kept, pixels)
+    sound = np.flatnonzero([verdict.kind == "" for verdict in verdicts])
+    of = [verdicts[row] for row in sound.tolist()]
+    return Scanned(
+        catalog=catalog.part(sound),
+        sha256=tuple(hashes[row] for row in sound.tolist()),
+        sizes=np.array([(verdict.width, verdict.height) for verdict in of], np.int32).reshape(-1, 2),
+        modes=tuple(verdict.mode for verdict in of),
+        formats=tuple(verdict.format for verdict in of),
+        notes=tuple(verdict.note for verdict in of),
+        bad=tuple(_bad(catalog, row, hashes[row], verdict) for row, verdict in enumerate(verdicts) if verdict.kind),
+    )
 
 
-def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
-    block: list[str] = []
+def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> Scanned:
+    def sha256(index: int) -> str:
+        return hashlib.sha256(arrays[index].tobytes()).hexdigest()
+
+    n = len(arrays)
+    hashes = tuple(counted(in_order(sha256, range(n)), "hashing images", n))
+    sizes = np.tile(np.array([arrays.shape[2], arrays.shape[1]], np.int32), (n, 1))
+    return Scanned(catalog, hashes, sizes, ("RGB",) * n, ("",) * n, ("",) * n, ())
+
+
+def _bad(catalog: Catalog, row: int, sha256: str, verdict: Verdict) -> Bad:
+    assert catalog.paths is not None
+    label = catalog.class_names[catalog.labels[row]]
+    return Bad(catalog.names[row], catalog.paths[row], label, verdict.kind, verdict.reason, sha256)
+
+
+def _look(paths: Sequence[str], kept: Kept, pixels: bool) -> tuple[list[str], list[Verdict]]:
+    """Return every file's hash, "" where it cannot be read, and the verdict on it; keep what was found out."""
+    hashes = _known_hashes(paths, kept)
+    unknown = _without_verdict(hashes, kept)
+    verdicts: dict[int, Verdict] = {}
+    todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in unknown]
+    looked = look_at([paths[row] for row in todo], kept.image_size, kept.unknown, pixels=pixels)
+    for chunk in _chunks(zip(todo, counted(looked, "checking images", len(todo)), strict=True)):
+        for row, seen in chunk:
+            hashes[row] = seen.sha256
+            if seen.verdict is not None:
+                verdicts[row] = seen.verdict
+        kept.add(seen for _, seen in chunk)
+    rest = [row for row in range(len(paths)) if row not in verdicts]
+
+    def look_again(i: int) -> Verdict:
+        verdict = again(paths[rest[i]], kept.image_size, hashes[rest[i]]).verdict
+        assert verdict is not None  # it was decoded just now
+        return verdict
+
+    verdicts.update(zip(rest, kept.known([hashes[row] for row in rest], look_again), strict=True))
+    return hashes, [verdicts[row] for row in range(len(paths))]
+
+
+def _known_hashes(paths: Sequence[str], kept: Kept) -> list[str]:
+    """Return the hashes of files that stand as they stood when they were last read, "" of others."""
+    if kept.stamps is None:
+        return [""] * len(paths)
+    stamps = [(row, found) for row, path in enumerate(paths) if (found := stamp(path)) is not None]
+    hashes = [""] * len(paths)
+    for (row, _), sha256 in zip(stamps, kept.hashes([found for _, found in stamps]), strict=True):
+        hashes[row] = sha256 or ""
+    return hashes
+
+
+def _without_verdict(hashes: list[str], kept: Kept) -> set[str]:
+    known = [sha256 for sha256 in hashes if sha256]
+    return {known[position] for position in kept.unknown(known)}
+
+
+def _chunks(looked: Iterable[tuple[int, Seen]]) -> Iterator[list[tuple[int, Seen]]]:
+    """Gather what was looked at, with its row, until it is worth a commit."""
+    chunk: list[tuple[int, Seen]] = []
     total = 0
-    for path in paths:
-        size = _size(path)
-        if block and (len(block) == BLOCK or total + size > BLOCK_BYTES):
-            yield block
-            block, total = [], 0
-        block.append(path)
-        total += size
-    if block:
-        yield block
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0  # reading it will say why
-
-
-def _read(path: str) -> _File | BadImage:
-    try:
-        content = read_bytes(path)
-    except BadImage as bad:
-        return bad
-    return _File(path, content, hashlib.sha256(content).hexdigest())
-
-
-def _decoded(file: _File, image_size: int) -> Decoded:
-    picture = decode(file.content, file.path, (image_size, image_size))
-    return Decoded(picture.width, picture.height, picture.at_most(image_size))
+    for row, seen in looked:
+        chunk.append((row, seen))
+        total += seen.pixels.nbytes if seen.pixels is not None else 0
+        if len(chunk) == CHUNK or total > CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    yield chunk

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import Rows, Space
-from thaw.data.scan import Decoded, again
+from thaw.data.look import again
 from thaw.data.threads import counted, in_order
 
 Images = npt.NDArray[np.uint8]
@@ -47,13 +47,11 @@ class Files:
     sha256: tuple[str, ...]
     image_size: int
 
-    def decode(self, row: int) -> Decoded:
-        """Decode one anew; raises UserError when the file changed or vanished."""
-        return again(self.paths[row], self.image_size, self.sha256[row])
-
     def pixels(self, row: int) -> Images:
-        """Return its pixels, (h, w, 3), no side over image_size."""
-        return self.decode(row).pixels
+        """Decode one anew: (h, w, 3), no side over image_size; raises UserError when the file changed or vanished."""
+        seen = again(self.paths[row], self.image_size, self.sha256[row])
+        assert seen.pixels is not None  # what has this hash is sound
+        return seen.pixels
 
 
 class Held:
@@ -63,21 +61,21 @@ class Held:
     """
 
     def __init__(self) -> None:
-        self._images: dict[int, Images] = {}
+        self._images: dict[str, Images] = {}  # by the sha256 of their files
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def put(self, row: int, image: Images) -> None:
+    def put(self, sha256: str, image: Images) -> None:
         with self._lock:
-            if row in self._images or self._bytes > HELD_BYTES:
+            if sha256 in self._images or self._bytes > HELD_BYTES:
                 return
             self._bytes += image.nbytes
-            self._images[row] = image
+            self._images[sha256] = image
             if self._bytes > HELD_BYTES:
                 self._images.clear()
 
-    def get(self, row: int) -> Images | None:
-        return self._images.get(row)
+    def get(self, sha256: str) -> Images | None:
+        return self._images.get(sha256)
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,10 @@ class Memory:
     sample = take
 
     def _image(self, row: int) -> Images:
-        image = self.held.get(row)
+        image = self.held.get(self.files.sha256[row])
         if image is None:
             image = self.files.pixels(row)
-            self.held.put(row, image)
+            self.held.put(self.files.sha256[row], image)
         return image
 
 

@@ -1,32 +1,56 @@
 """Training, validation and test images: what the source gives is kept, what is missing is split off."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.data.catalog import TEST, TRAIN, VAL
+from thaw.data.catalog import FREE, TEST, TRAIN, VAL
+from thaw.data.deal import Stuck, deal
 from thaw.data.seeds import rng_for
 from thaw.errors import UserError, listed
 
 NAMES = ("train", "val", "test")  # by their numbers TRAIN, VAL, TEST
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
     """Indices into the catalog, int64 (n,) each: ascending, and no index in two of them."""
 
-    train: npt.NDArray[np.int64]
-    val: npt.NDArray[np.int64]
-    test: npt.NDArray[np.int64]
+    train: Ints
+    val: Ints
+    test: Ints
 
-    def named(self) -> dict[str, npt.NDArray[np.int64]]:
+    def named(self) -> dict[str, Ints]:
         """Return the three by name, in the order train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
-    def all(self) -> npt.NDArray[np.int64]:
+    def all(self) -> Ints:
         """Return the indices of every image that is used, ascending."""
         return np.sort(np.concatenate([self.train, self.val, self.test]))
+
+
+def together(sha256: Sequence[str], groups: Sequence[str] | None) -> Ints:
+    """Number images so that those which belong on one side of every split have one number, int64 (N,), from 0.
+
+    Images of equal content belong together, and those of one group of the source, and whatever these join. An image
+    alone is a group of its own; so is one whose hash and group are both empty, which means that they are not known.
+    """
+    from scipy.sparse import coo_array  # half a second
+    from scipy.sparse.csgraph import connected_components
+
+    keys = [("sha256", digest) if digest else ("image", i) for i, digest in enumerate(sha256)]
+    keys += [("group", group) if group else ("image", i) for i, group in enumerate(groups or ())]
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys), start=len(sha256))}
+    rows = np.arange(len(keys)) % max(len(sha256), 1)  # every key is joined to its image
+    columns = np.array([number[key] for key in keys], np.int64)
+    size = len(sha256) + len(number)
+    _, found = connected_components(coo_array((np.ones(len(keys)), (rows, columns)), (size, size)), directed=False)
+    _, first, numbers = np.unique(found[: len(sha256)], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers].astype(np.int64)  # by each group's first image
 
 
 def split(
@@ -38,62 +62,133 @@ def split(
     test_fraction: float,
     limit_per_class: int | None,
     seed: int,
+    groups: Ints | None = None,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> Splits:
     """Split off what `given` lacks, class by class, so that every class has at least one image in every split.
 
     Of the images that are not given to validation or test, each missing split gets its fraction: the test fraction of
     all of them, the validation fraction of all of them, and training the rest. `limit_per_class` then keeps at most so
     many images of a class in each split; a smaller limit's images are among a larger one's. Every class draws from its
-    own random numbers, so images added to one class leave the others' splits alone. (scikit-learn's stratified split
-    is not used: it can leave a rare class out of a split.)
+    own random numbers, so images added to one class leave the others' splits alone. (scikit-learn's stratified splits
+    are not used: they can leave a rare class out of a split, StratifiedGroupKFold too, which knows no fractions, and
+    one more image reshuffles all of them.)
+
+    groups: int64 (N,), as `together` makes them; images of one group are never separated, save by `given`. Fractions
+    are then kept as well as the groups allow. A free image whose group is given to test or validation joins it.
+    folds: instead of one validation set split the training images, those given to validation among them, into so many,
+    and validate on number `fold` (from 0); a test set that is not given is split off before, the same for all folds.
     Raises UserError naming the classes that are too small, and fractions that leave nothing for training.
     """
-    missing = {number: f for number, f in ((VAL, val_fraction), (TEST, test_fraction)) if not np.any(given == number)}
+    if folds is not None:
+        given = np.where(given == VAL, TRAIN, given).astype(np.int8)
+    if groups is not None:
+        given = _joined(given, groups)
+    missing = _missing(given, {TEST: test_fraction, VAL: val_fraction}, folds)
+    pool = np.flatnonzero(given <= TRAIN)  # training images, and those the source leaves free
+    own = None if groups is None else groups[pool]
+    _refuse_small(labels, given, class_names, missing, own, folds)
+    sizes = np.bincount(labels[pool], minlength=len(class_names))
+    wanted = np.array([_counts(int(n), missing, folds or 1, label) for label, n in enumerate(sizes)], np.int64)
+    try:
+        parts = [pool[part] for part in deal(labels[pool], own, wanted, seed)]
+    except Stuck as stuck:
+        raise UserError(_stuck(class_names[stuck.label], missing, folds)) from None
+    sides = {number: np.flatnonzero(given == number) for number in (VAL, TEST)}
+    sides |= {number: parts.pop(0) for number in missing}
+    if folds is not None:
+        sides[VAL] = parts.pop(fold)
+    sides[TRAIN] = np.concatenate(parts)
+    return Splits(*(_limited(sides[number], labels, number, limit_per_class, seed) for number in (TRAIN, VAL, TEST)))
+
+
+def fold_line(folds: int | None, fold: int) -> str:
+    """Say what part of the training images validates; empty without folds."""
+    return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"
+
+
+def _missing(given: npt.NDArray[np.int8], fractions: dict[int, float], folds: int | None) -> dict[int, float]:
+    """Return the fractions of the splits that must be split off by them: those not given; validation not in folds."""
+    missing = {number: f for number, f in fractions.items() if not np.any(given == number)}
+    if folds is not None:
+        missing.pop(VAL)
     if sum(missing.values()) >= 1:
         raise UserError(
-            f"dataset.val_fraction={val_fraction} and dataset.test_fraction={test_fraction} leave nothing for "
+            f"dataset.val_fraction={fractions[VAL]} and dataset.test_fraction={fractions[TEST]} leave nothing for "
             "training: together they must stay below 1"
         )
-    _refuse_small(labels, given, class_names, missing)
-    chosen: list[list[npt.NDArray[np.int64]]] = [[], [], []]
-    for label in range(len(class_names)):
-        for number, indices in _split_class(np.flatnonzero(labels == label), given, missing, seed, label).items():
-            if limit_per_class is not None:
-                indices = rng_for(seed, "limit", number, label).permutation(indices)[:limit_per_class]
-            chosen[number].append(indices)
-    return Splits(*(np.sort(np.concatenate(parts)).astype(np.int64) for parts in chosen))
+    return missing
 
 
-def _split_class(
-    indices: npt.NDArray[np.int64], given: npt.NDArray[np.int8], missing: dict[int, float], seed: int, label: int
-) -> dict[int, npt.NDArray[np.int64]]:
-    """Return one class's indices by split number."""
-    splits = {number: indices[given[indices] == number] for number in (VAL, TEST)}
-    pool = indices[given[indices] <= TRAIN]  # training images, and those the source leaves free
-    counts = {number: max(1, round(fraction * len(pool))) for number, fraction in missing.items()}
-    while sum(counts.values()) >= len(pool):  # rounding up in a class of a few images
-        counts[max(counts, key=lambda number: counts[number])] -= 1
-    shuffled = rng_for(seed, "split", label).permutation(pool)
-    for number, count in sorted(counts.items(), reverse=True):
-        splits[number], shuffled = shuffled[:count], shuffled[count:]
-    splits[TRAIN] = shuffled
-    return splits
+def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
+    """Give free images to the validation or test set that holds others of their group."""
+    joined = given.copy()
+    for number in (VAL, TEST):  # test last: it must stay unseen
+        joined[(given == FREE) & np.isin(groups, groups[given == number])] = number
+    return joined
+
+
+def _counts(images: int, missing: dict[int, float], rest: int, label: int) -> list[int]:
+    """Divide a class: each missing split, then `rest` parts of the same size, 1 or the number of folds."""
+    counts = [max(1, round(fraction * images)) for fraction in missing.values()]
+    while sum(counts) > images - rest:  # rounding up in a class of a few images
+        largest = max(reversed(range(len(counts))), key=lambda part: counts[part])
+        counts[largest] -= 1
+    each, over = divmod(images - sum(counts), rest)
+    # The images left over go to other folds in each class, so that folds are of a size.
+    return counts + [each + ((part - label) % rest < over) for part in range(rest)]
+
+
+def _limited(indices: Ints, labels: npt.NDArray[np.int32], number: int, limit: int | None, seed: int) -> Ints:
+    """Return at most `limit` of each class, ascending."""
+    if limit is not None:
+        kept = [
+            rng_for(seed, "limit", number, label).permutation(indices[labels[indices] == label])[:limit]
+            for label in np.unique(labels[indices]).tolist()
+        ]
+        indices = np.concatenate(kept)
+    return np.sort(indices).astype(np.int64)
 
 
 def _refuse_small(
-    labels: npt.NDArray[np.int32], given: npt.NDArray[np.int8], class_names: tuple[str, ...], missing: dict[int, float]
+    labels: npt.NDArray[np.int32],
+    given: npt.NDArray[np.int8],
+    class_names: tuple[str, ...],
+    missing: dict[int, float],
+    groups: Ints | None,
+    folds: int | None,
 ) -> None:
-    filled = listed(NAMES[number] for number in (TRAIN, VAL, TEST) if number == TRAIN or number in missing)
-    need = 1 + len(missing)
+    """groups: of the images that are not given to validation or test, in their order."""
+    need = (folds or 1) + len(missing)
+    pool = labels[given <= TRAIN]
     said = []
     for label, name in enumerate(class_names):
-        count = int(np.sum(given[labels == label] <= TRAIN))
-        if count < need:
-            said.append(f"class '{name}' has {count} images, but {need} splits ({filled}) need at least one each")
+        images = int(np.sum(pool == label))
+        units = images if groups is None else len(np.unique(groups[pool == label]))
+        if units < need:
+            are = f"{images} images" + (f" in {units} groups that stay together" if units < images else "")
+            said.append(f"class '{name}' has {are}, but {_parts(missing, folds)} need at least one each")
         for number in (VAL, TEST):
-            if number not in missing and not np.any(given[labels == label] == number):
+            asked = number not in missing and not (number == VAL and folds)
+            if asked and not np.any(given[labels == label] == number):
                 said.append(f"class '{name}' has no images given for {NAMES[number]}")
     if said:
         more = [f"and {len(said) - 20} more"] if len(said) > 20 else []
         listing = "\n  ".join(["classes are too small to be split:", *said[:20], *more])
         raise UserError(f"{listing}\nAdd images, or take the class out of the data")
+
+
+def _stuck(name: str, missing: dict[int, float], folds: int | None) -> str:
+    return (
+        f"no way was found to bring class '{name}' into each of {_parts(missing, folds)}: too many of its images are "
+        "in groups with those of other classes. Add images of it, give the split in the data, or ask for fewer folds"
+    )
+
+
+def _parts(missing: dict[int, float], folds: int | None) -> str:
+    """What images are divided into, in words: `3 splits (train, val, test)`."""
+    if folds is not None:
+        return f"{folds} folds" + (" and test" if missing else "")
+    filled = [NAMES[number] for number in (TRAIN, VAL, TEST) if number == TRAIN or number in missing]
+    return f"{len(filled)} splits ({listed(filled)})"

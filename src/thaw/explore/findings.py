@@ -16,7 +16,7 @@ DARK, BRIGHT = 16.0, 245.0  # mean luma
 LONG = 3.0  # longer side to shorter: squashed to a network's square, little is recognised
 TINY = 0.1  # of the median number of pixels
 
-# Suffixes that Pillow counts to another format than the one which reads them here.
+# Formats of suffixes that Pillow tells apart, and thaw does not.
 _SAME = {"MPO": "JPEG", "DIB": "BMP"}
 
 
@@ -30,7 +30,9 @@ class Kind:
 
 
 KINDS = {
-    "bad_file": Kind("Files that cannot be read", "A run stops at them. Repair, replace or remove them."),
+    "bad_file": Kind(
+        "Files that cannot be used", "A run stops at them, or leaves them out with dataset.on_bad=quarantine."
+    ),
     "exact_duplicate": Kind(
         "Exact duplicates",
         "The same bytes twice. In two splits, the test is not a test; in two classes, one label is wrong.",
@@ -56,6 +58,7 @@ KINDS = {
     "bright": Kind("Very bright", "Overexposed, or an empty page.", "brightness, of 255:"),
     "long": Kind("Very long or tall", "Squashed to a square, little of them is recognised.", "longer side to shorter"),
     "tiny": Kind("Tiny", "Less than a tenth of the data set's median in pixels.", "share of the median"),
+    "part": Kind("Only a part is used", "Of an animation or a file of several pictures, the first one."),
     "wrong_ending": Kind("Wrong endings", "The content is of another format. It is read by its content."),
 }
 
@@ -87,11 +90,11 @@ class Finding:
     @property
     def across_splits(self) -> bool:
         """Two pictures in two splits."""
-        return self.other_row is not None and self.split != self.other_split
+        return bool(self.split and self.other_split) and self.split != self.other_split
 
 
 def bad_files(pictures: Pictures) -> list[Finding]:
-    return [Finding("bad_file", bad.name, bad.label, bad.split, note=bad.reason) for bad in pictures.bad]
+    return [Finding("bad_file", bad.name, bad.label, "", note=f"{bad.kind}: {bad.reason}") for bad in pictures.bad]
 
 
 def exact_duplicates(pictures: Pictures) -> list[Finding]:
@@ -124,7 +127,7 @@ def odd_ones(pictures: Pictures, rows: np.ndarray, scores: np.ndarray) -> list[F
 
 
 def by_looks(pictures: Pictures, looks: Looks) -> list[Finding]:
-    """Plain, dark, bright, long and tiny pictures, and wrong endings."""
+    """Plain, dark, bright, long and tiny pictures, parts of files, and wrong endings."""
     across = np.stack([pictures.pixels.widths, pictures.pixels.heights]).astype(float)
     longer, area = across.max(axis=0) / across.min(axis=0), across.prod(axis=0)
     share = area / np.median(area)
@@ -136,7 +139,8 @@ def by_looks(pictures: Pictures, looks: Looks) -> list[Finding]:
         *_where("long", pictures, longer > LONG, -longer),
         *_where("tiny", pictures, share < TINY, share),
     ]
-    return found + list(_wrong_endings(pictures))
+    parts = [_of_one("part", pictures, row, note=note) for row, note in enumerate(pictures.notes) if note]
+    return [*found, *parts, *_wrong_endings(pictures)]
 
 
 def _wrong_endings(pictures: Pictures) -> Iterator[Finding]:

@@ -74,11 +74,7 @@ def html(pictures: Pictures, looks: Looks, found: Sequence[Finding], title: str,
         names={row: pictures.name(row) for row in rows},
         links={row: _link(pictures.path(row)) for row in rows},
     )
-    return printable(text)
-
-
-def printable(text: str) -> str:
-    """Names of files need not be UTF-8: what is none of it is shown as it is written in Python, `\\udcff`."""
+    # Names of files need not be UTF-8: what is none of it is shown as Python writes it.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -121,7 +117,7 @@ def _subtitle(pictures: Pictures) -> str:
     said = [f"{len(pictures):,} images", f"{len(pictures.class_names)} classes"]
     of_split = Counter(pictures.splits)
     said += [f"{name} {of_split[name]:,}" for name in split_names(pictures)]
-    return " · ".join(said + ([f"{len(pictures.bad)} files cannot be read"] if pictures.bad else []))
+    return " · ".join(said + ([f"{len(pictures.bad)} files cannot be used"] if pictures.bad else []))
 
 
 def _sheets(pictures: Pictures, cap: int) -> list[Sheet]:

@@ -1,35 +1,19 @@
 """The pictures of a data set as a run would take them, and the files among them that cannot be used."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from thaw.cache import Store
 from thaw.config.schema import ExploreConfig
-from thaw.data import kept, pixels, sources, splits
-from thaw.data.catalog import Catalog
-from thaw.data.decode import FORMATS, BadImage
+from thaw.data import kept, pixels, quarantine, sources, splits
+from thaw.data.catalog import FREE, Catalog
 from thaw.data.pixels import Pixels
-from thaw.data.scan import Seen, scan
-from thaw.data.threads import counted, in_order
+from thaw.data.scan import Bad, Scanned, scan
 from thaw.errors import UserError
 from thaw.models import table
-
-LOT = 512  # pictures whose pixels are handed to the cache in one go, and are in memory until then
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A file that cannot be used."""
-
-    name: str  # relative to the dataset's folder
-    label: str  # its class
-    split: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +21,13 @@ class Pictures:
     """N sound pictures by their row, 0 to N - 1, in the catalog's order; and the files that are none."""
 
     pixels: Pixels
-    splits: tuple[str, ...]  # N: train, val or test
+    splits: tuple[str, ...]  # N: train, val or test; "" where the pictures cannot be split
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of pictures that are no files
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, ...
+    notes: tuple[str, ...]  # N: what of the file is left out, such as "first of 12 frames"; mostly ""
     bytes: npt.NDArray[np.int64]  # (N,): of the file; 0 of pictures that are no files
     bad: tuple[Bad, ...]
+    remarks: tuple[str, ...]  # on the whole: what was passed over
 
     def __len__(self) -> int:
         return len(self.splits)
@@ -70,65 +56,52 @@ class Pictures:
 
 
 def read(config: ExploreConfig, store: Store) -> Pictures:
-    """List, split and check the pictures as a run does; files that cannot be read are set aside and do not stop it.
+    """List, scan and split the pictures as a run does; files that cannot be used are set aside and do not stop it.
 
-    Raises UserError as the source and the splits do, and when a split or a class has no sound picture left.
+    Raises UserError as the source does, and when fewer than two pictures can be used.
     """
     own = config.dataset
     catalog = sources.load(own)
-    chosen = splits.split(
-        catalog.labels, catalog.given, catalog.class_names, val_fraction=own.val_fraction,
-        test_fraction=own.test_fraction, limit_per_class=own.limit_per_class, seed=config.seed,
-    )  # fmt: skip
-    split_of = {int(index): name for name, indices in chosen.named().items() for index in indices}
-    size = table.image_size(config.backbone)
-    reasons = _unreadable(catalog, chosen.all(), size, store)
-    sound = np.array([index for index in chosen.all() if index not in reasons], np.int64)
-    if len(sound) < 2:
-        raise UserError(f"of {len(chosen.all())} pictures {len(sound)} can be read: there is nothing to compare")
-    images = pixels.read(catalog, sound, size, None if store.off else store)
-    formats, modes, lengths = _headers(catalog, sound)
-    bad = tuple(
-        Bad(catalog.names[i], catalog.class_names[catalog.labels[i]], split_of[i], reason)
-        for i, reason in reasons.items()
+    limit = own.limit_per_class
+    images = len(catalog) if limit is None else min(len(catalog), 3 * limit * len(catalog.class_names))
+    spaces = kept.spaces(store, table.image_size(config.backbone), images)
+    found = scan(catalog, spaces, pixels=limit is None)
+    if len(found.catalog) < 2:
+        raise UserError(f"of {len(catalog)} pictures {len(found.catalog)} can be used: there is nothing to compare")
+    split_of, why = _splits(config, found)
+    rows = sorted(split_of)
+    return Pictures(
+        pixels.of(found, np.array(rows, np.int64), spaces),
+        tuple(split_of[i] for i in rows),
+        tuple(found.formats[i] for i in rows),
+        tuple(found.modes[i] for i in rows),
+        tuple(found.notes[i] for i in rows),
+        _bytes(found.catalog, rows),
+        found.bad,
+        (*quarantine.remarks(found), *why),
     )
-    return Pictures(images, tuple(split_of[i] for i in sound.tolist()), formats, modes, lengths, bad)
 
 
-def _unreadable(catalog: Catalog, indices: npt.NDArray[np.int64], size: int, store: Store) -> dict[int, str]:
-    """Why files cannot be read, by index. What was decoded on the way is in the cache."""
-    if catalog.paths is None:
-        return {}
-    there = kept.spaces(None if store.off else store, size, len(indices))
-    paths = [catalog.paths[i] for i in indices]
-    reasons: dict[int, str] = {}
-    sound: list[Seen] = []
-    looked = counted(scan(paths, size, there.unknown), "checking images", len(paths))
-    for index, found in zip(indices.tolist(), looked, strict=True):
-        if isinstance(found, BadImage):
-            reasons[index] = found.reason
-        else:
-            sound.append(found)
-        if len(sound) == LOT:
-            there.add(sound)
-            sound = []
-    there.add(sound)
-    return reasons
+def _splits(config: ExploreConfig, found: Scanned) -> tuple[dict[int, str], list[str]]:
+    """The split of every image that is used, by its index; and why a run would stop here, if it would.
+
+    Then the splits are those that the source gives: to look at the pictures is the way to find out what is wrong.
+    """
+    own, catalog = config.dataset, found.catalog
+    try:
+        chosen = splits.split(
+            catalog.labels, catalog.given, catalog.class_names, val_fraction=own.val_fraction,
+            test_fraction=own.test_fraction, limit_per_class=own.limit_per_class, seed=config.seed,
+            groups=splits.together(found.sha256, catalog.groups),
+        )  # fmt: skip
+    except UserError as error:
+        given = [splits.NAMES[number] if number != FREE else "" for number in catalog.given.tolist()]
+        return dict(enumerate(given)), [f"a run would stop: {error}"]
+    return {index: name for name, indices in chosen.named().items() for index in indices.tolist()}, []
 
 
-def _headers(
-    catalog: Catalog, indices: npt.NDArray[np.int64]
-) -> tuple[tuple[str, ...], tuple[str, ...], npt.NDArray[np.int64]]:
-    """Formats, modes and lengths in bytes, from the files' first bytes: they are known to be sound."""
+def _bytes(catalog: Catalog, rows: list[int]) -> npt.NDArray[np.int64]:
     paths = catalog.paths
     if paths is None:
-        n = len(indices)
-        return ("",) * n, ("RGB",) * n, np.zeros(n, np.int64)
-
-    def look(index: int) -> tuple[str, str, int]:
-        with Image.open(paths[index], formats=FORMATS) as image:
-            return image.format or "", image.mode, os.stat(paths[index]).st_size  # noqa: PTH116 - 60,000 of them
-
-    found: Iterable[tuple[str, str, int]] = counted(in_order(look, indices.tolist()), "file types", len(indices))
-    formats, modes, lengths = zip(*found, strict=True)
-    return formats, modes, np.array(lengths, np.int64)
+        return np.zeros(len(rows), np.int64)
+    return np.array([os.stat(paths[i]).st_size for i in rows], np.int64)  # noqa: PTH116 - 60,000 of them

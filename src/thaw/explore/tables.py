@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from rich.table import Table
 
+from thaw.console import printable
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels
 from thaw.explore.looks import Looks
 from thaw.explore.neighbours import Neighbours
-from thaw.explore.page import classes, printable, sections, split_names
+from thaw.explore.page import classes, sections, split_names
 from thaw.explore.pictures import Pictures
 
 FINDINGS = ("kind", "file", "class", "split", "score", "other_file", "other_class", "other_split", "note")
 IMAGES = (
-    "file", "sha256", "class", "split", "format", "mode", "width", "height", "bytes", "brightness", "contrast",
+    "file", "sha256", "class", "split", "format", "mode", "note", "width", "height", "bytes", "brightness", "contrast",
     "label_probability", "suggested_class", "oddness", "nearest_file", "similarity",
 )  # fmt: skip
 SHOWN = 20  # classes in the terminal
@@ -48,7 +49,7 @@ def _images(
         nearest = int(neighbours.rows[neighbours.others[i, 0]])
         yield (
             pictures.name(row), pixels.sha256[row], pictures.label(row), pictures.splits[row],
-            pictures.formats[row], pictures.modes[row], pixels.widths[row], pixels.heights[row],
+            pictures.formats[row], pictures.modes[row], pictures.notes[row], pixels.widths[row], pixels.heights[row],
             pictures.bytes[row] or "", _number(looks.brightness[row]), _number(looks.contrast[row]),
             _number(labels.quality[row]), pictures.class_names[labels.suggested[row]],
             _number(oddness[i]), pictures.name(nearest), _number(neighbours.cosines[i, 0]),

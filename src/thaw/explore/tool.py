@@ -64,8 +64,9 @@ def _title(config: ExploreConfig) -> str:
 def _remarks(config: ExploreConfig, seen: Pictures, judged: Labels, pairs: list[Pair]) -> list[str]:
     """What the figures rest on, for people who read them."""
     said = [
+        *seen.remarks,
         f"A probe on the features of {config.backbone.name} ({config.folds} folds) gave {judged.accuracy:.1%} of the "
-        "images their own label."
+        "images their own label.",
     ]
     if len(pairs) > MANY * len(seen):
         said.append(
@@ -77,7 +78,7 @@ def _remarks(config: ExploreConfig, seen: Pictures, judged: Labels, pairs: list[
 
 def _data_line(config: ExploreConfig, seen: Pictures) -> str:
     counts = " · ".join(f"{name} {seen.splits.count(name):,}" for name in page.split_names(seen))
-    bad = f" · {len(seen.bad)} files cannot be read" if seen.bad else ""
+    bad = f" · {len(seen.bad)} files cannot be used" if seen.bad else ""
     return f"data: {config.dataset.name} · {len(seen.class_names)} classes · {counts}{bad}"
 
 

@@ -82,8 +82,13 @@ def curves_png(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def per_class_csv(evaluation: Evaluation, class_names: Sequence[str], path: Path) -> None:
-    """Write a row a class: `class, images, correct, precision, recall, f1, most_confused_with`; no value, no entry."""
+def per_class_csv(
+    evaluation: Evaluation, class_names: Sequence[str], path: Path, training: Sequence[int] | np.ndarray
+) -> None:
+    """Write a row a class: `class, images, correct, precision, recall, f1, most_confused_with, training_images`.
+
+    No value, no entry. `training` (C,): how many images of each class were trained on, by which a rare class shows.
+    """
     rows = []
     for i, (name, metric) in enumerate(zip(class_names, metric_names(class_names), strict=True)):
         figures = [evaluation.metrics[f"class/{metric}/{key}"] for key in ("precision", "recall", "f1")]
@@ -96,9 +101,11 @@ def per_class_csv(evaluation: Evaluation, class_names: Sequence[str], path: Path
                 int(evaluation.confusion[i, i]),
                 *("" if np.isnan(figure) else f"{figure:.4f}" for figure in figures),
                 class_names[int(wrong.argmax())] if wrong.any() else "",
+                int(training[i]),
             ]
         )
-    _write_csv(path, ["class", "images", "correct", "precision", "recall", "f1", "most_confused_with"], rows)
+    header = ["class", "images", "correct", "precision", "recall", "f1", "most_confused_with", "training_images"]
+    _write_csv(path, header, rows)
 
 
 def predictions_csv(names: Sequence[str], evaluation: Evaluation, class_names: Sequence[str], path: Path) -> None:

@@ -1,9 +1,10 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
 from thaw.tracking.fingerprint import Fingerprint, collect
+from thaw.tracking.folds import Setting
 from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start
 from thaw.tracking.store import open_store
-from thaw.tracking.sweeps import Child, best_objective, close_sweep, open_sweep
+from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
 __all__ = [
     "OVERRIDES",
@@ -11,10 +12,13 @@ __all__ = [
     "Fingerprint",
     "Run",
     "RunInfo",
+    "Setting",
     "best_objective",
     "close_sweep",
     "collect",
     "find_run",
+    "fold_settings",
+    "folds_json",
     "open_store",
     "open_sweep",
     "start",

@@ -2,26 +2,32 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from thaw.config.schema import TrackingConfig
+from thaw.tracking.folds import FoldRun, Setting, over_folds
 from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, REASON, Run, create_run
 from thaw.tracking.store import Store, open_store
 
 
 @dataclass(frozen=True)
 class Child:
-    """A sweep's job, as its run tells: `overrides` from the tag `thaw.overrides`, `objective` None unless logged."""
+    """A sweep's job, as its run tells: `overrides` from the tag `thaw.overrides`, `objective` None unless logged.
+
+    metrics: the last value of each.
+    """
 
     run_id: str
     name: str
     status: str
     overrides: str
     objective: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict, repr=False)
 
 
 def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
@@ -53,7 +59,8 @@ def close_sweep(
 
     The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, the table of
     children as `sweep.csv`, and `summary`: its numbers as metrics, the rest as tags. A child that is still RUNNING
-    was killed without a chance to say so, and is closed as KILLED.
+    was killed without a chance to say so, and is closed as KILLED. Of a sweep over folds it gets the setting with the
+    best mean: `val/accuracy_mean`, `val/accuracy_std`, ..., `folds`, the tag `thaw.best_setting`; all as `folds.json`.
     """
     store = open_store(tracking.uri, outputs)
     run = Run(store, store.client.get_run(parent_id).info.experiment_id, parent_id)
@@ -65,11 +72,30 @@ def close_sweep(
         run.metrics({"objective": best.objective})
         run.tags({"thaw.best_run": best.run_id, "thaw.best_overrides": best.overrides})
         run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
+    _log_folds(run, fold_settings(children, maximize=maximize))
     summary = summary or {}
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
     run.metrics(numbers)
     run.tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
     return children
+
+
+def fold_settings(children: list[Child], *, maximize: bool = True) -> list[Setting]:
+    """Return the figures over folds of each setting of the other keys, the best first; none when no fold was swept."""
+    finished = [child for child in children if child.status == "FINISHED"]
+    return over_folds((FoldRun(c.run_id, c.overrides, c.metrics) for c in finished), maximize=maximize)
+
+
+def folds_json(settings: list[Setting]) -> str:
+    """Return settings as JSON: a list of `overrides`, `run_ids` and `metrics`, each with `mean`, `std` and `n`."""
+    return json.dumps([asdict(setting) for setting in settings], indent=2) + "\n"
+
+
+def _log_folds(run: Run, settings: list[Setting]) -> None:
+    if settings:
+        run.metrics(settings[0].flat())
+        run.tags({"thaw.best_setting": settings[0].overrides})
+        run.text(folds_json(settings), "folds.json")
 
 
 def _children(store: Store, parent: Run) -> list[Child]:
@@ -92,6 +118,7 @@ def _children(store: Store, parent: Run) -> list[Child]:
                     status="KILLED" if run.info.status == "RUNNING" else run.info.status,
                     overrides=run.data.tags.get(OVERRIDES, ""),
                     objective=run.data.metrics.get("objective"),
+                    metrics=dict(run.data.metrics),
                 )
             )
         token = page.token

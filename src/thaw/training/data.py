@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.config.schema import AugmentConfig
+from thaw.config.schema import AugmentConfig, TrainConfig
+from thaw.console import printable
 from thaw.data.pipeline import Batches
 from thaw.data.pixels import Pixels
 from thaw.data.splits import Splits
+
+UNEQUAL = 1.5  # the largest class has so many times the smallest one's images: worth a line
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,10 @@ class Data:
     augment: AugmentConfig
     seed: int
 
-    def batches(self, split: str, size: int, stage: int = 0, *, training: bool = False) -> Batches:
-        """Batches of a split; in training shuffled, and augmented if so configured."""
+    def batches(
+        self, split: str, size: int, stage: int = 0, *, training: bool = False, sampling: str = "none"
+    ) -> Batches:
+        """Batches of a split; in training shuffled, and augmented and balanced (`sampling`) if so configured."""
         catalog = self.pixels.catalog
         return Batches(
             self.pixels,
@@ -30,6 +35,7 @@ class Data:
             self.splits.named()[split],
             batch_size=size,
             shuffle=training,
+            balanced=training and sampling == "balanced",
             augmentation=self.augment if training and self.augmented else None,
             seed=self.seed,
             stage=stage,
@@ -43,10 +49,26 @@ class Data:
         """Balanced: N / (C * count), scikit-learn's `class_weight="balanced"`."""
         if choice == "none":
             return None
-        counts = np.bincount(
-            self.pixels.catalog.labels[self.splits.train], minlength=len(self.pixels.catalog.class_names)
-        )
+        counts = self.counts()
         return {i: len(self.splits.train) / (len(counts) * int(count)) for i, count in enumerate(counts)}
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Training images of each class, int64 (C,)."""
+        return np.bincount(self.labels("train"), minlength=len(self.class_names))
+
+    def imbalance(self, options: TrainConfig) -> str:
+        """Say how unequal the classes are in training, and what is done about it; empty when they are nearly equal."""
+        counts = self.counts()
+        few, many = int(counts.argmin()), int(counts.argmax())
+        times = counts[many] / counts[few]
+        if times < UNEQUAL:
+            return ""
+        done = [f"train.{key}=balanced" for key in ("class_weight", "sampling") if getattr(options, key) == "balanced"]
+        remedy = f"made up for by {done[0]}" if done else "train.class_weight=balanced or train.sampling=balanced helps"
+        return (
+            f"classes are unequal: {counts[few]:,} ({printable(self.class_names[few])}) to {counts[many]:,} "
+            f"({printable(self.class_names[many])}) training images, {times:.1f} times as many · {remedy}"
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

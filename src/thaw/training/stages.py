@@ -218,7 +218,10 @@ class _Source:
 
     def batches(self, split: str, *, training: bool = False) -> Batches:
         """The split's batches as `Parts.trained` takes them; shuffled in training."""
-        images = self.data.batches(split, self.means.options.batch_size, self.planned.stage.number, training=training)
+        options = self.means.options
+        images = self.data.batches(
+            split, options.batch_size, self.planned.stage.number, training=training, sampling=options.sampling
+        )
         if split in self.kept:
             return KeptBatches(images, self.kept[split])
         return LiveBatches(images, self.frozen.function(), self._views(split)) if self.frozen else images

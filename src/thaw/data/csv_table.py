@@ -1,0 +1,172 @@
+"""A table of pictures: a CSV file with the columns path and label, and where wanted split and group."""
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thaw.config.schema import DatasetConfig
+from thaw.console import printable
+from thaw.data.catalog import FREE, Catalog
+from thaw.data.image_folder import SPLITS
+from thaw.errors import UserError, did_you_mean, listed
+
+NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
+SHOWN = 20  # rows that an error lists
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture as the table has it; `path` absolute, `split` and `group` empty where the table says nothing."""
+
+    line: int  # of the file, counted from 1
+    path: str
+    label: str
+    split: str
+    group: str
+
+
+def load(dataset: DatasetConfig) -> Catalog:
+    """List the pictures of the table at `dataset.path`, sorted by name, whatever the order of its rows.
+
+    Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, where
+    a picture lies outside of it, to the folder that all of them share. A picture without a split is free; pictures of
+    one group stay together. UTF-8, with or without a byte order mark; further columns are passed over. Raises UserError
+    naming the lines that are wrong.
+    """
+    file = _file(dataset.path)
+    rows = list(_rows(file))
+    _refuse(file, "have no path", [row for row in rows if not row.path])
+    _refuse(file, "have no label", [row for row in rows if not row.label])
+    _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
+    _refuse_splits(file, rows)
+    _refuse_twice(file, rows)
+    _refuse_cut(file, rows)
+    missing = [row for row in rows if not os.path.isfile(row.path)]  # noqa: PTH113 - 60,000 of them
+    _refuse(file, "name a picture that does not exist", missing, lambda row: row.path)
+    classes = sorted({row.label for row in rows})
+    if len(classes) < 2:
+        raise UserError(f"{file} holds {len(rows)} pictures of {len(classes)} classes; at least two classes are needed")
+    return _catalog(file.parent, rows, classes)
+
+
+def _file(path: str | None) -> Path:
+    if path is None:
+        raise UserError("dataset=csv needs dataset.path=FILE, a table with the columns path and label")
+    file = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keeps links: the user's own name for it
+    if not file.exists():
+        raise UserError(f"dataset.path={path} does not exist (looked for {file})")
+    if file.is_dir():
+        raise UserError(f"dataset.path={path} is a folder; csv needs a file. For a folder use dataset=image_folder")
+    return file
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    # utf-8-sig: Excel begins its files with a byte order mark.
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        table = csv.reader(lines, strict=True)
+        try:
+            columns = _columns(file, next(table, []))
+            for row in table:
+                if any(row):
+                    yield _row(file, table.line_num, row, columns)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file} is not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
+        except csv.Error as error:
+            raise UserError(f"{file}, line {table.line_num}, cannot be read: {error}") from error
+
+
+def _columns(file: Path, header: list[str]) -> list[str]:
+    columns = [name.strip().lower() for name in header]
+    for name in NEEDED:
+        if name not in columns:
+            near = did_you_mean(name, [c for c in columns if c not in NEEDED]).replace("Did you mean", "Is it called")
+            other = " Columns are separated by commas." if len(header) == 1 and set(";\t") & set(header[0]) else ""
+            raise UserError(
+                f"{file} has no column {name}.{near}{other} Its first line must name the columns: path, label and, "
+                f"where wanted, split and group; it is: {','.join(header) or 'empty'}"
+            )
+    for name in (*NEEDED, *OPTIONAL):
+        if columns.count(name) > 1:
+            raise UserError(f"{file} has the column {name} twice; rename or remove one")
+    return columns
+
+
+def _row(file: Path, line: int, row: list[str], columns: list[str]) -> Row:
+    if len(row) != len(columns):
+        raise UserError(
+            f"{file}, line {line}, has {len(row)} fields, and the first line names {len(columns)} columns. "
+            "Put a text that holds a comma in double quotes"
+        )
+    named = dict(zip(columns, row, strict=True))
+    path = named["path"] and os.path.normpath(os.path.join(file.parent, named["path"]))  # noqa: PTH118
+    return Row(line, path, *(named.get(name, "").strip() for name in ("label", *OPTIONAL)))
+
+
+def _refuse(file: Path, what: str, rows: list[Row], said: Callable[[Row], str] = lambda row: "") -> None:
+    if rows:
+        raise UserError(f"{file}: {len(rows)} lines {what}:{_listing((row.line, said(row)) for row in rows)}")
+
+
+def _refuse_splits(file: Path, rows: list[Row]) -> None:
+    wrong = [row for row in rows if row.split and row.split.lower() not in SPLITS]
+    allowed = f"have an unknown split (there are {listed(SPLITS)}, or nothing)"
+    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, SPLITS)}")
+
+
+def _refuse_twice(file: Path, rows: list[Row]) -> None:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        lines[row.path].append(row.line)
+    twice = [(own[0], f"{path}, also line {listed(own[1:])}") for path, own in lines.items() if len(own) > 1]
+    if twice:
+        raise UserError(
+            f"{file}: {len(twice)} pictures are listed more than once:{_listing(twice)}\nKeep one line each"
+        )
+
+
+def _refuse_cut(file: Path, rows: list[Row]) -> None:
+    """A group that the table itself puts on two sides."""
+    first: dict[str, Row] = {}
+    cut: dict[str, str] = {}
+    for row in (row for row in rows if row.group and row.split):
+        other = first.setdefault(row.group, row)
+        if _given(other) != _given(row):
+            places = f"{other.split} (line {other.line}) and {row.split} (line {row.line})"
+            cut.setdefault(row.group, f"\n  group {printable(row.group)} is in {places}")
+    if cut:
+        raise UserError(
+            f"{file}: {len(cut)} groups are in more than one split:{''.join(list(cut.values())[:SHOWN])}\n"
+            "Give all of a group to one split, or leave their split empty"
+        )
+
+
+def _listing(lines: Iterable[tuple[int, str]]) -> str:
+    said = [f"\n  line {line}" + (f": {printable(text)}" if text else "") for line, text in lines]
+    return "".join(said[:SHOWN]) + (f"\n  and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
+
+
+def _given(row: Row) -> int:
+    return SPLITS[row.split.lower()] if row.split else FREE
+
+
+def _catalog(folder: Path, rows: list[Row], classes: list[str]) -> Catalog:
+    root = str(folder)
+    if not all(row.path.startswith(os.path.join(root, "")) for row in rows):  # noqa: PTH118
+        root = os.path.commonpath([os.path.dirname(row.path) for row in rows])  # noqa: PTH120
+    begin = len(os.path.join(root, ""))  # noqa: PTH118
+    label = {name: i for i, name in enumerate(classes)}
+    named = sorted((row.path[begin:].replace(os.sep, "/"), row) for row in rows)
+    return Catalog(
+        names=tuple(name for name, _ in named),
+        paths=tuple(row.path for _, row in named),
+        arrays=None,
+        labels=np.array([label[row.label] for _, row in named], np.int32),
+        class_names=tuple(classes),
+        given=np.array([_given(row) for _, row in named], np.int8),
+        groups=tuple(row.group for _, row in named) if any(row.group for row in rows) else None,
+    )

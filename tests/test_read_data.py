@@ -1,0 +1,122 @@
+"""The run's first steps: list, scan, quarantine, split, pixels. No TensorFlow."""
+
+import csv
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from thaw.cache import Store
+from thaw.config.schema import Config, DatasetConfig
+from thaw.errors import UserError
+from thaw.run import _read_data
+
+from .data.pictures import noise, write
+
+
+class Tracked:
+    """A run that remembers what it was given."""
+
+    def __init__(self):
+        self.artifacts, self.logged = {}, {}
+
+    def artifact(self, file):
+        self.artifacts[file.name] = file.read_text("utf-8", "surrogateescape")
+
+    def dataset(self, name, digest, source, *, profile):
+        self.logged = {"name": name, "digest": digest, "source": source, "profile": json.loads(json.dumps(profile))}
+
+    def tags(self, tags): ...
+
+    def manifest(self):
+        return list(csv.DictReader(io.StringIO(self.artifacts["manifest.csv"])))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for c, name in enumerate(("zebra", "ant", "bee")):
+        for i in range(30):
+            write(tmp_path / "pictures" / name / f"{i:02}.png", noise(8, 8, 100 * c + i))
+    return tmp_path / "pictures"
+
+
+def read_data(folder, tracked=None, **dataset):
+    config = Config(dataset=DatasetConfig(name="image_folder", path=str(folder), **dataset), outputs=str(folder.parent))
+    config.backbone.image_size = 64
+    store = Store(folder.parent / "store", 1e9)
+    return _read_data(config, store, tracked or Tracked(), folder.parent / "run"), store
+
+
+def test_bad_files_stop_a_run_that_selects_none_of_them_and_the_list_is_kept(pictures):
+    for i in range(10, 30):
+        (pictures / "ant" / f"{i}.png").write_bytes(b"")
+    tracked = Tracked()
+    with pytest.raises(UserError, match=r"20 of 90 images cannot be used[\s\S]*run/bad_files\.csv"):
+        read_data(pictures, tracked, limit_per_class=1)
+    rows = list(csv.DictReader(io.StringIO(tracked.artifacts["bad_files.csv"])))
+    assert [(row["path"], row["kind"]) for row in rows] == [(f"ant/{i}.png", "empty") for i in range(10, 30)]
+    assert (pictures.parent / "run" / "bad_files.csv").exists()
+
+
+def test_quarantine_leaves_bad_files_out_and_says_so(pictures, capsys):
+    tracked = Tracked()
+    (pictures / "ant" / "07.png").write_bytes(b"<html></html>")
+    (pictures / "ant" / ".DS_Store").write_bytes(b"")
+    data, _ = read_data(pictures, tracked, on_bad="quarantine", max_bad_fraction=0.02)
+    said = capsys.readouterr().out
+    assert "1 of 90 images cannot be used and are left out" in said
+    assert "ant/07.png: web_page: " in said
+    assert "ignored: .DS_Store 1" in said
+    assert len(data.splits.all()) == 89
+    assert "ant/07.png" not in [data.pixels.catalog.names[i] for i in data.splits.all()]
+    (bad,) = [row for row in tracked.manifest() if row["verdict"] != "ok"]
+    assert (bad["path"], bad["verdict"], bad["split"]) == ("ant/07.png", "web_page", "")
+    assert tracked.logged["profile"]["bad"] == 1
+    assert (pictures / "ant" / "07.png").read_bytes() == b"<html></html>"
+
+
+def test_the_manifest_fixes_the_order_of_labels(pictures):
+    tracked = Tracked()
+    data, _ = read_data(pictures, tracked)
+    assert tracked.logged["profile"]["class_names"] == list(data.class_names) == ["ant", "bee", "zebra"]
+    assert {(row["class"], row["label"]) for row in tracked.manifest()} == {("0", "ant"), ("1", "bee"), ("2", "zebra")}
+    assert len(tracked.manifest()) == 90
+
+
+def test_a_small_run_judges_everything_and_keeps_the_pixels_of_what_it_uses(pictures):
+    data, store = read_data(pictures, limit_per_class=1)
+    assert len(data.splits.all()) == 9
+    data.pixels.take(data.splits.all())
+    (pixels,) = (key.parent for key in store.folder.glob("*/space.json") if '"pixels"' in key.read_text())
+    assert sum(file.stat().st_size for file in pixels.glob("*.rows")) == 9 * 8 * 8 * 3
+
+
+def test_the_data_is_the_same_data_whatever_bad_files_lie_beside_it(pictures):
+    first, second = Tracked(), Tracked()
+    before, _ = read_data(pictures, first)
+    (pictures / "ant" / "00 first of all.jpg").write_bytes(b"")
+    after, _ = read_data(pictures, second, on_bad="quarantine", max_bad_fraction=0.5)
+    assert second.logged["digest"] == first.logged["digest"]
+    assert np.array_equal(after.splits.val, before.splits.val)
+
+
+def test_equal_images_are_kept_on_one_side_and_contradictions_are_said(pictures, capsys):
+    for i in range(30):
+        shutil.copy(pictures / "ant" / f"{i:02}.png", pictures / "ant" / f"copy of {i:02}.png")
+    shutil.copy(pictures / "bee" / "00.png", pictures / "zebra" / "mistaken.png")
+    data, _ = read_data(pictures)
+    sides = [set(data.pixels.digests(indices)) for indices in data.splits.named().values()]
+    assert sides[0] & sides[1] == sides[0] & sides[2] == sides[1] & sides[2] == set()
+    assert sum(map(len, sides)) == 90
+    assert "bee/00.png = zebra/mistaken.png" in capsys.readouterr().out
+
+
+def test_a_file_that_vanishes_after_the_scan_ends_the_run_with_its_path(pictures):
+    data, _ = read_data(pictures, limit_per_class=5)
+    lost = data.pixels.catalog.paths[data.splits.train[3]]
+    os.remove(lost)  # noqa: PTH107
+    with pytest.raises(UserError, match=f"{lost}: no such file.*was there when this run began"):
+        data.pixels.take(data.splits.train)
