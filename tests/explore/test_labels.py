@@ -29,7 +29,7 @@ def test_a_picture_is_never_judged_by_a_probe_that_has_seen_it():
     assert labels.judge(features, own, 2, folds=5, seed=0).accuracy < 0.7  # a probe that has seen them is at 1.0
 
 
-@pytest.mark.parametrize("counts", [[3, 3], [1, 8], [1, 1], [2, 1, 30]])
+@pytest.mark.parametrize("counts", [[3, 3], [1, 8], [1, 1], [2, 1, 30], [6, 0, 6], [5, 0]])
 def test_classes_of_a_few_pictures_stop_nothing(counts):
     features, own = blobs(counts)
     found = labels.judge(features, own, len(counts), folds=5, seed=0)

@@ -1,6 +1,7 @@
 """What an exploration finds, writes and leaves alone."""
 
 import csv
+import re
 import shutil
 
 import pytest
@@ -107,4 +108,5 @@ def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
         file.unlink()
     out = printed(lambda: tool.explore(config(data, tmp_path)))
     assert "a run would stop: classes are too small to be split" in out
+    assert re.search(r"apple +│ +8 │", out)
     assert len(read(tmp_path / "explore" / "images.csv")) == 17

@@ -24,7 +24,8 @@ class Labels:
     """What the probe says of N labels.
 
     quality: float32 (N,), the probability of the given label. suggested: int32 (N,), the most probable one. accuracy:
-    of the probe, over all folds. suspects: rows, the worst first.
+    of the probe, over all folds; not a number where a single class has pictures, and nothing can be asked. suspects:
+    rows, the worst first.
     """
 
     quality: npt.NDArray[np.float32]
@@ -42,6 +43,8 @@ def judge(
     ones that are. Near duplicates may lie in different folds: to keep them together changed nothing on CIFAR-10, and
     where whole classes hang together through pictures that are much alike, as digits do, nothing could be judged.
     """
+    if len(np.unique(labels)) < 2:
+        return Labels(np.ones(len(labels), np.float32), labels, float("nan"), ())
     found = _probabilities(features, labels, classes, folds, seed)
     quality = get_label_quality_scores(labels, found, method="self_confidence")
     worst = find_label_issues(

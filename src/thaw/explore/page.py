@@ -9,12 +9,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from thaw.explore import figures, thumbnails
-from thaw.explore.figures import Bar
 from thaw.explore.findings import KINDS, Finding
 from thaw.explore.looks import Looks
 from thaw.explore.pictures import Pictures
 
 ON_SHEETS = 2000  # pictures on all contact sheets together: 6 MB, which a phone still opens
+NAMED = 10  # findings without a picture take so much less room than those with one
 
 
 @dataclass(frozen=True)
@@ -87,25 +87,26 @@ def sections(found: Sequence[Finding], cap: int) -> list[Section]:
             pairs = any(finding.other_row is not None for finding in own)
             across = [sum(f.across_classes for f in own), sum(f.across_splits for f in own)]
             said = [f"{count:,}" if pairs else "" for count in across]
-            made.append(Section(kind, about.title, about.meaning, about.score, own[:cap], len(own), *said))
+            most = cap if own[0].row is not None else NAMED * cap
+            made.append(Section(kind, about.title, about.meaning, about.score, own[:most], len(own), *said))
     return made
 
 
 def classes(pictures: Pictures, found: Sequence[Finding]) -> list[Class]:
     """A row a class, in the order of the labels."""
-    named = split_names(pictures)
-    labels = pictures.labels
-    of_split = np.array(pictures.splits)
-    counts = [
-        {s: int(np.sum((labels == i) & (of_split == s))) for s in named} for i in range(len(pictures.class_names))
-    ]
-    bars: list[Bar] = figures.bars(
-        (name, sum(own.values())) for name, own in zip(pictures.class_names, counts, strict=True)
-    )
+    labels = pictures.labels.tolist()
+    of_class, of_split = Counter(labels), Counter(zip(labels, pictures.splits, strict=True))
     findings = Counter(finding.label for finding in found)
+    bars = figures.bars((name, of_class[label]) for label, name in enumerate(pictures.class_names))
     return [
-        Class(bar.label, bar.count, bar.percent, own, findings[bar.label])
-        for bar, own in zip(bars, counts, strict=True)
+        Class(
+            name=bar.label,
+            count=bar.count,
+            percent=bar.percent,
+            splits={split: of_split[label, split] for split in split_names(pictures)},
+            findings=findings[bar.label],
+        )
+        for label, bar in enumerate(bars)
     ]
 
 

@@ -1,5 +1,6 @@
 """Looks through a data set: what a run would train on, and what in it deserves a second look."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,12 @@ def _title(config: ExploreConfig) -> str:
 
 def _remarks(config: ExploreConfig, seen: Pictures, judged: Labels, pairs: list[Pair]) -> list[str]:
     """What the figures rest on, for people who read them."""
-    said = [
-        *seen.remarks,
-        f"A probe on the features of {config.backbone.name} ({config.folds} folds) gave {judged.accuracy:.1%} of the "
-        "images their own label.",
-    ]
+    said = list(seen.remarks)
+    if not math.isnan(judged.accuracy):
+        said.append(
+            f"A probe on the features of {config.backbone.name} ({config.folds} folds) gave {judged.accuracy:.1%} of "
+            "the images their own label."
+        )
     if len(pairs) > MANY * len(seen):
         said.append(
             f"{len(pairs):,} of {len(seen):,} images are near duplicates of others: either there is little else in "
@@ -77,9 +79,9 @@ def _remarks(config: ExploreConfig, seen: Pictures, judged: Labels, pairs: list[
 
 
 def _data_line(config: ExploreConfig, seen: Pictures) -> str:
-    counts = " · ".join(f"{name} {seen.splits.count(name):,}" for name in page.split_names(seen))
+    counts = [f"{name} {seen.splits.count(name):,}" for name in page.split_names(seen)] or [f"{len(seen):,} images"]
     bad = f" · {len(seen.bad)} files cannot be used" if seen.bad else ""
-    return f"data: {config.dataset.name} · {len(seen.class_names)} classes · {counts}{bad}"
+    return f"data: {config.dataset.name} · {len(seen.class_names)} classes · {' · '.join(counts)}{bad}"
 
 
 def _write(file: Path, text: str) -> None:
