@@ -54,6 +54,18 @@ def test_blocks_find_what_one_comparison_of_all_finds(features, monkeypatch):
     assert not np.any(whole.others == np.arange(60)[:, None])
 
 
+def test_where_nothing_is_close_there_are_no_pairs(features):
+    assert neighbours.near_duplicates(neighbours.find(features, np.arange(40)), looks(60), 1.0) == []
+
+
+def test_pairs_are_compared_in_blocks_as_in_one_go(features, monkeypatch):
+    likeness = np.random.default_rng(3).integers(0, 256, (60, 16, 16), np.uint8)
+    a, b = np.arange(50), np.arange(10, 60)
+    whole = looks(60, likeness).correlation(a, b)
+    monkeypatch.setattr("thaw.explore.looks.PAIRS", 7)
+    np.testing.assert_array_equal(looks(60, likeness).correlation(a, b), whole)
+
+
 def test_rows_are_the_pictures_and_not_their_places(features):
     found = neighbours.find(features, np.array([3, 7, 8, 40, 50]))
     assert neighbours.near_duplicates(found, looks(60), 0.9999) == [Pair(3, 40, pytest.approx(1, abs=0.01))]

@@ -82,6 +82,13 @@ def test_random_weights_are_refused():
         tool.explore(own)
 
 
+def test_a_run_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    own = config(tmp_path / "no photos", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    own.backbone = BackboneConfig(weights="0123456789abcdef")
+    with pytest.raises(UserError, match="no run 0123456789abcdef"):
+        tool.explore(own)
+
+
 def test_copies_of_one_picture_are_nothing_to_compare(tmp_path):
     data = made.folder(tmp_path / "photos", images=3)
     for file in data.rglob("*.jpg"):

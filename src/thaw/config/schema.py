@@ -312,6 +312,7 @@ class ExploreConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to, the cache among it")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
 
 
 @dataclass

@@ -70,14 +70,14 @@ def near_duplicates(neighbours: Neighbours, looks: Looks, similarity: float) -> 
     """
     m, k = neighbours.others.shape
     a, b, cosine = np.repeat(np.arange(m), k), neighbours.others.ravel(), neighbours.cosines.ravel()
-    close = cosine >= similarity
-    a, b, cosine = a[close], b[close], cosine[close]
-    alike = looks.correlation(neighbours.rows[a], neighbours.rows[b]) >= ALIKE
-    a, b, cosine = a[alike], b[alike], cosine[alike]
-    # 0 means no edge in a sparse graph; the nearest pair is the lightest edge.
-    first, last, weight = np.minimum(a, b), np.maximum(a, b), (2 - cosine).astype(np.float64)
-    _, once = np.unique(np.stack([first, last]), axis=1, return_index=True)
-    tree = minimum_spanning_tree(csr_array((weight[once], (first[once], last[once])), shape=(m, m))).tocoo()
+    first, last = np.minimum(a, b), np.maximum(a, b)
+    close = np.flatnonzero(cosine >= similarity)
+    _, once = np.unique(first[close] * m + last[close], return_index=True)
+    close = close[once]
+    alike = looks.correlation(neighbours.rows[first[close]], neighbours.rows[last[close]]) >= ALIKE
+    found = close[alike]
+    weight = (2 - cosine[found]).astype(np.float64)  # 0 means no edge in a sparse graph; the nearest are the lightest
+    tree = minimum_spanning_tree(csr_array((weight, (first[found], last[found])), shape=(m, m))).tocoo()
     pairs = [
         Pair(int(neighbours.rows[i]), int(neighbours.rows[j]), float(2 - w))
         for i, j, w in zip(tree.row, tree.col, tree.data, strict=True)

@@ -1,11 +1,14 @@
 """Looks through a data set: what a run would train on, and what in it deserves a second look."""
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 
+from thaw import tracking
 from thaw.cache import Store
+from thaw.cache.tool import size
 from thaw.config.schema import ExploreConfig
 from thaw.console import say, show
 from thaw.errors import UserError
@@ -24,6 +27,8 @@ def explore(config: ExploreConfig) -> None:
     Raises UserError as the other commands do. Bad files are findings and stop nothing.
     """
     features.check(config)
+    weighed = tracking.with_weights_of_run(config.backbone, config.tracking_uri, Path(config.outputs))
+    config = dataclasses.replace(config, backbone=weighed)
     folder = Path(config.output).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
@@ -100,7 +105,7 @@ def _show(seen: Pictures, found: list[Finding], said: list[str], folder: Path) -
     else:
         say("nothing was found that deserves a second look")
     page_file = folder / "explore.html"
-    say(f"page {_shown(page_file)} · {page_file.stat().st_size / 1e6:.1f} MB")
+    say(f"page {_shown(page_file)} · {size(page_file.stat().st_size)}")
     say(f"all findings {_shown(folder / 'findings.csv')} · all images {_shown(folder / 'images.csv')}")
 
 
