@@ -17,7 +17,7 @@ from rich.table import Table
 from thaw import backend, tracking
 from thaw.config.schema import PredictConfig
 from thaw.console import progress, say, show
-from thaw.data.decode import SUFFIXES, BadImage, fitted
+from thaw.data.decode import PICTURE_SUFFIXES, BadImage, fitted
 from thaw.errors import UserError
 from thaw.frozen import engine
 from thaw.frozen.engine import Function
@@ -67,7 +67,7 @@ def find(images: Any) -> list[str]:
     for entry in images if isinstance(images, list) else [images]:
         path, before = Path(str(entry)).expanduser(), len(found)
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
             found += sorted(str(p) for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
         elif path.exists():
             found.append(str(path))

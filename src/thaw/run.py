@@ -136,8 +136,7 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
     own = config.dataset
     catalog = sources.load(own)
     limit = own.limit_per_class
-    images = len(catalog) if limit is None else min(len(catalog), 3 * limit * len(catalog.class_names))
-    spaces = kept.spaces(store, table.image_size(config.backbone), images)
+    spaces = kept.spaces(store, table.image_size(config.backbone), len(catalog), catalog.usable(limit))
     found = scan(catalog, spaces, pixels=limit is None)
     _judge_bad(config, found, tracked, folder)
     chosen = _split(config, found)

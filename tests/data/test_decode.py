@@ -9,6 +9,7 @@ from PIL import Image
 
 from thaw.data import decode as decoder
 from thaw.data.decode import BadImage, decode, fitted, resize
+from thaw.data.faults import KINDS
 
 from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise, photo, turned
 
@@ -195,7 +196,14 @@ def test_a_truncated_picture_is_refused_and_named(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty"), (b"<html>not found</html>", "not a picture"), (encoded(noise(4, 4), "PCX"), "PCX is not read")],
+    [
+        (b"", "empty"),
+        (b"<html>not found</html>", "not a picture"),
+        (encoded(noise(4, 4), "PCX"), "PCX is not read"),
+        (encoded(noise(4, 4), "TGA"), "TGA is not read"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not read"),
+        (b"8BPS\0\1", "PSD .*is not read"),
+    ],
 )
 def test_what_is_no_picture_is_refused(content, reason):
     with pytest.raises(BadImage, match=reason):
@@ -360,3 +368,24 @@ def test_running_out_of_memory_is_no_fault_of_the_picture(monkeypatch):
     monkeypatch.setattr(decoder, "_turn_upright", fail)
     with pytest.raises(MemoryError):
         decode(encoded(noise(4, 4), "PNG"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO"])
+def test_whatever_happened_to_a_file_it_is_decoded_or_its_fault_has_a_kind(kind):
+    rng = np.random.default_rng(0)
+    whole = encoded(noise(9, 7), kind)
+    for at in [*range(40), *rng.integers(0, len(whole), 60).tolist()]:
+        changed = bytearray(whole)
+        changed[at % len(whole) :: 1000] = rng.bytes(len(changed[at % len(whole) :: 1000]))
+        for content in (whole[:at], bytes(changed)):
+            kind_found, reason = outcome(content)
+            assert kind_found in {"", *KINDS}
+            assert reason.isprintable()
+
+
+def outcome(content):
+    try:
+        assert decode(content, size=(8, 8)).fitted(8).shape == (8, 8, 3)
+    except BadImage as bad:
+        return bad.kind, bad.reason
+    return "", ""

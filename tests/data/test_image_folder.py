@@ -214,3 +214,12 @@ def test_two_folders_for_one_split_are_refused(tmp_path):
 def test_strangers_beside_split_folders_are_refused(tmp_path):
     said = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test", "extra") for name in "ab")))
     assert "also extra" in said
+
+
+def test_prediction_finds_what_training_lists(tmp_path):
+    from thaw.predict import find
+
+    fill(tmp_path, "a/1.png", "b/2.JPG", "b/.hidden.png")
+    (tmp_path / "a" / "3.heic").write_bytes(b"")
+    (tmp_path / "a" / "notes.txt").write_bytes(b"")
+    assert find(str(tmp_path)) == sorted(load(tmp_path).paths)

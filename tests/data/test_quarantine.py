@@ -35,6 +35,12 @@ def test_stop_names_every_file_and_what_is_wrong(tmp_path):
     assert "dataset.on_bad=quarantine" in said
 
 
+def test_stop_says_what_it_takes_to_leave_them_out(tmp_path):
+    scanned = found(tmp_path, 3, 2)
+    assert "dataset.on_bad=quarantine dataset.max_bad_fraction=0.4; thaw" in refused(scanned, "stop", 0.01)
+    assert "dataset.on_bad=quarantine; thaw" in refused(scanned, "stop", 0.4)
+
+
 def test_quarantine_says_what_is_left_out(tmp_path):
     said = quarantine.judge(found(tmp_path, 99, 1), "quarantine", 0.01, "bad_files.csv")
     assert said.startswith("1 of 100 images cannot be used and are left out:")

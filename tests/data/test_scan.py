@@ -156,13 +156,28 @@ def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, sto
 
 def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
     paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
-    spaces = kept.spaces(store, 8, 3)
+    spaces = kept.spaces(store, 8, 40, 3)
     found = scan.scan(of_files(paths), spaces, pixels=False)
     before = store.used()
     assert before < 40 * 400
     chosen = pixels.of(found, np.array([4, 7, 11]), spaces)
     assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
     assert store.used() - before < 3 * 8 * 8 * 3 + 3 * kept.ABOUT
+
+
+def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_used(tmp_path):
+    paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
+    for budget, verdicts, kept_pixels in [
+        (40, True, False),
+        (39.9, False, False),
+        (40 + 3 * 8 * 8 * 3 / 640, True, True),
+    ]:
+        small = Store(tmp_path / f"store{budget}", budget * kept.ABOUT)
+        spaces = kept.spaces(small, 8, 40, 3)
+        assert (spaces.verdicts is not None, spaces.pixels is not None) == (verdicts, kept_pixels)
+        found = scan.scan(of_files(paths), spaces, pixels=False)
+        pixels.of(found, np.arange(3), spaces).get(1)
+        assert small.used() <= small.max_bytes
 
 
 def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):

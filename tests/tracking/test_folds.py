@@ -8,7 +8,7 @@ from thaw.tracking.folds import FoldRun, over_folds
 
 def run(overrides, accuracy, number=0, **metrics):
     metrics = {"val/accuracy": accuracy, "objective": accuracy, "epoch/loss": 9.0, **metrics}
-    return FoldRun(f"{overrides}-{number}", overrides, metrics)
+    return FoldRun(f"{overrides}-{number}", overrides, metrics, 3)
 
 
 def test_figures_are_mean_and_sample_deviation_over_the_folds():
@@ -22,6 +22,11 @@ def test_figures_are_mean_and_sample_deviation_over_the_folds():
         "folds": 3, "val/accuracy_mean": 0.75, "val/accuracy_std": 0.25, "objective_mean": 0.75, "objective_std": 0.25,
     }  # fmt: skip
     assert found.line() == "3 folds · val accuracy 0.7500 ± 0.2500: split.folds=3"
+
+
+def test_folds_that_did_not_finish_are_missed():
+    (found,) = over_folds(run(f"split.fold={i}", 0.5) for i in range(2))
+    assert found.line().startswith("only 2 of 3 folds · ")
 
 
 @pytest.mark.parametrize(("maximize", "order"), [(True, ["lr=2", "lr=1"]), (False, ["lr=1", "lr=2"])])

@@ -50,6 +50,7 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
             tags = {OVERRIDES: f"rate={rate} split.folds=2 split.fold={fold}"}
             with start(tracking, outputs, name="fold", tags=tags, parent=parent) as run:
                 run.objective("val/accuracy", value)
+                run.params({"split.folds": 2})
                 run.metrics({"val/accuracy": value}, step=3)
     children = close_sweep(tracking, outputs, parent)
 

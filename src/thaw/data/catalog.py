@@ -38,6 +38,10 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.names)
 
+    def usable(self, limit_per_class: int | None) -> int:
+        """Return how many images a run can use at most: so many of a class in each of three splits."""
+        return len(self) if limit_per_class is None else min(len(self), 3 * limit_per_class * len(self.class_names))
+
     def part(self, indices: npt.NDArray[np.int64]) -> "Catalog":
         """Return the catalog of the images at `indices`, ascending; classes stay as they are."""
         if len(indices) == len(self):

@@ -1,10 +1,7 @@
 """The one decoder: training, prediction and inspection see the same pixels, or the same complaint."""
 
-import errno
 import io
-import os
 import re
-import stat
 import struct
 import warnings
 from dataclasses import dataclass
@@ -14,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 
-from thaw.console import printable
 from thaw.data import faults
-from thaw.errors import UserError
+from thaw.data.files import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
@@ -42,49 +38,14 @@ SUFFIXES = frozenset(
     for suffix in suffixes.split()
 )
 # Pictures all the same: they are found in folders, and refused by name, not passed over.
-UNREAD_SUFFIXES = frozenset(
+PICTURE_SUFFIXES = SUFFIXES | frozenset(
     f".{suffix}"
     for suffixes in (
         "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds",
-        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 pef srw x3f raw",
+        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 pef srw x3f",
     )
     for suffix in suffixes.split()
 )
-_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"} | dict.fromkeys(
-    (errno.EACCES, errno.EPERM), "no_permission"
-)
-
-
-class BadImage(UserError):
-    """A picture that cannot be used: `path`, `reason`, and `kind`, a key of `faults.KINDS`."""
-
-    def __init__(self, path: str, reason: str, kind: str) -> None:
-        self.path, self.reason, self.kind = printable(path), reason, kind
-        super().__init__(f"{self.path}: {reason}")
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes; raises BadImage when it cannot be read."""
-    return read_file(path)[0]
-
-
-def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
-    """Return a file's bytes, and what the system says of it before and after reading.
-
-    Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
-            return file.readall(), before, os.fstat(descriptor)
-    except OSError as error:
-        kind = _ERRNO_KINDS.get(error.errno or 0, "unreadable")
-        if kind == "missing" and os.path.islink(path):  # noqa: PTH114
-            raise BadImage(str(path), "a link to a file that is not there", "broken_link") from error
-        raise BadImage(str(path), (error.strerror or str(error)).lower(), kind) from error
 
 
 @dataclass(frozen=True, eq=False)

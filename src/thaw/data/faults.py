@@ -186,6 +186,8 @@ def _brand(content: bytes) -> str | None:
 
 
 def _foreign(content: bytes) -> tuple[str, str]:
+    if content[-18:].startswith(b"TRUEVISION-XFILE"):  # its beginning says nothing
+        return "unsupported_format", "TGA is not read"
     for offset, magic, kind, name in _FOREIGN:
         if content.startswith(magic, offset):
             return kind, f"{name} is not read" if kind == "unsupported_format" else f"not a picture but {name}"

@@ -10,13 +10,12 @@ import numpy as np
 from thaw.config.schema import DatasetConfig
 from thaw.console import printable
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
-from thaw.data.decode import SUFFIXES, UNREAD_SUFFIXES
+from thaw.data.decode import PICTURE_SUFFIXES, SUFFIXES
 from thaw.errors import UserError, listed
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
-_PICTURES = SUFFIXES | UNREAD_SUFFIXES
 SYSTEM_FILES = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 
 
@@ -218,4 +217,4 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in _PICTURES  # noqa: PTH122 - 60,000 of them
+    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - 60,000 of them

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.data.decode import BadImage, Picture, decode, read_file
+from thaw.data.decode import Picture, decode
+from thaw.data.files import BadImage, read_file
 from thaw.data.threads import in_order
 from thaw.errors import UserError
 

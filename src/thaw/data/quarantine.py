@@ -41,22 +41,24 @@ def judge(found: Scanned, on_bad: str, max_fraction: float, where: str) -> str:
     `where` is the list's place, which is named. Raises UserError with on_bad=stop, and when more than `max_fraction` of
     all files are bad: so many are no accident, and what is left may not be what was meant.
     """
-    if on_bad == "stop":
-        raise UserError(refusal(found, where))
     total = len(found.catalog) + len(found.bad)
-    if len(found.bad) > max_fraction * total:
+    too_many = len(found.bad) > max_fraction * total
+    allow = f"dataset.max_bad_fraction={_enough(len(found.bad), total)}"
+    if on_bad == "stop":
+        raise UserError(refusal(found, where, f" {allow}" if too_many else ""))
+    if too_many:
         raise UserError(
             f"{_head(found)}, more than dataset.max_bad_fraction={max_fraction:g} allows:\n{_listing(found, where)}\n"
-            f"Mend the data, or allow them: dataset.max_bad_fraction={_enough(len(found.bad), total)}"
+            f"Mend the data, or allow them: {allow}"
         )
     return f"{_head(found)} and are left out:\n{_listing(found, where)}"
 
 
-def refusal(found: Scanned, where: str = "") -> str:
-    """Return the error that names bad files, when all must be sound."""
+def refusal(found: Scanned, where: str = "", allow: str = "") -> str:
+    """Return the error that names bad files, when all must be sound; `allow` is what a quarantine needs besides."""
     return (
         f"{_head(found)}:\n{_listing(found, where)}\n"
-        "Repair, replace or remove them and run again, or leave them out with dataset.on_bad=quarantine; "
+        f"Repair, replace or remove them and run again, or leave them out with dataset.on_bad=quarantine{allow}; "
         "thaw never changes or deletes your files"
     )
 

@@ -10,11 +10,12 @@ FOLD = "split.fold="
 
 @dataclass(frozen=True)
 class FoldRun:
-    """A fold's run: its overrides as typed, `split.fold=` among them, and its last metrics."""
+    """A fold's run: overrides as typed, `split.fold=` among them, its last metrics, and how many folds there are."""
 
     run_id: str
     overrides: str
     metrics: Mapping[str, float]
+    folds: int
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,17 @@ class Spread:
 class Setting:
     """A setting of the keys that were not the fold, and its figures over the folds that finished, at least 2.
 
-    overrides: as typed, without the fold. metrics: `val/...`, `test/...` and `objective`, not those of single classes.
+    overrides: as typed, without the fold. folds: how many there are, finished or not. metrics: `val/...`, `test/...`
+    and `objective`, not those of single classes.
     """
 
     overrides: str
     run_ids: tuple[str, ...]
+    folds: int
     metrics: Mapping[str, Spread]
 
     def flat(self) -> dict[str, float]:
-        """Return `val/accuracy_mean`, `val/accuracy_std`, ... and `folds`, the number of them."""
+        """Return `val/accuracy_mean`, `val/accuracy_std`, ... and `folds`, the number that finished."""
         found: dict[str, float] = {"folds": len(self.run_ids)}
         for name, spread in self.metrics.items():
             found |= {f"{name}_mean": spread.mean, f"{name}_std": spread.std}
@@ -51,7 +54,9 @@ class Setting:
             for name in ("val/accuracy", "test/accuracy")
             if name in self.metrics
         ]
-        return " · ".join([f"{len(self.run_ids)} folds", *figures]) + f": {self.overrides}"
+        finished = len(self.run_ids)
+        count = f"{finished} folds" if finished == self.folds else f"only {finished} of {self.folds} folds"
+        return " · ".join([count, *figures]) + f": {self.overrides}"
 
 
 def over_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[Setting]:
@@ -76,7 +81,7 @@ def _setting(overrides: str, runs: list[FoldRun]) -> Setting:
         values = [run.metrics[name] for run in runs if name in run.metrics]
         if len(values) == len(runs) and all(map(math.isfinite, values)):
             metrics[name] = Spread(statistics.fmean(values), statistics.stdev(values), len(values))
-    return Setting(overrides, tuple(run.run_id for run in runs), metrics)
+    return Setting(overrides, tuple(run.run_id for run in runs), runs[0].folds, metrics)
 
 
 def _rank(setting: Setting, maximize: bool) -> float:

@@ -19,7 +19,7 @@ from thaw.tracking.store import Store, open_store
 class Child:
     """A sweep's job, as its run tells: `overrides` from the tag `thaw.overrides`, `objective` None unless logged.
 
-    metrics: the last value of each.
+    metrics: the last value of each. folds: of its cross-validation, 0 without one.
     """
 
     run_id: str
@@ -28,6 +28,7 @@ class Child:
     overrides: str
     objective: float | None
     metrics: Mapping[str, float] = field(default_factory=dict, repr=False)
+    folds: int = 0
 
 
 def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
@@ -82,12 +83,12 @@ def close_sweep(
 
 def fold_settings(children: list[Child], *, maximize: bool = True) -> list[Setting]:
     """Return the figures over folds of each setting of the other keys, the best first; none when no fold was swept."""
-    finished = [child for child in children if child.status == "FINISHED"]
-    return over_folds((FoldRun(c.run_id, c.overrides, c.metrics) for c in finished), maximize=maximize)
+    finished = [child for child in children if child.status == "FINISHED" and child.folds]
+    return over_folds((FoldRun(c.run_id, c.overrides, c.metrics, c.folds) for c in finished), maximize=maximize)
 
 
 def folds_json(settings: list[Setting]) -> str:
-    """Return settings as JSON: a list of `overrides`, `run_ids` and `metrics`, each with `mean`, `std` and `n`."""
+    """Return settings as a JSON list: `overrides`, `run_ids`, `folds` and `metrics`, each with `mean`, `std`, `n`."""
     return json.dumps([asdict(setting) for setting in settings], indent=2) + "\n"
 
 
@@ -119,6 +120,7 @@ def _children(store: Store, parent: Run) -> list[Child]:
                     overrides=run.data.tags.get(OVERRIDES, ""),
                     objective=run.data.metrics.get("objective"),
                     metrics=dict(run.data.metrics),
+                    folds=int(folds) if (folds := run.data.params.get("split.folds", "")).isdigit() else 0,
                 )
             )
         token = page.token
