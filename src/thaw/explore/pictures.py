@@ -63,8 +63,7 @@ def read(config: ExploreConfig, store: Store) -> Pictures:
     own = config.dataset
     catalog = sources.load(own)
     limit = own.limit_per_class
-    images = len(catalog) if limit is None else min(len(catalog), 3 * limit * len(catalog.class_names))
-    spaces = kept.spaces(store, table.image_size(config.backbone), images)
+    spaces = kept.spaces(store, table.image_size(config.backbone), len(catalog), catalog.usable(limit))
     found = scan(catalog, spaces, pixels=limit is None)
     if len(found.catalog) < 2:
         raise UserError(f"of {len(catalog)} pictures {len(found.catalog)} can be used: there is nothing to compare")
