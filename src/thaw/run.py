@@ -49,7 +49,7 @@ def run(config: Config, job: Job) -> Result:
         say(f"run {tracked.id} · {name} · {shown(job.folder)}")
         _log_start(tracked, config, job)
         _check(config)
-        backbone = _with_weights_of_run(config)
+        backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
         with clock("scan"):
@@ -107,15 +107,6 @@ class Clock:
 
     def all(self) -> dict[str, float]:
         return {"total": time.perf_counter() - self.started, **self.seconds}
-
-
-def _with_weights_of_run(config: Config) -> BackboneConfig:
-    """`backbone.weights=RUN_ID`: take the weights file that the run kept."""
-    weights = config.backbone.weights
-    if weights in ("imagenet", "none") or Path(weights).expanduser().is_file():
-        return config.backbone
-    source = tracking.find_run(config.tracking.uri, Path(config.outputs), weights)
-    return dataclasses.replace(config.backbone, weights=str(source.model()))
 
 
 def _log_start(tracked: Run, config: Config, job: Job) -> None:

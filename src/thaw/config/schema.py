@@ -286,6 +286,40 @@ class PredictConfig:
 
 
 @dataclass
+class ExploreConfig:
+    """scripts/explore.py: a data set looked through, as one HTML page and two CSV files."""
+
+    defaults: list[Any] = field(
+        default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}, {"dataset": "image_folder"}]
+    )
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    dataset: DatasetConfig = key(DatasetConfig, "")
+    cache: CacheConfig = key(CacheConfig, "")
+    output: str = key("${outputs}/explore", "folder for explore.html, findings.csv and images.csv")
+    thumbnails: int = key(24, "pictures shown of a class, and findings shown of a kind; the CSV files hold all", min=1)
+    similarity: float = key(
+        0.85,
+        "cosine of two pictures' features from which they may be near duplicates; lower: more, and more false ones",
+        min=0,
+        max=1,
+    )
+    folds: int = key(5, "of the cross-validation that looks for wrong labels", min=2, max=20)
+    seed: int = key(0, "of splits and folds; a run with the same seed splits the same", min=0, max=2**31 - 1)
+    engine: str = key(
+        "auto",
+        "what runs the backbone; auto: openvino on CPUs, tensorflow on GPUs",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "of computation; auto: what this hardware does fast for the network",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to, the cache among it")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
+
+
+@dataclass
 class BenchmarkConfig:
     """scripts/benchmark.py: thaw against the same work written by hand in Keras."""
 

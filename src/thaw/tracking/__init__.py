@@ -2,7 +2,7 @@
 
 from thaw.tracking.fingerprint import Fingerprint, collect
 from thaw.tracking.folds import Setting
-from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start
+from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start, with_weights_of_run
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
@@ -22,4 +22,5 @@ __all__ = [
     "open_store",
     "open_sweep",
     "start",
+    "with_weights_of_run",
 ]

@@ -1,5 +1,6 @@
 """One run: opened before the work, fed while it goes on, closed with the right status whatever happens."""
 
+import dataclasses
 import getpass
 import json
 import math
@@ -15,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from thaw.config.schema import TrackingConfig
+from thaw.config.schema import BackboneConfig, TrackingConfig
 from thaw.console import say
 from thaw.errors import UserError, listed
 from thaw.tracking.store import Store, local_path, open_store, quiet_mlflow, sqlite_path
@@ -279,6 +280,14 @@ def find_run(uri: str, outputs: Path, run_id: str) -> RunInfo:
         what = f"{run_id} is the beginning of more than one run" if found else f"no run {run_id}"
         raise UserError(f"{what} in {store.uri}. The latest runs: {names}.")
     return run_info(store, found[0])
+
+
+def with_weights_of_run(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
+    """`backbone.weights=RUN_ID`: put the weights file that the run kept in its place; anything else stays as it is."""
+    weights = backbone.weights
+    if weights in ("imagenet", "none") or Path(weights).expanduser().is_file():
+        return backbone
+    return dataclasses.replace(backbone, weights=str(find_run(uri, outputs, weights).model()))
 
 
 def run_info(store: Store, run: Any) -> RunInfo:

@@ -1,0 +1,19 @@
+"""Command line of thaw.explore.tool."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from thaw.config import cli, schema
+
+
+def main(config: schema.ExploreConfig) -> None:
+    from thaw.explore.tool import explore
+
+    explore(config)
+
+
+if __name__ == "__main__":
+    cli.command(ROOT, "explore", schema.ExploreConfig, main)

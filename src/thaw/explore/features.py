@@ -1,0 +1,68 @@
+"""The pooled features of a backbone that is all frozen: the same rows of the cache as recipe=bottleneck's."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw import backend
+from thaw.cache import Store
+from thaw.config.schema import ExploreConfig, HeadConfig
+from thaw.console import progress, say
+from thaw.data.pixels import Pixels
+from thaw.errors import UserError
+from thaw.frozen import engine
+from thaw.frozen.activations import BATCH, Frozen
+from thaw.frozen.forward import ahead
+from thaw.models import table
+
+
+def check(config: ExploreConfig) -> None:
+    """Raise UserError for a backbone that has learned nothing: its features would compare nothing of worth."""
+    table.check(config.backbone)
+    if config.backbone.weights == "none":
+        raise UserError(
+            f"backbone={config.backbone.name} with backbone.weights=none has random weights: pictures are compared by "
+            "what a pretrained backbone sees in them. Use imagenet or a weights file"
+        )
+
+
+def pooled(config: ExploreConfig, pixels: Pixels, indices: npt.NDArray[np.int64], store: Store) -> npt.NDArray:
+    """Return the features of images, float32 (len(indices), D), from the cache where they are there.
+
+    indices: ascending, into the catalog.
+    """
+    frozen = _frozen(config)
+    if store.off:
+        return np.concatenate(list(_computed(frozen, pixels, indices)))
+    kept = frozen.activations(store, pixels, indices)
+    say(f"features: {kept.rows.hits:,} from the cache, {kept.rows.misses:,} computed")
+    return kept.take(indices)[0]
+
+
+def _frozen(config: ExploreConfig) -> Frozen:
+    """The backbone up to its pooled features, on the engine that a run with everything frozen would take."""
+    backend.import_tensorflow()
+    row = table.row(config.backbone.name)
+    choice = engine.choose(
+        config.engine, "auto", config.precision,
+        depthwise=row.depthwise, thaws=False, hardware=backend.hardware(),
+    )  # fmt: skip
+    backend.start(config.seed, deterministic=True)
+    from thaw.models import backbones, freeze, network
+
+    built = backbones.build(config.backbone)
+    joined = network.join(built, HeadConfig(name="linear"), ("one", "other"))  # the head is behind the cut
+    plan = freeze.plan("all", built.graph, built.name, "frozen")
+    parts = network.part(joined, plan, plan.total)
+    say(f"backbone: {built.name} · {built.image_size}x{built.image_size} · {choice.engine} in {choice.frozen}")
+    return Frozen(parts.frozen, parts.cut, parts.shapes, config.backbone, row.preprocess, choice)
+
+
+def _computed(frozen: Frozen, pixels: Pixels, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
+    function = frozen.function()
+    groups = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
+    with progress("features", len(indices)) as steps:
+        for images in ahead(groups, pixels.take):
+            yield function(images)[0]
+            steps.advance(len(images))

@@ -1,0 +1,66 @@
+"""A folder with planted faults, explored once, with a stand-in for the backbone: no TensorFlow."""
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, ExploreConfig
+from thaw.explore import features, tool
+
+from . import made
+
+
+def colours(config, pixels, indices, store):
+    """Features that tell colours and their places roughly: 4x4 of each channel."""
+    small = [np.asarray(Image.fromarray(image).resize((4, 4), Image.Resampling.BOX)) for image in pixels.take(indices)]
+    return np.stack(small).reshape(len(indices), -1).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What an exploration left: its folder, the data's, what was planted, and the printed lines."""
+
+    folder: Path
+    data: Path
+    planted: dict[str, set[str]]
+    out: str
+
+
+def config(data: Path, out: Path, **keys) -> ExploreConfig:
+    return ExploreConfig(
+        backbone=BackboneConfig(image_size=64),
+        dataset=DatasetConfig(name="image_folder", path=str(data)),
+        cache=CacheConfig(dir=str(out / "cache")),
+        output=str(out / "explore"),
+        **{"similarity": 0.98, **keys},  # of these features, not of a backbone's
+    )
+
+
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory) -> Explored:
+    at = tmp_path_factory.mktemp("explored")
+    data = made.folder(at / "my photos (1)", images=30)
+    planted = made.spoil(data)
+    before = listing(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "pooled", colours)
+        out = printed(lambda: tool.explore(config(data, at, seed=1)))
+    assert listing(data) == before, "the user's files are left alone"
+    return Explored(at / "explore", data, planted, out)
+
+
+def printed(call) -> str:
+    """What a call says on the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        call()
+    return out.getvalue()
+
+
+def listing(folder: Path) -> list[tuple[str, bytes]]:
+    return [(os.fsdecode(p), p.read_bytes()) for p in sorted(folder.rglob("*")) if p.is_file()]

@@ -1,0 +1,119 @@
+"""What an exploration finds, writes and leaves alone."""
+
+import csv
+import re
+import shutil
+
+import pytest
+
+from thaw.config.schema import BackboneConfig
+from thaw.errors import UserError
+from thaw.explore import features, tool
+
+from . import made
+from .conftest import colours, config, printed
+
+
+def read(file):
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize(
+    "kind", ["bad_file", "exact_duplicate", "near_duplicate", "plain", "dark", "long", "wrong_ending"]
+)
+def test_every_planted_fault_is_found_and_nothing_else(explored, kind):
+    found = {row["file"] for row in read(explored.folder / "findings.csv") if row["kind"] == kind}
+    assert found == explored.planted[kind]
+
+
+def test_the_planted_wrong_label_is_the_first_suspect(explored):
+    found = [row for row in read(explored.folder / "findings.csv") if row["kind"] == "mislabelled"]
+    assert {row["file"] for row in found[:2]} == {*explored.planted["mislabelled"], "lime/twin.jpg"}
+    assert {row["other_class"] for row in found[:2]} == {"sky", "apple"}
+
+
+def test_pairs_name_both_files_classes_and_splits(explored):
+    rows = read(explored.folder / "findings.csv")
+    twin = next(row for row in rows if row["kind"] == "exact_duplicate")
+    assert (twin["other_file"], twin["class"], twin["other_class"]) == ("apple/0.jpg", "lime", "apple")
+    splits = {row["file"]: row["split"] for row in read(explored.folder / "images.csv")}
+    assert (twin["split"], twin["other_split"]) == (splits["lime/twin.jpg"], splits["apple/0.jpg"])
+    assert twin["split"] == twin["other_split"], "a run keeps equal pictures together"
+    page = (explored.folder / "explore.html").read_text(encoding="utf-8")
+    assert "two classes: lime, apple" in page
+    near = next(row for row in rows if row["kind"] == "near_duplicate")
+    assert near["split"] != near["other_split"], "with this seed: see that the page says so"
+    assert page.count("two splits: ") == sum(
+        row["other_file"] != "" and row["split"] != row["other_split"] for row in rows
+    )
+    assert near["other_file"] == "lime/mirrored.jpg"
+    assert float(near["score"]) > 0.98
+
+
+def test_every_sound_image_is_in_the_table_with_what_it_is(explored):
+    rows = {row["file"]: row for row in read(explored.folder / "images.csv")}
+    files = {str(path.relative_to(explored.data)) for path in explored.data.rglob("*") if path.is_file()}
+    assert set(rows) == files - explored.planted["bad_file"]
+    night, really = rows["apple/night.png"], rows["apple/really.png"]
+    assert (night["width"], night["height"], night["mode"], night["format"]) == ("80", "60", "RGB", "PNG")
+    assert really["format"] == "JPEG"
+    assert int(really["bytes"]) == (explored.data / "apple/really.png").stat().st_size
+    assert float(night["brightness"]) < 16
+
+
+def test_the_terminal_says_where_and_how_many(explored):
+    assert "2 files cannot be used" in explored.out
+    assert f"page {explored.folder / 'explore.html'}" in explored.out
+
+
+def test_a_clean_folder_has_no_findings_of_a_certain_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    data = made.folder(tmp_path / "photos", images=12)
+    printed(lambda: tool.explore(config(data, tmp_path)))
+    kinds = {row["kind"] for row in read(tmp_path / "explore" / "findings.csv")}
+    assert kinds <= {"odd_one_out", "mislabelled"}
+
+
+def test_random_weights_are_refused():
+    own = config("photos", made.Path("out"))
+    own.backbone = BackboneConfig(name="efficientnet_lite0", weights="none")
+    with pytest.raises(UserError, match=r"backbone\.weights=none has random weights"):
+        tool.explore(own)
+
+
+def test_a_run_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    own = config(tmp_path / "no photos", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    own.backbone = BackboneConfig(weights="0123456789abcdef")
+    with pytest.raises(UserError, match="no run 0123456789abcdef"):
+        tool.explore(own)
+
+
+def test_copies_of_one_picture_are_nothing_to_compare(tmp_path):
+    data = made.folder(tmp_path / "photos", images=3)
+    for file in data.rglob("*.jpg"):
+        if file.name != "0.jpg" or file.parent.name != "apple":
+            shutil.copy(data / "apple" / "0.jpg", file)
+    with pytest.raises(UserError, match="all 9 pictures have the same content"):
+        tool.explore(config(data, tmp_path))
+
+
+def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    printed(lambda: tool.explore(config(explored.data, tmp_path, thumbnails=5, seed=1)))
+    few, many = (folder / "explore.html" for folder in (tmp_path / "explore", explored.folder))
+    text = few.read_text()
+    assert "Up to 5 pictures of each class" in text
+    assert text.count('loading="lazy"') < 60 < many.read_text().count('loading="lazy"')
+    assert len(read(tmp_path / "explore" / "findings.csv")) == len(read(explored.folder / "findings.csv"))
+
+
+def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    data = made.folder(tmp_path / "photos", images=8)
+    for file in sorted((data / "sky").iterdir())[1:]:
+        file.unlink()
+    out = printed(lambda: tool.explore(config(data, tmp_path)))
+    assert "a run would stop: classes are too small to be split" in out
+    assert re.search(r"apple +│ +8 │", out)
+    assert len(read(tmp_path / "explore" / "images.csv")) == 17
