@@ -119,6 +119,8 @@ def _saved(model: str, config: PredictConfig) -> tuple[Saved, Computed]:
         if all((place / file).is_file() for file in (saved.WEIGHTS, saved.CLASSES, saved.CONFIG)):
             return Saved(place / saved.WEIGHTS, place), recorded(place.absolute().parent / "result.json")
     run = tracking.find_run(config.tracking_uri, Path(config.outputs), model)
+    if run.status != "FINISHED":
+        print(f"note: run {run.id} is {run.status}: {run.tags.get('thaw.reason', 'it did not end')}", file=sys.stderr)
     tags = run.tags
     judged = Computed(tags.get("thaw.engine", "auto").split()[0], tags.get("thaw.frozen_precision", "float32"))
     return Saved(run.model(), run.artifact("network")), judged

@@ -68,8 +68,9 @@ def run(config: Config, job: Job) -> Result:
             kept = _keep(config, network, tracked, job.folder)
             if config.recipe == "bottleneck":
                 _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
-            with clock("evaluate"):
-                _check_parity(config, store, network, data, results, tracked)
+        with clock("evaluate"):
+            _check_parity(config, store, network, data, results, tracked)
+        tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
@@ -145,7 +146,13 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
     own = config.dataset
     catalog = sources.load(own)
     limit = own.limit_per_class
-    spaces = kept.spaces(store, table.image_size(config.backbone), len(catalog), catalog.usable(limit))
+    spaces = kept.spaces(
+        store,
+        table.image_size(config.backbone),
+        len(catalog),
+        catalog.usable(limit),
+        share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
+    )
     found = scan(catalog, spaces, pixels=limit is None)
     _judge_bad(config, found, tracked, folder)
     chosen = _split(config, found)
@@ -309,7 +316,6 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     best = None
     if job.parent is not None and config.tracking.complete == "best":
         best = tracking.best_objective(tracked, job.parent)
-    tracked.objective(OBJECTIVE, objective)
     complete = best is None or objective > best
     tracked.tags({"thaw.complete": complete})
     if not complete:
@@ -326,10 +332,12 @@ def _check_parity(
     last = results[-1]
     indices = np.concatenate([data.splits.named()[split] for split in last.judged])
     untouched = all(done.plan.all_frozen for done in results)
+    kept_bytes = data.pixels.kept_bytes + sum(done.cache_bytes for done in results)
+    fits = kept_bytes + parity.rows_bytes(math.prod(network.pooled.shape[1:])) <= store.max_bytes
     found = parity.check(
         np.concatenate(list(last.judged.values())),
         lambda rows: end_to_end(
-            network, config.backbone, data.pixels, indices[rows], store if untouched and not store.off else None
+            network, config.backbone, data.pixels, indices[rows], store if untouched and fits else None
         ),
         data.seed,
         sum(layer.macs or 0 for layer in network.backbone.graph.layers),

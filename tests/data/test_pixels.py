@@ -7,6 +7,7 @@ import pytest
 from thaw.cache import Store
 from thaw.data import kept, look, pixels, scan, shelves
 from thaw.data.decode import fitted, resize
+from thaw.data.kept import ABOUT
 from thaw.errors import UserError
 
 from .pictures import noise, photo, turned, write
@@ -175,6 +176,14 @@ def test_pixels_too_large_for_the_budget_are_not_written_but_verdicts_are(tmp_pa
     everything(got)
     everything(got)
     assert sorted(decoded) == sorted(catalog.paths)  # held from the first access on
+
+
+def test_what_is_spoken_for_covers_what_is_written(tmp_path, store):
+    got = read(of_files(files(tmp_path / "data", [(30, 20), (8, 8), (5, 7), (90, 40)])), 16, store)
+    everything(got)
+    assert got.kept_bytes >= sum(file.stat().st_size for file in store.folder.rglob("*") if file.is_file())
+    assert got.kept_bytes <= 3 * (16 * 16 * 2 + 64 + 35) + ABOUT * 4
+    assert read(of_files(files(tmp_path / "more", [(30, 20)] * 4)), 16).kept_bytes == ABOUT * 4  # held in memory
 
 
 def test_a_budget_that_is_met_to_the_byte_is_enough(tmp_path):

@@ -5,10 +5,11 @@ import pytest
 
 from thaw import backend
 from thaw.cache import Store
-from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, ExploreConfig, HeadConfig, TrainConfig
+from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, ExploreConfig, HeadConfig
 from thaw.data import pixels, sources
 from thaw.explore import features
 from thaw.frozen import engine
+from thaw.frozen.activations import frozen_at
 
 from . import made
 
@@ -32,12 +33,11 @@ def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(asked, t
 
     backend.start(0, True)
     from thaw.models import backbones, network
-    from thaw.training.stages import Means, _frozen
 
     joined = network.join(backbones.build(own.backbone), HeadConfig(), ("apple", "lime", "sky"))
     choice = engine.choose("auto", "auto", "auto", depthwise=True, thaws=False, hardware=backend.hardware())
-    means = Means(choice, store, 0, own.backbone, TrainConfig(), HeadConfig())
-    kept = _frozen(joined, len(joined.backbone.layers), means).activations(store, images, images.indices)
+    frozen = frozen_at(joined, len(joined.backbone.layers), own.backbone, choice)
+    kept = frozen.activations(store, images, images.indices)
     assert (kept.rows.hits, kept.rows.misses) == (6, 0)
     np.testing.assert_array_equal(kept.take(images.indices)[0], computed)
 

@@ -409,6 +409,58 @@ def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypat
         assert error < 2**-8
 
 
+class Both:
+    """A function of two cuts whose first comes out otherwise when the second is asked for too, as in bfloat16."""
+
+    def __init__(self, shift: float = 0.0, ends: int = 100) -> None:
+        self.shift, self.left = np.float32(shift), ends
+
+    def __call__(self, images: np.ndarray) -> tuple:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return mean(images)[0] + self.shift, total(images)[0]
+
+    def alone(self, outputs: range) -> object:
+        return (mean, total)[outputs[0]]
+
+
+def mean(images: np.ndarray) -> tuple:
+    return (images.mean(axis=(1, 2), dtype=np.float32),)
+
+
+def total(images: np.ndarray) -> tuple:
+    return (images.sum(axis=(1, 2, 3), dtype=np.float32)[:, None],)
+
+
+def two_cuts(parts, both: Both) -> tuple[Frozen, Frozen]:
+    own = Frozen(parts.frozen, ("mean",), ((3,),), BACKBONE, "tf", CHOICE, _made={(): mean})
+    later = Frozen(parts.frozen, ("total",), ((1,),), BACKBONE, "tf", CHOICE, _made={(): total})
+    own._made[(later.cut,)] = both
+    return own, later
+
+
+@pytest.mark.parametrize(("shift", "shared"), [(0.0, True), (1e-3, False)])
+def test_a_row_does_not_depend_on_what_else_was_wanted(tmp_path, store, parts, shift, shared) -> None:
+    """What comes out differently beside another cut is computed alone."""
+    pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
+    own, later = two_cuts(parts, Both(shift))
+    kept = own.activations(store, pictures, indices, later=[later])
+    assert kept.take(indices)[0].tobytes() == mean(pictures.take(indices))[0].tobytes()
+    found = later.activations(store, pictures, indices)
+    assert found.rows.misses == (0 if shared else 6)
+    assert found.take(indices)[0].tobytes() == total(pictures.take(indices))[0].tobytes()
+
+
+def test_what_a_later_stage_wants_is_kept_when_extraction_breaks_off(tmp_path, store, parts, monkeypatch) -> None:
+    monkeypatch.setattr(activations, "BATCH", 2)
+    pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
+    own, later = two_cuts(parts, Both(ends=3))  # one look whether they can be had together, then two groups
+    with pytest.raises(KeyboardInterrupt):
+        own.activations(store, pictures, indices, later=[later])
+    assert later.space(store, None).missing(pictures.digests(indices)) == [4, 5]
+
+
 def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:
     frozen, pictures, indices = of(parts, function), read(tmp_path / "data", list(range(12))), np.arange(2, 9)
     for view in (None, VIEW):

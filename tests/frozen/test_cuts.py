@@ -177,13 +177,15 @@ def together(room: float, *requests: object) -> list[Cut]:
 
 def test_the_cuts_of_all_stages_fit_the_budget_together() -> None:
     """Features (8 numbers) and c (128) of 10 images fit together; with a byte less c gives way to b, the smaller."""
-    both = 10 * 4 * 8 + 10 * 4 * 128 + beside(NEED)
+    both = 10 * 4 * 8 + 10 * 4 * 128 + 2 * beside(NEED)
     head, thaw = together(both, "all", "c_conv")
     assert (head.at, thaw.at, head.bytes + thaw.bytes) == (5, 4, 10 * 4 * 136)
     head, thaw = together(both - 1, "all", "c_conv")
     assert (head.at, thaw.at) == (5, 3)
     assert thaw.kept
-    assert "that other stages leave" in line(thaw, freeze.plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1)
+    assert "that pixels and other stages leave" in line(
+        thaw, freeze.plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1
+    )
 
 
 def test_what_is_small_is_kept_first_in_whatever_order_the_stages_come() -> None:

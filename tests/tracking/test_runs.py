@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -115,6 +116,17 @@ def test_metrics_of_fast_epochs_are_sent_together_and_none_is_lost(tracking, out
     assert len(calls) < 10
     assert [m.value for m in client.get_metric_history(run.id, "loss")] == [1 / (epoch + 1) for epoch in range(50)]
     assert client.get_run(run.id).data.tags["last"] == "there"
+
+
+def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes(tracking, outputs, client):
+    with start(tracking, outputs, name="run") as run:
+        run.metrics({"loss": 2.0}, step=1)
+        run.metrics({"loss": 1.0}, step=2)
+        assert len(client.get_metric_history(run.id, "loss")) == 1
+        ends = time.monotonic() + 20
+        while len(client.get_metric_history(run.id, "loss")) < 2 and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert [m.value for m in client.get_metric_history(run.id, "loss")] == [2.0, 1.0]
 
 
 def test_a_dataset_is_logged_under_our_digest(tracking, outputs, client):

@@ -6,7 +6,7 @@ import pytest
 
 from thaw.tracking.runs import OVERRIDES, create_run, find_run, start
 from thaw.tracking.store import open_store
-from thaw.tracking.sweeps import close_sweep, fold_settings, open_sweep
+from thaw.tracking.sweeps import best_objective, close_sweep, fold_settings, open_sweep
 
 
 def sweep(tracking, outputs, objectives):
@@ -41,6 +41,18 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     assert [row["run_id"] for row in rows] == [child.run_id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
     assert find_run(tracking.uri, outputs, children[0].run_id).tags["mlflow.parentRunId"] == parent
+
+
+def test_a_run_that_failed_is_not_the_best_whatever_it_reached(tracking, outputs):
+    parent = sweep(tracking, outputs, {"sound": 0.7})
+    with pytest.raises(RuntimeError), start(tracking, outputs, name="broken", parent=parent) as run:  # noqa: PT012
+        run.objective("val/accuracy", 0.9)
+        raise RuntimeError
+    with start(tracking, outputs, name="next", parent=parent) as run:
+        assert best_objective(run, parent) == 0.7
+    children = close_sweep(tracking, outputs, parent)
+    assert (children[0].name, children[0].objective) == ("sound", 0.7)
+    assert find_run(tracking.uri, outputs, parent).metrics == {"objective": 0.7}
 
 
 def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking, outputs):

@@ -88,15 +88,16 @@ def versions() -> dict[str, str | None]:
     return {"pillow": importlib.metadata.version("pillow"), "libjpeg_turbo": features.version_feature("libjpeg_turbo")}
 
 
-def spaces(store: Store | None, image_size: int, images: int, used: int | None = None) -> Kept:
+def spaces(store: Store | None, image_size: int, images: int, used: int | None = None, *, share: float = 1.0) -> Kept:
     """Return the spaces that have room in the store's budget: for what is known of so many images, and for the pixels
-    of the `used` ones, at most, of them; default: of all.
+    of the `used` ones, at most, of them; default: of all. share: of the budget that pixels may take; frozen activations
+    save more, and want the rest.
     """
     used = images if used is None else used
     if store is None or store.off or ABOUT * images > store.max_bytes:
         return Kept(image_size, None, None, None, Held())
     decoder = {"decoder": decode.VERSION, **versions()}
-    fits = 3 * image_size**2 * used + ABOUT * images <= store.max_bytes
+    fits = 3 * image_size**2 * used + ABOUT * images <= share * store.max_bytes
     how = {"resize": decode.RESIZE, "image_size": image_size}
     return Kept(
         image_size,

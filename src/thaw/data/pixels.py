@@ -11,7 +11,7 @@ from thaw.cache import Store
 from thaw.data import quarantine
 from thaw.data.catalog import Catalog
 from thaw.data.decode import resize
-from thaw.data.kept import Kept, spaces
+from thaw.data.kept import ABOUT, Kept, spaces
 from thaw.data.scan import Scanned, scan
 from thaw.data.shelves import Arrays, Disk, Files, Images, Memory, Shelf
 from thaw.errors import UserError
@@ -31,6 +31,16 @@ class Pixels:
     heights: npt.NDArray[np.int32]  # int32 (N,)
     sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
     shelf: Shelf
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the cache's budget that are spoken for: pixels where they are kept there, and what is known."""
+        about = ABOUT * len(self.indices)
+        if not isinstance(self.shelf, Disk):
+            return about
+        widths, heights = self.widths.astype(np.int64), self.heights.astype(np.int64)
+        small = np.maximum(widths, heights) <= self.image_size
+        return about + 3 * int(np.where(small, widths * heights, self.image_size**2).sum())
 
     def get(self, index: int) -> Images:
         """Return one image, uint8 (S, S, 3), RGB, 0-255."""

@@ -12,7 +12,7 @@ from thaw.console import progress, say
 from thaw.data.pixels import Pixels
 from thaw.errors import UserError
 from thaw.frozen import engine
-from thaw.frozen.activations import BATCH, Frozen
+from thaw.frozen.activations import BATCH, Frozen, frozen_at
 from thaw.frozen.forward import ahead
 from thaw.models import table
 
@@ -49,14 +49,12 @@ def _frozen(config: ExploreConfig) -> Frozen:
         depthwise=row.depthwise, thaws=False, hardware=backend.hardware(),
     )  # fmt: skip
     backend.start(config.seed, deterministic=True)
-    from thaw.models import backbones, freeze, network
+    from thaw.models import backbones, network
 
     built = backbones.build(config.backbone)
     joined = network.join(built, HeadConfig(name="linear"), ("one", "other"))  # the head is behind the cut
-    plan = freeze.plan("all", built.graph, built.name, "frozen")
-    parts = network.part(joined, plan, plan.total)
     say(f"backbone: {built.name} · {built.image_size}x{built.image_size} · {choice.engine} in {choice.frozen}")
-    return Frozen(parts.frozen, parts.cut, parts.shapes, config.backbone, row.preprocess, choice)
+    return frozen_at(joined, len(built.layers), config.backbone, choice)
 
 
 def _computed(frozen: Frozen, pixels: Pixels, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:

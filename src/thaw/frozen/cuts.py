@@ -56,7 +56,8 @@ def share(plans: Sequence[FreezePlan], graph: Graph, needs: Sequence[Need], max_
         room = max_bytes - sum(size for place, size in taken.items() if place != shared)
         chosen[i] = cut = choose(plans[i], graph, needs[i], max(room, 0.0))
         place = (cut.at,) if cut.at <= untouched else (cut.at, i)
-        taken[place] = max(cut.bytes, taken.get(place, 0))
+        if cut.kept:
+            taken[place] = max(cut.bytes + _beside(needs[i]), taken.get(place, 0))
     return [chosen[i] for i in range(len(plans))]
 
 
@@ -75,7 +76,11 @@ def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
 
 
 def _fits(size: int, need: Need, max_bytes: float) -> bool:
-    return size + INDEX * (need.images + 32) <= max_bytes
+    return size + _beside(need) <= max_bytes
+
+
+def _beside(need: Need) -> int:
+    return INDEX * (need.images + 32)
 
 
 def _bytes(graph: Graph, at: int, need: Need) -> int | None:
@@ -98,7 +103,9 @@ def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
     """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen."""
     if plan.boundary == 0:
         return ""
-    budget = gb(max_bytes) if cut.room >= max_bytes else f"{gb(cut.room)} that other stages leave"
+    # Who takes the rest is of interest only where it is missed.
+    exact = cut.kept and cut.at == plan.boundary
+    budget = gb(max_bytes) if exact or cut.room >= max_bytes else f"{gb(cut.room)} that pixels and other stages leave"
     if cut.kept:
         instead = (
             "" if cut.at == plan.boundary else f" (layer {cut.at}; the boundary itself takes {gb(cut.exact_bytes)})"

@@ -1,8 +1,9 @@
 """What runs networks that do not train: OpenVINO on CPUs, a frozen TensorFlow graph on GPUs and where it is absent."""
 
+import copy
 import importlib.metadata
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from thaw.errors import UserError
 from thaw.frozen.interrupts import stops_pass
 
 Arrays = tuple[npt.NDArray[Any], ...]
+Run = Callable[[list[Arrays]], list[Arrays]]  # chunks of inputs -> chunks of outputs
 
 # Images a request. An image's output is the same bit for bit whatever its neighbours: a batch is cut into requests of
 # this size, and the last one is filled up. OpenVINO is fastest at 8 (more leave the processor's cache).
@@ -90,17 +92,37 @@ class Function:
     """
 
     def __init__(self, model: Any, engine: str, precision: str) -> None:
-        self._chunk = CHUNK[engine]
+        self._model, self._engine, self._precision = model, engine, precision
         self._lock = threading.Lock()
-        make = {"openvino": _openvino, "tensorflow": _tensorflow, "keras": _keras}[engine]
-        self._run: Callable[[list[Arrays]], list[Arrays]] = make(model, precision)
+        self._converted: Any = _converted(model) if engine == "openvino" else None
+        self._run = self._made()
+
+    def _made(self) -> Run:
+        if self._engine == "openvino":
+            return _openvino(self._converted, self._precision)
+        return {"tensorflow": _tensorflow, "keras": _keras}[self._engine](self._model, self._precision)
+
+    def alone(self, outputs: Sequence[int]) -> "Function":
+        """The same network as a function of its own that gives only these of the outputs."""
+        import keras
+
+        if self._engine != "openvino":
+            model = keras.Model(self._model.inputs, [self._model.outputs[i] for i in outputs])
+            return Function(model, self._engine, self._precision)
+        import openvino as ov
+
+        part = copy.copy(self)  # the conversion, which takes the most time, is not repeated
+        results = [self._converted.outputs[i].get_node().input_value(0) for i in outputs]
+        part._converted = ov.Model(results, self._converted.get_parameters())
+        part._lock, part._run = threading.Lock(), part._made()
+        return part
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> Arrays:
-        count = len(inputs[0])
-        padded = -count % self._chunk
+        count, size = len(inputs[0]), CHUNK[self._engine]
+        padded = -count % size
         if padded:
             inputs = tuple(np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in inputs)
-        chunks = [tuple(x[i : i + self._chunk] for x in inputs) for i in range(0, count, self._chunk)]
+        chunks = [tuple(x[i : i + size] for x in inputs) for i in range(0, count, size)]
         with self._lock:
             outputs = self._run(chunks)
         return tuple(np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True))
@@ -134,11 +156,17 @@ def _traced(model: Any, precision: str) -> Any:
         return tf.function(call, autograph=False).get_concrete_function(*_specs(model))
 
 
-def _openvino(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+def _converted(model: Any) -> Any:
+    """The network as OpenVINO's own, outputs in the same order."""
     import openvino as ov
 
     with backend.quiet_stderr(), stops_pass():
-        converted = ov.convert_model(_traced(model, "float32"))
+        return ov.convert_model(_traced(model, "float32"))
+
+
+def _openvino(converted: Any, precision: str) -> Run:
+    import openvino as ov
+
     compiled = ov.Core().compile_model(
         converted,
         "CPU",
@@ -153,7 +181,7 @@ def _openvino(model: Any, precision: str) -> Callable[[list[Arrays]], list[Array
     requests = [
         compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]
-    places = [_place(compiled, i) for i in range(len(model.inputs))]
+    places = [_place(compiled, i) for i in range(len(compiled.inputs))]
 
     def run(chunks: list[Arrays]) -> list[Arrays]:
         found: list[Arrays] = []
@@ -178,7 +206,7 @@ def _place(compiled: Any, i: int) -> int:
     return next(k for k, x in enumerate(compiled.inputs) if any(n.split(":")[0] == f"x{i}" for n in x.get_names()))
 
 
-def _tensorflow(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+def _tensorflow(model: Any, precision: str) -> Run:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -192,7 +220,7 @@ def _tensorflow(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arr
     return run
 
 
-def _keras(model: Any, precision: str) -> Callable[[list[Arrays]], list[Arrays]]:
+def _keras(model: Any, precision: str) -> Run:
     import keras
 
     from thaw.models.precision import computing_in

@@ -33,6 +33,11 @@ class Parity:
         return self.differs > max(1, ALLOWED * self.images)
 
 
+def rows_bytes(features: int) -> int:
+    """Bytes of the cache that a sample's features take when they are kept, float32, at most."""
+    return LARGE_SAMPLE * (4 * features + 128)
+
+
 def compare(fast: npt.NDArray[np.float32], kept: npt.NDArray[np.float32]) -> Parity:
     """Compare probabilities (N, C) with probabilities (N, C).
 
@@ -59,14 +64,14 @@ def check(
     """Compare on a sample of the N images whose `fast` probabilities (N, C) are known.
 
     run_kept: rows of `fast` -> probabilities of the kept network, end to end. macs: multiplications it takes for an
-    image; 512 images are compared, of large networks fewer, but 32 and, where those seem to differ, 512 after all.
+    image; 512 images are compared, of large networks fewer, but 32 and, where any of those differs, 512 after all.
     Raises UserError when more than 1 % of them get another class.
     """
     order = np.random.default_rng(seed).permutation(len(fast))
     sample = int(np.clip(ARITHMETIC / max(macs, 1), SAMPLE, LARGE_SAMPLE)) // SAMPLE * SAMPLE
     rows = np.sort(order[:sample])
     found = compare(fast[rows], run_kept(rows))
-    if found.broken and len(fast) > sample and sample < LARGE_SAMPLE:
+    if found.differs and len(fast) > sample and sample < LARGE_SAMPLE:
         rows = np.sort(order[:LARGE_SAMPLE])
         found = compare(fast[rows], run_kept(rows))
     if found.broken:

@@ -7,10 +7,11 @@ import math
 import re
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -44,8 +45,8 @@ _SECONDS = 1.0
 class Run:
     """A run that is being written.
 
-    Metrics and tags are in the store after a second if more follow, and when the run is closed; what the other methods
-    log is there before they return.
+    Metrics and tags are in the store after a second, and when the run is closed; what the other methods log is there
+    before they return.
     """
 
     def __init__(self, store: Store, experiment_id: str, run_id: str) -> None:
@@ -54,6 +55,8 @@ class Run:
         self._metrics: list[Any] = []
         self._tags: dict[str, str] = {}
         self._sent = -math.inf
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
 
     def params(self, params: Mapping[str, object]) -> None:
         """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit."""
@@ -65,7 +68,8 @@ class Run:
 
     def tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
-        self._tags.update(_tags(tags))
+        with self._lock:
+            self._tags.update(_tags(tags))
         self._send_soon()
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -73,24 +77,35 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._metrics += [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        with self._lock:
+            self._metrics += [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
         self._send_soon()
 
     def _send_soon(self) -> None:
         if time.monotonic() - self._sent >= _SECONDS:
+            self.flush()
+        elif self._timer is None:
+            self._timer = threading.Timer(_SECONDS, self._send_late)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _send_late(self) -> None:
+        self._timer = None
+        with suppress(Exception):  # what was not sent waits for the next call, which will say what is wrong
             self.flush()
 
     def flush(self) -> None:
         """Send the metrics and tags that wait."""
         from mlflow.entities import RunTag
 
-        while self._metrics or self._tags:
-            metrics, keys = self._metrics[:_METRICS_BATCH], list(self._tags)[:_BATCH]
-            self._client.log_batch(self.id, metrics=metrics, tags=[RunTag(key, self._tags[key]) for key in keys])
-            del self._metrics[:_METRICS_BATCH]
-            for key in keys:
-                del self._tags[key]
-        self._sent = time.monotonic()
+        with self._lock:
+            while self._metrics or self._tags:
+                metrics, keys = self._metrics[:_METRICS_BATCH], list(self._tags)[:_BATCH]
+                self._client.log_batch(self.id, metrics=metrics, tags=[RunTag(key, self._tags[key]) for key in keys])
+                del self._metrics[:_METRICS_BATCH]
+                for key in keys:
+                    del self._tags[key]
+            self._sent = time.monotonic()
 
     def objective(self, name: str, value: float) -> None:
         """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""

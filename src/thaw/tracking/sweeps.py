@@ -37,12 +37,15 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
 
 
 def best_objective(run: Run, parent_id: str) -> float | None:
-    """Return the best objective that a run of the sweep has logged so far; None before the first.
+    """Return the best objective among the sweep's finished runs; None before the first.
 
     For an objective that is maximized, as all are.
     """
     best = run._store.client.search_runs(
-        [run.experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["metrics.objective DESC"], max_results=1
+        [run.experiment_id],
+        f"tags.`{PARENT}` = '{parent_id}' AND attributes.status = 'FINISHED'",
+        order_by=["metrics.objective DESC"],
+        max_results=1,
     )
     return best[0].data.metrics.get("objective") if best else None
 
@@ -69,7 +72,7 @@ def close_sweep(
     children = sorted(_children(store, run), key=lambda child: _rank(child, maximize))
     run.text(_table(children), "sweep.csv")
     best = children[0] if children else None
-    if best is not None and best.objective is not None and not math.isnan(best.objective):
+    if best is not None and best.objective is not None and _rank(best, maximize) < math.inf:
         run.metrics({"objective": best.objective})
         run.tags({"thaw.best_run": best.run_id, "thaw.best_overrides": best.overrides})
         run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
@@ -130,7 +133,7 @@ def _children(store: Store, parent: Run) -> list[Child]:
 
 
 def _rank(child: Child, maximize: bool) -> float:
-    if child.objective is None or math.isnan(child.objective):
+    if child.status != "FINISHED" or child.objective is None or math.isnan(child.objective):
         return math.inf
     return -child.objective if maximize else child.objective
 

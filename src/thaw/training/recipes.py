@@ -28,6 +28,14 @@ def stages(config: Config) -> list[Stage]:
     return {"scratch": scratch, "bottleneck": bottleneck, "finetune": finetune}[config.recipe](config)
 
 
+def runs_images_every_epoch(config: Config) -> bool:
+    """Whether training needs pixels in every epoch; else frozen activations take their place after the first."""
+    if config.recipe == "scratch":
+        return True
+    own = config.augment
+    return bool(own.flip or own.shift or own.ops) and not config.cache.views
+
+
 def scratch(config: Config) -> list[Stage]:
     """Everything trains, BatchNorm statistics too: there is nothing pretrained to keep."""
     return [Stage(0, "scratch", "none", "trainable", config.scratch.epochs, 0, config.optimizer)]

@@ -102,7 +102,7 @@ def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> li
         for stage in stages
     ]
     planned = []
-    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes)
+    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes - data.pixels.kept_bytes)
     for stage, plan, need, cut in zip(stages, freezes, needs, chosen, strict=True):
         if data.augmented and not means.views and cut.at < plan.boundary:
             cut = cuts.choose(
