@@ -3,15 +3,19 @@
 import csv
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
-from thaw.config.schema import BackboneConfig
+from thaw.config.schema import BackboneConfig, DatasetConfig
+from thaw.data import sources, splits
 from thaw.errors import UserError
 from thaw.explore import features, tool
 
 from . import made
 from .conftest import colours, config, printed
+
+NEAR = {"lime/1.jpg", "lime/mirrored.jpg"}
 
 
 def read(file):
@@ -49,6 +53,24 @@ def test_pairs_name_both_files_classes_and_splits(explored):
     )
     assert near["other_file"] == "lime/mirrored.jpg"
     assert float(near["score"]) > 0.98
+
+
+def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored):
+    catalog = sources.load(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
+    assert len(catalog) == len(read(explored.folder / "images.csv"))
+    group = {
+        Path(path).relative_to(explored.data).as_posix(): g
+        for path, g in zip(catalog.paths, catalog.groups, strict=True)
+    }
+    assert group["lime/1.jpg"] == group["lime/mirrored.jpg"] != ""
+    assert group["apple/2.jpg"] == ""
+    for seed in range(20):
+        chosen = splits.split(
+            catalog.labels, catalog.given, catalog.class_names, val_fraction=0.2, test_fraction=0.2,
+            limit_per_class=None, seed=seed, groups=splits.together([""] * len(catalog), catalog.groups),
+        )  # fmt: skip
+        sides = {name for name, own in chosen.named().items() for i in own if catalog.names[i] in NEAR}
+        assert len(sides) == 1
 
 
 def test_every_sound_image_is_in_the_table_with_what_it_is(explored):

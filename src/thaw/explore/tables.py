@@ -8,10 +8,11 @@ import numpy as np
 from rich.table import Table
 
 from thaw.console import printable
+from thaw.explore import groups
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels
 from thaw.explore.looks import Looks
-from thaw.explore.neighbours import Neighbours
+from thaw.explore.neighbours import Neighbours, Pair
 from thaw.explore.page import classes, sections, split_names
 from thaw.explore.pictures import Pictures
 
@@ -37,6 +38,11 @@ def findings_csv(found: Sequence[Finding]) -> str:
 def images_csv(pictures: Pictures, looks: Looks, labels: Labels, neighbours: Neighbours, oddness: np.ndarray) -> str:
     """One row an image. nearest_file: the most similar one of other content."""
     return _csv(IMAGES, _images(pictures, looks, labels, neighbours, oddness))
+
+
+def groups_csv(pictures: Pictures, pairs: Sequence[Pair]) -> str:
+    """The data set as `dataset=csv` reads it, near duplicates in groups."""
+    return _csv(groups.COLUMNS, groups.rows(pictures, pairs))
 
 
 def _images(

@@ -22,7 +22,7 @@ MANY = 0.25  # near duplicates, as a share of all images, from which they say mo
 
 
 def explore(config: ExploreConfig) -> None:
-    """Write explore.html, findings.csv and images.csv, and print the short of it.
+    """Write explore.html, findings.csv, images.csv and groups.csv, and print the short of it.
 
     Raises UserError as the other commands do. Bad files are findings and stop nothing.
     """
@@ -53,6 +53,8 @@ def explore(config: ExploreConfig) -> None:
     _write(folder / "explore.html", page.html(seen, looked, found, _title(config), said, config.thumbnails))
     _write(folder / "findings.csv", tables.findings_csv(found))
     _write(folder / "images.csv", tables.images_csv(seen, looked, judged, near, odd))
+    if seen.pixels.catalog.paths is not None:
+        _write(folder / "groups.csv", tables.groups_csv(seen, pairs))
     _show(seen, found, said, folder)
 
 
@@ -107,6 +109,8 @@ def _show(seen: Pictures, found: list[Finding], said: list[str], folder: Path) -
     page_file = folder / "explore.html"
     say(f"page {_shown(page_file)} · {size(page_file.stat().st_size)}")
     say(f"all findings {_shown(folder / 'findings.csv')} · all images {_shown(folder / 'images.csv')}")
+    if any(finding.kind == "near_duplicate" for finding in found) and seen.pixels.catalog.paths is not None:
+        say(f"near duplicates on one side: train.py dataset=csv dataset.path={_shown(folder / 'groups.csv')}")
 
 
 def _shown(path: Path) -> Path:
