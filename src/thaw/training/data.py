@@ -14,8 +14,6 @@ from thaw.frozen.activations import View
 
 UNEQUAL = 1.5  # the largest class has so many times the smallest one's images: worth a line
 
-UNEQUAL = 1.5  # the largest class has so many times the smallest one's images: worth a line
-
 
 @dataclass(frozen=True)
 class Data:
