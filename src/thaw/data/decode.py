@@ -16,9 +16,9 @@ from thaw.data.files import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
-VERSION = 3
+VERSION = 4
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
-_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
+_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB for each thread that decodes one
@@ -134,6 +134,8 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
         raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := faults.tiff_samples(image.tag_v2)):
+        raise BadImage(name, found[1], found[0])
     return image
 
 
@@ -223,7 +225,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _from_16_bit(image, name)
+        return _from_16_bit(image)
     if image.mode == "F":
         raise BadImage(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
@@ -235,12 +237,11 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
+def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale grey 0-65535 to 0-255; Pillow's own conversion cuts off at 255, and the picture is all white."""
-    grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4)
-    if grey.min() < 0 or grey.max() > 65535:
-        said = f"32-bit pixels from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel"
-        raise BadImage(name, said, "unsupported_pixels")
+    grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4; PPM's, scaled to 65535)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        grey = 65535 - grey  # 0 is white; with 8 bits and fewer Pillow sees to it
     if isinstance(clear := image.info.get("transparency"), int):  # the grey that stands for nothing, laid on white
         grey[grey == clear] = 65535
     return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
