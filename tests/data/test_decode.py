@@ -92,14 +92,40 @@ def test_16_bit_colours_keep_their_range():
     assert pixels(b"P6 2 1 65535\n" + samples.tobytes())[0].tolist() == [[0, 2, 128], [255, 1, 1]]
 
 
-def png(width, depth, colours, samples):
-    """A PNG of one line by hand: Pillow writes none of 16-bit colours."""
+@pytest.mark.parametrize(
+    ("depth", "samples", "clear", "expected"),
+    [
+        (1, b"\x55", 0, [255] * 8),
+        (2, b"\x1b", 1, [0, 255, 170, 255]),
+        (4, b"\x01\x23", 2, [0, 17, 255, 51]),
+        (8, b"\0\1\2\3", 2, [0, 1, 255, 3]),
+        (16, b"\0\0\1\2", 258, [0, 255]),
+    ],
+)
+def test_a_transparent_level_of_grey_is_laid_on_white_at_every_depth(depth, samples, clear, expected):
+    content = png(len(expected), depth, 0, np.frombuffer(samples, np.uint8), struct.pack(">H", clear))
+    assert pixels(content)[0, :, 0].tolist() == expected
+
+
+def test_a_transparent_colour_of_16_bits_is_refused_by_name():
+    samples = np.array([[1, 2, 3], [4, 5, 6]], ">u2")
+    with pytest.raises(BadImage, match="transparent colour"):
+        decode(png(2, 16, 2, samples, struct.pack(">HHH", 1, 2, 3)))
+    assert pixels(png(2, 8, 2, samples.astype("u1"), struct.pack(">HHH", 1, 2, 3)))[0].tolist() == [
+        [255] * 3,
+        [4, 5, 6],
+    ]
+
+
+def png(width, depth, colours, samples, clear=b""):
+    """A PNG of one line by hand: Pillow writes none of 16-bit colours. clear: what is transparent."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colours, 0, 0, 0))
     packed = chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes()))
+    header += chunk(b"tRNS", clear) if clear else b""
     return b"\x89PNG\r\n\x1a\n" + header + packed + chunk(b"IEND", b"")
 
 

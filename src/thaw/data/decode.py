@@ -130,6 +130,7 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))
     if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+        _fit_transparent_level(image, content, name)
     if isinstance(image, JpegImagePlugin.JpegImageFile) and faults.zero_tail(content):
         raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
@@ -137,6 +138,17 @@ def _open(content: bytes, name: str) -> Image.Image:
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := faults.tiff_samples(image.tag_v2)):
         raise BadImage(name, found[1], found[0])
     return image
+
+
+def _fit_transparent_level(image: Image.Image, content: bytes, name: str) -> None:
+    """Bring a PNG's transparent grey to the range that Pillow brings its pixels to; it compares one with the other."""
+    clear, depth = image.info.get("transparency"), content[24]  # bits a channel, the header's first field after sizes
+    if image.mode == "L" and isinstance(clear, int) and depth in (2, 4):
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
+    if image.mode == "RGB" and clear is not None and depth == 16:  # of the pixels only the upper halves are there
+        raise BadImage(
+            name, "16-bit PNG with a transparent colour is not read: save it with alpha", "unsupported_variant"
+        )
 
 
 def _too_large(name: str, what: str, pixels: int, length: int) -> BadImage:
