@@ -120,3 +120,25 @@ def test_a_file_that_vanishes_after_the_scan_ends_the_run_with_its_path(pictures
     os.remove(lost)  # noqa: PTH107
     with pytest.raises(UserError, match=f"{lost}: no such file.*was there when this run began"):
         data.pixels.take(data.splits.train)
+
+
+def test_pictures_that_change_or_vanish_are_named_though_their_pixels_are_kept(pictures):
+    data, _ = read_data(pictures)
+    data.pixels.take(data.splits.all())
+    os.utime(pictures / "ant" / "00.png", (1, 1))
+    data.pixels.check_unchanged()  # the same content
+    write(pictures / "bee" / "03.png", noise(8, 8, 12345))
+    with pytest.raises(UserError, match=r"bee/03\.png: it has changed since this run began\. Start again"):
+        data.pixels.check_unchanged()
+    shutil.rmtree(pictures / "ant")
+    with pytest.raises(UserError, match=r"ant/00\.png: .* this run began \(and 30 more\)"):
+        data.pixels.check_unchanged()
+
+
+def test_pictures_that_a_run_does_not_use_may_change(pictures):
+    data, _ = read_data(pictures, limit_per_class=1)
+    used = {data.pixels.catalog.paths[index] for index in data.splits.all()}
+    for path in pictures.glob("*/*.png"):
+        if str(path) not in used:
+            path.unlink()
+    data.pixels.check_unchanged()

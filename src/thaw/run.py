@@ -60,6 +60,7 @@ def run(config: Config, job: Job) -> Result:
         network = _build(config, backbone, data, tracked)
         results = _train(config, choice, store, network, data, tracked, clock)
 
+        data.pixels.check_unchanged()  # kept pixels and activations would not tell
         evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
         metrics = _log_metrics(results, evaluations, tracked)
         kept = None

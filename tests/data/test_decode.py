@@ -92,14 +92,40 @@ def test_16_bit_colours_keep_their_range():
     assert pixels(b"P6 2 1 65535\n" + samples.tobytes())[0].tolist() == [[0, 2, 128], [255, 1, 1]]
 
 
-def png(width, depth, colours, samples):
-    """A PNG of one line by hand: Pillow writes none of 16-bit colours."""
+@pytest.mark.parametrize(
+    ("depth", "samples", "clear", "expected"),
+    [
+        (1, b"\x55", 0, [255] * 8),
+        (2, b"\x1b", 1, [0, 255, 170, 255]),
+        (4, b"\x01\x23", 2, [0, 17, 255, 51]),
+        (8, b"\0\1\2\3", 2, [0, 1, 255, 3]),
+        (16, b"\0\0\1\2", 258, [0, 255]),
+    ],
+)
+def test_a_transparent_level_of_grey_is_laid_on_white_at_every_depth(depth, samples, clear, expected):
+    content = png(len(expected), depth, 0, np.frombuffer(samples, np.uint8), struct.pack(">H", clear))
+    assert pixels(content)[0, :, 0].tolist() == expected
+
+
+def test_a_transparent_colour_of_16_bits_is_refused_by_name():
+    samples = np.array([[1, 2, 3], [4, 5, 6]], ">u2")
+    with pytest.raises(BadImage, match="transparent colour"):
+        decode(png(2, 16, 2, samples, struct.pack(">HHH", 1, 2, 3)))
+    assert pixels(png(2, 8, 2, samples.astype("u1"), struct.pack(">HHH", 1, 2, 3)))[0].tolist() == [
+        [255] * 3,
+        [4, 5, 6],
+    ]
+
+
+def png(width, depth, colours, samples, clear=b""):
+    """A PNG of one line by hand: Pillow writes none of 16-bit colours. clear: what is transparent."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colours, 0, 0, 0))
     packed = chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes()))
+    header += chunk(b"tRNS", clear) if clear else b""
     return b"\x89PNG\r\n\x1a\n" + header + packed + chunk(b"IEND", b"")
 
 
@@ -137,8 +163,42 @@ def test_a_tiff_shows_the_same_however_it_is_packed():
 def test_pixels_without_a_known_range_are_refused():
     with pytest.raises(BadImage, match="floating-point"):
         decode(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
-    with pytest.raises(BadImage, match="70000"):
-        decode(encoded(Image.fromarray(np.full((2, 2), 70000, np.int32)), "TIFF"))
+    with pytest.raises(BadImage, match="32-bit"):
+        decode(encoded(Image.fromarray(np.full((2, 2), 7, np.int32)), "TIFF"))
+
+
+def tiff(order, bits, samples, *, white_is_zero=False, sample_format=1):
+    """A grey TIFF of one line of two pixels by hand: Pillow writes few kinds."""
+    end = {"II": "<", "MM": ">"}[order]
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 277: 1, 278: 1, 279: len(samples)}
+    tags = dict(sorted({**tags, 273: 8 + 2 + 12 * 10 + 4, 339: sample_format}.items()))
+    entries = b"".join(struct.pack(end + "HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return order.encode() + struct.pack(end + "HIH", 42, 8, len(tags)) + entries + bytes(4) + samples
+
+
+def test_a_tiff_with_0_for_white_is_not_shown_as_a_negative():
+    for white, expected in ((False, [0, 128]), (True, [255, 127])):
+        assert pixels(tiff("II", 16, b"\0\0\x80\x80", white_is_zero=white))[0, :, 0].tolist() == expected
+        for order in ("II", "MM"):
+            assert pixels(tiff(order, 8, b"\0\x80", white_is_zero=white))[0, :, 0].tolist() == expected
+    assert pixels(tiff("MM", 16, b"\x10\0\x80\x80"))[0, :, 0].tolist() == [16, 128]
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_tiffs_that_would_be_shown_too_dark_or_inverted_are_refused_by_name(order):
+    refused = {
+        "12 bits": ("unsupported_variant", tiff(order, 12, bytes(3))),
+        "signed": ("unsupported_variant", tiff(order, 16, bytes(4), sample_format=2)),
+        "8-bit, signed": ("unsupported_variant", tiff(order, 8, bytes(2), sample_format=2)),
+        "32 bits": ("unsupported_pixels", tiff(order, 32, bytes(8))),
+        "32 bits, signed": ("unsupported_pixels", tiff(order, 32, bytes(8), sample_format=2)),
+        "floating-point": ("unsupported_pixels", tiff(order, 16, bytes(4), sample_format=3)),
+    }
+    assert {name: kind_of(content) for name, (_, content) in refused.items()} == {
+        name: kind for name, (kind, _) in refused.items()
+    }
+    with pytest.raises(BadImage, match="0 for white"):
+        decode(tiff("MM", 16, bytes(4), white_is_zero=True))
 
 
 def test_transparency_is_laid_on_white():

@@ -16,9 +16,9 @@ from thaw.data.files import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
-VERSION = 3
+VERSION = 4
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
-_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
+_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB for each thread that decodes one
@@ -130,11 +130,25 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))
     if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+        _fit_transparent_level(image, content, name)
     if isinstance(image, JpegImagePlugin.JpegImageFile) and faults.zero_tail(content):
         raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
         raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := faults.tiff_samples(image.tag_v2)):
+        raise BadImage(name, found[1], found[0])
     return image
+
+
+def _fit_transparent_level(image: Image.Image, content: bytes, name: str) -> None:
+    """Bring a PNG's transparent grey to the range that Pillow brings its pixels to; it compares one with the other."""
+    clear, depth = image.info.get("transparency"), content[24]  # bits a channel, the header's first field after sizes
+    if image.mode == "L" and isinstance(clear, int) and depth in (2, 4):
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
+    if image.mode == "RGB" and clear is not None and depth == 16:  # of the pixels only the upper halves are there
+        raise BadImage(
+            name, "16-bit PNG with a transparent colour is not read: save it with alpha", "unsupported_variant"
+        )
 
 
 def _too_large(name: str, what: str, pixels: int, length: int) -> BadImage:
@@ -223,7 +237,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _from_16_bit(image, name)
+        return _from_16_bit(image)
     if image.mode == "F":
         raise BadImage(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
@@ -235,12 +249,11 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
+def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale grey 0-65535 to 0-255; Pillow's own conversion cuts off at 255, and the picture is all white."""
-    grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4)
-    if grey.min() < 0 or grey.max() > 65535:
-        said = f"32-bit pixels from {grey.min()} to {grey.max()}: save it with 8 or 16 bits a channel"
-        raise BadImage(name, said, "unsupported_pixels")
+    grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4; PPM's, scaled to 65535)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        grey = 65535 - grey  # 0 is white; with 8 bits and fewer Pillow sees to it
     if isinstance(clear := image.info.get("transparency"), int):  # the grey that stands for nothing, laid on white
         grey[grey == clear] = 65535
     return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,11 +1,14 @@
 """What can be wrong with a file, and how it is told from the bytes that no reader takes."""
 
+import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 KINDS = {
     "empty": "the file has no bytes",
@@ -17,7 +20,7 @@ KINDS = {
     "too_large": "more pixels than are decoded",
     "decompression_bomb": "a few bytes that ask for an enormous amount of memory",
     "unsupported_format": "a picture in a format that is not read: HEIC, camera raw, PSD, SVG, ...",
-    "unsupported_variant": "a rare kind of a format that is read: lossless or 12-bit JPEG, ...",
+    "unsupported_variant": "a rare kind of a format that is read: lossless or 12-bit JPEG, signed TIFF, ...",
     "unsupported_pixels": "pixels without a known range: floating-point or 32-bit",
     "web_page": "HTML or XML under a picture's name: often a server's error message",
     "text": "text under a picture's name",
@@ -38,6 +41,9 @@ KINDS = {
     "unreadable": "the system cannot read it",
 }
 """Every kind of fault, for machines, and what it means."""
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_SIGNED, _FLOATING = 2, 3
 
 # Readable formats by how they begin; what else their readers refuse is damaged, not foreign.
 _READABLE = (
@@ -141,6 +147,8 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
         return "no_pixels", reason
     if _CUT.search(said) or isinstance(error, EOFError) or _is_cut(content, begins):
         return "truncated", f"the {begins} file is truncated"
+    if begins == "TIFF" and (found := _variant_of_tiff(content)):
+        return found
     if reason := _variant(content, begins):
         return "unsupported_variant", reason
     if _wrong_checksum(content, begins):
@@ -160,6 +168,41 @@ def zero_tail(content: bytes) -> bool:
     if not content.endswith(bytes(512)):
         return False
     return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def tiff_samples(tags: Mapping[int, Any]) -> tuple[str, str] | None:
+    """Return kind and reason of a TIFF whose tags announce pixels that are not read; Pillow would take some wrongly.
+
+    Integers without sign of 1, 2, 4, 8 and 16 bits are read: their range is that of their bits.
+    """
+    bits, formats = set(tags.get(_BITS, (1,))), set(tags.get(_SAMPLE_FORMAT, (1,)))
+    if _FLOATING in formats:
+        return "unsupported_pixels", "floating-point pixels have no known range: save it with 8 or 16 bits a channel"
+    if max(bits) > 16:
+        said = f"{max(bits)}-bit pixels have no known range: save it with 8 or 16 bits a channel"
+        return "unsupported_pixels", said
+    if _SIGNED in formats:
+        return "unsupported_variant", "TIFF with signed pixels is not read: save it without sign"
+    if odd := bits - {1, 2, 4, 8, 16}:
+        return "unsupported_variant", f"TIFF with {max(odd)} bits a channel is not read: save it with 8 or 16"
+    return None
+
+
+def _variant_of_tiff(content: bytes) -> tuple[str, str] | None:
+    """Say it of a file that Pillow does not open."""
+    with suppress(Exception):  # whatever damaged tags bring about
+        tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if b"+" in content[2:4] else 8])
+        file = io.BytesIO(content)
+        file.seek(tags.next)
+        tags.load(file)
+        if found := tiff_samples(tags):
+            return found
+        if content[:2] == b"MM" and tags.get(_PHOTOMETRIC) == 0 and tags.get(_BITS) == (16,):
+            return (
+                "unsupported_variant",
+                "big-endian 16-bit TIFF with 0 for white is not read: save it with 0 for black",
+            )
+    return None
 
 
 def _begins(content: bytes) -> str | None:

@@ -89,15 +89,33 @@ def look_at(
 def again(path: str, image_size: int, sha256: str) -> Seen:
     """Decode a file that was looked at before; raises UserError when it is no longer what it was."""
     file = _read(path)
-    if isinstance(file, Seen):
-        assert file.verdict is not None
-        why = f"{file.verdict.reason}; it was there when this run began"
-    elif file.sha256 != sha256:
-        why = "it has changed since this run began"
-    else:
+    if isinstance(file, _File) and file.sha256 == sha256:
         return _decoded(file, image_size, True)
+    raise _changed(path, file, "")
+
+
+def check_unchanged(files: Iterable[tuple[str, str, str]]) -> None:
+    """Raise UserError when a file (path, stamp, sha256) is no longer what it was; one that was only touched still is.
+
+    Only files that have another stamp are read.
+    """
+    suspects = [(path, sha256) for path, before, sha256 in files if stamp(path) != before]
+    read = in_order(lambda suspect: (suspect[0], _read(suspect[0]), suspect[1]), suspects)
+    first, n = None, 0
+    for path, file, sha256 in read:
+        if file.sha256 != sha256:
+            first, n = first or (path, file), n + 1
+    if first is not None:
+        raise _changed(*first, f" (and {n - 1:,} more)" if n > 1 else "")
+
+
+def _changed(path: str, file: _File | Seen, others: str) -> UserError:
+    why = "it has changed since this run began"
+    if isinstance(file, Seen):
+        assert file.verdict is not None  # it cannot be read
+        why = f"{file.verdict.reason}; it was there when this run began"
     told = BadImage(path, why, "missing")
-    raise UserError(f"{told}. Start again, and leave the pictures alone till it ends")
+    return UserError(f"{told}{others}. Start again, and leave the pictures alone till it ends")
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from thaw.data import quarantine
 from thaw.data.catalog import Catalog
 from thaw.data.decode import resize
 from thaw.data.kept import ABOUT, Kept, spaces
+from thaw.data.look import check_unchanged
 from thaw.data.scan import Scanned, scan
 from thaw.data.shelves import Arrays, Disk, Files, Images, Memory, Shelf
 from thaw.errors import UserError
@@ -30,6 +31,7 @@ class Pixels:
     widths: npt.NDArray[np.int32]  # int32 (N,): of the upright picture as it is stored
     heights: npt.NDArray[np.int32]  # int32 (N,)
     sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
+    stamps: tuple[str, ...]  # N, of the files before the scan read them; of arrays none
     shelf: Shelf
 
     @property
@@ -63,6 +65,15 @@ class Pixels:
     def digests(self, indices: npt.NDArray[np.int64]) -> list[str]:
         """Return the images' sha256, in hexadecimal: equal content has equal digests. Raises as `take` does."""
         return [self.sha256[row] for row in self._rows(indices)]
+
+    def check_unchanged(self) -> None:
+        """Raise UserError when a file has changed or vanished since the scan, wherever its pixels are taken from.
+
+        What was only touched is read and compared; of all others no byte is read.
+        """
+        if self.catalog.paths is not None:
+            paths = [self.catalog.paths[index] for index in self.indices.tolist()]
+            check_unchanged(zip(paths, self.stamps, self.sha256, strict=True))
 
     def _rows(self, indices: npt.NDArray[np.int64]) -> list[int]:
         rows = np.searchsorted(self.indices, indices)
@@ -104,8 +115,10 @@ def of(found: Scanned, indices: npt.NDArray[np.int64], kept: Kept) -> Pixels:
     indices = np.unique(indices).astype(np.int64)
     catalog = found.catalog
     sha256 = tuple(found.sha256[index] for index in indices.tolist())
+    stamps = tuple(found.stamps[index] for index in indices.tolist()) if found.stamps else ()
     widths, heights = np.ascontiguousarray(found.sizes[indices].T)
-    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, _shelf(catalog, indices, sha256, kept))
+    shelf = _shelf(catalog, indices, sha256, kept)
+    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, stamps, shelf)
 
 
 def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: Kept) -> Shelf:

@@ -33,6 +33,7 @@ class Scanned:
 
     catalog: Catalog  # N images; its classes are those of before, though one may have lost all images
     sha256: tuple[str, ...]  # N, of the file's bytes, or of the array's
+    stamps: tuple[str, ...]  # N, of the files before they were read, as `look.stamp` says; of arrays none
     sizes: npt.NDArray[np.int32]  # int32 (N, 2): width, height of the upright picture as it is stored, in pixels
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, I;16, ...
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of arrays
@@ -50,12 +51,14 @@ def scan(catalog: Catalog, kept: Kept, *, pixels: bool = True) -> Scanned:
     if catalog.arrays is not None:
         return _of_arrays(catalog, catalog.arrays)
     assert catalog.paths is not None  # the catalog holds one of both
-    hashes, verdicts = _look(catalog.paths, kept, pixels)
+    stamps = [stamp(path) for path in catalog.paths]
+    hashes, verdicts = _look(catalog.paths, stamps, kept, pixels)
     sound = np.flatnonzero([verdict.kind == "" for verdict in verdicts])
     of = [verdicts[row] for row in sound.tolist()]
     return Scanned(
         catalog=catalog.part(sound),
         sha256=tuple(hashes[row] for row in sound.tolist()),
+        stamps=tuple(stamps[row] or "" for row in sound.tolist()),
         sizes=np.array([(verdict.width, verdict.height) for verdict in of], np.int32).reshape(-1, 2),
         modes=tuple(verdict.mode for verdict in of),
         formats=tuple(verdict.format for verdict in of),
@@ -71,7 +74,7 @@ def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> Scanned:
     n = len(arrays)
     hashes = tuple(counted(in_order(sha256, range(n)), "hashing images", n))
     sizes = np.tile(np.array([arrays.shape[2], arrays.shape[1]], np.int32), (n, 1))
-    return Scanned(catalog, hashes, sizes, ("RGB",) * n, ("",) * n, ("",) * n, ())
+    return Scanned(catalog, hashes, (), sizes, ("RGB",) * n, ("",) * n, ("",) * n, ())
 
 
 def _bad(catalog: Catalog, row: int, sha256: str, verdict: Verdict) -> Bad:
@@ -80,9 +83,11 @@ def _bad(catalog: Catalog, row: int, sha256: str, verdict: Verdict) -> Bad:
     return Bad(catalog.names[row], catalog.paths[row], label, verdict.kind, verdict.reason, sha256)
 
 
-def _look(paths: Sequence[str], kept: Kept, pixels: bool) -> tuple[list[str], list[Verdict]]:
+def _look(
+    paths: Sequence[str], stamps: Sequence[str | None], kept: Kept, pixels: bool
+) -> tuple[list[str], list[Verdict]]:
     """Return every file's hash, "" where it cannot be read, and the verdict on it; keep what was found out."""
-    hashes = _known_hashes(paths, kept)
+    hashes = _known_hashes(stamps, kept)
     unknown = _without_verdict(hashes, kept)
     verdicts: dict[int, Verdict] = {}
     todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in unknown]
@@ -104,13 +109,13 @@ def _look(paths: Sequence[str], kept: Kept, pixels: bool) -> tuple[list[str], li
     return hashes, [verdicts[row] for row in range(len(paths))]
 
 
-def _known_hashes(paths: Sequence[str], kept: Kept) -> list[str]:
+def _known_hashes(stamps: Sequence[str | None], kept: Kept) -> list[str]:
     """Return the hashes of files that stand as they stood when they were last read, "" of others."""
     if kept.stamps is None:
-        return [""] * len(paths)
-    stamps = [(row, found) for row, path in enumerate(paths) if (found := stamp(path)) is not None]
-    hashes = [""] * len(paths)
-    for (row, _), sha256 in zip(stamps, kept.hashes([found for _, found in stamps]), strict=True):
+        return [""] * len(stamps)
+    there = [(row, found) for row, found in enumerate(stamps) if found is not None]
+    hashes = [""] * len(stamps)
+    for (row, _), sha256 in zip(there, kept.hashes([found for _, found in there]), strict=True):
         hashes[row] = sha256 or ""
     return hashes
 
