@@ -1,8 +1,6 @@
 """Names and probabilities for pictures, from a stock ImageNet network or from a network that thaw trained."""
 
-import csv
 import glob
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import progress, say, show
+from thaw.data.csv_text import csv_text
 from thaw.data.decode import PICTURE_SUFFIXES, BadImage, fitted
 from thaw.errors import UserError
 from thaw.frozen import engine
@@ -213,9 +212,5 @@ def _text(guesses: dict[str, list[Guess]], config: PredictConfig) -> str:
             for file, best in guesses.items()
         ]
         return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["image", "rank", "class", "probability"])
-    for file, best in guesses.items():
-        writer.writerows([file, i + 1, name, p] for i, (name, p) in enumerate(best))
-    return out.getvalue()
+    rows = ((file, i + 1, name, p) for file, best in guesses.items() for i, (name, p) in enumerate(best))
+    return csv_text(("image", "rank", "class", "probability"), rows)
