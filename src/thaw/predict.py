@@ -3,6 +3,7 @@
 import glob
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import progress, say, show
 from thaw.data.csv_text import csv_text
-from thaw.data.decode import PICTURE_SUFFIXES, BadImage, fitted
+from thaw.data.decode import BadImage, fitted
+from thaw.data.image_folder import is_image, walk
 from thaw.errors import UserError
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice, Function
@@ -76,7 +78,7 @@ def _check_output(config: PredictConfig) -> None:
 def find(images: Any) -> list[str]:
     """Turn `images=` into a sorted list of files: a file, a folder (its pictures at any depth), a pattern, or a list.
 
-    Raises UserError when there is none.
+    In a folder the same is passed over as in training. Raises UserError when there is none.
     """
     if images is None:
         raise UserError(
@@ -86,8 +88,8 @@ def find(images: Any) -> list[str]:
     for entry in images if isinstance(images, list) else [images]:
         path, before = Path(str(entry)).expanduser(), len(found)
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-            found += sorted(str(p) for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
+            inside = (Path(here) / file for here, files in walk(path, Counter()) for file in files if is_image(file))
+            found += sorted(map(str, inside))
         elif path.exists():
             found.append(str(path))
         else:
