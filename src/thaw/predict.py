@@ -17,7 +17,7 @@ from rich.table import Table
 from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
-from thaw.console import progress, say, show
+from thaw.console import printable, progress, say, show
 from thaw.data.csv_text import csv_text
 from thaw.data.decode import BadImage, fitted
 from thaw.data.image_folder import is_image, walk
@@ -59,15 +59,24 @@ def predict(config: PredictConfig) -> None:
     bad: list[BadImage] = []
     guesses = _guesses(_classifier(config), files, config, bad)
     if config.output:
-        Path(config.output).expanduser().write_text(_text(guesses, config), encoding="utf-8")
+        Path(config.output).expanduser().write_bytes(encoded(_text(guesses, config), config.format))
         say(f"wrote {config.output}")
     elif config.format == "table":
         show(_table(guesses))
     else:
-        sys.stdout.write(_text(guesses, config))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encoded(_text(guesses, config), config.format))
     if bad:
         listing = "\n".join(f"  {image}" for image in bad)
         raise UserError(f"{len(bad)} of {len(files)} files could not be read:\n{listing}")
+
+
+def encoded(listing: str, form: str) -> bytes:
+    """Return a listing in UTF-8. A file's name that is none comes out as on the disk, in JSON with JSON's escapes.
+
+    Python's json reads these back as the name that opens the file.
+    """
+    return listing.encode("utf-8", "backslashreplace" if form == "json" else "surrogateescape")
 
 
 def _check_output(config: PredictConfig) -> None:
@@ -203,7 +212,9 @@ def _table(guesses: dict[str, list[Guess]]) -> Table:
         listing.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for file, best in guesses.items():
         for i, (name, probability) in enumerate(best):
-            listing.add_row(file if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1)
+            listing.add_row(
+                printable(file) if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1
+            )
     return listing
 
 
