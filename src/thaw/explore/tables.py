@@ -64,13 +64,13 @@ def _images(
 def class_table(pictures: Pictures, found: Sequence[Finding]) -> Table:
     """Images a class and split; of many classes the largest and the smallest."""
     rows = classes(pictures, found)
+    title = None
     if len(rows) > SHOWN:
+        title = f"the largest and smallest of {len(rows)} classes"
         ordered = sorted(rows, key=lambda own: -own.count)
         rows = ordered[: SHOWN // 2] + ordered[-SHOWN // 2 :]
     splits = split_names(pictures)
-    table = Table(
-        title=f"the largest and smallest of {len(pictures.class_names)} classes" if len(rows) == SHOWN else None
-    )
+    table = Table(title=title)
     table.add_column("class", overflow="fold")
     for column in ("images", *splits, "findings"):
         table.add_column(column, justify="right")
