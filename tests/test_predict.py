@@ -1,11 +1,14 @@
 """What predict computes with: what the network's run was judged with."""
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 
+from thaw import predict
 from thaw.backend import Hardware
+from thaw.config.schema import PredictConfig
 from thaw.errors import UserError
 from thaw.predict import MANY, Computed, choose, recorded
 
@@ -70,3 +73,26 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     for content, found in (({"engine": engine}, Computed("tensorflow", "bfloat16")), ({"run_id": "a"}, STOCK)):
         file.write_text(json.dumps(content))
         assert recorded(file) == found
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_any_name_of_a_file_comes_out_of_a_listing(
+    form: str, to_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture
+) -> None:
+    name = str(tmp_path / "caf\udce9\r.png")
+    Path(name).write_bytes(b"")
+    monkeypatch.setattr(predict, "_classifier", lambda config: None)
+    monkeypatch.setattr(predict, "_guesses", lambda network, files, config, bad: {f: [("lion", 0.5)] for f in files})
+    output = tmp_path / "listing"
+    config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)
+    predict.predict(config)
+    out = output.read_bytes() if config.output else capfdbinary.readouterr().out
+    if form == "json":
+        assert json.loads(out.decode())[0]["image"] == name
+    elif form == "csv":
+        lines = out.decode(errors="surrogateescape").splitlines(keepends=True)
+        assert out.startswith(b"image,")
+        assert next(csv.DictReader(iter(lines)))["image"] == name
+    else:
+        assert b"caf\\udce9\\r.png" in out

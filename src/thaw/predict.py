@@ -1,10 +1,9 @@
 """Names and probabilities for pictures, from a stock ImageNet network or from a network that thaw trained."""
 
-import csv
 import glob
-import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from rich.table import Table
 from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
-from thaw.console import progress, say, show
-from thaw.data.decode import PICTURE_SUFFIXES, BadImage, fitted
+from thaw.console import printable, progress, say, show
+from thaw.data.csv_text import csv_text
+from thaw.data.decode import BadImage, fitted
+from thaw.data.image_folder import is_image, walk
 from thaw.errors import UserError
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice, Function
@@ -58,15 +59,24 @@ def predict(config: PredictConfig) -> None:
     bad: list[BadImage] = []
     guesses = _guesses(_classifier(config), files, config, bad)
     if config.output:
-        Path(config.output).expanduser().write_text(_text(guesses, config), encoding="utf-8")
+        Path(config.output).expanduser().write_bytes(encoded(_text(guesses, config), config.format))
         say(f"wrote {config.output}")
     elif config.format == "table":
         show(_table(guesses))
     else:
-        sys.stdout.write(_text(guesses, config))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encoded(_text(guesses, config), config.format))
     if bad:
         listing = "\n".join(f"  {image}" for image in bad)
         raise UserError(f"{len(bad)} of {len(files)} files could not be read:\n{listing}")
+
+
+def encoded(listing: str, form: str) -> bytes:
+    """Return a listing in UTF-8. A file's name that is none comes out as on the disk, in JSON with JSON's escapes.
+
+    Python's json reads these back as the name that opens the file.
+    """
+    return listing.encode("utf-8", "backslashreplace" if form == "json" else "surrogateescape")
 
 
 def _check_output(config: PredictConfig) -> None:
@@ -77,7 +87,7 @@ def _check_output(config: PredictConfig) -> None:
 def find(images: Any) -> list[str]:
     """Turn `images=` into a sorted list of files: a file, a folder (its pictures at any depth), a pattern, or a list.
 
-    Raises UserError when there is none.
+    In a folder the same is passed over as in training. Raises UserError when there is none.
     """
     if images is None:
         raise UserError(
@@ -87,8 +97,8 @@ def find(images: Any) -> list[str]:
     for entry in images if isinstance(images, list) else [images]:
         path, before = Path(str(entry)).expanduser(), len(found)
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-            found += sorted(str(p) for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
+            inside = (Path(here) / file for here, files in walk(path, Counter()) for file in files if is_image(file))
+            found += sorted(map(str, inside))
         elif path.exists():
             found.append(str(path))
         else:
@@ -202,7 +212,9 @@ def _table(guesses: dict[str, list[Guess]]) -> Table:
         listing.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for file, best in guesses.items():
         for i, (name, probability) in enumerate(best):
-            listing.add_row(file if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1)
+            listing.add_row(
+                printable(file) if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1
+            )
     return listing
 
 
@@ -213,9 +225,5 @@ def _text(guesses: dict[str, list[Guess]], config: PredictConfig) -> str:
             for file, best in guesses.items()
         ]
         return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["image", "rank", "class", "probability"])
-    for file, best in guesses.items():
-        writer.writerows([file, i + 1, name, p] for i, (name, p) in enumerate(best))
-    return out.getvalue()
+    rows = ((file, i + 1, name, p) for file, best in guesses.items() for i, (name, p) in enumerate(best))
+    return csv_text(("image", "rank", "class", "probability"), rows)

@@ -113,7 +113,11 @@ def test_a_long_list_of_mistakes_is_cut(folder):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("path,label\na.jpg,Bär\n".encode("latin-1"), "is not UTF-8"), ("path,label\n".encode("utf-16"), "is not UTF-8")],
+    [
+        ("path,label\na.jpg,Bär\n".encode("latin-1"), "line 2, is not UTF-8"),
+        ("path,label\nb.jpg,x\nBär.jpg,y\n".encode("latin-1"), "line 3, is not UTF-8"),
+        ("path,label\n".encode("utf-16"), "line 1, is not UTF-8"),
+    ],
 )
 def test_another_encoding_is_named(folder, content, said):
     assert said in refused(folder, content)
@@ -132,3 +136,8 @@ def test_a_table_that_is_not_there_or_a_folder_is_named(folder):
 def test_names_need_not_be_ascii(folder):
     (folder / "ä é.jpg").write_bytes(b"")
     assert read(folder, "path,label\nä é.jpg,Bär\nb.jpg,dog\n").class_names == ("Bär", "dog")
+
+
+def test_a_name_that_is_no_utf8_on_the_disk_either_is_read(folder):
+    (folder / "caf\udce9.jpg").write_bytes(b"")
+    assert read(folder, b"path,label\na.jpg,x\ncaf\xe9.jpg,y\n").names == ("a.jpg", "caf\udce9.jpg")

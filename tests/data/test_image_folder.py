@@ -145,6 +145,21 @@ def test_links_in_a_circle_are_walked_once(tmp_path):
     assert load(tmp_path).names == ("a/1.png", "a/sub/2.png", "b/1.png")
 
 
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_links_that_lead_nowhere_or_up_are_no_classes(tmp_path, part):
+    fill(tmp_path, f"{part}a/1.png", f"{part}b/1.png")
+    for name, target in (("self", "self"), ("round.png", "round.png"), ("dot", "."), ("top", tmp_path.parent)):
+        (tmp_path / part / name).symlink_to(target)
+    catalog = load(tmp_path)
+    assert catalog.class_names == ("a", "b")
+    assert catalog.ignored == {"links in a circle": 2, "links to folders that are read anyway": 2}
+
+
+def test_a_link_in_a_circle_alone_is_too_little(tmp_path):
+    (tmp_path / "self.png").symlink_to("self.png")
+    assert "holds no class folders; at least two" in refusal(tmp_path)
+
+
 def test_a_class_may_be_a_link(tmp_path):
     fill(tmp_path, "far/x/1.png", "data/b/1.png")
     (tmp_path / "data" / "a").symlink_to(tmp_path / "far")
@@ -219,7 +234,8 @@ def test_strangers_beside_split_folders_are_refused(tmp_path):
 def test_prediction_finds_what_training_lists(tmp_path):
     from thaw.predict import find
 
-    fill(tmp_path, "a/1.png", "b/2.JPG", "b/.hidden.png")
+    fill(tmp_path, "a/1.png", "b/2.JPG", "b/.hidden.png", "__MACOSX/1.jpg", "b/@eaDir/2.jpg", "a/._1.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "3.heic").write_bytes(b"")
     (tmp_path / "a" / "notes.txt").write_bytes(b"")
     assert find(str(tmp_path)) == sorted(load(tmp_path).paths)

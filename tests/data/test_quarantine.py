@@ -68,11 +68,11 @@ def test_a_long_list_is_cut_and_counted_and_the_csv_is_whole(tmp_path):
 
 
 def test_names_that_break_lines_are_printed_on_one(tmp_path):
-    path = tmp_path / "two\nlines\x1b[31m.png"
+    path = tmp_path / "two\nlines\r\x1b[31m.png"
     path.write_bytes(b"")
     scanned = scan.scan(of_files([path]), kept.spaces(None, 8, 1))
-    assert r"two\nlines\x1b[31m.png: empty" in refused(scanned, "stop", 0.0)
-    assert next(csv.DictReader(io.StringIO(quarantine.text(scanned))))["path"] == path.name
+    assert r"two\nlines\r\x1b[31m.png: empty" in refused(scanned, "stop", 0.0)
+    assert next(csv.DictReader(io.StringIO(quarantine.text(scanned), newline="")))["path"] == path.name
 
 
 def test_remarks_count_what_was_ignored_and_animations(tmp_path):

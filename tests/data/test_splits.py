@@ -129,3 +129,45 @@ def test_a_fold_is_named_by_its_number_from_0():
 def test_fractions_must_leave_something_to_train():
     with pytest.raises(UserError, match="leave nothing for training"):
         splits_of(LABELS, val_fraction=0.5, test_fraction=0.5)
+
+
+MIXED = np.where(np.arange(300) < 120, TRAIN, FREE)  # 40 a and 80 b are given, 60 a and 120 b free
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 3])
+def test_what_is_given_to_training_trains_where_other_images_are_free(groups):
+    splits = splits_of(LABELS, MIXED, groups=groups)
+    assert set(range(120)) <= set(splits.train)
+    assert counts(splits, LABELS) == {"train": [82, 164], "val": [6, 12], "test": [12, 24]}
+    assert len(splits.all()) == 300
+
+
+def test_beside_a_given_test_set_validation_is_split_off_the_free_images():
+    splits = splits_of(LABELS, np.where(np.arange(300) < 30, TEST, MIXED))
+    assert set(range(30, 120)) <= set(splits.train)
+    assert counts(splits, LABELS) == {"train": [84, 168], "val": [6, 12], "test": [10, 20]}
+
+
+def test_with_folds_only_free_images_are_tested_and_the_given_ones_take_turns():
+    folds = [splits_of(LABELS, MIXED, folds=4, fold=fold) for fold in range(4)]
+    assert all(np.array_equal(one.test, folds[0].test) and len(one.test) == 36 for one in folds)
+    assert folds[0].test.min() >= 120
+    validated = np.sort(np.concatenate([one.val for one in folds]))
+    assert np.array_equal(validated, np.setdiff1d(np.arange(300), folds[0].test))
+
+
+def test_a_free_image_of_a_training_images_group_trains():
+    groups = np.where(np.arange(300) >= 290, 0, np.arange(300))
+    assert set(range(290, 300)) <= set(splits_of(LABELS, MIXED, groups=groups).train)
+
+
+def test_a_class_needs_as_many_free_images_as_splits_are_missing():
+    labels, given = [0] * 6 + [1] * 6, [TRAIN] * 4 + [FREE] * 8
+    assert counts(splits_of(labels, given), labels) == {"train": [4, 4], "val": [1, 1], "test": [1, 1]}
+    with pytest.raises(UserError, match="class 'a' leaves the split of 1 images empty, but test, val need") as error:
+        splits_of(labels, [TRAIN] * 5 + [FREE] * 7)
+    assert "class 'b'" not in str(error.value)
+    with pytest.raises(UserError, match="class 'a' leaves the split of 2 images in 1 groups that stay together empty"):
+        splits_of(labels, given, groups=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]))
+    with pytest.raises(UserError, match="class 'a' leaves the split of 0 images empty"):  # all free ones join training
+        splits_of(labels, given, groups=np.array([0, 1, 2, 3, 0, 0, 5, 6, 7, 8, 9, 10]))

@@ -1,11 +1,17 @@
 """Near duplicates as groups, beside what the source itself gives."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from thaw.config.schema import DatasetConfig
+from thaw.data import sources
 from thaw.data.catalog import FREE, TEST, TRAIN, Catalog
-from thaw.explore.groups import rows
+from thaw.data.csv_text import csv_text
+from thaw.errors import UserError
+from thaw.explore.groups import COLUMNS, check, rows
 from thaw.explore.neighbours import Pair
 
 
@@ -38,3 +44,19 @@ def test_the_sources_own_groups_stay_and_grow() -> None:
     groups = [group for _, group in table([FREE] * 4, [(1, 2)], ("x", "x", "", "y"))]
     assert groups[0] == groups[1] == groups[2] != ""
     assert groups[3] not in ("", groups[0])
+
+
+def test_classes_that_differ_in_outer_spaces_only_are_refused() -> None:
+    check(("a b", "ab", "cat "))
+    with pytest.raises(UserError, match="the classes 'cat' and 'cat ' differ only in the spaces"):
+        check(("a", "cat", "cat "))
+
+
+def test_the_table_of_files_with_any_name_is_read_as_a_data_set(tmp_path: Path) -> None:
+    names = ("caf\udce9.png", "a\rb.png", 'two\nlines, "quoted".png', " spaces .png")
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    made = [(str(tmp_path / name), "ab"[i % 2], "", "") for i, name in enumerate(names)]
+    table = tmp_path / "groups.csv"
+    table.write_text(csv_text(COLUMNS, made), encoding="utf-8", errors="surrogateescape", newline="")
+    assert set(sources.load(DatasetConfig(name="csv", path=str(table))).names) == set(names)

@@ -287,7 +287,7 @@ class PredictConfig:
 
 @dataclass
 class ExploreConfig:
-    """scripts/explore.py: a data set looked through, as one HTML page and two CSV files."""
+    """scripts/explore.py: a data set looked through, as one HTML page and three CSV files."""
 
     defaults: list[Any] = field(
         default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}, {"dataset": "image_folder"}]
@@ -295,7 +295,7 @@ class ExploreConfig:
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")
     cache: CacheConfig = key(CacheConfig, "")
-    output: str = key("${outputs}/explore", "folder for explore.html, findings.csv and images.csv")
+    output: str = key("${outputs}/explore", "folder for explore.html, findings.csv, images.csv and groups.csv")
     thumbnails: int = key(24, "pictures shown of a class, and findings shown of a kind; the CSV files hold all", min=1)
     similarity: float = key(
         0.85,

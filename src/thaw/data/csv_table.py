@@ -25,6 +25,7 @@ class Row:
 
     line: int  # of the file, counted from 1
     path: str
+    exists: bool
     label: str
     split: str
     group: str
@@ -35,8 +36,8 @@ def load(dataset: DatasetConfig) -> Catalog:
 
     Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, where
     a picture lies outside of it, to the folder that all of them share. A picture without a split is free; pictures of
-    one group stay together. UTF-8, with or without a byte order mark; further columns are passed over. Raises UserError
-    naming the lines that are wrong.
+    one group stay together. UTF-8, with or without a byte order mark, save for names of files that the disk has so;
+    further columns are passed over. Raises UserError naming the lines that are wrong.
     """
     file = _file(dataset.path)
     rows = list(_rows(file))
@@ -46,7 +47,7 @@ def load(dataset: DatasetConfig) -> Catalog:
     _refuse_splits(file, rows)
     _refuse_twice(file, rows)
     _refuse_cut(file, rows)
-    missing = [row for row in rows if not os.path.isfile(row.path)]  # noqa: PTH113 - 60,000 of them
+    missing = [row for row in rows if not row.exists]
     _refuse(file, "name a picture that does not exist", missing, lambda row: row.path)
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
@@ -66,18 +67,25 @@ def _file(path: str | None) -> Path:
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    # utf-8-sig: Excel begins its files with a byte order mark.
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    # utf-8-sig: Excel begins its files with a byte order mark. surrogateescape: names of files are bytes.
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         table = csv.reader(lines, strict=True)
         try:
-            columns = _columns(file, next(table, []))
+            header = next(table, [])
+            _refuse_encoding(file, 1, header)
+            columns = _columns(file, header)
             for row in table:
                 if any(row):
                     yield _row(file, table.line_num, row, columns)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
         except csv.Error as error:
             raise UserError(f"{file}, line {table.line_num}, cannot be read: {error}") from error
+
+
+def _refuse_encoding(file: Path, line: int, texts: Iterable[str]) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{file}, line {line}, is not UTF-8; save it as CSV UTF-8") from error
 
 
 def _columns(file: Path, header: list[str]) -> list[str]:
@@ -104,7 +112,9 @@ def _row(file: Path, line: int, row: list[str], columns: list[str]) -> Row:
         )
     named = dict(zip(columns, row, strict=True))
     path = named["path"] and os.path.normpath(os.path.join(file.parent, named["path"]))  # noqa: PTH118
-    return Row(line, path, *(named.get(name, "").strip() for name in ("label", *OPTIONAL)))
+    exists = os.path.isfile(path)  # noqa: PTH113 - 60,000 of them
+    _refuse_encoding(file, line, (text for name, text in named.items() if name != "path" or not exists))
+    return Row(line, path, exists, *(named.get(name, "").strip() for name in ("label", *OPTIONAL)))
 
 
 def _refuse(file: Path, what: str, rows: list[Row], said: Callable[[Row], str] = lambda row: "") -> None:

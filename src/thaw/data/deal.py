@@ -34,11 +34,11 @@ def deal(labels: npt.NDArray[np.int32], groups: Ints | None, wanted: Ints, seed:
     """Return the positions of each part's images, P times int64 (n,): by class, and in it as they were drawn.
 
     labels: int32 (M,). groups: int64 (M,); images of one number stay together. wanted: int64 (C, P), images of each
-    class in each part, 1 or more; a row sums to the class's images, which are in P groups or more. Every class draws
-    from its own random numbers. An image alone goes where it is drawn; a group of several goes where its first image
-    is drawn, if it fits there, and otherwise where its classes lack most; images alone then fill up what is left. So
-    the numbers are exact where no group is in the way, and few groups move few images. Every class comes into every
-    part; raises Stuck when no way was found.
+    class in each part; a row sums to the class's images, which are in as many groups or more as it has parts above 0.
+    Every class draws from its own random numbers. An image alone goes where it is drawn; a group of several goes where
+    its first image is drawn, if it fits there, and otherwise where its classes lack most; images alone then fill up
+    what is left. So the numbers are exact where no group is in the way, and few groups move few images. Every class
+    comes into every part that wants it; raises Stuck when no way was found.
     """
     orders = [rng_for(seed, "split", c).permutation(np.flatnonzero(labels == c)) for c in range(len(wanted))]
     drawn = np.empty(len(labels), np.int64)
@@ -108,7 +108,7 @@ def _place_in(tied: list[Tied], wanted: Ints, units: Ints) -> tuple[list[int], I
     for group in tied:
         classes, counts = group.classes, group.counts[:, None]
         left[classes] -= 1
-        bare = taken[classes] == 0
+        bare = (taken[classes] == 0) & (wanted[classes] > 0)
         # A class of which no more is left than parts without it goes to one of these.
         must = bare.sum(axis=1) > left[classes]
         allowed = bare[must].all(axis=0)

@@ -1,7 +1,9 @@
 """Folders of pictures: one folder a class, either directly or inside train/, val/ and test/."""
 
+import errno
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from thaw.errors import UserError, listed
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
+CIRCLES, READ_ANYWAY = "links in a circle", "links to folders that are read anyway"
 SYSTEM_FILES = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 
 
@@ -101,7 +104,7 @@ def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
 def _too_few(root: Path, parts: dict[str, int], names: list[str]) -> str:
     where = root / next(iter(parts)) if parts else root
     said = f"{where} holds {f'one class folder ({names[0]})' if names else 'no class folders'}"
-    loose = [entry.name for entry in os.scandir(where) if entry.is_file() and _is_image(entry.name)]
+    loose = [e.name for e in os.scandir(where) if is_image(e.name) and not _is_circle(e) and e.is_file()]
     if loose:
         said += f" and {len(loose)} images that lie loose ({min(loose)}, ...)"
     hint = ""
@@ -142,25 +145,14 @@ def _catalog(root: Path, classes: list[str], folders: list[_Folder], around: Cou
 
 
 def _read(root: Path, part: str, name: str) -> _Folder:
-    """Walk one class folder, links too, but never up into a folder that it lies in: that would be the whole dataset."""
     top = f"{part}/{name}" if part else name
     images: list[str] = []
     others: list[str] = []
     ignored: Counter[str] = Counter()
-    seen = {str(parent) for parent in Path(os.path.realpath(root / top)).parents}
-    for here, folders, files in os.walk(root / top, followlinks=True, onerror=_unreadable):
-        real = os.path.realpath(here)
-        if real in seen:
-            ignored["links to folders that are read anyway"] += 1
-            folders.clear()
-            continue
-        seen.add(real)
-        ignored.update(_folder_kind(folder) for folder in folders if _is_hidden(folder))
-        # Sorted, so that of a folder and a link to it the same one is always read.
-        folders[:] = sorted(folder for folder in folders if not _is_hidden(folder))
+    for here, files in walk(root / top, ignored):
         relative = Path(here).relative_to(root).as_posix()
         for file in files:
-            if _is_image(file):
+            if is_image(file):
                 images.append(f"{relative}/{file}")
             else:
                 ignored[_file_kind(file)] += 1
@@ -170,14 +162,38 @@ def _read(root: Path, part: str, name: str) -> _Folder:
     return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)), ignored)
 
 
+def walk(top: Path, ignored: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder from `top` down that is read, and the names of all its files; what is not is counted.
+
+    Links are followed, but none up into a folder that it lies in: from a class folder that would be the whole dataset.
+    Raises UserError naming a folder that cannot be listed.
+    """
+    seen = {str(parent) for parent in Path(os.path.realpath(top)).parents}
+    for here, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(here)
+        if real in seen:
+            ignored[READ_ANYWAY] += 1
+            folders.clear()
+            continue
+        seen.add(real)
+        ignored.update(_folder_kind(folder) for folder in folders if _is_hidden(folder))
+        # Sorted, so that of a folder and a link to it the same one is always read.
+        folders[:] = sorted(folder for folder in folders if not _is_hidden(folder))
+        yield here, files
+
+
 def _passed_over(folder: Path) -> Counter[str]:
     """Count what lies in a folder of class folders, or of split folders, and is none."""
     counts: Counter[str] = Counter()
     for entry in os.scandir(folder):
-        if not entry.is_dir():
-            counts["images outside class folders" if _is_image(entry.name) else _file_kind(entry.name)] += 1
+        if _is_circle(entry):
+            counts[CIRCLES] += 1
+        elif not entry.is_dir():
+            counts["images outside class folders" if is_image(entry.name) else _file_kind(entry.name)] += 1
         elif _is_hidden(entry.name):
             counts[_folder_kind(entry.name)] += 1
+        elif _leads_up(entry):
+            counts[READ_ANYWAY] += 1
     return counts
 
 
@@ -199,13 +215,35 @@ def _file_kind(name: str) -> str:
 
 def _subfolders(folder: Path) -> list[str]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
+        names = sorted(entry.name for entry in os.scandir(folder) if _is_subfolder(entry))
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
     broken = [name for name in names if printable(name) != name]
     if broken:  # bytes that are no text, newlines: class names go into reports, metrics and JSON
         raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
     return names
+
+
+def _is_subfolder(entry: os.DirEntry[str]) -> bool:
+    return not _is_hidden(entry.name) and not _is_circle(entry) and entry.is_dir() and not _leads_up(entry)
+
+
+def _is_circle(entry: os.DirEntry[str]) -> bool:
+    """Say whether it is a link that leads nowhere but to itself."""
+    try:
+        entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return True
+    return False
+
+
+def _leads_up(entry: os.DirEntry[str]) -> bool:
+    """Say whether it is a link to a folder that it lies in: it would bring in the whole dataset as a class."""
+    if not entry.is_symlink():
+        return False
+    return Path(entry.path).parent.resolve().is_relative_to(Path(entry.path).resolve())
 
 
 def _unreadable(error: OSError) -> None:
@@ -216,5 +254,6 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Say by its name whether a file is a visible picture, one that is not read (HEIC, ...) too."""
     return not _is_hidden(name) and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - 60,000 of them

@@ -1,10 +1,9 @@
 """What a run was trained on, image by image, and one hash over all of it."""
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterator
 
+from thaw.data.csv_text import csv_text
 from thaw.data.pixels import Pixels
 from thaw.data.scan import Scanned
 from thaw.data.splits import Splits
@@ -36,15 +35,8 @@ def rows(found: Scanned, splits: Splits) -> Iterator[Row]:
 
 
 def text(found: Scanned, splits: Splits) -> str:
-    """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`.
-
-    Names of files are bytes and need not be UTF-8: written so, they come out as they are on the disk.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows(found, splits))
-    return out.getvalue()
+    """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`."""
+    return csv_text(COLUMNS, rows(found, splits))
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:

@@ -1,11 +1,10 @@
 """What is done about files that cannot be used: said, listed and, if so asked, left out. They are never touched."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping
 
 from thaw.console import printable
+from thaw.data.csv_text import csv_text
 from thaw.data.scan import Scanned
 from thaw.errors import UserError
 
@@ -19,11 +18,7 @@ def text(found: Scanned) -> str:
 
     Write it with `encoding="utf-8", errors="surrogateescape", newline=""`, as the manifest.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((bad.name, bad.kind, bad.reason) for bad in found.bad)
-    return out.getvalue()
+    return csv_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in found.bad))
 
 
 def remarks(found: Scanned) -> list[str]:

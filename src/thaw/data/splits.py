@@ -69,23 +69,28 @@ def split(
     """Split off what `given` lacks, class by class, so that every class has at least one image in every split.
 
     Of the images that are not given to validation or test, each missing split gets its fraction: the test fraction of
-    all of them, the validation fraction of all of them, and training the rest. `limit_per_class` then keeps at most so
-    many images of a class in each split; a smaller limit's images are among a larger one's. Every class draws from its
-    own random numbers, so images added to one class leave the others' splits alone. (scikit-learn's stratified splits
-    are not used: they can leave a rare class out of a split, StratifiedGroupKFold too, which knows no fractions, and
-    one more image reshuffles all of them.)
+    all of them, the validation fraction of all of them, and training the rest. Where the source gives some images to
+    training and leaves others free, missing splits take their fractions of the free ones only. `limit_per_class` then
+    keeps at most so many images of a class in each split; a smaller limit's images are among a larger one's. Every
+    class draws from its own random numbers, so images added to one class leave the others' splits alone.
+    (scikit-learn's stratified splits are not used: they can leave a rare class out of a split, StratifiedGroupKFold
+    too, which knows no fractions, and one more image reshuffles all of them.)
 
     groups: int64 (N,), as `together` makes them; images of one group are never separated, save by `given`. Fractions
-    are then kept as well as the groups allow. A free image whose group is given to test or validation joins it.
+    are then kept as well as the groups allow. A free image whose group is given to a split joins it: to test before
+    validation, and to validation before training.
     folds: instead of one validation set split the training images, those given to validation among them, into so many,
     and validate on number `fold` (from 0); a test set that is not given is split off before, the same for all folds.
     Raises UserError naming the classes that are too small, and fractions that leave nothing for training.
     """
     if folds is not None:
         given = np.where(given == VAL, TRAIN, given).astype(np.int8)
+    some_free = bool(np.any(given == FREE))
     if groups is not None:
         given = _joined(given, groups)
     missing = _missing(given, {TEST: test_fraction, VAL: val_fraction}, folds)
+    if missing and some_free and np.any(given == TRAIN):
+        given, missing = _from_free(labels, given, class_names, missing, groups, seed), {}
     pool = np.flatnonzero(given <= TRAIN)  # training images, and those the source leaves free
     own = None if groups is None else groups[pool]
     _refuse_small(labels, given, class_names, missing, own, folds)
@@ -122,17 +127,58 @@ def _missing(given: npt.NDArray[np.int8], fractions: dict[int, float], folds: in
 
 
 def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
-    """Give free images to the validation or test set that holds others of their group."""
+    """Give free images to the split that holds others of their group."""
     joined = given.copy()
-    for number in (VAL, TEST):  # test last: it must stay unseen
+    for number in (TRAIN, VAL, TEST):  # test last: it must stay unseen
         joined[(given == FREE) & np.isin(groups, groups[given == number])] = number
     return joined
 
 
-def _counts(images: int, missing: dict[int, float], rest: int, label: int) -> list[int]:
-    """Divide a class: each missing split, then `rest` parts of the same size, 1 or the number of folds."""
+def _from_free(
+    labels: npt.NDArray[np.int32],
+    given: npt.NDArray[np.int8],
+    class_names: tuple[str, ...],
+    missing: dict[int, float],
+    groups: Ints | None,
+    seed: int,
+) -> npt.NDArray[np.int8]:
+    """Return `given` with missing splits taken out of the free images, of which training gets the rest."""
+    pool = np.flatnonzero(given == FREE)
+    own = None if groups is None else groups[pool]
+    filled, said, wanted = listed(NAMES[number] for number in missing), [], []
+    for label, name in enumerate(class_names):
+        free = np.flatnonzero(labels[pool] == label)
+        units = len(free) if own is None else len(np.unique(own[free]))
+        keep = 0 if np.any(labels[given == TRAIN] == label) else 1  # a class needs an image to train
+        if units < len(missing) + keep:
+            are = f"{len(free)} images" + (f" in {units} groups that stay together" if units < len(free) else "")
+            asked = listed((filled, "train")) if keep else filled
+            said.append(f"class '{name}' leaves the split of {are} empty, but {asked} need at least one each")
+        else:
+            wanted.append(_counts(len(free), missing, 1, label, keep))
+    if said:
+        _refuse(
+            "of some classes too few images are free for the splits that are not given:",
+            said,
+            "Leave the split of more of their images empty, or give the missing splits in the data",
+        )
+    try:
+        parts = deal(labels[pool], own, np.array(wanted, np.int64), seed)
+    except Stuck as stuck:
+        raise UserError(_stuck(class_names[stuck.label], missing, None)) from None
+    filled_in = given.copy()
+    for number, part in zip((*missing, TRAIN), parts, strict=True):
+        filled_in[pool[part]] = number
+    return filled_in
+
+
+def _counts(images: int, missing: dict[int, float], rest: int, label: int, keep: int | None = None) -> list[int]:
+    """Divide a class: each missing split, then `rest` parts of the same size, 1 or the number of folds.
+
+    keep: the images that these parts need together, one each by default.
+    """
     counts = [max(1, round(fraction * images)) for fraction in missing.values()]
-    while sum(counts) > images - rest:  # rounding up in a class of a few images
+    while sum(counts) > images - (rest if keep is None else keep):  # rounding up in a class of a few images
         largest = max(reversed(range(len(counts))), key=lambda part: counts[part])
         counts[largest] -= 1
     each, over = divmod(images - sum(counts), rest)
@@ -174,9 +220,13 @@ def _refuse_small(
             if asked and not np.any(given[labels == label] == number):
                 said.append(f"class '{name}' has no images given for {NAMES[number]}")
     if said:
-        more = [f"and {len(said) - 20} more"] if len(said) > 20 else []
-        listing = "\n  ".join(["classes are too small to be split:", *said[:20], *more])
-        raise UserError(f"{listing}\nAdd images, or take the class out of the data")
+        _refuse("classes are too small to be split:", said, "Add images, or take the class out of the data")
+
+
+def _refuse(head: str, said: list[str], advice: str) -> None:
+    more = [f"and {len(said) - 20} more"] if len(said) > 20 else []
+    listing = "\n  ".join([head, *said[:20], *more])
+    raise UserError(f"{listing}\n{advice}")
 
 
 def _stuck(name: str, missing: dict[int, float], folds: int | None) -> str:

@@ -1,13 +1,12 @@
 """The CSV files, for programs, and the short tables in the terminal."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.table import Table
 
 from thaw.console import printable
+from thaw.data.csv_text import csv_text
 from thaw.explore import groups
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels
@@ -26,7 +25,7 @@ SHOWN = 20  # classes in the terminal
 
 def findings_csv(found: Sequence[Finding]) -> str:
     """One row a finding. other_class: of the second file, or the class that the probe suggests."""
-    return _csv(
+    return csv_text(
         FINDINGS,
         (
             (f.kind, f.file, f.label, f.split, _number(f.score), f.other, f.other_label, f.other_split, f.note)
@@ -37,12 +36,12 @@ def findings_csv(found: Sequence[Finding]) -> str:
 
 def images_csv(pictures: Pictures, looks: Looks, labels: Labels, neighbours: Neighbours, oddness: np.ndarray) -> str:
     """One row an image. nearest_file: the most similar one of other content."""
-    return _csv(IMAGES, _images(pictures, looks, labels, neighbours, oddness))
+    return csv_text(IMAGES, _images(pictures, looks, labels, neighbours, oddness))
 
 
 def groups_csv(pictures: Pictures, pairs: Sequence[Pair]) -> str:
     """The data set as `dataset=csv` reads it, near duplicates in groups."""
-    return _csv(groups.COLUMNS, groups.rows(pictures, pairs))
+    return csv_text(groups.COLUMNS, groups.rows(pictures, pairs))
 
 
 def _images(
@@ -65,13 +64,13 @@ def _images(
 def class_table(pictures: Pictures, found: Sequence[Finding]) -> Table:
     """Images a class and split; of many classes the largest and the smallest."""
     rows = classes(pictures, found)
+    title = None
     if len(rows) > SHOWN:
+        title = f"the largest and smallest of {len(rows)} classes"
         ordered = sorted(rows, key=lambda own: -own.count)
         rows = ordered[: SHOWN // 2] + ordered[-SHOWN // 2 :]
     splits = split_names(pictures)
-    table = Table(
-        title=f"the largest and smallest of {len(pictures.class_names)} classes" if len(rows) == SHOWN else None
-    )
+    table = Table(title=title)
     table.add_column("class", overflow="fold")
     for column in ("images", *splits, "findings"):
         table.add_column(column, justify="right")
@@ -97,14 +96,6 @@ def finding_table(found: Sequence[Finding]) -> Table:
             printable(first.file + second),
         )  # fmt: skip
     return table
-
-
-def _csv(columns: Sequence[str], rows: Iterator[tuple[object, ...]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _number(value: float | None) -> str:
