@@ -171,3 +171,22 @@ def test_a_class_needs_as_many_free_images_as_splits_are_missing():
         splits_of(labels, given, groups=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]))
     with pytest.raises(UserError, match="class 'a' leaves the split of 0 images empty"):  # all free ones join training
         splits_of(labels, given, groups=np.array([0, 1, 2, 3, 0, 0, 5, 6, 7, 8, 9, 10]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_free_groups_may_all_go_to_missing_splits(seed):
+    """Training has its images: it needs none of the two groups that are free."""
+    labels, given = [0] * 12 + [1] * 12, [TRAIN, TRAIN, *[FREE] * 10] * 2
+    groups = np.array([0, 1, *[2] * 5, *[3] * 5, 4, 5, *[6] * 2, *[7] * 8])
+    found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
+    assert found["train"] == [2, 2]
+    assert all(min(found[side]) >= 2 for side in ("val", "test"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_class_comes_into_missing_splits_though_its_groups_would_fit_training(seed):
+    labels = [0, 0, 0] + [1] * 120
+    given = [TRAIN, FREE, FREE, TRAIN, *[FREE] * 119]
+    groups = np.array([0, 1, 2, 3, *[1] * 20, *[2] * 20, *range(4, 83)])
+    found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
+    assert [found[side][0] for side in ("train", "val", "test")] == [1, 1, 1]

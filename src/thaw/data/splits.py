@@ -155,7 +155,10 @@ def _from_free(
             asked = listed((filled, "train")) if keep else filled
             said.append(f"class '{name}' leaves the split of {are} empty, but {asked} need at least one each")
         else:
-            wanted.append(_counts(len(free), missing, 1, label, keep))
+            *counts, rest = _counts(len(free), missing, 1, label, keep)
+            if units == len(missing):  # a few groups: none is left for training
+                counts[0], rest = counts[0] + rest, 0
+            wanted.append([*counts, rest])
     if said:
         _refuse(
             "of some classes too few images are free for the splits that are not given:",
