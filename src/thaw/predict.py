@@ -18,7 +18,7 @@ from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import printable, progress, say, show
-from thaw.data.csv_text import csv_text
+from thaw.csv_text import csv_text
 from thaw.data.decode import BadImage, fitted
 from thaw.data.image_folder import is_image, walk
 from thaw.errors import UserError

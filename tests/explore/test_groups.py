@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from thaw.config.schema import DatasetConfig
+from thaw.csv_text import csv_text
 from thaw.data import sources
 from thaw.data.catalog import FREE, TEST, TRAIN, Catalog
-from thaw.data.csv_text import csv_text
 from thaw.errors import UserError
 from thaw.explore.groups import COLUMNS, check, rows
 from thaw.explore.neighbours import Pair

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from thaw.console import printable
-from thaw.data.csv_text import csv_text
+from thaw.csv_text import csv_text
 from thaw.data.scan import Scanned
 from thaw.errors import UserError
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from thaw.console import printable
-from thaw.data.csv_text import csv_text
+from thaw.csv_text import csv_text
 from thaw.explore import groups
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels

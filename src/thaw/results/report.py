@@ -1,6 +1,5 @@
 """A run's pictures and tables; beside `charts` the only place that imports matplotlib."""
 
-import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from thaw.csv_text import csv_text
 from thaw.results.evaluate import Evaluation, metric_names
 
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
@@ -154,8 +154,5 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(csv_text(header, rows), encoding="utf-8", errors="backslashreplace", newline="")

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from thaw.data.csv_text import csv_text
+from thaw.csv_text import csv_text
 
 
 @pytest.mark.parametrize("name", ["a\rb.png", "a\r\n.png", "a\r", "a\nb", 'a "b", c', "caf\udce9.png", " a "])
