@@ -392,8 +392,7 @@ def _export_features(
 
     frozen = frozen_at(network, len(network.backbone.layers), config.backbone, choice)
     for split, indices in data.splits.named().items():
-        views = data.views(split, min(config.cache.views, last.stage.epochs))
-        for view in views:
+        for view in data.views(split, min(config.cache.views, last.stage.epochs)):
             name = split if view is None else f"{split}-view{view.number + 1}"
             export(frozen, store if last.features_kept else None, data.pixels, indices, view, folder / name)
 

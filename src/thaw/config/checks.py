@@ -97,7 +97,7 @@ def _check_train(config: Config) -> None:
 
 
 def _check_recipe(config: Config) -> None:
-    if config.recipe == "bottleneck" and _augmented(config) and not config.cache.views:
+    if config.recipe == "bottleneck" and config.augment.active and not config.cache.views:
         raise UserError(
             f"recipe=bottleneck keeps the features of every image once, and augment={config.augment.name} changes "
             "images every epoch: keep a number of augmented views of each with cache.views=4, or use augment=none or "
@@ -117,15 +117,11 @@ def _check_views(config: Config) -> None:
     asked = f"cache.views={config.cache.views} keeps frozen activations of augmented views"
     if config.recipe == "scratch":
         raise UserError(f"{asked}, and recipe=scratch freezes nothing: leave cache.views out")
-    if not _augmented(config):
+    if not config.augment.active:
         raise UserError(
             f"{asked}, and augment={config.augment.name} changes no image: set augment=light or strong, "
             "or leave cache.views out"
         )
-
-
-def _augmented(config: Config) -> bool:
-    return bool(config.augment.flip or config.augment.shift or config.augment.ops)
 
 
 def _optimizers(config: Config) -> list[tuple[str, OptimizerConfig]]:

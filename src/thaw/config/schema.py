@@ -107,6 +107,11 @@ class AugmentConfig:
     ops: int = key(0, "RandAugment: operations an image", min=0, max=8)
     magnitude: int = key(9, "RandAugment: strength", min=0, max=10)
 
+    @property
+    def active(self) -> bool:
+        """Whether any image is changed."""
+        return self.flip or self.shift > 0 or self.ops > 0
+
 
 @dataclass
 class TrainConfig:

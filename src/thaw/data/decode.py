@@ -21,7 +21,7 @@ _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind i
 _SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
-MAX_PIXELS = 100_000_000  # 300 MB of RGB for each thread that decodes one
+MAX_PIXELS = 100_000_000  # up to 2 GB for each thread that decodes one, with transparency; 300 MB of RGB
 
 # By content, never by the file's ending: Pillow would also hand a file to Ghostscript, or read it as a volume of data.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")

@@ -54,7 +54,7 @@ class Data:
 
     @property
     def augmented(self) -> bool:
-        return self.augment.flip or self.augment.shift > 0 or self.augment.ops > 0
+        return self.augment.active
 
     def class_weight(self, choice: str) -> dict[int, float] | None:
         """Balanced: N / (C * count), scikit-learn's `class_weight="balanced"`."""

@@ -32,8 +32,7 @@ def runs_images_every_epoch(config: Config) -> bool:
     """Whether training needs pixels in every epoch; else frozen activations take their place after the first."""
     if config.recipe == "scratch":
         return True
-    own = config.augment
-    return bool(own.flip or own.shift or own.ops) and not config.cache.views
+    return config.augment.active and not config.cache.views
 
 
 def scratch(config: Config) -> list[Stage]:
