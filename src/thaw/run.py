@@ -14,6 +14,7 @@ import numpy as np
 
 from thaw import backend, tracking
 from thaw.cache import Store
+from thaw.config import stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
@@ -113,7 +114,7 @@ class Clock:
 
 def _log_start(tracked: Run, config: Config, job: Job) -> None:
     """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
-    tracked.params(flat(dataclasses.asdict(config)))
+    tracked.params(dict(stored.flat(dataclasses.asdict(config))))
     tracked.text(saved.yaml_text(config), "config.yaml")
     tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
     found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
@@ -122,21 +123,10 @@ def _log_start(tracked: Run, config: Config, job: Job) -> None:
         tracked.text(found.diff, "git-diff.txt")
 
 
-def flat(section: Any, prefix: str = "") -> dict[str, object]:
-    """A nested config as dotted keys."""
-    if isinstance(section, dict):
-        return {
-            k: v for key, value in section.items() for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()
-        }
-    if isinstance(section, list) and section:
-        return {k: v for i, value in enumerate(section) for k, v in flat(value, f"{prefix}[{i}]").items()}
-    return {prefix: section}
-
-
 def config_sha256(config: Config) -> str:
     """sha256 of the resolved config, without the places that results go to; of the cache its views, which train."""
     content = dataclasses.asdict(config)
-    for place in ("outputs", "tracking"):
+    for place in ("outputs", "tracking", "checkpoint", "resume"):
         del content[place]
     content["cache"] = {"views": config.cache.views}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

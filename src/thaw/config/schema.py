@@ -193,6 +193,14 @@ class CacheConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """What a run needs to go on where it was, in checkpoints/ of its folder; removed when it has finished."""
+
+    minutes: float = key(10.0, "inside an epoch one is written so often; at every epoch's end anyway", above=0)
+    keep: int = key(2, "the newest are kept: should one be damaged, the one before it serves", min=1, max=1000)
+
+
+@dataclass
 class TrackingConfig:
     """MLflow."""
 
@@ -228,6 +236,7 @@ class Config:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
+    resume: str | None = key(None, "id or folder of a run that was stopped: go on where it was")
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")
@@ -240,6 +249,7 @@ class Config:
     bottleneck: BottleneckConfig = key(BottleneckConfig, "")
     finetune: FinetuneConfig = key(FinetuneConfig, "")
     cache: CacheConfig = key(CacheConfig, "")
+    checkpoint: CheckpointConfig = key(CheckpointConfig, "")
     tracking: TrackingConfig = key(TrackingConfig, "")
 
 

@@ -1,0 +1,37 @@
+"""A stored config says what it said, and what another one says otherwise."""
+
+import pytest
+
+from thaw.config import stored
+from thaw.config.schema import CacheConfig, CheckpointConfig, Config, FinetuneConfig, StageConfig
+from thaw.errors import UserError
+from thaw.models.saved import yaml_text
+
+
+def test_what_was_written_is_read_again() -> None:
+    text = "{seed: 3, outputs: /o, finetune: {freeze: 0.5, stages: [{freeze: mixed5, epochs: 2}]}}"
+    config = stored.read(text, "config.yaml")
+    assert config.finetune == FinetuneConfig(freeze=0.5, stages=[StageConfig(freeze="mixed5", epochs=2)])
+    assert stored.read(yaml_text(config), "config.yaml") == config
+
+
+def test_a_key_that_is_newer_than_the_file_takes_its_default() -> None:
+    config = stored.read("seed: 7", "config.yaml")
+    assert (config.seed, config.checkpoint) == (7, CheckpointConfig())
+
+
+def test_an_unknown_key_is_refused_with_its_file() -> None:
+    with pytest.raises(UserError, match=r"here/config\.yaml is no config of this version of thaw: .*sed"):
+        stored.read("sed: 7", "here/config.yaml")
+
+
+def test_differences_name_keys_and_values_but_no_places() -> None:
+    now = Config(
+        seed=1, outputs="/elsewhere", cache=CacheConfig(dir="/c", views=2), checkpoint=CheckpointConfig(keep=5)
+    )
+    now.finetune.stages = [StageConfig(epochs=2)]
+    found = {d.key: d for d in stored.differences(Config(), now)}
+    assert found["seed"].line() == "seed: 0 in the run, 1 now"
+    assert found["cache.views"].now == 2
+    assert found["finetune.stages[0].epochs"].before is None
+    assert not any(key.startswith(("outputs", "cache.dir", "checkpoint")) for key in found)
