@@ -289,3 +289,23 @@ def test_a_server_that_refuses_is_asked_once(status):
         with pytest.raises(Exception, match="no") as told:
             verify_rest_response(response, "/api/2.0/mlflow/runs/log-batch")
         assert not patience.transient(told.value)
+
+
+def test_what_is_logged_while_a_batch_is_on_its_way_is_sent_after_it(tracking, outputs, client, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    own, on_its_way, go = MlflowClient.log_batch, threading.Event(), threading.Event()
+
+    def slow(self, *arguments, **named):
+        own(self, *arguments, **named)
+        on_its_way.set()
+        assert go.wait(20)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", slow)
+    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+        train(run, EPOCHS[:1])
+        assert on_its_way.wait(20)
+        train(run, EPOCHS[1:])
+        go.set()
+    assert history(client, run.id) == EPOCHS
+    assert client.get_run(run.id).data.tags["thaw.stage"] == "stage 10"

@@ -29,7 +29,6 @@ OBJECTIVE = "thaw.objective"
 
 # MLflow's limits.
 _BATCH = 100
-_METRICS_BATCH = 900  # with _BATCH tags, 1,000 at a time
 _PARAM_CHARS = 6000
 _TAG_CHARS = 8000
 _NAME_CHARS = 250
