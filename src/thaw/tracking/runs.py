@@ -359,7 +359,11 @@ def _fetch(location: str, path: str, store: Store, run_id: str) -> Path:
     if folder is None:
         from mlflow.artifacts import download_artifacts
 
-        return Path(download_artifacts(artifact_uri=f"{location}/{path}".rstrip("/"), tracking_uri=store.uri))
+        uri = f"{location}/{path}".rstrip("/")
+        fetched = store.client.patiently(
+            lambda: download_artifacts(artifact_uri=uri, tracking_uri=store.uri), tell=False
+        )
+        return Path(fetched)
     if not (folder / path).exists():
         raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
     return folder / path
