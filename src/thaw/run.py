@@ -44,9 +44,11 @@ def run(config: Config, job: Job) -> Result:
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, "thaw.folder": str(job.folder)}
+    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe}
     clock = Clock()
-    with tracking.start(config.tracking, Path(config.outputs), name=name, tags=tags, parent=job.parent) as tracked:
+    with tracking.start(
+        config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent
+    ) as tracked:
         say(f"run {tracked.id} · {name} · {shown(job.folder)}")
         _log_start(tracked, config, job)
         _check(config)
