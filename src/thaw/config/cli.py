@@ -222,12 +222,10 @@ class SweepParent:
         with open_dict(own := deepcopy(config)):
             del own["hydra"]
         checked = to_config(own, Config)
-        self._tracking, self._outputs = checked.tracking, Path(checked.outputs)
-        self._id = tracking.open_sweep(self._tracking, self._outputs, " ".join(config.hydra.overrides.task) or "sweep")
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder.absolute()
-        (folder / self.FILE).write_text(self._id)
+        self._folder = Path(config.hydra.sweep.dir).absolute()
+        name = " ".join(config.hydra.overrides.task) or "sweep"
+        self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
+        (self._folder / self.FILE).write_text(self._sweep.id)
         SweepParent._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
@@ -242,12 +240,10 @@ class SweepParent:
         from thaw import tracking
 
         SweepParent._open = None
-        children = tracking.close_sweep(
-            self._tracking, self._outputs, self._id, status=status, summary={"reason": reason} if reason else None
-        )
+        children = tracking.close_sweep(self._sweep, status=status, summary={"reason": reason} if reason else None)
         if children and children[0].objective is not None:
             best = children[0]
-            say(f"sweep {self._id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+            say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
         if settings := tracking.fold_settings(children):
             self._tell_folds(settings)
 
