@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
 PATH_KEYS = (
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri", "space",
+    "tracking_uri", "space", "run",
 )  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from thaw.tracking.fingerprint import Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
-from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start, with_weights_of_run
+from thaw.tracking.runs import OVERRIDES, WEIGHTS, Run, RunInfo, find_run, start, with_weights_of_run
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
 __all__ = [
     "OVERRIDES",
+    "WEIGHTS",
     "Child",
     "Fingerprint",
     "Run",
