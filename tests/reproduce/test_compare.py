@@ -65,7 +65,13 @@ def test_the_first_figure_is_the_first_that_training_comes_to():
         (2, "loss"), (2, "val_loss"), (0, "test/loss"), (0, "weights"),
     ]  # fmt: skip
     assert found.largest == pytest.approx(0.3)
-    assert "part in loss in epoch 2" in verdict(found)
+    assert "part in loss of epoch 2" in verdict(found)
+
+
+def test_where_rounding_becomes_a_difference_is_said_too():
+    now = dataclasses.replace(epoch(1, loss=0.5 + 1e-7), epochs={1: {**EPOCH, "loss": 0.5 + 1e-7}, 2: EPOCH})
+    said = verdict(compare(RUN, now, 1e-3))
+    assert "part in loss of epoch 1, and by more than 0.001 in loss of epoch 2; " in said
 
 
 def test_the_bound_itself_is_within():
@@ -81,7 +87,7 @@ def test_nan_is_what_it_was():
 def test_weights_alone_are_named():
     said = verdict(compare(RUN, changed(weights_sha256="x"), 1e-3))
     assert said.startswith("same within tolerance")
-    assert "the final weights only" in said
+    assert "part in the final weights only: all figures are equal" in said
 
 
 def test_a_run_that_was_stopped_is_held_against_what_it_has():

@@ -39,7 +39,9 @@ def options(outputs) -> TrackingConfig:
 def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -> str:
     """A run as train.py leaves it, without the training."""
     try:
-        with tracking.start(options, outputs, name="made", tags=tags) as run:
+        with tracking.start(options, outputs, name="made", folder=outputs / "made", tags=tags) as run:
+            run.tags(tags)  # thaw.cwd
+            run.text("recipe=finetune\n", "overrides.txt")
             run.text(config if isinstance(config, str) else saved.yaml_text(config), "config.yaml")
             run.text(",".join(manifest.COLUMNS) + "\n", "manifest.csv")
             for epoch in range(1, epochs + 1):

@@ -51,8 +51,15 @@ class Parting:
         return apart if math.isfinite(apart) else math.inf
 
     @property
-    def where(self) -> str:
-        return f"epoch {self.epoch}" if self.epoch else ""
+    def held(self) -> bool:
+        """Whether the tolerance holds for it."""
+        return self.figure in (_LOSSES if self.epoch else _JUDGED)
+
+    @property
+    def name(self) -> str:
+        if self.epoch:
+            return f"{self.figure} of epoch {self.epoch}"
+        return {"data": "the data", "weights": "the final weights"}.get(self.figure, self.figure)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class Comparison:
     whole: bool
 
     @property
+    def beyond(self) -> Parting | None:
+        """The first of them by which the tolerance is exceeded."""
+        return next((p for p in self.partings if p.held and (p.difference or 0.0) > self.tolerance), None)
+
+    @property
     def code(self) -> int:
         return CODES[self.verdict]
 
@@ -84,8 +96,7 @@ def compare(before: Figures, now: Figures, tolerance: float) -> Comparison:
     that still is the same; other figures follow from the predictions, and jump when a single image changes sides.
     """
     partings = tuple(_partings(before, now))
-    held = [p.difference or 0.0 for p in partings if p.figure in (_LOSSES if p.epoch else _JUDGED)]
-    largest = max(held, default=0.0)
+    largest = max((p.difference or 0.0 for p in partings if p.held), default=0.0)
     verdict = WITHIN if largest <= tolerance else DIFFERENT
     whole = before.finished and before.weights_sha256 is not None
     return Comparison(verdict if partings else IDENTICAL, partings, largest, tolerance, len(before.epochs), whole)

@@ -13,20 +13,26 @@ from thaw.config.schema import Config
 from thaw.data import manifest
 from thaw.errors import UserError
 from thaw.reproduce.compare import EPOCH, Figures
+from thaw.run import as_chosen
 from thaw.tracking import RunInfo
 
 FINGERPRINT = "fingerprint."
-NAMES = ("run.json", "result.json")  # in a run's folder; each knows the run's id
+NAMES = ("run.json", "result.json")  # in a run's folder; each knows the run's id, the first the store too
 _FINAL = ("val/", "test/")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that is to be reproduced. store: the URI it was found in. manifest: rows of `manifest.COLUMNS`."""
+    """A run that is to be reproduced.
+
+    store: the URI it was found in. config: with the engine and precisions that it chose, where these were left to the
+    machine. overrides: as typed. manifest: rows of `manifest.COLUMNS`.
+    """
 
     info: RunInfo
     store: str
     config: Config
+    overrides: list[str]
     manifest: list[dict[str, str]]
 
     @property
@@ -50,17 +56,21 @@ def read(run: str, uri: str, outputs: Path) -> Recorded:
     if "thaw.sweep" in info.tags:
         raise UserError(f"run {info.id} is a sweep ({info.name}): reproduce one of its runs. See them: sweep.csv in it")
     if not info.history(f"{EPOCH}loss"):
-        reason = info.tags.get("thaw.reason", "it did not say why")
         raise UserError(
-            f"run {info.id} ({info.name}) is {info.status} and has no epoch to compare with: {reason}. "
+            f"run {info.id} ({info.name}) is {info.status} and has no epoch to compare with: {reason(info)}. "
             "Train it instead, with the overrides in its tag thaw.overrides"
         )
     file = info.artifact("config.yaml")
     config = stored.read(file.read_text(encoding="utf-8"), str(file))
     checks.check(config)
-    return Recorded(
-        info, store, _as_computed(_from_its_folder(config, info), info), _rows(info.artifact("manifest.csv"))
-    )
+    config = dataclasses.replace(as_chosen(_from_its_folder(config, info), info.tags), resume=None)
+    overrides = info.artifact("overrides.txt").read_text(encoding="utf-8").split("\n")
+    return Recorded(info, store, config, [o for o in overrides if o], _rows(info.artifact("manifest.csv")))
+
+
+def reason(info: RunInfo) -> str:
+    """Why a run did not come to its end, as it said itself."""
+    return info.tags.get(tracking.REASON, "it did not say why")
 
 
 def figures(info: RunInfo) -> Figures:
@@ -98,21 +108,9 @@ def _find(run: str, uri: str, outputs: Path) -> tuple[RunInfo, str]:
     return tracking.find_run(own, outputs, content["run_id"]), own
 
 
-def _as_computed(config: Config, info: RunInfo) -> Config:
-    """With the engine and precisions that the run chose, where it was left to the machine."""
-    engine = info.tags.get("thaw.engine", config.engine).split()[0]
-    return dataclasses.replace(
-        config,
-        engine=engine,
-        precision=info.tags.get("thaw.precision", config.precision),
-        frozen_precision=info.tags.get("thaw.frozen_precision", config.frozen_precision),
-        resume=None,
-    )
-
-
 def _from_its_folder(config: Config, info: RunInfo) -> Config:
     """Relative paths are meant from the folder in which the run was started; what is not there stays as it is."""
-    start = Path(info.tags.get("thaw.cwd", "."))
+    start = Path(info.tags.get(tracking.CWD, "."))
 
     def absolute(path: str) -> str:
         there = start / Path(path).expanduser()

@@ -12,24 +12,29 @@ from thaw.console import say, show
 from thaw.reproduce import data
 from thaw.reproduce.compare import IDENTICAL, Comparison, Parting, Value
 from thaw.reproduce.data import FileDifference
-from thaw.reproduce.recorded import Recorded
+from thaw.reproduce.recorded import Recorded, reason
 from thaw.results.result import write_json
 
 FILE = "reproduction.json"
 SHOWN = 20  # figures in the table; all are in the file
 
 
+def counted(n: int, what: str) -> str:
+    """Return `1 epoch`, `2 epochs`."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def stopped(before: Recorded) -> None:
     """Say of a run that did not come to its end what is compared."""
     if not before.finished:
-        reason = before.info.tags.get("thaw.reason", "it did not say why")
-        say(f"  it is {before.info.status} ({reason}): its epochs are compared, and the rerun goes on to the end")
+        why = f"{before.info.status} ({reason(before.info)})"
+        say(f"  it is {why}: the epochs that it has are compared, and the rerun goes on to the end")
 
 
 def environment(found: Sequence[Difference], deterministic: bool) -> None:
     """List what differs in code, packages, machine and settings."""
     if found:
-        say(f"environment: {len(found)} differences")
+        say(f"environment: {counted(len(found), 'difference')}")
         for difference in found:
             say(f"  {difference.line()}")
     else:
@@ -49,20 +54,18 @@ def comparison(found: Comparison) -> None:
 
 def verdict(found: Comparison) -> str:
     """Return the verdict in a sentence, with the first figure in which the runs part."""
-    epochs = f"{found.epochs} epoch{'s' * (found.epochs != 1)}"
+    epochs = counted(found.epochs, "epoch")
     if found.verdict == IDENTICAL:
         if found.whole:
             return f"identical: all figures of {epochs} and the final weights, to the last bit"
         return f"identical as far as the run went: all figures of {epochs}, to the last bit; it has no final weights"
-    first = found.partings[0]
-    where = f"{first.figure} in {first.where}" if first.epoch else first.figure
+    first, beyond = found.partings[0], found.beyond
+    said = f"{found.verdict}: the runs part in {first.name}"
     if first.figure == "weights":
-        where = "the final weights only: all figures are equal"
-    bound = "at most" if found.largest <= found.tolerance else "up to"
-    return (
-        f"{found.verdict}: losses and accuracies differ by {bound} {found.largest:.2g} (tolerance "
-        f"{found.tolerance:g}); the runs part in {where}"
-    )
+        said += " only: all figures are equal"
+    if beyond:
+        said += f", and by more than {found.tolerance:g} in {beyond.name}"
+    return f"{said}; losses and accuracies differ by at most {found.largest:.2g}"
 
 
 def write(
@@ -84,6 +87,7 @@ def write(
         "tolerance": found.tolerance,
         "largest_difference": found.largest,
         "first": _entry(found.partings[0]) if found.partings else None,
+        "first_beyond_tolerance": _entry(found.beyond) if found.beyond else None,
         "figures": [_entry(parting) for parting in found.partings],
         "environment": [{"name": d.key, "before": d.before, "now": d.now} for d in environment],
         "data": data.counted(files),

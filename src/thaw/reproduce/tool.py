@@ -1,6 +1,7 @@
 """Does a run again and says whether it came to the same: what differs beforehand, the rerun, the comparison."""
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from thaw import tracking
 from thaw.cache import Store
+from thaw.config.arguments import quote
 from thaw.config.job import Job
 from thaw.config.schema import Config, ReproduceConfig
 from thaw.console import printable, say
@@ -36,15 +38,16 @@ def reproduce(config: ReproduceConfig, root: Path) -> int:
     before = recorded.read(config.run, config.tracking_uri, Path(config.outputs))
     folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
     folder.mkdir(parents=True)
-    say(f"reproducing run {before.info.id} · {before.info.name} · {len(recorded.figures(before.info).epochs)} epochs")
+    epochs = tell.counted(len(recorded.figures(before.info).epochs), "epoch")
+    say(f"reproducing run {before.info.id} · {before.info.name} · {epochs}")
     tell.stopped(before)
     environment = tracking.differences(before.fingerprint, tracking.collect(root).flat())
     tell.environment(environment, before.config.deterministic)
     with _cache(config.fresh, before.config, folder) as cache:
         today = _today(before, config, cache)
         files = _data(before, today, folder)
-        result = run(today, _job(before, today, root, folder))
-    after = tracking.find_run(before.store, Path(config.outputs), result.run_id)
+        run_id = _rerun(before, today, _job(before, today, root, folder))
+    after = tracking.find_run(before.store, Path(config.outputs), run_id)
     comparison = compare(recorded.figures(before.info), recorded.figures(after), config.tolerance)
     tell.comparison(comparison)
     tell.write(before, after.id, environment, files, comparison, folder / tell.FILE)
@@ -78,9 +81,22 @@ def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
 
 
 def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
-    overrides = before.info.tags.get(tracking.OVERRIDES, "").split()
+    """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
     computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
-    return Job(root, folder, [*overrides, *computed], tags={REPRODUCES: before.info.id})
+    if today.dataset.path:
+        computed.append(f"dataset.path={quote(today.dataset.path)}")
+    return Job(root, folder, [*before.overrides, *computed], tags={REPRODUCES: before.info.id})
+
+
+def _rerun(before: Recorded, today: Config, job: Job) -> str:
+    """Return the new run's id; one that fails as the failed one did is a reproduction too."""
+    try:
+        return run(today, job).run_id
+    except UserError as error:
+        if before.finished or str(error) != recorded.reason(before.info):
+            raise
+        say(f"it failed as the run did: {error}")
+        return str(json.loads((job.folder / "run.json").read_text(encoding="utf-8"))["run_id"])
 
 
 def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]:
@@ -99,7 +115,7 @@ def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]
     file = folder / FILES
     file.write_text(data.text(differences), encoding="utf-8", errors="surrogateescape", newline="")
     counts = ", ".join(f"{kind} {n:,}" for kind, n in data.counted(differences).items())
-    say(f"data: {len(differences):,} differences: {counts}")
+    say(f"data: {tell.counted(len(differences), 'difference')}: {counts}")
     for entry in differences[:SHOWN]:
         say(f"  {printable(entry.line())}")
     if len(differences) > SHOWN:
