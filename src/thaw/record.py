@@ -59,7 +59,7 @@ def must_be_as_recorded(tracked: Run, name: str, sha256: str, what: str) -> None
 
 
 def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
-    """A run that is gone on with computes as it began: `auto` is what was chosen then."""
+    """A run that is gone on with, or done again, computes as it did: `auto` is what was chosen then."""
     if ENGINE not in recorded:
         return config
     return dataclasses.replace(

@@ -19,6 +19,7 @@ from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.kept import Kept
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
 from thaw.frozen import engine
@@ -46,7 +47,7 @@ def run(config: Config, job: Job) -> Result:
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe}
+    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
     checkpoints = Folder(job.folder / CHECKPOINTS, config.checkpoint.keep)
     with (
@@ -86,6 +87,7 @@ def run(config: Config, job: Job) -> Result:
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
+        tracked.tags({tracking.WEIGHTS: result.weights_sha256})
     checkpoints.clear()
     _summary(result, job)
     return result
@@ -137,9 +139,18 @@ def config_sha256(config: Config) -> str:
 
 def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
     """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
-    own = config.dataset
-    catalog = sources.load(own)
-    limit = own.limit_per_class
+    found, spaces = scan_data(config, store)
+    _judge_bad(config, found, tracked, folder)
+    chosen = split_data(config, found)
+    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
+    _log_data(config, found, data, tracked, folder)
+    return data
+
+
+def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
+    """List, hash and judge all images; also return where the cache keeps what is known of them."""
+    catalog = sources.load(config.dataset)
+    limit = config.dataset.limit_per_class
     spaces = kept.spaces(
         store,
         table.image_size(config.backbone),
@@ -147,12 +158,7 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         catalog.usable(limit),
         share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
     )
-    found = scan(catalog, spaces, pixels=limit is None)
-    _judge_bad(config, found, tracked, folder)
-    chosen = _split(config, found)
-    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
-    _log_data(config, found, data, tracked, folder)
-    return data
+    return scan(catalog, spaces, pixels=limit is None), spaces
 
 
 def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
@@ -164,7 +170,8 @@ def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> No
     say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
 
 
-def _split(config: Config, found: Scanned) -> Splits:
+def split_data(config: Config, found: Scanned) -> Splits:
+    """Say which images train, validate and test."""
     own, catalog = config.dataset, found.catalog
     return splits.split(
         catalog.labels,
@@ -351,9 +358,9 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     best = None
     if job.parent is not None and config.tracking.complete == "best":
         best = tracking.best_objective(tracked, job.parent)
-    complete = best is None or objective > best
+    complete = config.tracking.complete != "none" and (best is None or objective > best)
     tracked.tags({"thaw.complete": complete})
-    if not complete:
+    if best is not None and not complete:
         say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
     return complete
 
