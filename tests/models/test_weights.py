@@ -1,5 +1,6 @@
 """Weights files into networks built in code."""
 
+import hashlib
 import http.server
 import threading
 from pathlib import Path
@@ -84,23 +85,31 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, name: str, content: bytes 
         small(str(tmp_path / name))
 
 
-def test_weights_are_downloaded_by_kerass_own_code_from_a_local_server(trained, tmp_path, monkeypatch) -> None:
+def test_weights_are_downloaded_from_where_keras_says_and_checked(trained, tmp_path, monkeypatch) -> None:
     built, features = trained
     legacy(built.model, tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: handler(*a, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     from keras.src.applications import mobilenet
-    from keras.src.utils import file_utils
 
     address = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address)
-    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "keras"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     try:
         # Keras names the file by its 224 pixels and warns that 32 is another size.
         loaded = small("imagenet")
         np.testing.assert_allclose(loaded.model(RGB, training=False).numpy(), features, rtol=1e-5)
+        # Keras knows no hash of this file: what came is noted, and a torn one is not believed.
+        kept = tmp_path / "keras" / "models" / "mobilenet_2_5_224_tf_no_top.h5"
+        whole = kept.read_bytes()
+        assert kept.with_name(f"{kept.name}.sha256").read_text().startswith(hashlib.sha256(whole).hexdigest())
+        for file in kept.parent.iterdir():
+            file.unlink()
+        kept.write_bytes(whole[:-100])
+        small("imagenet")
+        assert kept.read_bytes() == whole
         monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address + "gone/")
         with pytest.raises(UserError, match=rf"downloaded from {address}gone/.*404.*backbone.weights=FILE.h5"):
             small("imagenet", alpha=0.5)

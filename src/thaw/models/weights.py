@@ -11,26 +11,44 @@ from typing import Any
 import h5py
 import numpy as np
 
+from thaw.downloads import NotFetched, fetch, keras_folder
 from thaw.errors import UserError, listed
 
 
 @contextmanager
-def explained_download(backbone: str) -> Iterator[None]:
-    """Turn Keras's download failure into an error that says how to give a file instead."""
+def checked_downloads(backbone: str) -> Iterator[None]:
+    """Let keras.applications fetch weights through `thaw.downloads`; a failure says how to give a file instead.
+
+    The builders know addresses and hashes, and look `file_utils.get_file` up when they need it: taking its place for
+    the moment spares a second list of both, which a later Keras would make wrong.
+    """
+    from keras.src.utils import file_utils
+
+    kerass = file_utils.get_file
+    file_utils.get_file = _get_file
     try:
         yield
-    except Exception as error:
-        # Keras raises a bare Exception("URL fetch failure on URL: ...") and ValueError for a wrong hash.
-        found = re.search(r"URL fetch failure on (\S+): (.*)", str(error), re.DOTALL)
-        url = found[1].rstrip(":") if found else None
-        if url is None and "hash" not in str(error).lower():
-            raise
+    except NotFetched as error:
         raise UserError(
-            f"the ImageNet weights of {backbone} could not be downloaded"
-            f"{f' from {url}' if url else ''}: {found[2].strip() if found else error}. "
+            f"the ImageNet weights of {backbone} could not be downloaded from {error.url}: {error.reason}. "
             "Fetch that file on a machine with a network and give it: backbone.weights=FILE.h5. "
             "Or train from random weights: backbone.weights=none"
         ) from error
+    finally:
+        file_utils.get_file = kerass
+
+
+def _get_file(fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None) -> str:
+    return str(fetch(origin, keras_folder(cache_subdir) / fname, file_hash, _opens))
+
+
+def _opens(file: Path) -> bool:
+    """Whether it is HDF5 to its end: its header says how long it is, so one that was cut short does not open."""
+    try:
+        with h5py.File(file, "r"):
+            return True
+    except OSError:
+        return False
 
 
 def load_file(layers: list[Any], path: str, backbone: str) -> str:
