@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import checks
+from thaw.config import checks, trusted
 from thaw.config.help import help_text, keys
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
@@ -67,10 +67,12 @@ def train(root: Path) -> None:
             return None
 
     with one_clear_error(root, Config):
+        trusted.check_arguments(sys.argv[1:])
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
         try:
-            hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
+            with trusted.nothing_called():
+                hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
         except BaseException as error:
             SweepParent.close_open(error)
             raise
