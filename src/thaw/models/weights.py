@@ -88,6 +88,7 @@ def _check(weighted: list[Any], arrays: list[list[np.ndarray]], path: str, backb
 
 def _read_h5(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
     with h5py.File(file, "r") as h5:
+        _refuse_other_files(h5)
         if "layer_names" in h5.attrs or "model_weights" in h5:
             return _read_legacy(h5.get("model_weights", h5))
         return _read_store(h5, weighted)
@@ -126,4 +127,19 @@ def _read_keras_zip(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
     with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
         extracted = archive.extract("model.weights.h5", folder)
         with h5py.File(extracted, "r") as h5:
+            _refuse_other_files(h5)
             return _read_store(h5, weighted)
+
+
+def _refuse_other_files(h5: Any) -> None:
+    """Raise OSError when any part lies in another file: HDF5 would read whatever file of this machine it names."""
+
+    # Both visits stop at the first answer that is not None and return it; h5py does not survive a raise in there.
+    found = h5.visititems_links(lambda name, link: name if isinstance(link, h5py.ExternalLink) else None)
+    found = found or h5.visititems(lambda name, item: name if _reads_another(item) else None)
+    if found:
+        raise OSError(f"{found} lies in another file")
+
+
+def _reads_another(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and bool(item.is_virtual or item.external)
