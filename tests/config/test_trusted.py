@@ -108,3 +108,10 @@ def test_a_strangers_file_runs_nothing_and_is_named(commands, tmp_path, where: s
     assert "=os.makedirs is refused" in ran.err
     assert len(ran.err.splitlines()) == 1
     assert not made.exists()
+
+
+@pytest.mark.parametrize("argument", ["+hydra.callbacks.x._target_=os.makedirs", "--experimental-rerun=job.pickle"])
+def test_an_argument_is_refused_before_hydra_sees_it(commands, argument: str) -> None:
+    ran = commands.run("seed=1", argument)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: {argument}: refused")

@@ -40,12 +40,15 @@ def check_arguments(arguments: list[str]) -> None:
 
 
 @contextmanager
-def nothing_called() -> Iterator[None]:
-    """Check each config that Hydra composes while the block runs, before it acts on it; raises UserError from there.
+def nothing_called(arguments: list[str]) -> Iterator[None]:
+    """Check Hydra's arguments, and each config that it composes while the block runs, before it acts on it.
+
+    arguments: as Hydra will get them, those of a stored run that is gone on with among them. Raises UserError.
 
     The one function that all configs pass is Hydra's own; there is no hook before callbacks and logging are made. What
     is checked is what came out, whatever file, argument or interpolation it came from.
     """
+    check_arguments(arguments)
     compose = ConfigLoaderImpl.load_configuration
 
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
