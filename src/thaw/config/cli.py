@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import checks
+from thaw.config import checks, trusted
 from thaw.config.arguments import quoted
 from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys
@@ -74,7 +74,8 @@ def train(root: Path) -> None:
         if gone_on:
             sys.argv[1:] = gone_on.arguments
         try:
-            hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
+            with trusted.nothing_called(sys.argv[1:]):
+                hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
         except BaseException as error:
             SweepParent.close_open(error)
             raise
