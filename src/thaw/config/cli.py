@@ -1,5 +1,6 @@
 """The command line: Hydra's `key=value` for train.py and every script, with errors that name the nearest match."""
 
+import errno
 import os
 import re
 import signal
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from thaw.tracking import Setting
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(root: Path) -> None:
@@ -150,6 +154,9 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error, root / 'conf', schema)}")
     except OSError as error:
+        if error.errno in _NO_ROOM:  # libraries often do not say where
+            where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
+            sys.exit(f"error: {where}: {os.strerror(error.errno).lower()}. Make room, then start again")
         if error.filename is None:
             raise
         sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
