@@ -7,18 +7,19 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thaw import backend, tracking
+from thaw import backend, record, tracking
 from thaw.cache import Store
-from thaw.config import stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.kept import Kept
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
 from thaw.frozen import engine
@@ -29,12 +30,14 @@ from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
 from thaw.training import recipes
+from thaw.training.checkpoint import FOLDER as CHECKPOINTS
+from thaw.training.checkpoint import Checkpoint, Folder
 from thaw.training.data import Data
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
-    from thaw.training.stages import StageResult
+    from thaw.training.stages import Planned, StageResult
 
 OBJECTIVE = "val/accuracy"
 
@@ -44,24 +47,30 @@ def run(config: Config, job: Job) -> Result:
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe}
+    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
-    with tracking.start(
-        config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent
-    ) as tracked:
-        say(f"run {tracked.id} · {name} · {shown(job.folder)}")
-        _log_start(tracked, config, job)
-        _check(config)
+    checkpoints = Folder(job.folder / CHECKPOINTS, config.checkpoint.keep)
+    with (
+        tracking.start(
+            config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
+            resume=job.resume,
+        ) as tracked,
+        record.told_how_to_go_on(tracked, checkpoints),
+    ):  # fmt: skip
+        say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
+        record.begin(tracked, config, job)
+        chosen = record.as_chosen(config, tracked.recorded)
+        _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
 
-        choice = _choose(config, tracked)
+        choice = _choose(chosen, tracked)
         backend.start(config.seed, config.deterministic)
         network = _build(config, backbone, data, tracked)
-        results = _train(config, choice, store, network, data, tracked, clock)
+        results = _train(config, choice, store, network, data, tracked, clock, checkpoints)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
         evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
@@ -78,6 +87,8 @@ def run(config: Config, job: Job) -> Result:
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
+        tracked.tags({tracking.WEIGHTS: result.weights_sha256})
+    checkpoints.clear()
     _summary(result, job)
     return result
 
@@ -111,18 +122,10 @@ class Clock:
         self.seconds[self._name] += time.perf_counter() - self._since
 
     def all(self) -> dict[str, float]:
-        return {"total": time.perf_counter() - self.started, **self.seconds}
+        return {"total": self.total(), **self.seconds}
 
-
-def _log_start(tracked: Run, config: Config, job: Job) -> None:
-    """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
-    tracked.params(dict(stored.flat(dataclasses.asdict(config))))
-    tracked.text(saved.yaml_text(config), "config.yaml")
-    tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
-    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
-    tracked.tags({f"fingerprint.{key}": value for key, value in found.flat().items()})
-    if found.diff:
-        tracked.text(found.diff, "git-diff.txt")
+    def total(self) -> float:
+        return time.perf_counter() - self.started
 
 
 def config_sha256(config: Config) -> str:
@@ -136,9 +139,18 @@ def config_sha256(config: Config) -> str:
 
 def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
     """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
-    own = config.dataset
-    catalog = sources.load(own)
-    limit = own.limit_per_class
+    found, spaces = scan_data(config, store)
+    _judge_bad(config, found, tracked, folder)
+    chosen = split_data(config, found)
+    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
+    _log_data(config, found, data, tracked, folder)
+    return data
+
+
+def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
+    """List, hash and judge all images; also return where the cache keeps what is known of them."""
+    catalog = sources.load(config.dataset)
+    limit = config.dataset.limit_per_class
     spaces = kept.spaces(
         store,
         table.image_size(config.backbone),
@@ -146,12 +158,7 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         catalog.usable(limit),
         share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
     )
-    found = scan(catalog, spaces, pixels=limit is None)
-    _judge_bad(config, found, tracked, folder)
-    chosen = _split(config, found)
-    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
-    _log_data(config, found, data, tracked, folder)
-    return data
+    return scan(catalog, spaces, pixels=limit is None), spaces
 
 
 def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
@@ -163,7 +170,8 @@ def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> No
     say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
 
 
-def _split(config: Config, found: Scanned) -> Splits:
+def split_data(config: Config, found: Scanned) -> Splits:
+    """Say which images train, validate and test."""
     own, catalog = config.dataset, found.catalog
     return splits.split(
         catalog.labels,
@@ -192,7 +200,7 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
     tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-    tracked.tags({"fingerprint.data_sha256": sha256})
+    record.must_be_as_recorded(tracked, "data_sha256", sha256, "the data")
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
@@ -223,7 +231,7 @@ def _choose(config: Config, tracked: Run) -> Choice:
     )
     tracked.tags(
         {
-            "thaw.engine": f"{choice.engine} {choice.version}",
+            record.ENGINE: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
@@ -240,7 +248,7 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     built, sha256 = warm.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
-    tracked.tags({"fingerprint.weights_sha256": sha256})
+    record.must_be_as_recorded(tracked, "weights_sha256", sha256, "the pretrained weights")
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
@@ -251,32 +259,69 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
 
 
 def _train(
-    config: Config, choice: Choice, store: Store, network: Network, data: Data, tracked: Run, clock: Clock
+    config: Config,
+    choice: Choice,
+    store: Store,
+    network: Network,
+    data: Data,
+    tracked: Run,
+    clock: Clock,
+    checkpoints: Folder,
 ) -> list[StageResult]:
+    from thaw.training.saver import Saver, changed, put_back
     from thaw.training.stages import Means, plans, run_stage
 
     means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
     planned = plans(recipes.stages(config), network, data, means)
     for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
         say(line)
-    results: list[StageResult] = []
-    for entry in planned:
-        # The epochs that were done, not those that were planned: early stopping leaves no hole in the axis.
-        stage = dataclasses.replace(entry.stage, first_epoch=sum(len(done.fit.history) for done in results))
+    found = checkpoints.last()
+    results = _go_on(found, planned, tracked) if found else []
+    clock.started -= found.state["elapsed"] if found else 0.0  # what was done before counts
+    for i, entry in list(enumerate(planned))[len(results) :]:
+        stage = _after(entry.stage, results)
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
+        weights = changed(network, [before.plan for before in planned[: i + 1]])
+        if found:
+            put_back(weights, found)
         done = run_stage(
             dataclasses.replace(entry, stage=stage),
             network,
             data,
             means,
+            saver=Saver(checkpoints, config.checkpoint, i, weights, [r.saved() for r in results], found, clock.total),
             judge=("val", "test") if entry is planned[-1] else (),
             on_start=lambda trainable, stage=stage, plan=entry.plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
             on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
         )
+        found = None  # later stages begin
+        results.append(done)
+    for done in results:
         clock.seconds["extract"] += done.extract_seconds
         clock.seconds["train"] += done.fit.seconds
         clock.seconds["evaluate"] += done.judge_seconds
-        results.append(done)
+    return results
+
+
+def _after(stage: recipes.Stage, results: list[StageResult]) -> recipes.Stage:
+    """The stage on the axis of epochs that were done, not planned: early stopping leaves no hole in it."""
+    return dataclasses.replace(stage, first_epoch=sum(len(done.fit.history) for done in results))
+
+
+def _go_on(found: Checkpoint, planned: list[Planned], tracked: Run) -> list[StageResult]:
+    """The stages that were finished when the checkpoint was written; their epochs are logged if they were not yet."""
+    from thaw.training.stages import StageResult
+
+    results: list[StageResult] = []
+    for entry, done in zip(planned, found.state["done"], strict=False):
+        results.append(StageResult.restored(_after(entry.stage, results), entry.plan, done))
+    place, stage = found.place, planned[found.place.stage].stage
+    say(f"resumed: stage {stage.name}, after {place.epoch} of {stage.epochs} epochs and {place.step} steps")
+    for done in results:
+        for epoch in done.fit.history:
+            _log_figures(tracked, epoch, done.stage.number)
+    for epoch in found.state.get("history", ()):
+        _log_figures(tracked, epoch, stage.number)
     return results
 
 
@@ -287,9 +332,13 @@ def _log_stage(tracked: Run, stage: recipes.Stage, plan: FreezePlan, trainable: 
     tracked.metrics({"stage/trainable_params": trainable}, step=stage.first_epoch + 1)
 
 
-def _log_epoch(tracked: Run, entry: dict[str, Any], stage: int) -> None:
+def _log_figures(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
     figures = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
     tracked.metrics({**figures, "epoch/stage": stage}, step=entry["epoch"])
+
+
+def _log_epoch(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
+    _log_figures(tracked, entry, stage)
     say(
         f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
         f"val loss {entry['val_loss']:.4f} accuracy {entry['val_accuracy']:.4f} · "
@@ -309,9 +358,9 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     best = None
     if job.parent is not None and config.tracking.complete == "best":
         best = tracking.best_objective(tracked, job.parent)
-    complete = best is None or objective > best
+    complete = config.tracking.complete != "none" and (best is None or objective > best)
     tracked.tags({"thaw.complete": complete})
-    if not complete:
+    if best is not None and not complete:
         say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
     return complete
 

@@ -13,6 +13,7 @@ from thaw.errors import UserError
 
 FOLDER = "thaw.folder"
 HOST = "thaw.host"
+CWD = "thaw.cwd"
 RUN = "run.json"
 _LOCK = "run.lock"
 # Seconds for which a run that starts may look whether this one is dead.
@@ -53,7 +54,7 @@ def folder_here(tags: Mapping[str, str]) -> Path | None:
 
 def place(folder: Path) -> dict[str, str]:
     """Return the tags that say where a run lives, to go on with it from there."""
-    return {FOLDER: str(folder), "thaw.cwd": str(Path.cwd()), HOST: platform.node()}
+    return {FOLDER: str(folder), CWD: str(Path.cwd()), HOST: platform.node()}
 
 
 def write(folder: Path, run_id: str, tracking_uri: str) -> None:

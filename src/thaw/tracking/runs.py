@@ -26,6 +26,7 @@ from thaw.tracking.store import Store, local_path, open_store, sqlite_path
 PARENT = "mlflow.parentRunId"
 OVERRIDES = "thaw.overrides"
 OBJECTIVE = "thaw.objective"
+WEIGHTS = "thaw.weights_sha256"  # of the final network
 
 # MLflow's limits.
 _BATCH = 100
@@ -301,6 +302,19 @@ class RunInfo:
     def artifact(self, path: str = "") -> Path:
         """Return the local path of an artifact, or of all with no path; from a server it is fetched first."""
         return _fetch(self.artifact_uri, path, self._store, self.id)
+
+    def history(self, name: str) -> dict[int, float]:
+        """Return a metric's values by step, the last logged of each."""
+        points = self._store.client.get_metric_history(self.id, name)
+        return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
+
+    def add(self, path: Path) -> None:
+        """Keep a copy of a file as an artifact of the run, which may have ended."""
+        self._store.client.log_artifact(self.id, str(path))
+
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag of the run, which may have ended."""
+        self._store.client.set_tag(self.id, key, value)
 
     def model(self) -> Path:
         """Return the local `.keras` file of the network that `Run.model` kept."""
