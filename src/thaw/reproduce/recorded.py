@@ -12,8 +12,8 @@ from thaw.config import checks, stored
 from thaw.config.schema import Config
 from thaw.data import manifest
 from thaw.errors import UserError
+from thaw.record import as_chosen
 from thaw.reproduce.compare import EPOCH, Figures
-from thaw.run import as_chosen
 from thaw.tracking import RunInfo
 
 FINGERPRINT = "fingerprint."
