@@ -93,7 +93,7 @@ def test_what_differs_is_named_and_where_the_runs_part(commands, pictures, train
     assert (code, found["verdict"]) == (3, "different")
     assert f"package.keras: 3.0.1 in the run, {keras} now" in out
     assert f"changed {CHANGED}: " in out
-    assert "moved apple/19.jpg: apple/19.jpg in the run, lime/a.jpg now" in out
+    assert "moved apple/19.jpg to lime/a.jpg" in out
     assert out.index("moved apple") < out.index("epoch 1"), "before the training, which may take hours"
     assert found["data"]["changed"] == 1
     assert {"name": "package.keras", "before": "3.0.1", "now": keras} in found["environment"]
