@@ -1,0 +1,92 @@
+"""Where a training is, by what it has printed, and moments to strike at."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thaw.faults.place import Place
+from thaw.faults.process import Process
+
+BEFORE, HEAD, THAW = "before training", "stage head", "stage thaw"
+WRITE, EVALUATION, RESULT = "a checkpoint's write", "evaluation", "after the result"
+
+
+def phase(lines: list[str]) -> str:
+    """Where a training is that has printed these lines."""
+    now = BEFORE
+    for line in lines:
+        if line.startswith("stage head ·"):
+            now = HEAD
+        elif line.startswith("stage thaw ·"):
+            now = THAW
+        elif line.startswith("  proved:") and now == THAW:
+            now = EVALUATION
+        elif line.startswith("result "):
+            now = RESULT
+    return now
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, in words. wait: returns when it has come, False when the process has ended before."""
+
+    what: str
+    wait: Callable[[Process, Place], bool]
+
+
+def at(seconds: float) -> Moment:
+    """So long after the first line of output."""
+
+    def wait(process: Process, place: Place) -> bool:
+        return process.wait_until(bool) and process.wait(seconds)
+
+    return Moment(f"{seconds:.1f} s after its first line", wait)
+
+
+def in_extraction(seconds: float) -> Moment:
+    """So long after the first stage began to compute activations, which takes it two seconds."""
+
+    def wait(process: Process, place: Place) -> bool:
+        return process.wait_until(lambda lines: phase(lines) == HEAD) and process.wait(seconds)
+
+    return Moment(f"{seconds:.1f} s into the extraction", wait)
+
+
+def in_evaluation(seconds: float) -> Moment:
+    """So long after the last stage was proved."""
+
+    def wait(process: Process, place: Place) -> bool:
+        return process.wait_until(lambda lines: phase(lines) == EVALUATION) and process.wait(seconds)
+
+    return Moment(f"{seconds:.1f} s into the evaluation", wait)
+
+
+def in_write(stage: str, seconds: float, into: float) -> Moment:
+    """In the first checkpoint's write that begins so long after the stage did; `into` is in seconds too."""
+
+    def wait(process: Process, place: Place) -> bool:
+        if not (process.wait_until(lambda lines: phase(lines) == stage) and process.wait(seconds)):
+            return False
+        while process.running and phase(process.lines) in (HEAD, THAW):
+            if writing(place):
+                time.sleep(into)
+                return True
+            time.sleep(0.0005)
+        return process.running
+
+    return Moment(f"in a checkpoint's write, {stage}", wait)
+
+
+def in_stage(stage: str, seconds: float = 0.0) -> Moment:
+    """So long after the stage began to train."""
+
+    def wait(process: Process, place: Place) -> bool:
+        begun = process.wait_until(lambda lines: phase(lines) == stage and lines[-1].startswith("  training"))
+        return begun and process.wait(seconds)
+
+    return Moment(f"{seconds:.1f} s into {stage}", wait)
+
+
+def writing(place: Place) -> bool:
+    """Whether a checkpoint is half written."""
+    return bool(place.runs()) and any(place.run.glob("checkpoints/*.tmp"))

@@ -1,0 +1,79 @@
+"""What one trial came to, and the rows of the table that trials make together."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+COLUMNS = ("fault", "trials", "held", "what was seen")
+
+
+class Skipped(Exception):
+    """This machine cannot make the fault; the message says why."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """fault: its row in the table. seen: in a few words. wrong: what did not hold, a line each; empty: it held.
+
+    count: processes that the trial stands for. skipped: it was not made, and `seen` says why. notes: for the file.
+    """
+
+    fault: str
+    seen: str
+    wrong: list[str] = field(default_factory=list)
+    count: int = 1
+    skipped: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        return 0 if self.wrong or self.skipped else self.count
+
+    def line(self) -> str:
+        """The trial in one line."""
+        name = f" ({self.notes['trial']})" if "trial" in self.notes else ""
+        return f"{self.fault}{name} · {'; '.join(self.wrong) if self.wrong else self.seen}"
+
+
+Work = Callable[[], Trial]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; a fault that was skipped has no trials."""
+
+    fault: str
+    trials: int
+    held: int
+    seen: str
+
+
+def rows(trials: Iterable[Trial]) -> list[Row]:
+    """One row a fault, in the order in which faults first appear."""
+    by_fault: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_fault.setdefault(trial.fault, []).append(trial)
+    return [_row(fault, own) for fault, own in by_fault.items()]
+
+
+def _row(fault: str, trials: Sequence[Trial]) -> Row:
+    seen = Counter[str]()
+    for trial in trials:
+        seen[trial.wrong[0] if trial.wrong else trial.seen] += trial.count
+    texts = [text if len(seen) == 1 else f"{count}: {text}" for text, count in seen.most_common()]
+    made = sum(trial.count for trial in trials if not trial.skipped)
+    return Row(fault, made, sum(trial.held for trial in trials), "; ".join(texts))
+
+
+def table(rows: Sequence[Row], caption: str) -> Table:
+    """The rows as they are shown in the terminal."""
+    made = Table(caption=caption, caption_justify="left")
+    for column in COLUMNS:
+        made.add_column(column, justify="right" if column in ("trials", "held") else "left")
+    for row in rows:
+        figures = (str(row.trials), str(row.held)) if row.trials else ("-", "-")
+        made.add_row(row.fault, *figures, row.seen)
+    return made
