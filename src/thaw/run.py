@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from thaw.console import say
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
+from thaw.errors import UserError
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
 from thaw.models import saved, table
@@ -29,14 +32,18 @@ from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
 from thaw.training import recipes
+from thaw.training.checkpoint import FOLDER as CHECKPOINTS
+from thaw.training.checkpoint import Checkpoint, Folder
 from thaw.training.data import Data
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
-    from thaw.training.stages import StageResult
+    from thaw.training.stages import Planned, StageResult
 
 OBJECTIVE = "val/accuracy"
+ENGINE = "thaw.engine"
+FINGERPRINT = "fingerprint"
 
 
 def run(config: Config, job: Job) -> Result:
@@ -44,22 +51,30 @@ def run(config: Config, job: Job) -> Result:
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, "thaw.folder": str(job.folder)}
+    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe}
     clock = Clock()
-    with tracking.start(config.tracking, Path(config.outputs), name=name, tags=tags, parent=job.parent) as tracked:
-        say(f"run {tracked.id} · {name} · {shown(job.folder)}")
+    checkpoints = Folder(job.folder / CHECKPOINTS, config.checkpoint.keep)
+    with (
+        tracking.start(
+            config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
+            resume=job.resume,
+        ) as tracked,
+        _told_how_to_go_on(tracked, checkpoints),
+    ):  # fmt: skip
+        say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
         _log_start(tracked, config, job)
-        _check(config)
+        chosen = _as_chosen(config, tracked.recorded)
+        _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
 
-        choice = _choose(config, tracked)
+        choice = _choose(chosen, tracked)
         backend.start(config.seed, config.deterministic)
         network = _build(config, backbone, data, tracked)
-        results = _train(config, choice, store, network, data, tracked, clock)
+        results = _train(config, choice, store, network, data, tracked, clock, checkpoints)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
         evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
@@ -76,8 +91,31 @@ def run(config: Config, job: Job) -> Result:
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
+    checkpoints.clear()
     _summary(result, job)
     return result
+
+
+@contextmanager
+def _told_how_to_go_on(tracked: Run, checkpoints: Folder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if checkpoints.any() or not isinstance(error, Exception):
+            say(f"go on: python train.py resume={tracked.id}")
+        raise
+
+
+def _as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
+    """A run that is gone on with computes as it began: `auto` is what was chosen then."""
+    if ENGINE not in recorded:
+        return config
+    return dataclasses.replace(
+        config,
+        engine=recorded[ENGINE].split()[0],
+        precision=recorded["thaw.precision"],
+        frozen_precision=recorded["thaw.frozen_precision"],
+    )
 
 
 def _check(config: Config) -> None:
@@ -114,13 +152,42 @@ class Clock:
 
 def _log_start(tracked: Run, config: Config, job: Job) -> None:
     """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
+    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
+    if job.resume and f"{FINGERPRINT}.python" in tracked.recorded:
+        _tell_what_changed(tracked, found.flat())
+        return
     tracked.params(dict(stored.flat(dataclasses.asdict(config))))
     tracked.text(saved.yaml_text(config), "config.yaml")
     tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
-    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
-    tracked.tags({f"fingerprint.{key}": value for key, value in found.flat().items()})
+    tracked.tags({f"{FINGERPRINT}.{key}": value for key, value in found.flat().items()})
     if found.diff:
         tracked.text(found.diff, "git-diff.txt")
+
+
+def _tell_what_changed(tracked: Run, now: Mapping[str, str]) -> None:
+    """The fingerprint stays that of the run's beginning; what is another since then is said, and noted."""
+    began = {
+        key.removeprefix(f"{FINGERPRINT}."): value
+        for key, value in tracked.recorded.items()
+        if key.startswith(FINGERPRINT)
+    }
+    changes = [difference.line() for difference in tracking.differences(began, now)]
+    if changes:
+        say("since the run began, this has changed; it may end with other numbers than without a stop:")
+        for line in changes:
+            say(f"  {line}")
+        tracked.tags({"thaw.resumed_with": "; ".join(changes)})
+
+
+def _must_be_as_recorded(tracked: Run, name: str, sha256: str, what: str) -> None:
+    """Log a fingerprint's hash; a run that is gone on with must find what it began with."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{name}")
+    if began not in (None, sha256):
+        raise UserError(
+            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
+            "now). Bring back what it had, or train anew"
+        )
+    tracked.tags({f"{FINGERPRINT}.{name}": sha256})
 
 
 def config_sha256(config: Config) -> str:
@@ -190,7 +257,7 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
     tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-    tracked.tags({"fingerprint.data_sha256": sha256})
+    _must_be_as_recorded(tracked, "data_sha256", sha256, "the data")
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
@@ -221,7 +288,7 @@ def _choose(config: Config, tracked: Run) -> Choice:
     )
     tracked.tags(
         {
-            "thaw.engine": f"{choice.engine} {choice.version}",
+            ENGINE: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
@@ -238,7 +305,7 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     built, sha256 = warm.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
-    tracked.tags({"fingerprint.weights_sha256": sha256})
+    _must_be_as_recorded(tracked, "weights_sha256", sha256, "the pretrained weights")
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
@@ -249,32 +316,68 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
 
 
 def _train(
-    config: Config, choice: Choice, store: Store, network: Network, data: Data, tracked: Run, clock: Clock
+    config: Config,
+    choice: Choice,
+    store: Store,
+    network: Network,
+    data: Data,
+    tracked: Run,
+    clock: Clock,
+    checkpoints: Folder,
 ) -> list[StageResult]:
+    from thaw.training.saver import Saver, changed, put_back
     from thaw.training.stages import Means, plans, run_stage
 
     means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
     planned = plans(recipes.stages(config), network, data, means)
     for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
         say(line)
-    results: list[StageResult] = []
-    for entry in planned:
-        # The epochs that were done, not those that were planned: early stopping leaves no hole in the axis.
-        stage = dataclasses.replace(entry.stage, first_epoch=sum(len(done.fit.history) for done in results))
+    found = checkpoints.last()
+    results = _go_on(found, planned, tracked) if found else []
+    for i, entry in list(enumerate(planned))[len(results) :]:
+        stage = _after(entry.stage, results)
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
+        weights = changed(network, [before.plan for before in planned[: i + 1]])
+        if found:
+            put_back(weights, found)
         done = run_stage(
             dataclasses.replace(entry, stage=stage),
             network,
             data,
             means,
+            saver=Saver(checkpoints, config.checkpoint, i, weights, [r.saved() for r in results], found),
             judge=("val", "test") if entry is planned[-1] else (),
             on_start=lambda trainable, stage=stage, plan=entry.plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
             on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
         )
+        found = None  # later stages begin
+        results.append(done)
+    for done in results:
         clock.seconds["extract"] += done.extract_seconds
         clock.seconds["train"] += done.fit.seconds
         clock.seconds["evaluate"] += done.judge_seconds
-        results.append(done)
+    return results
+
+
+def _after(stage: recipes.Stage, results: list[StageResult]) -> recipes.Stage:
+    """The stage on the axis of epochs that were done, not planned: early stopping leaves no hole in it."""
+    return dataclasses.replace(stage, first_epoch=sum(len(done.fit.history) for done in results))
+
+
+def _go_on(found: Checkpoint, planned: list[Planned], tracked: Run) -> list[StageResult]:
+    """The stages that were finished when the checkpoint was written; their epochs are logged if they were not yet."""
+    from thaw.training.stages import StageResult
+
+    results: list[StageResult] = []
+    for entry, done in zip(planned, found.state["done"], strict=False):
+        results.append(StageResult.restored(_after(entry.stage, results), entry.plan, done))
+    place, stage = found.place, planned[found.place.stage].stage
+    say(f"resumed: stage {stage.name}, after {place.epoch} of {stage.epochs} epochs and {place.step} steps")
+    for done in results:
+        for epoch in done.fit.history:
+            _log_figures(tracked, epoch, done.stage.number)
+    for epoch in found.state.get("history", ()):
+        _log_figures(tracked, epoch, stage.number)
     return results
 
 
@@ -285,9 +388,13 @@ def _log_stage(tracked: Run, stage: recipes.Stage, plan: FreezePlan, trainable: 
     tracked.metrics({"stage/trainable_params": trainable}, step=stage.first_epoch + 1)
 
 
-def _log_epoch(tracked: Run, entry: dict[str, Any], stage: int) -> None:
+def _log_figures(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
     figures = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
     tracked.metrics({**figures, "epoch/stage": stage}, step=entry["epoch"])
+
+
+def _log_epoch(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
+    _log_figures(tracked, entry, stage)
     say(
         f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
         f"val loss {entry['val_loss']:.4f} accuracy {entry['val_accuracy']:.4f} · "

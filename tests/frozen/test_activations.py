@@ -363,10 +363,12 @@ def test_a_step_of_training_behind_the_cut_keeps_every_row(tmp_path, store, join
 
 def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
     """Whole stages of a run: what a second one changes there costs no extraction."""
-    from thaw.config.schema import OptimizerConfig, TrainConfig
+    from thaw.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
     from thaw.data.splits import Splits
+    from thaw.training.checkpoint import Folder
     from thaw.training.data import Data
     from thaw.training.recipes import Stage
+    from thaw.training.saver import Saver, changed
     from thaw.training.stages import Means, plans, run_stage
 
     pictures = read(tmp_path / "data", list(range(24)))
@@ -382,9 +384,11 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
         means = Means(CHOICE, Store(tmp_path / "cache", 1e9), 0, BACKBONE, TrainConfig(batch_size=batch), head)
         network = build(head)
         (planned,) = plans([stage], network, data, means)
+        saver = Saver(Folder(tmp_path / "c", 2), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None)
         result = run_stage(
-            planned, network, data, means, judge=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None
-        )
+            planned, network, data, means,
+            saver=saver, judge=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None,
+        )  # fmt: skip
         found.append((result.hits, result.misses))
     assert found == [(0, 24), (24, 0)]
 

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import thaw
-from thaw.tracking.fingerprint import collect
+from thaw.tracking.fingerprint import collect, differences
 
 
 @pytest.fixture
@@ -37,11 +38,48 @@ def test_a_clean_checkout_is_its_commit(checkout):
 def test_changed_and_new_files_are_in_the_diff(checkout):
     (checkout / "code.py").write_bytes(b"a = '\xff'\n")
     (checkout / "new.py").touch()
+    (checkout / "notes.txt").touch()
     found = collect(checkout)
     assert found.dirty
     assert "-a = 1" in found.diff
-    assert found.diff.endswith("untracked: new.py\n")
+    assert found.diff.endswith(f"untracked: new.py {hashlib.sha256().hexdigest()}\nuntracked: notes.txt\n")
     assert found.flat()["git.dirty"] == "True"
+
+
+def test_two_states_of_one_commit_are_told_apart_by_their_code(checkout):
+    states = [collect(checkout)]
+    for file, content in (
+        ("code.py", b"a = 2\n"),
+        ("code.py", b"a = 3\n"),
+        ("caf\u00e9.yaml", b"a: 1"),
+        ("caf\u00e9.yaml", b"a: 2"),
+        ("notes.txt", b"of no account"),
+    ):
+        (checkout / file).write_bytes(content)
+        states.append(collect(checkout))
+    hashes = [state.flat().get("git.diff_sha256") for state in states]
+    assert hashes[0] is None
+    assert len(set(hashes[:5])) == 5
+    assert hashes[5] == hashes[4]
+    assert collect(checkout).diff_sha256 == hashes[5]
+
+
+def test_differences_say_what_it_was_and_what_it_is():
+    recorded = {"package.keras": "3.15.1", "package.numpy": "2.0", "env.OMP_NUM_THREADS": "2", "git.dirty": "False"}
+    now = {"package.keras": "3.15.2", "package.numpy": "2.0", "git.dirty": "True", "git.diff_sha256": "d"}
+    assert [difference.line() for difference in differences(recorded, now)] == [
+        "package.keras: 3.15.1 in the run, 3.15.2 now",
+        "env.OMP_NUM_THREADS: 2 in the run, None now",
+        "git.dirty: False in the run, True now",
+        "git.diff_sha256: None in the run, d now",
+    ]
+
+
+def test_what_is_not_known_yet_is_no_difference(tmp_path):
+    now = collect(tmp_path).flat()
+    full = {**now, "data_sha256": "d", "weights_sha256": "w", "seed": "7"}
+    assert differences(full, now) == []
+    assert [found.key for found in differences(full, {**full, "data_sha256": "e"})] == ["data_sha256"]
 
 
 def test_no_checkout_and_no_git_are_no_error(tmp_path, monkeypatch):
@@ -71,7 +109,7 @@ def test_taking_a_fingerprint_imports_no_package_it_names(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # thaw is not installed
     code = """
 import sys
-from thaw.tracking.fingerprint import collect
+from thaw.tracking.fingerprint import collect, differences
 collect(".")
 print("tensorflow" in sys.modules, "numpy" in sys.modules)
 """

@@ -14,7 +14,7 @@ def only_run(client):
 
 
 def test_a_run_that_ends_well_is_finished(tracking, outputs, client):
-    with start(tracking, outputs, name="good", tags={"recipe": "finetune"}):
+    with start(tracking, outputs, name="good", folder=outputs / "runs" / "good", tags={"recipe": "finetune"}):
         assert only_run(client).info.status == "RUNNING"
     run = only_run(client)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "good")
@@ -33,7 +33,7 @@ def test_a_run_that_ends_well_is_finished(tracking, outputs, client):
     ],
 )
 def test_a_run_that_does_not_end_well_says_why(tracking, outputs, client, error, status, reason):
-    with pytest.raises(type(error)), start(tracking, outputs, name="bad"):
+    with pytest.raises(type(error)), start(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"):
         raise error
     run = only_run(client)
     assert run.info.status == status
@@ -47,13 +47,16 @@ def test_a_lost_store_does_not_hide_the_runs_own_error(tracking, outputs, capsys
         (outputs / "mlflow.db").write_text("gone " * 1000)
         raise RuntimeError("the real one")
 
-    with pytest.raises(RuntimeError, match="the real one"), start(tracking, outputs, name="bad"):
+    with (
+        pytest.raises(RuntimeError, match="the real one"),
+        start(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"),
+    ):
         work()
     assert "could not be closed as FAILED" in capsys.readouterr().out
 
 
 def test_metrics_of_all_stages_lie_on_one_axis(tracking, outputs, client):
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         for epoch in range(1, 6):  # two of stage head, three of stage thaw
             run.metrics({"loss": 1 / epoch, "learning_rate": 1e-3 if epoch <= 2 else 1e-4}, step=epoch)
         run.metrics({f"test/class/{i}/recall": i for i in range(1001)})
@@ -64,7 +67,7 @@ def test_metrics_of_all_stages_lie_on_one_axis(tracking, outputs, client):
 
 def test_params_of_any_number_length_and_name_are_kept(tracking, outputs, client):
     params = {f"key{i}": i for i in range(250)}
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.params({**params, "long": "x" * 7000, "finetune.stages[0].name": "head", "none": None, "k" * 300: 1})
         run.tags({"long": "x" * 9000})
     kept = client.get_run(run.id).data
@@ -88,7 +91,7 @@ def test_no_batch_is_larger_than_a_server_takes(tracking, outputs, monkeypatch):
 
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     many = {f"key{i}": i for i in range(2001)}
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.params(many)
         run.tags(many)
         run.metrics(many)
@@ -109,7 +112,7 @@ def test_metrics_of_fast_epochs_are_sent_together_and_none_is_lost(tracking, out
         return own(self, run_id, **entries)
 
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         for epoch in range(50):
             run.metrics({"loss": 1 / (epoch + 1)}, step=epoch)
         run.tags({"last": "there"})
@@ -119,7 +122,7 @@ def test_metrics_of_fast_epochs_are_sent_together_and_none_is_lost(tracking, out
 
 
 def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes(tracking, outputs, client):
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.metrics({"loss": 2.0}, step=1)
         run.metrics({"loss": 1.0}, step=2)
         assert len(client.get_metric_history(run.id, "loss")) == 1
@@ -131,7 +134,7 @@ def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes
 
 def test_a_dataset_is_logged_under_our_digest(tracking, outputs, client):
     digest = "0123456789abcdef" * 4
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.dataset("image_folder", digest, "photos", profile={"images": 120})
     (logged,) = client.get_run(run.id).inputs.dataset_inputs
     assert logged.dataset.name == "image_folder"
@@ -144,7 +147,7 @@ def test_artifacts_are_found_again(tracking, outputs, tmp_path):
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "50 % of it.csv").write_text("a,b")
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.text("a note", "notes/one.txt")
         run.artifact(folder / "50 % of it.csv")
         run.artifact(folder, "report")
@@ -157,7 +160,7 @@ def test_artifacts_are_found_again(tracking, outputs, tmp_path):
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tracking, outputs):
-    with start(tracking, outputs, name="wanted") as run:
+    with start(tracking, outputs, name="wanted", folder=outputs / "runs" / "wanted") as run:
         run.params({"seed": 7})
         run.metrics({"val/accuracy": 0.5})
     found = find_run(tracking.uri, outputs, run.id[:6])
@@ -168,7 +171,10 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tracking, outputs):
 
 @pytest.mark.parametrize("wrong", ["0" * 32, "abc", "' OR 1=1 --", "best"])
 def test_an_unknown_run_id_is_answered_with_the_latest_runs(tracking, outputs, wrong):
-    with start(tracking, outputs, name="first") as first, start(tracking, outputs, name="second") as second:
+    with (
+        start(tracking, outputs, name="first", folder=outputs / "runs" / "first") as first,
+        start(tracking, outputs, name="second", folder=outputs / "runs" / "second") as second,
+    ):
         pass
     with pytest.raises(UserError) as told:
         find_run(tracking.uri, outputs, wrong)
@@ -184,7 +190,7 @@ def test_looking_for_a_run_creates_no_store(tmp_path):
 
 
 def test_a_run_without_a_model_says_so(tracking, outputs):
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         pass
     with pytest.raises(UserError, match="log_model"):
         find_run(tracking.uri, outputs, run.id).model()
@@ -204,7 +210,7 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
     network.compile("adam", "sparse_categorical_crossentropy")
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     capfd.readouterr()
-    with start(tracking, outputs, name="run") as run:
+    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         place = run.model(network, metadata={"class_names": list("abcde")})
     assert "".join(capfd.readouterr()) == ""
 
@@ -221,10 +227,10 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
     assert all(f"\n{package}==" in f"\n{requirements}" for package in ("keras", "tensorflow", "numpy"))
     (logged,) = client.search_logged_models([run.experiment_id])
     assert (logged.name, logged.status) == ("model", "READY")
-    assert sorted(p.name for p in outputs.iterdir()) == ["artifacts", "mlflow.db", "mlflow.db.lock"]
+    assert sorted(p.name for p in outputs.iterdir()) == ["artifacts", "mlflow.db", "mlflow.db.lock", "runs"]
 
 
 def test_a_store_is_chosen_by_the_config(outputs):
     server = TrackingConfig(uri="http://127.0.0.1:9")
-    with pytest.raises(UserError, match="127"), start(server, outputs, name="run"):
+    with pytest.raises(UserError, match="127"), start(server, outputs, name="run", folder=outputs / "runs"):
         pytest.fail("the block must not start")

@@ -21,8 +21,9 @@ from pathlib import Path
 from thaw.config.schema import TrackingConfig
 from thaw.tracking.runs import start
 outputs = Path(sys.argv[1])
-for run in range(3):
-    with start(TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db"), outputs, name=f"{sys.argv[2]}-{run}") as run:
+tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
+for name in (f"{sys.argv[2]}-{run}" for run in range(3)):
+    with start(tracking, outputs, name=name, folder=outputs / name) as run:
         for epoch in range(5):
             run.metrics({"loss": epoch}, step=epoch)
 """
@@ -50,7 +51,7 @@ def test_a_run_stays_in_its_store_whatever_the_working_directory(outputs, tmp_pa
     elsewhere.mkdir()
     monkeypatch.chdir(outputs.parent)
     relative = TrackingConfig(uri=f"sqlite:///{outputs.name}/mlflow.db")
-    with start(relative, Path(outputs.name), name="moving") as run:
+    with start(relative, Path(outputs.name), name="moving", folder=Path(outputs.name) / "run") as run:
         monkeypatch.chdir(elsewhere)
         run.metrics({"loss": 1.0})
         run.text("hello", "note.txt")

@@ -12,7 +12,14 @@ from thaw.tracking.sweeps import best_objective, close_sweep, fold_settings, ope
 def sweep(tracking, outputs, objectives):
     parent = open_sweep(tracking, outputs, "freeze depth")
     for freeze, value in objectives.items():
-        with start(tracking, outputs, name=freeze, tags={OVERRIDES: f"finetune.freeze={freeze}"}, parent=parent) as run:
+        with start(
+            tracking,
+            outputs,
+            name=freeze,
+            folder=outputs / freeze,
+            tags={OVERRIDES: f"finetune.freeze={freeze}"},
+            parent=parent,
+        ) as run:
             if value is not None:
                 run.objective("val/accuracy", value)
     return parent
@@ -23,7 +30,7 @@ def sweep(tracking, outputs, objectives):
 )
 def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maximize, order):
     parent = sweep(tracking, outputs, {"nan": math.nan, "mixed5": 0.5, "broken": None, "mixed8": 0.9, "all": 0.7})
-    with start(tracking, outputs, name="a stranger") as run:
+    with start(tracking, outputs, name="a stranger", folder=outputs / "runs" / "a stranger") as run:
         run.objective("val/accuracy", 1.0)
 
     children = close_sweep(tracking, outputs, parent, maximize=maximize, summary={"jobs": 5, "sampler": "grid"})
@@ -45,10 +52,11 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
 
 def test_a_run_that_failed_is_not_the_best_whatever_it_reached(tracking, outputs):
     parent = sweep(tracking, outputs, {"sound": 0.7})
-    with pytest.raises(RuntimeError), start(tracking, outputs, name="broken", parent=parent) as run:  # noqa: PT012
+    broken = start(tracking, outputs, name="broken", folder=outputs / "runs" / "broken", parent=parent)
+    with pytest.raises(RuntimeError), broken as run:  # noqa: PT012
         run.objective("val/accuracy", 0.9)
         raise RuntimeError
-    with start(tracking, outputs, name="next", parent=parent) as run:
+    with start(tracking, outputs, name="next", folder=outputs / "runs" / "next", parent=parent) as run:
         assert best_objective(run, parent) == 0.7
     children = close_sweep(tracking, outputs, parent)
     assert (children[0].name, children[0].objective) == ("sound", 0.7)
@@ -60,7 +68,9 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
     for rate, values in {"1": [0.5, 0.7], "2": [0.75, 0.85]}.items():
         for fold, value in enumerate(values):
             tags = {OVERRIDES: f"rate={rate} split.folds=2 split.fold={fold}"}
-            with start(tracking, outputs, name="fold", tags=tags, parent=parent) as run:
+            with start(
+                tracking, outputs, name="fold", folder=outputs / "runs" / f"{rate}-{fold}", tags=tags, parent=parent
+            ) as run:
                 run.objective("val/accuracy", value)
                 run.params({"split.folds": 2})
                 run.metrics({"val/accuracy": value}, step=3)

@@ -7,14 +7,22 @@ import pytest
 
 from thaw import backend
 from thaw.cache import Store
-from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig, OptimizerConfig, TrainConfig
+from thaw.config.schema import (
+    AugmentConfig,
+    BackboneConfig,
+    CheckpointConfig,
+    HeadConfig,
+    OptimizerConfig,
+    TrainConfig,
+)  # fmt: skip
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
 from thaw.data.splits import Splits
 from thaw.frozen.engine import Choice
 from thaw.models import freeze
+from thaw.training.callbacks import Diverged
+from thaw.training.checkpoint import Folder
 from thaw.training.data import Data
-from thaw.training.fit import Diverged
 from thaw.training.recipes import Stage
 
 HEAD = HeadConfig(name="linear", dropout=0.2)
@@ -36,6 +44,7 @@ def data() -> Data:
 def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
+    from thaw.training.saver import Saver, changed
     from thaw.training.stages import Means, plans, run_stage
 
     backend.start(0, deterministic=True)
@@ -51,8 +60,10 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
     )
     before = freeze.hashes(built.layers)
     (planned,) = plans([stage], joined, data, means)
+    weights = changed(joined, [planned.plan])
     result = run_stage(
         planned, joined, data, means,
+        saver=Saver(Folder(folder / "checkpoints", 2), CheckpointConfig(), 0, weights, [], None),
         judge=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +21,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.config import checks
+from thaw.config.arguments import quoted
+from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys
 from thaw.config.job import Job, Terminated
+from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
 from thaw.console import say
 from thaw.errors import UserError, did_you_mean, listed
@@ -30,12 +34,6 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from thaw.tracking import Setting
-
-# Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
-PATH_KEYS = (
-    "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri", "space",
-)  # fmt: skip
 
 
 def train(root: Path) -> None:
@@ -48,6 +46,7 @@ def train(root: Path) -> None:
         return
 
     mistakes: list[UserError] = []
+    gone_on: Resumed | None = None
 
     def job(cfg: DictConfig) -> float | None:
         own = HydraConfig.get()
@@ -57,6 +56,8 @@ def train(root: Path) -> None:
             checks.check(config)
             parent = SweepParent.read(own.sweep.dir) if sweep else None
             where = Job(root, Path(own.runtime.output_dir).absolute(), list(own.overrides.task), parent)
+            if gone_on:
+                where = replace(where, parent=gone_on.parent, resume=gone_on.run_id)
             from thaw.run import run  # late: `--help` and a misspelt key answer without it
 
             return run(config, where).objective.value
@@ -69,6 +70,9 @@ def train(root: Path) -> None:
     with one_clear_error(root, Config):
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
+        gone_on = resumed(root / "conf", sys.argv[1:])
+        if gone_on:
+            sys.argv[1:] = gone_on.arguments
         try:
             hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
         except BaseException as error:
@@ -133,59 +137,6 @@ def _prepare(root: Path) -> None:
 
 def _terminate(number: int, frame: object) -> None:
     raise Terminated(128 + number)
-
-
-def to_config(cfg: DictConfig, schema: type) -> Any:
-    """Turn the composed config into the schema's dataclasses, with `outputs` made absolute.
-
-    Raises UserError for a key that was added (`+key=value`) and is not in the schema.
-    """
-    known = set(keys(schema))
-    for key in _dotted(cfg, ""):
-        if key not in known:
-            raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
-    if "outputs" in cfg:
-        cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
-    return OmegaConf.to_object(cfg)
-
-
-def _dotted(cfg: DictConfig, prefix: str) -> Iterator[str]:
-    for key in map(str, cfg):
-        yield f"{prefix}{key}"
-        if OmegaConf.is_dict(cfg._get_node(key)):
-            yield from _dotted(cfg[key], f"{prefix}{key}.")
-
-
-def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
-    """Quote values of path keys, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2024_01`.
-
-    A comma is a sweep unless a path of that name exists, or the command has no sweeps. Lists, Hydra's sweep functions,
-    interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
-    """
-    result = []
-    for argument in arguments:
-        key, sign, value = argument.partition("=")
-        if key == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
-            argument = f"optimizer@{argument}"
-        if (
-            sign
-            and key in PATH_KEYS
-            and value != "null"
-            and not re.match(r"""['"]|\[.*\]$|\$\{|(choice|range|glob)\(""", value)
-        ):
-            whole = not sweeps or "," not in value or Path(value).expanduser().exists()
-            parts = [value] if whole else value.split(",")
-            argument = f"{key}={','.join(_quote(part) for part in parts)}" if value else argument
-        result.append(argument)
-    return result
-
-
-def _quote(value: str) -> str:
-    if value.startswith("~"):
-        value = str(Path(value).expanduser())
-    escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only
-    escaped += re.search(r"\\*$", escaped)[0]  # type: ignore[index]
-    return f"'{escaped}'"
 
 
 @contextmanager

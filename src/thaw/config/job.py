@@ -13,9 +13,11 @@ class Job:
     """Where and how one run was started.
 
     root: the checkout. folder: the run's output folder. overrides: as typed. parent: run id of the sweep, if any.
+    resume: id of the run that is gone on with.
     """
 
     root: Path
     folder: Path
     overrides: list[str] = field(default_factory=list)
     parent: str | None = None
+    resume: str | None = None

@@ -3,7 +3,7 @@
 import numpy as np
 
 # A number for each use keeps the streams apart; changing one changes every run's data.
-USES = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4, "group": 5, "sample": 6}
+USES = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4, "group": 5, "sample": 6, "dropout": 7}
 
 
 def rng_for(seed: int, use: str, *counters: int) -> np.random.Generator:

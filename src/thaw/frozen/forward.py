@@ -44,9 +44,15 @@ def ahead(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Ma
                 future.cancel()
 
 
-def stream(batches: Batches, first_epoch: int = 0, epochs: int = 1) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
-    """Yield the batches of `epochs` epochs in order, prepared ahead in threads."""
-    wanted = ((epoch, i) for epoch in range(first_epoch, first_epoch + epochs) for i in range(len(batches)))
+def stream(
+    batches: Batches, first_epoch: int = 0, epochs: int = 1, first_batch: int = 0
+) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
+    """Yield the batches of `epochs` epochs in order, of the first from `first_batch` on, prepared ahead in threads."""
+    wanted = (
+        (epoch, i)
+        for epoch in range(first_epoch, first_epoch + epochs)
+        for i in range(first_batch if epoch == first_epoch else 0, len(batches))
+    )
     return ahead(wanted, lambda place: batches.batch(*place))
 
 

@@ -1,5 +1,6 @@
-"""Ctrl-C and SIGTERM stay what they are, also where foreign code catches the exception that they raise."""
+"""Ctrl-C and SIGTERM stay what they are where foreign code catches the exception that they raise, or can wait."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -45,3 +46,50 @@ def _noting(
             raise
 
     return handle
+
+
+class Stops:
+    """Whether a stop was asked for, and by which signal."""
+
+    def __init__(self) -> None:
+        self._asked: Callable[[], Any] | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self._asked is not None
+
+    def act(self) -> None:
+        """Do what the signal does, if one came: raise KeyboardInterrupt, or what SIGTERM's handler raises."""
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            asked()
+
+
+@contextmanager
+def deferred(until: str) -> Iterator[Stops]:
+    """Let the first SIGINT or SIGTERM wait for `Stops.act`, or for the block's end; a second one acts at once.
+
+    until: printed on standard error when it comes, as what it waits for may take seconds.
+    """
+    stops = Stops()
+    if threading.current_thread() is not threading.main_thread():
+        yield stops
+        return
+    own = {n: handler for n in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(n))}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        handler = own[signal.Signals(number)]
+        if stops.asked:
+            handler(number, frame)
+        stops._asked = lambda: handler(number, None)
+        # Not print: a handler may come while another line is being written.
+        os.write(2, f"stopping {until}; once more stops at once\n".encode())
+
+    try:
+        for number in own:
+            signal.signal(number, note)
+        yield stops
+    finally:
+        for number, handler in own.items():
+            signal.signal(number, handler)
+    stops.act()

@@ -1,13 +1,17 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
-from thaw.tracking.fingerprint import Fingerprint, collect
+from thaw.tracking.alive import CWD, FOLDER
+from thaw.tracking.fingerprint import Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
-from thaw.tracking.runs import OVERRIDES, Run, RunInfo, find_run, start, with_weights_of_run
+from thaw.tracking.runs import OVERRIDES, PARENT, Run, RunInfo, find_run, start, with_weights_of_run
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
 __all__ = [
+    "CWD",
+    "FOLDER",
     "OVERRIDES",
+    "PARENT",
     "Child",
     "Fingerprint",
     "Run",
@@ -16,6 +20,7 @@ __all__ = [
     "best_objective",
     "close_sweep",
     "collect",
+    "differences",
     "find_run",
     "fold_settings",
     "folds_json",

@@ -1,11 +1,15 @@
 """What a run's numbers depend on besides its config: code, versions, machine, data, weights, seed."""
 
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from thaw.config.stored import Difference
 
 _PACKAGES = (
     "tensorflow",
@@ -17,6 +21,9 @@ _PACKAGES = (
     "mlflow",
     "scikit-learn",
     "openvino",
+    "ml-dtypes",  # rounds to bfloat16
+    "h5py",
+    "scipy",
 )
 # Instruction sets that change which kernels run, and so speed and the last bits of a result.
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -30,14 +37,19 @@ _SETTINGS = (
     "ONEDNN_MAX_CPU_ISA",
     "TF_DETERMINISTIC_OPS",
     "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "CUDA_VISIBLE_DEVICES",
 )
+_CODE = (".py", ".yaml")  # files that make a run another one before git knows them
+_LATER = ("data_sha256", "weights_sha256", "seed")  # `collect` does not know them
 
 
 @dataclass(frozen=True)
 class Fingerprint:
     """Code, versions and machine, as `collect` finds them; the caller fills `data_sha256`, `weights_sha256`, `seed`.
 
-    commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files.
+    commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files, those of
+    code and configuration with their sha256. diff_sha256: of all that is code or configuration in it, None when clean.
     packages: distribution to version; what is not installed is left out. cpus: logical ones this process may use.
     settings: environment variables that set threads and kernels; unset ones are left out.
     """
@@ -52,6 +64,7 @@ class Fingerprint:
     cpus: int
     cpu_flags: tuple[str, ...]
     settings: dict[str, str]
+    diff_sha256: str | None = None
     data_sha256: str | None = None
     weights_sha256: str | None = None
     seed: int | None = None
@@ -61,6 +74,7 @@ class Fingerprint:
         entries: dict[str, object | None] = {
             "git.commit": self.commit,
             "git.dirty": self.dirty if self.commit else None,
+            "git.diff_sha256": self.diff_sha256,
             "python": self.python,
             "platform": self.platform,
             **{f"package.{name}": found for name, found in self.packages.items()},
@@ -76,15 +90,14 @@ class Fingerprint:
 
 
 def collect(root: Path) -> Fingerprint:
-    """Take the fingerprint of the checkout at `root` and of this process; no package is imported for it."""
+    """Take the fingerprint of the checkout at `root` and of this process; TensorFlow is not imported for it."""
     commit = _git(root, "rev-parse", "HEAD")
-    changes = (_git(root, "diff", "--no-color", "--no-ext-diff", "HEAD") or "") if commit else ""
-    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "") if commit else ""
-    names = "".join(f"untracked: {name}\n" for name in untracked.splitlines())
+    diff, diff_sha256 = _changes(root) if commit else ("", None)
     return Fingerprint(
         commit=commit.strip() if commit else None,
-        dirty=bool(changes or names),
-        diff=changes + names,
+        dirty=bool(diff),
+        diff=diff,
+        diff_sha256=diff_sha256,
         python=platform.python_version(),
         platform=platform.platform(),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
@@ -93,6 +106,39 @@ def collect(root: Path) -> Fingerprint:
         cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in (_cpuinfo("flags") or "").split()),
         settings={name: os.environ[name] for name in _SETTINGS if name in os.environ},
     )
+
+
+def differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """Every entry that differs between two flat fingerprints; None where one has none of that name.
+
+    Seed and hashes of data and weights count only when both have them: they are known later than the rest.
+    """
+    return [
+        Difference(key, recorded.get(key), now.get(key))
+        for key in {**recorded, **now}
+        if recorded.get(key) != now.get(key) and (key not in _LATER or (key in recorded and key in now))
+    ]
+
+
+def _changes(root: Path) -> tuple[str, str | None]:
+    """The diff as it is kept, and the hash by which two states of one commit are told apart."""
+    # Whole object names: git shortens them to what is unique today, and of a binary file they are all there is.
+    changes = _git(root, "diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD") or ""
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")[:-1]
+    names, code = "", changes
+    for name in untracked:
+        sha256 = _sha256(root / name) if name.endswith(_CODE) else None
+        line = f"untracked: {name} {sha256}\n" if sha256 else f"untracked: {name}\n"
+        names += line
+        code += line if sha256 else ""
+    return changes + names, hashlib.sha256(code.encode()).hexdigest() if code else None
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # a link to nowhere, or gone meanwhile
+        return None
 
 
 def _git(root: Path, *arguments: str) -> str | None:

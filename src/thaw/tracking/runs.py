@@ -10,20 +10,20 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from thaw.config.schema import BackboneConfig, TrackingConfig
 from thaw.console import say
 from thaw.errors import UserError, listed
-from thaw.tracking.store import Store, local_path, open_store, quiet_mlflow, sqlite_path
+from thaw.tracking import alive, models, resumed
+from thaw.tracking.resumed import REASON, Before
+from thaw.tracking.store import Store, local_path, open_store, sqlite_path
 
 PARENT = "mlflow.parentRunId"
-REASON = "thaw.reason"
 OVERRIDES = "thaw.overrides"
 OBJECTIVE = "thaw.objective"
 
@@ -34,9 +34,6 @@ _PARAM_CHARS = 6000
 _TAG_CHARS = 8000
 _NAME_CHARS = 250
 _DIGEST_CHARS = 36
-
-_KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
-
 
 # Metrics and tags are sent together when they come faster: an epoch of a head takes no longer than a commit.
 _SECONDS = 1.0
@@ -49,9 +46,11 @@ class Run:
     before they return.
     """
 
-    def __init__(self, store: Store, experiment_id: str, run_id: str) -> None:
+    def __init__(self, store: Store, experiment_id: str, run_id: str, before: Before | None = None) -> None:
         self.id, self.experiment_id = run_id, experiment_id
+        self.recorded: Mapping[str, str] = before.tags if before else {}  # the tags of a resumed run, as they were
         self._store, self._client = store, store.client
+        self._before = before
         self._metrics: list[Any] = []
         self._tags: dict[str, str] = {}
         self._sent = -math.inf
@@ -59,10 +58,15 @@ class Run:
         self._timer: threading.Timer | None = None
 
     def params(self, params: Mapping[str, object]) -> None:
-        """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit."""
+        """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit.
+
+        What a resumed run has logged before stays as it is: MLflow allows no param to change.
+        """
         from mlflow.entities import Param
 
         entries = [Param(_name(key), str(value)[:_PARAM_CHARS]) for key, value in params.items()]
+        if self._before is not None:
+            entries = [entry for entry in entries if entry.key not in self._before.params]
         for batch in _chunks(entries, _BATCH):
             self._client.log_batch(self.id, params=batch)
 
@@ -73,12 +77,18 @@ class Run:
         self._send_soon()
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run."""
+        """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run.
+
+        A resumed run trains the epochs after its checkpoint again: what is in the store from before is not repeated.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        entries = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        if self._before is not None:
+            entries = [entry for entry in entries if not self._before.has(entry.key, entry.step, entry.value)]
         with self._lock:
-            self._metrics += [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+            self._metrics += entries
         self._send_soon()
 
     def _send_soon(self) -> None:
@@ -155,12 +165,10 @@ class Run:
         make the file three times as large. `metadata` must be JSON: class names, say.
         `mlflow.keras.load_model("runs:/RUN_ID/model")` loads it.
         """
-        quiet_mlflow()
-        import keras
-        import mlflow.keras
         from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model, ModelSignature
 
+        if self._before is not None:
+            models.remove(self._store, self.experiment_id, self.id)
         # As log_model(name="model") does, but with our client: log_model writes to the process-wide tracking URI.
         logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.id)
         status = "FAILED"
@@ -168,28 +176,15 @@ class Run:
             # Beside the artifacts: the system's temporary folder may be too small for a network.
             self._store.outputs.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".model-", dir=self._store.outputs) as temporary:
-                aside = f"{temporary}/model"  # that a copy does not get the temporary folder's permissions
-                description = Model(
-                    artifact_path=logged.artifact_location,
-                    run_id=self.id,
-                    model_uuid=logged.model_id,
-                    model_id=logged.model_id,
-                )
-                mlflow.keras.save_model(
-                    keras.Model(model.inputs, model.outputs, name=model.name),  # the same layers, never compiled
-                    aside,
-                    mlflow_model=description,
-                    signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
-                    pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")],
-                    metadata=dict(metadata) if metadata else None,
-                )
-                self._client.log_model_artifacts(logged.model_id, aside)
+                aside = Path(temporary) / "model"  # that a copy does not get the temporary folder's permissions
+                models.write(model, logged, self.id, aside, metadata)
+                self._client.log_model_artifacts(logged.model_id, str(aside))
             self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
             status = "READY"
         finally:
             self._client.finalize_logged_model(logged.model_id, status)
         folder = local_path(logged.artifact_location)
-        return folder / _KERAS_FILE if folder else None
+        return folder / models.KERAS_FILE if folder else None
 
 
 @contextmanager
@@ -198,25 +193,45 @@ def start(
     outputs: Path,
     *,
     name: str,
+    folder: Path,
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
+    resume: str | None = None,
 ) -> Iterator[Run]:
     """Open a run, and close it when the block ends: FINISHED, FAILED after an error, KILLED after Ctrl-C or SystemExit.
 
     A run that did not finish says why in the tag `thaw.reason`; an error that is not the user's leaves its traceback
     as the artifact `traceback.txt`. `parent` is a sweep's run. SIGTERM ends a process without a word, unless the
     caller's handler turns it into an exception; one that is no `Exception`, such as SystemExit(143), gives KILLED.
+
+    `folder` is the run's own: it is locked while the run lives, and `run.json` in it says which run it is. `resume` is
+    the full id of a run that did not finish; it goes on in the store, and what it has logged is not logged again.
+    Raises UserError for a run that has finished, or that another process is at work on.
     """
-    store = open_store(tracking.uri, outputs)
-    run = create_run(store, tracking.experiment, name, {**(tags or {}), **({PARENT: parent} if parent else {})})
-    error: BaseException | None = None
+    folder = Path(folder).absolute()
+    lock = alive.hold(folder, f"run {resume}" if resume else "a run")
     try:
-        yield run
-    except BaseException as raised:
-        error = raised
-        raise
+        store = open_store(tracking.uri, outputs)
+        own = {**(tags or {}), **({PARENT: parent} if parent else {}), **alive.place(folder)}
+        run = _take_up(store, resume, own) if resume else create_run(store, tracking.experiment, name, own)
+        error: BaseException | None = None
+        try:
+            alive.write(folder, run.id, store.uri)
+            yield run
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            _close(run, error)
     finally:
-        _close(run, error)
+        lock.release()
+
+
+def _take_up(store: Store, run_id: str, tags: Mapping[str, object]) -> Run:
+    before = resumed.take_up(store, run_id)
+    run = Run(store, before.experiment_id, run_id, before)
+    run.tags(tags)
+    return run
 
 
 def create_run(store: Store, experiment: str, name: str, tags: Mapping[str, object]) -> Run:
@@ -261,7 +276,7 @@ class RunInfo:
     tags: dict[str, str]
     metrics: dict[str, float]
     artifact_uri: str
-    model_ids: tuple[str, ...]
+    experiment_id: str
     _store: Store = field(repr=False, compare=False)
 
     def artifact(self, path: str = "") -> Path:
@@ -270,10 +285,10 @@ class RunInfo:
 
     def model(self) -> Path:
         """Return the local `.keras` file of the network that `Run.model` kept."""
-        if not self.model_ids:
+        logged = models.ready(self._store, self.experiment_id, self.id)
+        if logged is None:
             raise UserError(f"run {self.id} ({self.name}, {self.status}) has no model. Was tracking.log_model=false?")
-        logged = self._store.client.get_logged_model(self.model_ids[-1])
-        return _fetch(logged.artifact_location, _KERAS_FILE, self._store, self.id)
+        return _fetch(logged.artifact_location, models.KERAS_FILE, self._store, self.id)
 
 
 def find_run(uri: str, outputs: Path, run_id: str) -> RunInfo:
@@ -307,7 +322,6 @@ def with_weights_of_run(backbone: BackboneConfig, uri: str, outputs: Path) -> Ba
 
 def run_info(store: Store, run: Any) -> RunInfo:
     """Turn MLflow's run into ours."""
-    models = run.outputs.model_outputs if run.outputs else []
     return RunInfo(
         id=run.info.run_id,
         name=run.info.run_name,
@@ -316,7 +330,7 @@ def run_info(store: Store, run: Any) -> RunInfo:
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
         artifact_uri=run.info.artifact_uri,
-        model_ids=tuple(output.model_id for output in models),
+        experiment_id=run.info.experiment_id,
         _store=store,
     )
 
@@ -330,22 +344,6 @@ def _fetch(location: str, path: str, store: Store, run_id: str) -> Path:
     if not (folder / path).exists():
         raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
     return folder / path
-
-
-def _schema(tensors: Iterable[Any]) -> Any:
-    """Keras tensors (None, S, S, 3) as MLflow's schema (-1, S, S, 3); several are named, one is not."""
-    import numpy as np
-    from mlflow.types import Schema, TensorSpec
-
-    tensors = list(tensors)
-    return Schema(
-        [
-            TensorSpec(
-                np.dtype(t.dtype), tuple(-1 if n is None else n for n in t.shape), t.name if len(tensors) > 1 else None
-            )
-            for t in tensors
-        ]
-    )
 
 
 def _name(key: str) -> str:

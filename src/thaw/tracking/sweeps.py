@@ -11,7 +11,8 @@ from typing import Literal
 
 from thaw.config.schema import TrackingConfig
 from thaw.tracking.folds import FoldRun, Setting, over_folds
-from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, REASON, Run, create_run
+from thaw.tracking.resumed import REASON
+from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, Run, create_run
 from thaw.tracking.store import Store, open_store
 
 

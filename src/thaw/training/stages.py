@@ -1,8 +1,8 @@
 """Carries out one stage: applies the freeze plan, gets the activations, fits, proves the freeze, and judges."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -24,6 +24,7 @@ from thaw.models.precision import computing_in
 from thaw.training.data import Data
 from thaw.training.fit import FitResult, fit
 from thaw.training.recipes import Stage
+from thaw.training.saver import Saver
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,23 @@ class StageResult:
     judged: dict[str, npt.NDArray[np.float32]]
     features_kept: bool
 
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint remembers of a finished stage; the rest follows from the config."""
+        return {
+            "fit": asdict(self.fit),
+            **{name: getattr(self, name) for name in _SAVED},
+        }
+
+    @classmethod
+    def restored(cls, stage: Stage, plan: FreezePlan, saved: Mapping[str, Any]) -> "StageResult":
+        own = {name: saved[name] for name in _SAVED}
+        return cls(stage=stage, plan=plan, fit=FitResult(**saved["fit"]), judged={}, **own)
+
+
+_SAVED = (
+    "trainable_params", "extract_seconds", "judge_seconds", "hits", "misses", "cache_bytes", "unmoved", "features_kept",
+)  # fmt: skip
+
 
 def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> list[Planned]:
     """Make every stage's plan before anything trains, so that a wrong request costs nothing."""
@@ -136,14 +154,15 @@ def run_stage(
     data: Data,
     means: Means,
     *,
+    saver: Saver,
     judge: tuple[str, ...],
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> StageResult:
     """Train one stage of the network in place.
 
-    judge: the splits whose probabilities are wanted at its end. on_start is called with the number of trainable
-    weights. Raises FreezeBroken when a frozen weight moved.
+    saver: saves it, and holds what it goes on from. judge: the splits whose probabilities are wanted at its end.
+    on_start is called with the number of trainable weights. Raises FreezeBroken when a frozen weight moved.
     """
     stage, plan, backbone = planned.stage, planned.plan, network.backbone
     keras.utils.set_random_seed(data.seed + stage.number)  # a stage's dropout does not depend on the stages before it
@@ -151,7 +170,7 @@ def run_stage(
     parts = part(network, plan, planned.cut.at)
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*backbone.layers, *(layer for layer in network.model.layers if layer.name in HEAD_LAYERS)]
-    before = freeze.hashes(layers)
+    before = saver.begin(lambda: freeze.hashes(layers))
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
     source = _Source(planned, parts, network, data, means)
@@ -167,6 +186,8 @@ def run_stage(
             options=means.options,
             head=means.head,
             class_weight=data.class_weight(means.options.class_weight),
+            seed=data.seed,
+            saver=saver,
             on_epoch=on_epoch,
         )
     unmoved = freeze.prove(before, freeze.hashes(layers), layers, plan)

@@ -1,0 +1,43 @@
+"""Arguments as Hydra's grammar takes them."""
+
+import re
+from pathlib import Path
+
+# Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
+PATH_KEYS = (
+    "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
+    "tracking_uri", "space", "resume",
+)  # fmt: skip
+
+
+def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
+    """Quote values of path keys, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2024_01`.
+
+    A comma is a sweep unless a path of that name exists, or the command has no sweeps. Lists, Hydra's sweep functions,
+    interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
+    """
+    result = []
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if key == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
+            argument = f"optimizer@{argument}"
+        if (
+            sign
+            and key in PATH_KEYS
+            and value != "null"
+            and not re.match(r"""['"]|\[.*\]$|\$\{|(choice|range|glob)\(""", value)
+        ):
+            whole = not sweeps or "," not in value or Path(value).expanduser().exists()
+            parts = [value] if whole else value.split(",")
+            argument = f"{key}={','.join(quote(part) for part in parts)}" if value else argument
+        result.append(argument)
+    return result
+
+
+def quote(value: str) -> str:
+    """Return a value in quotes, so that nothing in it is grammar."""
+    if value.startswith("~"):
+        value = str(Path(value).expanduser())
+    escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only
+    escaped += re.search(r"\\*$", escaped)[0]  # type: ignore[index]
+    return f"'{escaped}'"

@@ -1,0 +1,112 @@
+"""`resume=RUN_ID_or_folder`: which run is meant, the command that began it, and that nothing in it has changed."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+
+from thaw.config import stored
+from thaw.config.arguments import quote
+from thaw.config.compose import to_config
+from thaw.config.schema import Config
+from thaw.errors import UserError
+
+if TYPE_CHECKING:
+    from thaw.tracking import RunInfo
+
+KEY = "resume"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run to go on with. arguments: what train.py is to be given; parent: run id of its sweep, if any."""
+
+    run_id: str
+    parent: str | None
+    arguments: list[str]
+
+
+def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
+    """Return what `resume=` asks for, None without it. The working directory becomes the one in which the run began.
+
+    Raises UserError when there is no such run, when it has finished, and when today's config differs from the stored
+    one, by whatever cause: an argument, or a file of conf/.
+    """
+    wanted = [a.partition("=")[2].strip("'\"") for a in arguments if a.partition("=")[0] == KEY]
+    if not wanted or wanted[-1] in ("", "null"):
+        return None
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError(
+            f"resume={wanted[-1]} goes on with one run, -m starts a sweep: resume a sweep's job by its own id"
+        )
+    from thaw import tracking  # MLflow takes seconds
+
+    given = [a for a in arguments if a.partition("=")[0] != KEY]
+    asked = _compose(conf, given)
+    run, folder = _find(wanted[-1], asked)
+    if run.status == "FINISHED":
+        raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
+    _work_where_it_began(run)
+    try:
+        began = run.artifact("overrides.txt").read_text(encoding="utf-8").splitlines()
+    except UserError as error:
+        raise UserError(f"run {run.id} ended before its config was stored: start it anew") from error
+    keys = {a.partition("=")[0] for a in given}
+    own = [a for a in began if a and a.partition("=")[0] not in keys]
+    file = run.artifact("config.yaml")
+    before = stored.read(file.read_text(encoding="utf-8"), str(file))
+    changed = stored.differences(before, _compose(conf, [*own, *given]))
+    if changed:
+        lines = "".join(f"\n  {difference.line()}" for difference in changed)
+        raise UserError(
+            f"run {run.id} cannot go on with another config than it began with:{lines}\n"
+            f"Leave that out (python train.py resume={run.id} needs nothing else), or train anew"
+        )
+    place = [a for a in (*own, *given) if a.partition("=")[0] != "hydra.run.dir"]
+    return Resumed(run.id, run.tags.get(tracking.PARENT), [*place, f"hydra.run.dir={quote(str(folder))}"])
+
+
+def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
+    """The run and its folder, by the id or by the folder."""
+    from thaw import tracking
+
+    folder = Path(wanted).expanduser().absolute()
+    run_id, uri = wanted, asked.tracking.uri
+    if folder.is_dir():
+        try:
+            content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            run_id, uri = str(content["run_id"]), str(content["tracking_uri"])
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
+                "Give the run's id instead"
+            ) from error
+    run = tracking.find_run(uri, Path(asked.outputs), run_id)
+    if not folder.is_dir():
+        folder = Path(run.tags.get(tracking.FOLDER, ""))
+        if not folder.is_absolute() or not folder.is_dir():
+            raise UserError(
+                f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
+                "resume=FOLDER"
+            )
+    return run, folder
+
+
+def _work_where_it_began(run: "RunInfo") -> None:
+    """Relative paths of the command were meant from there."""
+    from thaw import tracking
+
+    began = run.tags.get(tracking.CWD)
+    if began and Path(began).is_dir():
+        os.chdir(began)
+
+
+def _compose(conf: Path, arguments: list[str]) -> Config:
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        composed = hydra.compose("config", [a for a in arguments if not a.startswith("-")])
+    config = to_config(composed, Config)
+    assert isinstance(config, Config)
+    return config

@@ -1,0 +1,57 @@
+"""Which runs live: each holds a lock in its own folder, which the system lets go of however the process ends."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from thaw.errors import UserError
+
+FOLDER = "thaw.folder"
+HOST = "thaw.host"
+CWD = "thaw.cwd"
+RUN = "run.json"
+_LOCK = "run.lock"
+
+
+def hold(folder: Path, what: str) -> FileLock:
+    """Take the lock of a run's folder, which is created if it is missing; `release()` gives it back.
+
+    Raises UserError when a living process holds it; `what` is the message's subject.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{what} is still running in another process, in {folder}. Wait for it, or end it.") from None
+    return lock
+
+
+def place(folder: Path) -> dict[str, str]:
+    """Return the tags that say where a run lives, to go on with it from there."""
+    return {FOLDER: str(folder), CWD: str(Path.cwd()), HOST: platform.node()}
+
+
+def write(folder: Path, run_id: str, tracking_uri: str) -> None:
+    """Leave `run.json` in a run's folder: which run this is, and in which store."""
+    write_json(folder / RUN, {"run_id": run_id, "tracking_uri": tracking_uri})
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a file that is there whole or not at all, even after a power cut."""
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise

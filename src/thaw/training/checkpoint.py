@@ -1,0 +1,131 @@
+"""Checkpoints on disk: whole or not at all, with a checksum, the newest few of a run. No TensorFlow."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.cache.disk import remove, whole
+from thaw.console import say
+from thaw.errors import UserError
+
+FORMAT = 1  # raise it when what is saved changes: a run is gone on with by the version that began it
+FOLDER = "checkpoints"
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Torn(Exception):
+    """A file that is not what was written."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """How far a run has come: whole stages, whole epochs of the next one, steps of the next epoch."""
+
+    stage: int
+    epoch: int
+    step: int
+
+    @property
+    def name(self) -> str:
+        return f"stage{self.stage}-epoch{self.epoch:04}-step{self.step:06}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that changes while a run trains. state: what JSON can hold; arrays: weights, moments, sums."""
+
+    place: Place
+    state: Mapping[str, Any]
+    arrays: Arrays
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write an .npz file that numpy alone can open. Raises OSError."""
+    place = checkpoint.place
+    state = {"format": FORMAT, "place": [place.stage, place.epoch, place.step], "state": checkpoint.state}
+    text = json.dumps(state, sort_keys=True).encode()
+    members: Arrays = {f"array/{name}": array for name, array in checkpoint.arrays.items()}
+    members["head"] = np.frombuffer(text, np.uint8)
+    members["sha256"] = np.frombuffer(_sha256(text, checkpoint.arrays), np.uint8)
+    with whole(path) as file:
+        np.savez(file, allow_pickle=False, **members)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read what `write` wrote; raises Torn when a byte of it is another one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+        text, sha256 = members.pop("head").tobytes(), members.pop("sha256").tobytes()
+        arrays = {name.removeprefix("array/"): array for name, array in members.items()}
+        if sha256 != _sha256(text, arrays):
+            raise Torn("its checksum does not fit")
+        content = json.loads(text)
+    except (FileNotFoundError, PermissionError, Torn):
+        raise
+    except Exception as error:  # damaged zips and headers raise whatever their bytes happen to ask for
+        raise Torn(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    if content["format"] != FORMAT:
+        raise UserError(f"{path} was written by another version of thaw: go on with that one, or train anew")
+    return Checkpoint(Place(*content["place"]), content["state"], arrays)
+
+
+def _sha256(text: bytes, arrays: Arrays) -> bytes:
+    digest = hashlib.sha256(text)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.digest()
+
+
+class Folder:
+    """The checkpoints of one run."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path, self.keep = path, keep
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Add a checkpoint, then let the oldest go. Raises UserError when there is no room for it."""
+        target = self.path / f"{checkpoint.place.name}.npz"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write(target, checkpoint)
+        except OSError as error:
+            raise UserError(
+                f"a checkpoint cannot be written to {self.path}: {error.strerror or error}. "
+                "The one before it is sound: make room, then go on from there"
+            ) from error
+        remove(*self._files()[: -self.keep])
+        return target
+
+    def last(self) -> Checkpoint | None:
+        """Return the newest that is sound, None without one; says the name of each that is not, and removes it."""
+        remove(*self.path.glob("*.npz.tmp"))  # a kill in the middle of writing
+        for path in reversed(self._files()):
+            try:
+                return read(path)
+            except Torn as torn:
+                say(f"checkpoint {path.name} is damaged ({torn}) and left out")
+                remove(path)
+        return None
+
+    def any(self) -> bool:
+        return bool(self._files())
+
+    def clear(self) -> None:
+        """Remove all: the run has finished."""
+        remove(*self._files())
+        if self.path.is_dir() and not list(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _files(self) -> list[Path]:
+        """Oldest first: names sort as places do."""
+        return sorted(self.path.glob("stage*-epoch*-step*.npz"))

@@ -1,0 +1,170 @@
+"""A fit that was stopped anywhere ends as if it had not been: same weights, same history, to the last bit."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thaw import backend
+from thaw.config.schema import CheckpointConfig, HeadConfig, OptimizerConfig, TrainConfig
+from thaw.training.checkpoint import Checkpoint, Folder, Place
+from thaw.training.recipes import Stage
+
+STEPS, EPOCHS = 4, 6
+
+
+class Noise:
+    """Batches that are a function of epoch and step, as a run's are."""
+
+    def __init__(self, length: int, labels: int = 3) -> None:
+        self.length, self.labels = length, labels
+
+    def __len__(self) -> int:
+        return self.length
+
+    def rows(self, epoch: int, i: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def batch(self, epoch: int, i: int):
+        rng = np.random.default_rng([self.length, epoch if self.length == STEPS else 0, i])
+        targets = np.eye(self.labels, dtype=np.float32)[rng.integers(self.labels, size=8)]
+        return (rng.normal(size=(8, 6, 6, 2)).astype(np.float32) + targets.argmax(1)[:, None, None, None],), targets
+
+
+class Killed(BaseException):
+    pass
+
+
+def network():
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x = images = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 3)(x)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    x = keras.layers.Dropout(0.4)(keras.layers.Flatten()(x))
+    return keras.Model(images, keras.layers.Dense(3, activation="softmax", name="predictions")(x))
+
+
+def train(folder: Path, *, die_after: int | None = None, patience: int = 3, schedule: str = "plateau", on_epoch=None):
+    """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
+    from thaw.training.fit import fit
+    from thaw.training.saver import Saver, put_back
+
+    backend.start(0, deterministic=True)
+    kept = Folder(folder, 2)
+    found = kept.last()
+    model = network()
+    if found:
+        put_back(model.weights, found)
+
+    class Everywhere(Saver):
+        """Saves after every step."""
+
+        written = 0
+
+        def due_inside(self) -> bool:
+            return True
+
+        def save(self, *place_and_state) -> None:
+            super().save(*place_and_state)
+            Everywhere.written += 1
+            if Everywhere.written == die_after:
+                raise Killed
+
+    optimizer = OptimizerConfig(
+        name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1
+    )
+    result = fit(
+        model, Stage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
+        images=32, options=TrainConfig(patience=patience), head=HeadConfig(), class_weight={0: 1.0, 1: 2.0, 2: 0.5},
+        seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found),
+        on_epoch=on_epoch or (lambda entry: None),
+    )  # fmt: skip
+    history = [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in result.history]
+    return [w.tobytes() for w in model.get_weights()], history
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def test_early_stopping_and_plateau_take_part(whole) -> None:
+    _, history = whole
+    assert len({entry["learning_rate"] for entry in history}) > 1
+    best = min(range(len(history)), key=lambda i: history[i]["val_loss"])
+    assert best < len(history) - 1, "the best weights are not the last ones"
+
+
+@pytest.mark.parametrize("moment", [1, 4, 5, 6, 12, 18, 24])
+def test_killed_after_any_checkpoint_it_ends_as_if_it_had_not_been(tmp_path: Path, whole, moment: int) -> None:
+    """Five checkpoints an epoch: after each step, and after validation."""
+    with pytest.raises(Killed):
+        train(tmp_path, die_after=moment)
+    assert train(tmp_path) == whole
+
+
+def test_killed_at_every_checkpoint_in_turn(tmp_path: Path, whole) -> None:
+    for _ in range(3):
+        with pytest.raises(Killed):
+            train(tmp_path, die_after=3)
+    assert train(tmp_path) == whole
+
+
+def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
+    train(tmp_path)
+    epochs = []
+    assert train(tmp_path, on_epoch=epochs.append) == whole
+    assert epochs == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, number: int, monkeypatch) -> None:
+    from thaw.training.callbacks import Validate
+
+    own, seen = Validate._judge, []
+
+    def judge(self, inputs, targets):
+        if not seen:
+            seen.append(signal.raise_signal(number))
+        return own(self, inputs, targets)
+
+    def terminate(number, frame) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(Validate, "_judge", judge)
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            train(tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    found = Folder(tmp_path, 2).last()
+    assert isinstance(found, Checkpoint)
+    assert found.place == Place(0, 0, STEPS)
+    assert train(tmp_path) == whole
+
+
+def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
+    def twice(entry) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one was to raise")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, on_epoch=twice)
+    found = Folder(tmp_path, 2).last()
+    assert found is not None
+    assert found.place == Place(0, 0, STEPS)
+
+
+def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path, monkeypatch) -> None:
+    from thaw.training import callbacks
+
+    monkeypatch.setattr(callbacks.optimizers, "learning_rate", lambda *_: float("inf"))
+    with pytest.raises(callbacks.Diverged, match="Lower the learning rate"):
+        train(tmp_path, schedule="cosine")
+    found = Folder(tmp_path, 2).last()
+    assert found is None or all(np.isfinite(a).all() for a in found.arrays.values() if a.dtype.kind == "f")
