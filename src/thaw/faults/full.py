@@ -26,7 +26,7 @@ def outputs(yard: Yard, *, elsewhere: bool) -> Trial:
     place = yard.place(name, *([ELSEWHERE] if elsewhere else []), outputs="disk/outputs")
     with small_disk(place.folder / "disk", OUTPUTS) as disk:
         process = place.train()
-        wrong = [] if in_stage(THAW, 4.0).wait(process, place) else ["it ended before"]
+        wrong = [] if in_stage(THAW, 2).wait(process, place) else ["it ended before"]
         _pause_between_writes(process, place)
         half = max((file.stat().st_size for file in place.run.glob("checkpoints/*.npz")), default=2) // 2
         ballast = fill(disk, half)

@@ -11,6 +11,7 @@ from thaw.faults.trial import Trial, Work
 
 AIMED = 8  # one in so many is aimed at a checkpoint's write, and one at evaluation
 AGAIN = 4  # one in so many resumed runs is killed as well
+EPOCHS = 5  # writes are aimed at after up to so many, less one, of a stage
 TRIES = 5  # a moment is drawn anew when the training ended before it
 
 
@@ -52,7 +53,7 @@ def plan(yard: Yard, number: int, attempt: int) -> list[Moment]:
     reference = yard.references[0]
     if number % AIMED == 0:
         stage = THAW if number // AIMED % 3 else HEAD
-        first = in_write(stage, rng.uniform(0, 4 if stage == THAW else 0.3), rng.uniform(0, 0.01))
+        first = in_write(stage, int(rng.integers(EPOCHS)), rng.uniform(0, 0.01))
     elif number % AIMED == 1:
         first = in_evaluation(rng.uniform(0, reference.evaluation))
     else:

@@ -61,11 +61,16 @@ def in_evaluation(seconds: float) -> Moment:
     return Moment(f"{seconds:.1f} s into the evaluation", wait)
 
 
-def in_write(stage: str, seconds: float, into: float) -> Moment:
-    """In the first checkpoint's write that begins so long after the stage did; `into` is in seconds too."""
+def in_stage(stage: str, epochs: int = 0) -> Moment:
+    """When the stage trains, and has done so many epochs; seconds would say little of a slow machine."""
+    return Moment(f"{stage}, after {epochs} epochs", lambda process, place: _trained(process, stage, epochs))
+
+
+def in_write(stage: str, epochs: int, into: float) -> Moment:
+    """In the first checkpoint's write that begins after so many epochs of the stage; `into` it, in seconds."""
 
     def wait(process: Process, place: Place) -> bool:
-        if not (process.wait_until(lambda lines: phase(lines) == stage) and process.wait(seconds)):
+        if not _trained(process, stage, epochs):
             return False
         while process.running and phase(process.lines) in (HEAD, THAW):
             if writing(place):
@@ -74,17 +79,18 @@ def in_write(stage: str, seconds: float, into: float) -> Moment:
             time.sleep(0.0005)
         return process.running
 
-    return Moment(f"in a checkpoint's write, {stage}", wait)
+    return Moment(f"in a checkpoint's write, {stage}, after {epochs} epochs", wait)
 
 
-def in_stage(stage: str, seconds: float = 0.0) -> Moment:
-    """So long after the stage began to train."""
+def _trained(process: Process, stage: str, epochs: int) -> bool:
+    begun, done = f"{stage} ·", f"  {stage.removeprefix('stage ')} epoch "
 
-    def wait(process: Process, place: Place) -> bool:
-        begun = process.wait_until(lambda lines: phase(lines) == stage and lines[-1].startswith("  training"))
-        return begun and process.wait(seconds)
+    def seen(lines: list[str]) -> bool:
+        own = lines[next((i for i, line in enumerate(lines) if line.startswith(begun)), len(lines)) :]
+        trains = any(line.startswith("  training ") for line in own)
+        return trains and sum(line.startswith(done) for line in own) >= epochs
 
-    return Moment(f"{seconds:.1f} s into {stage}", wait)
+    return process.wait_until(seen)
 
 
 def writing(place: Place) -> bool:

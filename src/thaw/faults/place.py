@@ -19,7 +19,7 @@ from thaw.faults.trial import Trial
 TRAINING = (
     "dataset=digits", "dataset.limit_per_class=16", "backbone=efficientnet_lite0", "backbone.image_size=32",
     "head=linear", "head.dropout=0.3", "augment=light", "augment.flip=false", "train.batch_size=16", "train.patience=3",
-    "optimizer=sgd", "optimizer.learning_rate=0.02", "optimizer.momentum=0.9", "optimizer.schedule=plateau",
+    "optimizer=sgd", "optimizer.learning_rate=0.01", "optimizer.momentum=0.9", "optimizer.schedule=plateau",
     "optimizer.plateau_patience=1", "finetune.head_epochs=6", "finetune.epochs=8", "finetune.batchnorm=trainable",
     "checkpoint.minutes=0.005",
 )  # fmt: skip

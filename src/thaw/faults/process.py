@@ -108,7 +108,7 @@ class Process:
 class Processes:
     """All that we started and that still runs: they end with us. over: no more are to be started."""
 
-    _live: list[Process] = field(default_factory=list)
+    live: list[Process] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     over: bool = False
 
@@ -117,8 +117,8 @@ class Processes:
             if self.over:
                 raise RuntimeError("broken off")
             process = Process(command, folder, env)
-            self._live = [old for old in self._live if old.running]
-            self._live.append(process)
+            self.live = [old for old in self.live if old.running]
+            self.live.append(process)
             return process
 
     @contextmanager
@@ -129,6 +129,6 @@ class Processes:
         finally:
             with self._lock:
                 self.over = True
-            for process in self._live:
+            for process in self.live:
                 process.signal(signal.SIGKILL)
                 process.end()

@@ -14,7 +14,7 @@ TWICE = 0.3  # seconds between two Ctrl-C
 
 def trials(yard: Yard) -> list[Work]:
     """Both in each stage; Ctrl-C wherever else a run takes its time; two of them."""
-    training = [in_stage(HEAD), in_stage(THAW, 4.0)]
+    training = [in_stage(HEAD), in_stage(THAW, 2)]
     elsewhere = [at(0.0), in_extraction(0.5), in_evaluation(0.5)]
     return [
         *(partial(trial, yard, stop, moment) for stop in (TERM, CTRL_C) for moment in training),

@@ -14,7 +14,7 @@ LOCKED, AWAY = 30.0, 10.0  # seconds
 
 def locked(yard: Yard) -> list[Work]:
     """In the middle of training, and at the end."""
-    return [partial(lock, yard, moment) for moment in (in_stage(THAW, 3.0), in_evaluation(0.2))]
+    return [partial(lock, yard, moment) for moment in (in_stage(THAW, 1), in_evaluation(0.2))]
 
 
 def lock(yard: Yard, moment: Moment) -> Trial:
@@ -41,7 +41,7 @@ def away(yard: Yard) -> Trial:
     """Rename the store's folder, and rename it back."""
     place = yard.place("store-away", "tracking.uri=sqlite:///store/mlflow.db")
     process = place.train()
-    wrong = [] if in_stage(THAW, 3.0).wait(process, place) else ["it ended before"]
+    wrong = [] if in_stage(THAW, 1).wait(process, place) else ["it ended before"]
     store, aside = place.folder / "store", place.folder / "aside"
     store.rename(aside)
     process.wait(AWAY)

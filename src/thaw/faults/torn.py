@@ -74,7 +74,7 @@ def _killed(yard: Yard, name: str) -> tuple[Place, list[Path]]:
     """A training that was killed in its second stage, and its checkpoints, the oldest first."""
     place = yard.place(name)
     process = place.train()
-    in_stage(THAW, 5.0).wait(process, place)
+    in_stage(THAW, 3).wait(process, place)
     process.signal(signal.SIGKILL)
     place.end(process)
     return place, sorted(place.run.glob("checkpoints/*.npz"), key=lambda file: file.stat().st_mtime_ns)
