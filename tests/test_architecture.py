@@ -13,10 +13,11 @@ ALLOWED = {
     "console": set(),
     "csv_text": set(),
     "backend": {"errors"},
+    "downloads": {"errors", "console"},
     "config": {"errors", "console", "run", "tracking"},  # cli starts the run, and a sweep's parent, late
     "cache": {"config", "errors", "console"},
-    "data": {"config", "errors", "console", "csv_text", "backend", "cache"},  # backend: for Keras's download
-    "models": {"config", "errors", "backend"},
+    "data": {"config", "errors", "console", "csv_text", "downloads", "cache"},
+    "models": {"config", "errors", "backend", "downloads"},
     "frozen": {"config", "errors", "console", "backend", "cache", "data", "models"},
     "training": {"config", "errors", "console", "backend", "cache", "data", "models", "frozen"},
     "results": {"config", "errors", "console", "csv_text"},

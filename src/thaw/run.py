@@ -7,23 +7,21 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thaw import backend, tracking
+from thaw import backend, record, tracking
 from thaw.cache import Store
-from thaw.config import stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.kept import Kept
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
-from thaw.errors import UserError
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
 from thaw.models import saved, table
@@ -42,8 +40,6 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.training.stages import Planned, StageResult
 
 OBJECTIVE = "val/accuracy"
-ENGINE = "thaw.engine"
-FINGERPRINT = "fingerprint"
 
 
 def run(config: Config, job: Job) -> Result:
@@ -51,7 +47,7 @@ def run(config: Config, job: Job) -> Result:
     if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe}
+    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
     checkpoints = Folder(job.folder / CHECKPOINTS, config.checkpoint.keep)
     with (
@@ -59,11 +55,11 @@ def run(config: Config, job: Job) -> Result:
             config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
             resume=job.resume,
         ) as tracked,
-        _told_how_to_go_on(tracked, checkpoints),
+        record.told_how_to_go_on(tracked, checkpoints),
     ):  # fmt: skip
         say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
-        _log_start(tracked, config, job)
-        chosen = _as_chosen(config, tracked.recorded)
+        record.begin(tracked, config, job)
+        chosen = record.as_chosen(config, tracked.recorded)
         _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
@@ -91,31 +87,10 @@ def run(config: Config, job: Job) -> Result:
         result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
+        tracked.tags({tracking.WEIGHTS: result.weights_sha256})
     checkpoints.clear()
     _summary(result, job)
     return result
-
-
-@contextmanager
-def _told_how_to_go_on(tracked: Run, checkpoints: Folder) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if checkpoints.any() or not isinstance(error, Exception):
-            say(f"go on: python train.py resume={tracked.id}")
-        raise
-
-
-def _as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
-    """A run that is gone on with computes as it began: `auto` is what was chosen then."""
-    if ENGINE not in recorded:
-        return config
-    return dataclasses.replace(
-        config,
-        engine=recorded[ENGINE].split()[0],
-        precision=recorded["thaw.precision"],
-        frozen_precision=recorded["thaw.frozen_precision"],
-    )
 
 
 def _check(config: Config) -> None:
@@ -147,47 +122,10 @@ class Clock:
         self.seconds[self._name] += time.perf_counter() - self._since
 
     def all(self) -> dict[str, float]:
-        return {"total": time.perf_counter() - self.started, **self.seconds}
+        return {"total": self.total(), **self.seconds}
 
-
-def _log_start(tracked: Run, config: Config, job: Job) -> None:
-    """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
-    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
-    if job.resume and f"{FINGERPRINT}.python" in tracked.recorded:
-        _tell_what_changed(tracked, found.flat())
-        return
-    tracked.params(dict(stored.flat(dataclasses.asdict(config))))
-    tracked.text(saved.yaml_text(config), "config.yaml")
-    tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
-    tracked.tags({f"{FINGERPRINT}.{key}": value for key, value in found.flat().items()})
-    if found.diff:
-        tracked.text(found.diff, "git-diff.txt")
-
-
-def _tell_what_changed(tracked: Run, now: Mapping[str, str]) -> None:
-    """The fingerprint stays that of the run's beginning; what is another since then is said, and noted."""
-    began = {
-        key.removeprefix(f"{FINGERPRINT}."): value
-        for key, value in tracked.recorded.items()
-        if key.startswith(FINGERPRINT)
-    }
-    changes = [difference.line() for difference in tracking.differences(began, now)]
-    if changes:
-        say("since the run began, this has changed; it may end with other numbers than without a stop:")
-        for line in changes:
-            say(f"  {line}")
-        tracked.tags({"thaw.resumed_with": "; ".join(changes)})
-
-
-def _must_be_as_recorded(tracked: Run, name: str, sha256: str, what: str) -> None:
-    """Log a fingerprint's hash; a run that is gone on with must find what it began with."""
-    began = tracked.recorded.get(f"{FINGERPRINT}.{name}")
-    if began not in (None, sha256):
-        raise UserError(
-            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
-            "now). Bring back what it had, or train anew"
-        )
-    tracked.tags({f"{FINGERPRINT}.{name}": sha256})
+    def total(self) -> float:
+        return time.perf_counter() - self.started
 
 
 def config_sha256(config: Config) -> str:
@@ -201,9 +139,18 @@ def config_sha256(config: Config) -> str:
 
 def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
     """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
-    own = config.dataset
-    catalog = sources.load(own)
-    limit = own.limit_per_class
+    found, spaces = scan_data(config, store)
+    _judge_bad(config, found, tracked, folder)
+    chosen = split_data(config, found)
+    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
+    _log_data(config, found, data, tracked, folder)
+    return data
+
+
+def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
+    """List, hash and judge all images; also return where the cache keeps what is known of them."""
+    catalog = sources.load(config.dataset)
+    limit = config.dataset.limit_per_class
     spaces = kept.spaces(
         store,
         table.image_size(config.backbone),
@@ -211,12 +158,7 @@ def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data
         catalog.usable(limit),
         share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
     )
-    found = scan(catalog, spaces, pixels=limit is None)
-    _judge_bad(config, found, tracked, folder)
-    chosen = _split(config, found)
-    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
-    _log_data(config, found, data, tracked, folder)
-    return data
+    return scan(catalog, spaces, pixels=limit is None), spaces
 
 
 def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
@@ -228,7 +170,8 @@ def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> No
     say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
 
 
-def _split(config: Config, found: Scanned) -> Splits:
+def split_data(config: Config, found: Scanned) -> Splits:
+    """Say which images train, validate and test."""
     own, catalog = config.dataset, found.catalog
     return splits.split(
         catalog.labels,
@@ -257,7 +200,7 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
     tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-    _must_be_as_recorded(tracked, "data_sha256", sha256, "the data")
+    record.must_be_as_recorded(tracked, "data_sha256", sha256, "the data")
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
@@ -288,7 +231,7 @@ def _choose(config: Config, tracked: Run) -> Choice:
     )
     tracked.tags(
         {
-            ENGINE: f"{choice.engine} {choice.version}",
+            record.ENGINE: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
@@ -305,7 +248,7 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     built, sha256 = warm.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
-    _must_be_as_recorded(tracked, "weights_sha256", sha256, "the pretrained weights")
+    record.must_be_as_recorded(tracked, "weights_sha256", sha256, "the pretrained weights")
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
@@ -334,6 +277,7 @@ def _train(
         say(line)
     found = checkpoints.last()
     results = _go_on(found, planned, tracked) if found else []
+    clock.started -= found.state["elapsed"] if found else 0.0  # what was done before counts
     for i, entry in list(enumerate(planned))[len(results) :]:
         stage = _after(entry.stage, results)
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
@@ -345,7 +289,7 @@ def _train(
             network,
             data,
             means,
-            saver=Saver(checkpoints, config.checkpoint, i, weights, [r.saved() for r in results], found),
+            saver=Saver(checkpoints, config.checkpoint, i, weights, [r.saved() for r in results], found, clock.total),
             judge=("val", "test") if entry is planned[-1] else (),
             on_start=lambda trainable, stage=stage, plan=entry.plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
             on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
@@ -414,9 +358,9 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     best = None
     if job.parent is not None and config.tracking.complete == "best":
         best = tracking.best_objective(tracked, job.parent)
-    complete = best is None or objective > best
+    complete = config.tracking.complete != "none" and (best is None or objective > best)
     tracked.tags({"thaw.complete": complete})
-    if not complete:
+    if best is not None and not complete:
         say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
     return complete
 

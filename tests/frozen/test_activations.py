@@ -384,7 +384,9 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
         means = Means(CHOICE, Store(tmp_path / "cache", 1e9), 0, BACKBONE, TrainConfig(batch_size=batch), head)
         network = build(head)
         (planned,) = plans([stage], network, data, means)
-        saver = Saver(Folder(tmp_path / "c", 2), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None)
+        saver = Saver(
+            Folder(tmp_path / "c", 2), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None, float
+        )
         result = run_stage(
             planned, network, data, means,
             saver=saver, judge=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None,

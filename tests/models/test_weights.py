@@ -1,7 +1,11 @@
 """Weights files into networks built in code."""
 
+import dataclasses
+import hashlib
 import http.server
+import json
 import threading
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -10,9 +14,9 @@ import numpy as np
 import pytest
 
 from thaw import backend
-from thaw.config.schema import BackboneConfig, HeadConfig
+from thaw.config.schema import BackboneConfig, Config, HeadConfig
 from thaw.errors import UserError
-from thaw.models import backbones, network
+from thaw.models import backbones, network, saved
 
 SHARED = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
 RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
@@ -84,23 +88,106 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, name: str, content: bytes 
         small(str(tmp_path / name))
 
 
-def test_weights_are_downloaded_by_kerass_own_code_from_a_local_server(trained, tmp_path, monkeypatch) -> None:
+def hostile(keras_file: Path) -> Path:
+    """Put a config into a .keras file that makes a directory when Keras builds it."""
+    made = keras_file.parent / "made"
+    call = {"module": "os", "class_name": "makedirs", "config": {"name": str(made)}, "registered_name": "makedirs"}
+    evil = keras_file.with_name("evil.keras")
+    with zipfile.ZipFile(keras_file) as old, zipfile.ZipFile(evil, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, json.dumps(call) if name == "config.json" else old.read(name))
+    return evil
+
+
+def test_a_keras_files_own_network_is_never_built(trained, tmp_path: Path) -> None:
+    """Its weights are taken, and the config in it is not looked at: what it would call is not called."""
+    built, features = trained
+    built.model.save(tmp_path / "sound.keras")
+    loaded = small(str(hostile(tmp_path / "sound.keras")))
+    np.testing.assert_allclose(loaded.model(RGB, training=False).numpy(), features, rtol=1e-5)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_lambda_layer_is_not_run(tmp_path: Path) -> None:
+    """The function of such a layer lies in the file as code."""
+    file, made = tmp_path / "lambda.keras", str(tmp_path / "made")
+    evil = keras.layers.Lambda(lambda x: __import__("os").makedirs(made) or x, output_shape=(8, 8, 3))
+    backend.start(0, deterministic=True)
+    keras.Sequential([evil, keras.layers.Conv2D(8, 3)]).save(file)
+    with pytest.raises(UserError, match="does not fit mobilenet"):
+        small(str(file))
+    assert not Path(made).exists()
+    loaded = keras.models.load_model(file, safe_mode=False)  # the file would have run it
+    loaded(np.zeros((1, 8, 8, 3)))
+    assert Path(made).exists()
+
+
+@pytest.mark.parametrize("how", ["link", "external", "virtual"])
+def test_a_file_that_reads_other_files_is_refused(trained, tmp_path: Path, how: str) -> None:
+    file, secret = legacy(trained[0].model, tmp_path / "x.h5"), tmp_path / "secret"
+    with h5py.File(secret, "w") as h5:
+        h5["kernel"] = np.zeros((3, 3, 3, 8), np.float32)
+    with h5py.File(file, "a") as h5:
+        (name,) = h5["conv1"].attrs["weight_names"]
+        del h5["conv1"][name]
+        if how == "link":
+            h5["conv1"][name] = h5py.ExternalLink(str(secret), "kernel")
+        elif how == "external":
+            h5["conv1"].create_dataset(name, (3, 3, 3, 8), "f4", external=[(str(secret), 0, 864)])
+        else:
+            layout = h5py.VirtualLayout((3, 3, 3, 8), "f4")
+            layout[:] = h5py.VirtualSource(str(secret), "kernel", (3, 3, 3, 8))
+            h5["conv1"].create_virtual_dataset(name, layout)
+    with pytest.raises(UserError, match="another file"):
+        small(str(file))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, of a file that is another network's
+def test_a_run_folder_with_another_network_in_it_is_refused(trained, tmp_path: Path) -> None:
+    """`predict.py model=FOLDER` of a stranger's: built in code; its .keras gives weights, or nothing."""
+    built, _ = trained
+    joined = network.join(built, HeadConfig(name="linear"), ("a", "b"))
+    own = BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none")
+    config = dataclasses.replace(Config(), backbone=own, head=HeadConfig(name="linear"))
+    kept = saved.save(joined, config, tmp_path)
+    hostile(kept.weights).replace(kept.weights)
+    backend.start(0, deterministic=True)
+    assert saved.load(kept).model.count_params() == joined.model.count_params()
+    for content in (b"", b"no zip", kept.weights.read_bytes()[:1000]):
+        kept.weights.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras does not hold the weights of that network"):
+            saved.load(kept)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(kept.weights)
+    with pytest.raises(UserError, match="does not hold the weights of that network"):
+        saved.load(kept)
+    assert not (tmp_path / "made").exists()
+
+
+def test_weights_are_downloaded_from_where_keras_says_and_checked(trained, tmp_path, monkeypatch) -> None:
     built, features = trained
     legacy(built.model, tmp_path / "mobilenet_2_5_224_tf_no_top.h5")
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: handler(*a, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     from keras.src.applications import mobilenet
-    from keras.src.utils import file_utils
 
     address = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address)
-    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "keras"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     try:
         # Keras names the file by its 224 pixels and warns that 32 is another size.
         loaded = small("imagenet")
         np.testing.assert_allclose(loaded.model(RGB, training=False).numpy(), features, rtol=1e-5)
+        # Keras knows no hash of this file: what came is noted, and a torn one is not believed.
+        kept = tmp_path / "keras" / "models" / "mobilenet_2_5_224_tf_no_top.h5"
+        whole = kept.read_bytes()
+        assert kept.with_name(f"{kept.name}.sha256").read_text().startswith(hashlib.sha256(whole).hexdigest())
+        for file in kept.parent.iterdir():
+            file.unlink()
+        kept.write_bytes(whole[:-100])
+        small("imagenet")
+        assert kept.read_bytes() == whole
         monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", address + "gone/")
         with pytest.raises(UserError, match=rf"downloaded from {address}gone/.*404.*backbone.weights=FILE.h5"):
             small("imagenet", alpha=0.5)

@@ -1,7 +1,12 @@
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import thaw
 from thaw.config.schema import TrackingConfig
 from thaw.tracking.store import open_store
 
@@ -32,3 +37,56 @@ def client(tracking):
     from mlflow import MlflowClient
 
     return MlflowClient(tracking.uri)
+
+
+# thaw is run from the checkout, not installed.
+ENV = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}
+
+# Logs two epochs, says its id, and waits for its end.
+LIVING = """
+import sys, time
+from pathlib import Path
+from thaw.config.schema import TrackingConfig
+from thaw.tracking import open_sweep, start
+outputs, folder = map(Path, sys.argv[1:3])
+tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
+if "sweep" in sys.argv:
+    sweep = open_sweep(tracking, outputs, "sweep", folder)
+    print(sweep.id, flush=True)
+    time.sleep(60)
+    sys.exit()
+with start(tracking, outputs, name="run", folder=folder) as run:
+    run.metrics({"epoch/loss": 0.5}, step=1)
+    run.metrics({"epoch/loss": 0.25}, step=2)
+    run.flush()
+    print(run.id, flush=True)
+    time.sleep(60)
+"""
+
+
+class Living:
+    """A run, or a sweep's parent, in another process, until `kill -9`."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-c", LIVING, *map(str, arguments)]
+        self.process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, text=True)
+        self.id = self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def living():
+    """Starts runs in other processes: `living(outputs, folder)`; none of them outlives the test."""
+    started = []
+
+    def start(*arguments: object) -> Living:
+        started.append(Living(*arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()

@@ -1,45 +1,12 @@
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import thaw
 from thaw.errors import UserError
 from thaw.tracking import models
 from thaw.tracking.runs import find_run, start
-
-# thaw is run from the checkout, not installed.
-ENV = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}
-
-# Logs two epochs, says so, and waits for its end.
-LIVING = """
-import sys, time
-from pathlib import Path
-from thaw.config.schema import TrackingConfig
-from thaw.tracking import models
-from thaw.tracking.runs import start
-outputs, folder = map(Path, sys.argv[1:3])
-resume = sys.argv[3] if len(sys.argv) > 3 else None
-tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
-with start(tracking, outputs, name="run", folder=folder, resume=resume) as r:
-    r.metrics({"epoch/loss": 0.5}, step=1)
-    r.metrics({"epoch/loss": 0.25}, step=2)
-    r.flush()
-    print(r.id, flush=True)
-    time.sleep(60)
-"""
-
-
-def living(outputs, folder, *resume):
-    """A run in another process; returns the process and the run's id."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LIVING, str(outputs), str(folder), *resume], env=ENV, stdout=subprocess.PIPE, text=True
-    )
-    return process, process.stdout.readline().strip()
 
 
 def killed(tracking, outputs, folder, work):
@@ -67,10 +34,10 @@ def test_a_folder_tells_which_run_it_is_and_the_store_where_the_run_lives(tracki
     assert run.recorded == {}
 
 
-def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outputs, client, tmp_path):
-    process, run_id = living(outputs, tmp_path / "run")
-    process.kill()
-    process.communicate()
+def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outputs, client, tmp_path, living):
+    earlier = living(outputs, tmp_path / "run")
+    run_id = earlier.id
+    earlier.kill()
     assert client.get_run(run_id).info.status == "RUNNING"
     with again(tracking, outputs, tmp_path / "run", run_id) as run:
         assert run.id == run_id
@@ -83,16 +50,15 @@ def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outpu
     assert len(client.search_runs([run.experiment_id])) == 1
 
 
-def test_two_processes_cannot_be_at_work_on_one_run(tracking, outputs, client, tmp_path):
-    process, run_id = living(outputs, tmp_path / "run")
-    with pytest.raises(UserError, match=f"run {run_id} is still running in another process"):
-        again(tracking, outputs, tmp_path / "run", run_id).__enter__()
+def test_two_processes_cannot_be_at_work_on_one_run(tracking, outputs, client, tmp_path, living):
+    other = living(outputs, tmp_path / "run")
+    with pytest.raises(UserError, match=f"run {other.id} is still running in another process"):
+        again(tracking, outputs, tmp_path / "run", other.id).__enter__()
     with pytest.raises(UserError, match="still running"):
         start(tracking, outputs, name="other", folder=tmp_path / "run").__enter__()
-    assert client.get_run(run_id).info.status == "RUNNING"
-    process.kill()
-    process.communicate()
-    with again(tracking, outputs, tmp_path / "run", run_id):
+    assert client.get_run(other.id).info.status == "RUNNING"
+    other.kill()
+    with again(tracking, outputs, tmp_path / "run", other.id):
         pass
 
 

@@ -125,7 +125,6 @@ def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes
     with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.metrics({"loss": 2.0}, step=1)
         run.metrics({"loss": 1.0}, step=2)
-        assert len(client.get_metric_history(run.id, "loss")) == 1
         ends = time.monotonic() + 20
         while len(client.get_metric_history(run.id, "loss")) < 2 and time.monotonic() < ends:
             time.sleep(0.1)
@@ -227,7 +226,8 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
     assert all(f"\n{package}==" in f"\n{requirements}" for package in ("keras", "tensorflow", "numpy"))
     (logged,) = client.search_logged_models([run.experiment_id])
     assert (logged.name, logged.status) == ("model", "READY")
-    assert sorted(p.name for p in outputs.iterdir()) == ["artifacts", "mlflow.db", "mlflow.db.lock", "runs"]
+    assert sorted(p.name for p in outputs.iterdir()) == ["artifacts", "mlflow.db", "runs"]
+    assert {p.name for p in (outputs / "runs" / "run").iterdir()} == {"run.lock", "run.json"}
 
 
 def test_a_store_is_chosen_by_the_config(outputs):

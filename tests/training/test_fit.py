@@ -79,7 +79,7 @@ def train(folder: Path, *, die_after: int | None = None, patience: int = 3, sche
     result = fit(
         model, Stage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
         images=32, options=TrainConfig(patience=patience), head=HeadConfig(), class_weight={0: 1.0, 1: 2.0, 2: 0.5},
-        seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found),
+        seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
         on_epoch=on_epoch or (lambda entry: None),
     )  # fmt: skip
     history = [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in result.history]

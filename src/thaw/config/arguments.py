@@ -6,7 +6,7 @@ from pathlib import Path
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
 PATH_KEYS = (
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri", "space", "resume",
+    "tracking_uri", "space", "resume", "run",
 )  # fmt: skip
 
 

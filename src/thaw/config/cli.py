@@ -1,5 +1,6 @@
 """The command line: Hydra's `key=value` for train.py and every script, with errors that name the nearest match."""
 
+import errno
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import checks
+from thaw.config import checks, trusted
 from thaw.config.arguments import quoted
 from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from thaw.tracking import Setting
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(root: Path) -> None:
@@ -74,7 +78,8 @@ def train(root: Path) -> None:
         if gone_on:
             sys.argv[1:] = gone_on.arguments
         try:
-            hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
+            with trusted.nothing_called(sys.argv[1:]):
+                hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
         except BaseException as error:
             SweepParent.close_open(error)
             raise
@@ -149,6 +154,9 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error, root / 'conf', schema)}")
     except OSError as error:
+        if error.errno in _NO_ROOM:  # libraries often do not say where
+            where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
+            sys.exit(f"error: {where}: {os.strerror(error.errno).lower()}. Make room, then start again")
         if error.filename is None:
             raise
         sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
@@ -222,12 +230,10 @@ class SweepParent:
         with open_dict(own := deepcopy(config)):
             del own["hydra"]
         checked = to_config(own, Config)
-        self._tracking, self._outputs = checked.tracking, Path(checked.outputs)
-        self._id = tracking.open_sweep(self._tracking, self._outputs, " ".join(config.hydra.overrides.task) or "sweep")
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder.absolute()
-        (folder / self.FILE).write_text(self._id)
+        self._folder = Path(config.hydra.sweep.dir).absolute()
+        name = " ".join(config.hydra.overrides.task) or "sweep"
+        self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
+        (self._folder / self.FILE).write_text(self._sweep.id)
         SweepParent._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
@@ -242,12 +248,10 @@ class SweepParent:
         from thaw import tracking
 
         SweepParent._open = None
-        children = tracking.close_sweep(
-            self._tracking, self._outputs, self._id, status=status, summary={"reason": reason} if reason else None
-        )
+        children = tracking.close_sweep(self._sweep, status=status, summary={"reason": reason} if reason else None)
         if children and children[0].objective is not None:
             best = children[0]
-            say(f"sweep {self._id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+            say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
         if settings := tracking.fold_settings(children):
             self._tell_folds(settings)
 

@@ -13,7 +13,7 @@ class Job:
     """Where and how one run was started.
 
     root: the checkout. folder: the run's output folder. overrides: as typed. parent: run id of the sweep, if any.
-    resume: id of the run that is gone on with.
+    resume: id of the run that is gone on with. tags: that the run gets besides its own.
     """
 
     root: Path
@@ -21,3 +21,4 @@ class Job:
     overrides: list[str] = field(default_factory=list)
     parent: str | None = None
     resume: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)

@@ -209,8 +209,8 @@ class TrackingConfig:
     log_model: bool = key(True, "keep the trained network in the store")
     complete: str = key(
         "best",
-        "of a sweep's runs, which keep network, pictures and predictions: those that were the best so far, or all",
-        choices=("best", "all"),
+        "which runs keep network, pictures and predictions: of a sweep those that were the best so far, all, or none",
+        choices=("best", "all", "none"),
     )
 
 
@@ -298,6 +298,23 @@ class PredictConfig:
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
+class ReproduceConfig:
+    """scripts/reproduce.py: a run done again, and held against what it was."""
+
+    run: str | None = key(None, "id of a run, the first characters of it, or a run's folder")
+    tolerance: float = key(
+        1e-3,
+        "largest absolute difference of losses, and of final accuracies, that is still the same",
+        min=0,
+    )
+    fresh: bool = key(
+        True, "read and compute all anew, in a cache that is removed afterwards; false: believe what the cache keeps"
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run, and gets the new one")
 
 
 @dataclass

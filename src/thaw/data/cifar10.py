@@ -2,22 +2,17 @@
 
 import io
 import pickle
-import socket
-import sys
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw import backend
 from thaw.config.schema import DatasetConfig
-from thaw.console import say
 from thaw.data.catalog import TEST, TRAIN, Catalog
+from thaw.downloads import NotFetched, fetch, keras_folder
 from thaw.errors import UserError, listed
 
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -27,7 +22,6 @@ FOLDER = "cifar-10-batches-py"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch": TEST}
 MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; more is no CIFAR-10 and shall not fill the memory
-SILENCE_SECONDS = 30.0
 
 
 def load(dataset: DatasetConfig) -> Catalog:
@@ -52,30 +46,13 @@ def load(dataset: DatasetConfig) -> Catalog:
 
 def download() -> Path:
     """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME); its 170 MB are fetched once."""
-    backend.import_tensorflow()  # seconds, and only this needs it
-    import keras
-
-    say(f"CIFAR-10: looking in Keras's cache, else downloading 170 MB from {ORIGIN}")
     try:
-        # Keras draws its bar into logs too, thousands of characters of it.
-        with nullcontext() if sys.stdout.isatty() else redirect_stdout(io.StringIO()), _silence_ends(SILENCE_SECONDS):
-            return Path(keras.utils.get_file(KERAS_NAME, ORIGIN, file_hash=SHA256, cache_subdir="datasets"))
-    except Exception as error:  # get_file raises plain Exception
+        return fetch(ORIGIN, keras_folder("datasets") / KERAS_NAME, SHA256)
+    except NotFetched as error:
         raise UserError(
-            f"CIFAR-10 could not be downloaded from {ORIGIN} ({error}). Fetch cifar-10-python.tar.gz some other way "
-            "and give it: dataset.path=FILE. Or try dataset=digits, which needs no download"
+            f"CIFAR-10 could not be downloaded from {ORIGIN} ({error.reason}). Fetch cifar-10-python.tar.gz some other "
+            "way and give it: dataset.path=FILE. Or try dataset=digits, which needs no download"
         ) from error
-
-
-@contextmanager
-def _silence_ends(seconds: float) -> Iterator[None]:
-    """Give up on a server that says nothing for so long: urlretrieve has no timeout and would wait forever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _from_archive(path: Path) -> dict[str, bytes]:

@@ -72,7 +72,7 @@ def _call(config: BackboneConfig, row: table.Row, *, include_top: bool, input_te
     pretrained = "imagenet" if config.weights == "imagenet" else None
     place = {"thaw": baseline, "package": efficientnet_lite}.get(row.source, keras.applications)
     builder = getattr(place, row.builder)
-    with weights.explained_download(config.name):
+    with weights.checked_downloads(config.name):
         return builder(
             include_top=include_top,
             weights=pretrained,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,11 @@ def load(saved: Saved) -> "Network":
     content = saved.config()
     backbone = dataclasses.replace(_section(BackboneConfig, content["backbone"]), weights="none")
     joined = network.join(backbones.build(backbone), _section(HeadConfig, content["head"]), tuple(saved.class_names()))
-    joined.model.load_weights(saved.weights)
+    try:
+        joined.model.load_weights(saved.weights)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{saved.weights} does not hold the weights of that network: {reason}") from error
     return joined
 
 

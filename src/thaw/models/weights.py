@@ -11,26 +11,44 @@ from typing import Any
 import h5py
 import numpy as np
 
+from thaw.downloads import NotFetched, fetch, keras_folder
 from thaw.errors import UserError, listed
 
 
 @contextmanager
-def explained_download(backbone: str) -> Iterator[None]:
-    """Turn Keras's download failure into an error that says how to give a file instead."""
+def checked_downloads(backbone: str) -> Iterator[None]:
+    """Let keras.applications fetch weights through `thaw.downloads`; a failure says how to give a file instead.
+
+    The builders know addresses and hashes, and look `file_utils.get_file` up when they need it: taking its place for
+    the moment spares a second list of both, which a later Keras would make wrong.
+    """
+    from keras.src.utils import file_utils
+
+    kerass = file_utils.get_file
+    file_utils.get_file = _get_file
     try:
         yield
-    except Exception as error:
-        # Keras raises a bare Exception("URL fetch failure on URL: ...") and ValueError for a wrong hash.
-        found = re.search(r"URL fetch failure on (\S+): (.*)", str(error), re.DOTALL)
-        url = found[1].rstrip(":") if found else None
-        if url is None and "hash" not in str(error).lower():
-            raise
+    except NotFetched as error:
         raise UserError(
-            f"the ImageNet weights of {backbone} could not be downloaded"
-            f"{f' from {url}' if url else ''}: {found[2].strip() if found else error}. "
+            f"the ImageNet weights of {backbone} could not be downloaded from {error.url}: {error.reason}. "
             "Fetch that file on a machine with a network and give it: backbone.weights=FILE.h5. "
             "Or train from random weights: backbone.weights=none"
         ) from error
+    finally:
+        file_utils.get_file = kerass
+
+
+def _get_file(fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None) -> str:
+    return str(fetch(origin, keras_folder(cache_subdir) / fname, file_hash, _opens))
+
+
+def _opens(file: Path) -> bool:
+    """Whether it is HDF5 to its end: its header says how long it is, so one that was cut short does not open."""
+    try:
+        with h5py.File(file, "r"):
+            return True
+    except OSError:
+        return False
 
 
 def load_file(layers: list[Any], path: str, backbone: str) -> str:
@@ -70,6 +88,7 @@ def _check(weighted: list[Any], arrays: list[list[np.ndarray]], path: str, backb
 
 def _read_h5(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
     with h5py.File(file, "r") as h5:
+        _refuse_other_files(h5)
         if "layer_names" in h5.attrs or "model_weights" in h5:
             return _read_legacy(h5.get("model_weights", h5))
         return _read_store(h5, weighted)
@@ -108,4 +127,19 @@ def _read_keras_zip(file: Path, weighted: list[Any]) -> list[list[np.ndarray]]:
     with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
         extracted = archive.extract("model.weights.h5", folder)
         with h5py.File(extracted, "r") as h5:
+            _refuse_other_files(h5)
             return _read_store(h5, weighted)
+
+
+def _refuse_other_files(h5: Any) -> None:
+    """Raise OSError when any part lies in another file: HDF5 would read whatever file of this machine it names."""
+
+    # Both visits stop at the first answer that is not None and return it; h5py does not survive a raise in there.
+    found = h5.visititems_links(lambda name, link: name if isinstance(link, h5py.ExternalLink) else None)
+    found = found or h5.visititems(lambda name, item: name if _reads_another(item) else None)
+    if found:
+        raise OSError(f"{found} lies in another file")
+
+
+def _reads_another(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and bool(item.is_virtual or item.external)

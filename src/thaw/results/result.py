@@ -47,7 +47,12 @@ class Result:
 
 def write(result: Result, path: Path) -> None:
     """Write `result` as JSON in one move, so that no reader meets half a file; NaN and infinity become null."""
-    text = json.dumps(_plain(asdict(result)), indent=2, ensure_ascii=False, allow_nan=False)
+    write_json(asdict(result), path)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write dictionaries, lists and figures, numpy's among them, as `write` does."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")

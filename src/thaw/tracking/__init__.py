@@ -3,7 +3,8 @@
 from thaw.tracking.alive import CWD, FOLDER
 from thaw.tracking.fingerprint import Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
-from thaw.tracking.runs import OVERRIDES, PARENT, Run, RunInfo, find_run, start, with_weights_of_run
+from thaw.tracking.resumed import REASON
+from thaw.tracking.runs import OVERRIDES, PARENT, WEIGHTS, Run, RunInfo, find_run, start, with_weights_of_run
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
@@ -12,6 +13,8 @@ __all__ = [
     "FOLDER",
     "OVERRIDES",
     "PARENT",
+    "REASON",
+    "WEIGHTS",
     "Child",
     "Fingerprint",
     "Run",

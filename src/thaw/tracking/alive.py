@@ -16,6 +16,8 @@ HOST = "thaw.host"
 CWD = "thaw.cwd"
 RUN = "run.json"
 _LOCK = "run.lock"
+# Seconds for which a run that starts may look whether this one is dead.
+_MOMENT = 1.0
 
 
 def hold(folder: Path, what: str) -> FileLock:
@@ -26,10 +28,28 @@ def hold(folder: Path, what: str) -> FileLock:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_MOMENT)
     except Timeout:
         raise UserError(f"{what} is still running in another process, in {folder}. Wait for it, or end it.") from None
     return lock
+
+
+def take(folder: Path) -> FileLock | None:
+    """Take the lock of a dead run's folder; None when the run lives, or when nobody can tell."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        if not (folder / _LOCK).exists():
+            return None
+        lock.acquire(blocking=False)
+    except (Timeout, OSError):  # another user's
+        return None
+    return lock
+
+
+def folder_here(tags: Mapping[str, str]) -> Path | None:
+    """Return a run's folder as its tags name it, if the run is of this machine and the folder still there."""
+    folder = Path(tags.get(FOLDER, ""))
+    return folder if tags.get(HOST) == platform.node() and folder.is_absolute() and folder.is_dir() else None
 
 
 def place(folder: Path) -> dict[str, str]:

@@ -39,9 +39,17 @@ def ready(store: Store, experiment_id: str, run_id: str) -> Any | None:
     return max(whole, key=lambda model: model.creation_timestamp, default=None)
 
 
-def remove(store: Store, experiment_id: str, run_id: str) -> None:
-    """Remove the run's models, whole or not, and their files where they are on this machine."""
+def is_output(store: Store, run_id: str, model_id: str) -> bool | None:
+    """Return True when the model is the run's output, else None."""
+    outputs = store.client.raw.get_run(run_id).outputs
+    return any(output.model_id == model_id for output in (outputs.model_outputs if outputs else [])) or None
+
+
+def remove_others(store: Store, experiment_id: str, run_id: str, model_id: str) -> None:
+    """Remove the run's other models, whole or not, from before it was killed; their files too if they are here."""
     for model in _all(store, experiment_id, run_id):
+        if model.model_id == model_id:
+            continue
         store.client.delete_logged_model(model.model_id)
         files = local_path(model.artifact_location)
         if files is not None:

@@ -3,15 +3,13 @@
 import dataclasses
 import getpass
 import json
-import math
 import re
+import shutil
 import sys
-import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,16 @@ from typing import Any
 from thaw.config.schema import BackboneConfig, TrackingConfig
 from thaw.console import say
 from thaw.errors import UserError, listed
-from thaw.tracking import alive, models, resumed
+from thaw.tracking import alive, models, patience, resumed, stale, unsent
+from thaw.tracking.outbox import Outbox
+from thaw.tracking.patience import Unanswered
 from thaw.tracking.resumed import REASON, Before
 from thaw.tracking.store import Store, local_path, open_store, sqlite_path
 
 PARENT = "mlflow.parentRunId"
 OVERRIDES = "thaw.overrides"
 OBJECTIVE = "thaw.objective"
+WEIGHTS = "thaw.weights_sha256"  # of the final network
 
 # MLflow's limits.
 _BATCH = 100
@@ -35,27 +36,23 @@ _TAG_CHARS = 8000
 _NAME_CHARS = 250
 _DIGEST_CHARS = 36
 
-# Metrics and tags are sent together when they come faster: an epoch of a head takes no longer than a commit.
-_SECONDS = 1.0
-
 
 class Run:
     """A run that is being written.
 
     Metrics and tags are in the store after a second, and when the run is closed; what the other methods log is there
-    before they return.
+    before they return. While the store is locked or away these wait, with patience and a line that says so; metrics
+    and tags are kept until it is back.
     """
 
-    def __init__(self, store: Store, experiment_id: str, run_id: str, before: Before | None = None) -> None:
-        self.id, self.experiment_id = run_id, experiment_id
+    def __init__(
+        self, store: Store, experiment_id: str, run_id: str, folder: Path, before: Before | None = None
+    ) -> None:
+        self.id, self.experiment_id, self.folder = run_id, experiment_id, folder
         self.recorded: Mapping[str, str] = before.tags if before else {}  # the tags of a resumed run, as they were
         self._store, self._client = store, store.client
         self._before = before
-        self._metrics: list[Any] = []
-        self._tags: dict[str, str] = {}
-        self._sent = -math.inf
-        self._lock = threading.RLock()
-        self._timer: threading.Timer | None = None
+        self._outbox = Outbox(store, run_id, folder)
 
     def params(self, params: Mapping[str, object]) -> None:
         """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit.
@@ -72,9 +69,7 @@ class Run:
 
     def tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
-        with self._lock:
-            self._tags.update(_tags(tags))
-        self._send_soon()
+        self._outbox.add([], _tags(tags))
 
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run.
@@ -87,35 +82,11 @@ class Run:
         entries = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
         if self._before is not None:
             entries = [entry for entry in entries if not self._before.has(entry.key, entry.step, entry.value)]
-        with self._lock:
-            self._metrics += entries
-        self._send_soon()
-
-    def _send_soon(self) -> None:
-        if time.monotonic() - self._sent >= _SECONDS:
-            self.flush()
-        elif self._timer is None:
-            self._timer = threading.Timer(_SECONDS, self._send_late)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _send_late(self) -> None:
-        self._timer = None
-        with suppress(Exception):  # what was not sent waits for the next call, which will say what is wrong
-            self.flush()
+        self._outbox.add(entries, {})
 
     def flush(self) -> None:
         """Send the metrics and tags that wait."""
-        from mlflow.entities import RunTag
-
-        with self._lock:
-            while self._metrics or self._tags:
-                metrics, keys = self._metrics[:_METRICS_BATCH], list(self._tags)[:_BATCH]
-                self._client.log_batch(self.id, metrics=metrics, tags=[RunTag(key, self._tags[key]) for key in keys])
-                del self._metrics[:_METRICS_BATCH]
-                for key in keys:
-                    del self._tags[key]
-            self._sent = time.monotonic()
+        self._outbox.flush()
 
     def objective(self, name: str, value: float) -> None:
         """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""
@@ -167,22 +138,25 @@ class Run:
         """
         from mlflow.entities import LoggedModelOutput
 
-        if self._before is not None:
-            models.remove(self._store, self.experiment_id, self.id)
         # As log_model(name="model") does, but with our client: log_model writes to the process-wide tracking URI.
         logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.id)
-        status = "FAILED"
+        aside = self.folder / ".model"  # the system's temporary folder may be too small for a network
         try:
-            # Beside the artifacts: the system's temporary folder may be too small for a network.
-            self._store.outputs.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".model-", dir=self._store.outputs) as temporary:
-                aside = Path(temporary) / "model"  # that a copy does not get the temporary folder's permissions
-                models.write(model, logged, self.id, aside, metadata)
-                self._client.log_model_artifacts(logged.model_id, str(aside))
-            self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
-            status = "READY"
+            shutil.rmtree(aside, ignore_errors=True)  # a kill may have left it
+            models.write(model, logged, self.id, aside, metadata)
+            self._client.log_model_artifacts(logged.model_id, str(aside))
+            self._client.patiently(
+                lambda: self._client.raw.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)]),
+                lambda: models.is_output(self._store, self.id, logged.model_id),
+            )
+            self._client.finalize_logged_model(logged.model_id, "READY")
+        except BaseException as error:
+            if not isinstance(error, Unanswered):  # it would not answer this either
+                self._client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
         finally:
-            self._client.finalize_logged_model(logged.model_id, status)
+            shutil.rmtree(aside, ignore_errors=True)
+        models.remove_others(self._store, self.experiment_id, self.id, logged.model_id)
         folder = local_path(logged.artifact_location)
         return folder / models.KERAS_FILE if folder else None
 
@@ -212,8 +186,15 @@ def start(
     lock = alive.hold(folder, f"run {resume}" if resume else "a run")
     try:
         store = open_store(tracking.uri, outputs)
-        own = {**(tags or {}), **({PARENT: parent} if parent else {}), **alive.place(folder)}
-        run = _take_up(store, resume, own) if resume else create_run(store, tracking.experiment, name, own)
+        unsent.replay(store, folder)
+        if parent is None:  # a sweep's start has looked
+            stale.close_dead(store, tracking.experiment)
+        own = {**(tags or {}), **({PARENT: parent} if parent else {})}
+        run = (
+            _take_up(store, resume, folder, own)
+            if resume
+            else create_run(store, tracking.experiment, name, folder, own)
+        )
         error: BaseException | None = None
         try:
             alive.write(folder, run.id, store.uri)
@@ -227,35 +208,75 @@ def start(
         lock.release()
 
 
-def _take_up(store: Store, run_id: str, tags: Mapping[str, object]) -> Run:
+def create_run(store: Store, experiment: str, name: str, folder: Path, tags: Mapping[str, object]) -> Run:
+    """Create a run that is RUNNING until somebody closes it; `start` is what most callers want.
+
+    The caller holds the lock of `folder`, or other processes will take the run for a dead one.
+    """
+    source = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+    experiment_id = store.experiment(experiment)
+    began = int(time.time() * 1000)
+    entries = _tags({**source, **tags, **alive.place(folder)})
+
+    def earlier() -> Any:
+        """The run of an attempt whose answer was lost."""
+        found = store.client.raw.search_runs([experiment_id], f"attributes.start_time = {began}")
+        return next((run for run in found if run.data.tags.get(alive.FOLDER) == entries[alive.FOLDER]), None)
+
+    created = store.client.patiently(
+        lambda: store.client.raw.create_run(experiment_id, start_time=began, tags=entries, run_name=name), earlier
+    )
+    return Run(store, experiment_id, created.info.run_id, folder)
+
+
+def _take_up(store: Store, run_id: str, folder: Path, tags: Mapping[str, object]) -> Run:
     before = resumed.take_up(store, run_id)
-    run = Run(store, before.experiment_id, run_id, before)
-    run.tags(tags)
+    run = Run(store, before.experiment_id, run_id, folder, before)
+    run.tags({**tags, **alive.place(folder)})
     return run
 
 
-def create_run(store: Store, experiment: str, name: str, tags: Mapping[str, object]) -> Run:
-    """Create a run that is RUNNING until somebody closes it; `start` is what most callers want."""
-    source = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
-    experiment_id = store.experiment(experiment)
-    created = store.client.create_run(experiment_id, tags=_tags({**source, **tags}), run_name=name)
-    return Run(store, experiment_id, created.info.run_id)
-
-
 def _close(run: Run, error: BaseException | None) -> None:
+    """Set the run's status; what the store does not take now is left in the folder, for a later start to send."""
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
+    tags = {REASON: _reason(error)} if error is not None else {}
+    ended = int(time.time() * 1000)
     try:
+        if isinstance(error, Unanswered):
+            raise error  # it has been waited for
+        _end(run, status, ended, tags)
+        if error is not None and status == "FAILED" and not isinstance(error, UserError):
+            run.text("".join(traceback.format_exception(error)), "traceback.txt")
+    except BaseException as lost:
+        left = ""
+        if isinstance(lost, Unanswered) or not isinstance(lost, Exception):
+            left = _leave(run, status, ended, tags)
+        told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {patience.reason(lost)}. {left}"
+        if error is None and isinstance(lost, Exception):
+            raise UserError(told) from lost
+        say(told)  # the run's own error comes after this line
+        if not isinstance(lost, Exception):
+            raise
+
+
+def _end(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> None:
+    try:
+        run.tags(tags)
         run.flush()
-        run._client.set_terminated(run.id, status)  # before the rest: a second Ctrl-C may cut that off
-        if error is not None:
-            run.tags({REASON: _reason(error)})
-            if status == "FAILED" and not isinstance(error, UserError):
-                run.text("".join(traceback.format_exception(error)), "traceback.txt")
-            run.flush()
-    except Exception as lost:
-        if error is None:
-            raise UserError(f"run {run.id} could not be closed: {run._store.uri} failed: {lost}") from lost
-        say(f"run {run.id} could not be closed as {status}: {lost}")  # the run's own error comes after this line
+    except Unanswered:
+        raise
+    except Exception:  # refused, as by a deleted run; it ends all the same
+        run._client.set_terminated(run.id, status, ended)
+        raise
+    run._client.set_terminated(run.id, status, ended)
+
+
+def _leave(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> str:
+    try:
+        file = run._outbox.leave(status, ended, tags)
+    except OSError as error:
+        return f"What was not sent is lost, as {run.folder} cannot be written: {error.strerror}."
+    return f"What was not sent is in {file}: the next start of train.py sends it."
 
 
 def _reason(error: BaseException) -> str:
@@ -282,6 +303,19 @@ class RunInfo:
     def artifact(self, path: str = "") -> Path:
         """Return the local path of an artifact, or of all with no path; from a server it is fetched first."""
         return _fetch(self.artifact_uri, path, self._store, self.id)
+
+    def history(self, name: str) -> dict[int, float]:
+        """Return a metric's values by step, the last logged of each."""
+        points = self._store.client.get_metric_history(self.id, name)
+        return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
+
+    def add(self, path: Path) -> None:
+        """Keep a copy of a file as an artifact of the run, which may have ended."""
+        self._store.client.log_artifact(self.id, str(path))
+
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag of the run, which may have ended."""
+        self._store.client.set_tag(self.id, key, value)
 
     def model(self) -> Path:
         """Return the local `.keras` file of the network that `Run.model` kept."""

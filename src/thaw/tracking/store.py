@@ -1,14 +1,15 @@
 """The MLflow store: found or created once, whatever the working directory and however many jobs start together."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock
 
 from thaw.errors import UserError
+from thaw.tracking.patience import Patient, reason
 
 # Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
 _QUIET = {
@@ -17,13 +18,11 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-}
-# Only while a server is looked for. In a run MLflow's own patience (7 retries) holds, so a short outage costs nothing.
-_IMPATIENT = {
+    # MLflow would repeat a failed request 7 times in 4 minutes, whether it was stored or not: patience.py does better.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
+# Only while a server is looked for.
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "databricks")  # they choose the artifacts' place
 _DATABASES = ("postgresql", "mysql", "mssql")
@@ -31,12 +30,15 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 
 @dataclass(frozen=True)
 class Store:
-    """An open store: `uri` is absolute, `artifacts` is the artifact folder, or None when a server decides."""
+    """An open store: `uri` is absolute, `artifacts` is the artifact folder, or None when a server decides.
+
+    client: MLflow's, with patience for a store that is locked or away.
+    """
 
     uri: str
     outputs: Path
     artifacts: Path | None
-    client: Any
+    client: Patient
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment `name`, created if there is none.
@@ -105,7 +107,7 @@ def local_path(location: str) -> Path | None:
 
 
 def quiet_mlflow() -> None:
-    """Turn off MLflow's telemetry, log lines and progress bars; to be called before every import of it."""
+    """Turn off MLflow's telemetry, log lines, progress bars and own retries; to be called before every import of it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -120,11 +122,14 @@ def _open_sqlite(database: Path, outputs: Path) -> Store:
 
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(database.with_name(database.name + ".lock")):
-            if not database.exists():
-                _create_database(database, artifacts)
-            database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
-            return Store(uri, outputs, artifacts, MlflowClient(uri))
+        if not database.exists():
+            with FileLock(database.with_name(database.name + ".lock")):
+                if not database.exists():
+                    _create_database(database, artifacts)
+        database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
+        return Store(uri, outputs, artifacts, Patient(lambda: MlflowClient(uri), uri, (database,)))
+    except UserError:
+        raise
     except Exception as error:  # of the file system, SQLAlchemy, alembic or MLflow
         raise _unusable(uri, error) from error
 
@@ -139,7 +144,7 @@ def _create_database(database: Path, artifacts: Path) -> None:
     aside.replace(database)
 
 
-def _connect(uri: str) -> Any:
+def _connect(uri: str) -> Patient:
     quiet_mlflow()
     from mlflow import MlflowClient
 
@@ -149,15 +154,12 @@ def _connect(uri: str) -> Any:
             client.search_experiments(max_results=1)
         except Exception as error:  # of MLflow, of a missing database driver, of a misspelt scheme
             raise _unusable(uri, error) from error
-    return client
+    return Patient(lambda: client, uri)
 
 
 def _unusable(uri: str, error: object) -> UserError:
-    while isinstance(error, BaseException) and (error.__cause__ or error.__context__):
-        error = error.__cause__ or error.__context__  # the last of six says it: [Errno 111] Connection refused
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
     need = "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
-    return UserError(f"tracking.uri={uri} cannot be used: {reason}. {need}")
+    return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
 
 
 @contextmanager
@@ -172,30 +174,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `path` against other processes; the system lets go of it if this one dies."""
-    with path.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-            import time
-
-            while True:
-                try:
-                    file.seek(0)
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            try:
-                yield
-            finally:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-            yield

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
+
 from thaw.config.schema import TrackingConfig
+from thaw.tracking import alive, stale
 from thaw.tracking.folds import FoldRun, Setting, over_folds
-from thaw.tracking.resumed import REASON
 from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, Run, create_run
 from thaw.tracking.store import Store, open_store
 
@@ -32,9 +34,28 @@ class Child:
     folds: int = 0
 
 
-def open_sweep(tracking: TrackingConfig, outputs: Path, name: str) -> str:
-    """Create a sweep's parent run and return its id, which is every child's `start(parent=...)`."""
-    return create_run(open_store(tracking.uri, outputs), tracking.experiment, name, {"thaw.sweep": name}).id
+@dataclass(frozen=True)
+class Sweep:
+    """An open sweep; `id` is every child's `start(parent=...)`."""
+
+    id: str
+    run: Run = field(repr=False)
+    lock: FileLock = field(repr=False)
+
+
+def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path) -> Sweep:
+    """Create a sweep's parent run, which lives until `close_sweep`: it holds the lock of `folder`, the sweep's own."""
+    folder = Path(folder).absolute()
+    lock = alive.hold(folder, "a sweep")
+    try:
+        store = open_store(tracking.uri, outputs)
+        stale.close_dead(store, tracking.experiment)
+        run = create_run(store, tracking.experiment, name, folder, {stale.SWEEP: name})
+        alive.write(folder, run.id, store.uri)
+    except BaseException:
+        lock.release()
+        raise
+    return Sweep(run.id, run, lock)
 
 
 def best_objective(run: Run, parent_id: str) -> float | None:
@@ -52,9 +73,7 @@ def best_objective(run: Run, parent_id: str) -> float | None:
 
 
 def close_sweep(
-    tracking: TrackingConfig,
-    outputs: Path,
-    parent_id: str,
+    sweep: Sweep,
     *,
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
     maximize: bool = True,
@@ -67,9 +86,15 @@ def close_sweep(
     was killed without a chance to say so, and is closed as KILLED. Of a sweep over folds it gets the setting with the
     best mean: `val/accuracy_mean`, `val/accuracy_std`, ..., `folds`, the tag `thaw.best_setting`; all as `folds.json`.
     """
-    store = open_store(tracking.uri, outputs)
-    run = Run(store, store.client.get_run(parent_id).info.experiment_id, parent_id)
-    store.client.set_terminated(parent_id, status)
+    try:
+        return _close(sweep.run, status, maximize, summary or {})
+    finally:
+        sweep.lock.release()
+
+
+def _close(run: Run, status: str, maximize: bool, summary: Mapping[str, object]) -> list[Child]:
+    store = run._store
+    store.client.set_terminated(run.id, status)
     children = sorted(_children(store, run), key=lambda child: _rank(child, maximize))
     run.text(_table(children), "sweep.csv")
     best = children[0] if children else None
@@ -78,7 +103,6 @@ def close_sweep(
         run.tags({"thaw.best_run": best.run_id, "thaw.best_overrides": best.overrides})
         run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
     _log_folds(run, fold_settings(children, maximize=maximize))
-    summary = summary or {}
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
     run.metrics(numbers)
     run.tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
@@ -115,8 +139,7 @@ def _children(store: Store, parent: Run) -> list[Child]:
         )
         for run in page:
             if run.info.status == "RUNNING":
-                store.client.set_terminated(run.info.run_id, "KILLED")
-                store.client.set_tag(run.info.run_id, REASON, "ended without a word: out of memory, or kill -9?")
+                stale.bury(store, run)
             children.append(
                 Child(
                     run_id=run.info.run_id,

@@ -23,7 +23,7 @@ class Saver:
     """Saves one stage.
 
     stage: its number. weights: what it and the stages before it may have changed. done: those stages' results. found:
-    where the run goes on, in this stage; None when the stage begins.
+    where the run goes on, in this stage; None when the stage begins. elapsed: seconds that the run has taken so far.
     """
 
     def __init__(
@@ -34,8 +34,10 @@ class Saver:
         weights: list[Any],
         done: list[dict[str, Any]],
         found: Checkpoint | None,
+        elapsed: Callable[[], float],
     ) -> None:
         self.found = found
+        self._elapsed = elapsed
         self._folder, self._seconds, self._stage = folder, 60 * options.minutes, stage
         self._weights = weights
         self._fixed: dict[str, Any] = {"done": done}
@@ -65,7 +67,7 @@ class Saver:
         started = time.monotonic()
         own = {f"{WEIGHTS}/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(self._weights)}
         place = Place(self._stage, epoch, step)
-        self._folder.save(Checkpoint(place, {**self._fixed, **state}, {**own, **arrays}))
+        self._folder.save(Checkpoint(place, {"elapsed": self._elapsed(), **self._fixed, **state}, {**own, **arrays}))
         self._written = time.monotonic()
         self._took = self._written - started
 

@@ -1,0 +1,19 @@
+"""Command line of thaw.reproduce.tool."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from thaw.config import cli, schema
+
+
+def main(config: schema.ReproduceConfig) -> None:
+    from thaw.reproduce.tool import reproduce
+
+    sys.exit(reproduce(config, ROOT))
+
+
+if __name__ == "__main__":
+    cli.command(ROOT, "reproduce", schema.ReproduceConfig, main)

@@ -1,0 +1,80 @@
+"""What a run's beginning leaves in the store, and what a run that is gone on with must find there."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from thaw import tracking
+from thaw.config import stored
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.console import say
+from thaw.errors import UserError
+from thaw.models import saved
+from thaw.tracking import Run
+from thaw.training.checkpoint import Folder
+
+ENGINE = "thaw.engine"
+FINGERPRINT = "fingerprint"
+
+
+def begin(tracked: Run, config: Config, job: Job) -> None:
+    """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
+    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
+    if job.resume and f"{FINGERPRINT}.python" in tracked.recorded:
+        _tell_what_changed(tracked, found.flat())
+        return
+    tracked.params(dict(stored.flat(dataclasses.asdict(config))))
+    tracked.text(saved.yaml_text(config), "config.yaml")
+    tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
+    tracked.tags({f"{FINGERPRINT}.{key}": value for key, value in found.flat().items()})
+    if found.diff:
+        tracked.text(found.diff, "git-diff.txt")
+
+
+def _tell_what_changed(tracked: Run, now: Mapping[str, str]) -> None:
+    """The fingerprint stays that of the run's beginning; what is another since then is said, and noted."""
+    began = {
+        key.removeprefix(f"{FINGERPRINT}."): value
+        for key, value in tracked.recorded.items()
+        if key.startswith(FINGERPRINT)
+    }
+    changes = [difference.line() for difference in tracking.differences(began, now)]
+    if changes:
+        say("since the run began, this has changed; it may end with other numbers than without a stop:")
+        for line in changes:
+            say(f"  {line}")
+        tracked.tags({"thaw.resumed_with": "; ".join(changes)})
+
+
+def must_be_as_recorded(tracked: Run, name: str, sha256: str, what: str) -> None:
+    """Log a fingerprint's hash; a run that is gone on with must find what it began with."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{name}")
+    if began not in (None, sha256):
+        raise UserError(
+            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
+            "now). Bring back what it had, or train anew"
+        )
+    tracked.tags({f"{FINGERPRINT}.{name}": sha256})
+
+
+def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
+    """A run that is gone on with, or done again, computes as it did: `auto` is what was chosen then."""
+    if ENGINE not in recorded:
+        return config
+    return dataclasses.replace(
+        config,
+        engine=recorded[ENGINE].split()[0],
+        precision=recorded["thaw.precision"],
+        frozen_precision=recorded["thaw.frozen_precision"],
+    )
+
+
+@contextmanager
+def told_how_to_go_on(tracked: Run, checkpoints: Folder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if checkpoints.any() or not isinstance(error, Exception):
+            say(f"go on: python train.py resume={tracked.id}")
+        raise

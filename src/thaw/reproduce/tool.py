@@ -1,0 +1,124 @@
+"""Does a run again and says whether it came to the same: what differs beforehand, the rerun, the comparison."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from thaw import tracking
+from thaw.cache import Store
+from thaw.config.arguments import quote
+from thaw.config.job import Job
+from thaw.config.schema import Config, ReproduceConfig
+from thaw.console import printable, say
+from thaw.data import manifest
+from thaw.errors import UserError
+from thaw.reproduce import data, recorded, tell
+from thaw.reproduce.compare import compare
+from thaw.reproduce.data import FileDifference
+from thaw.reproduce.recorded import Recorded
+from thaw.run import run, scan_data, shown, split_data
+
+REPRODUCES = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
+VERDICT = "thaw.verdict"
+SHOWN = 20  # files that are printed; the rest is in the list
+FILES = "data_differences.csv"
+
+
+def reproduce(config: ReproduceConfig, root: Path) -> int:
+    """Rerun `config.run` and return the exit code: 0 identical, 2 same within tolerance, 3 different.
+
+    root: the checkout. Raises UserError for what keeps the run from being found or rerun.
+    """
+    if not config.run:
+        raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
+    before = recorded.read(config.run, config.tracking_uri, Path(config.outputs))
+    folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
+    folder.mkdir(parents=True)
+    epochs = tell.counted(len(recorded.figures(before.info).epochs), "epoch")
+    say(f"reproducing run {before.info.id} · {before.info.name} · {epochs}")
+    tell.stopped(before)
+    environment = tracking.differences(before.fingerprint, tracking.collect(root).flat())
+    tell.environment(environment, before.config.deterministic)
+    with _cache(config.fresh, before.config, folder) as cache:
+        today = _today(before, config, cache)
+        files = _data(before, today, folder)
+        run_id = _rerun(before, today, _job(before, today, root, folder))
+    after = tracking.find_run(before.store, Path(config.outputs), run_id)
+    comparison = compare(recorded.figures(before.info), recorded.figures(after), config.tolerance)
+    tell.comparison(comparison)
+    tell.write(before, after.id, environment, files, comparison, folder / tell.FILE)
+    for file in (folder / tell.FILE, folder / FILES):
+        if file.exists():
+            after.add(file)
+    after.tag(VERDICT, comparison.verdict)
+    say(f"reproduction {shown(folder / tell.FILE)}")
+    return comparison.code
+
+
+@contextmanager
+def _cache(fresh: bool, config: Config, folder: Path) -> Iterator[str]:
+    """The cache's folder: the run's own, or an empty one that is removed afterwards."""
+    if not fresh:
+        yield config.cache.dir
+        return
+    with tempfile.TemporaryDirectory(prefix=".cache-", dir=folder) as empty:
+        yield empty
+
+
+def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
+    """The run's config with today's places: its figures go to the store it is in, and the network is kept nowhere."""
+    own = before.config
+    return dataclasses.replace(
+        own,
+        outputs=config.outputs,
+        cache=dataclasses.replace(own.cache, dir=cache),
+        tracking=dataclasses.replace(own.tracking, uri=before.store, complete="none"),
+    )
+
+
+def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
+    """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
+    computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
+    if today.dataset.path:
+        computed.append(f"dataset.path={quote(today.dataset.path)}")
+    return Job(root, folder, [*before.overrides, *computed], tags={REPRODUCES: before.info.id})
+
+
+def _rerun(before: Recorded, today: Config, job: Job) -> str:
+    """Return the new run's id; one that fails as the failed one did is a reproduction too."""
+    try:
+        return run(today, job).run_id
+    except UserError as error:
+        if before.finished or str(error) != recorded.reason(before.info):
+            raise
+        say(f"it failed as the run did: {error}")
+        return str(json.loads((job.folder / "run.json").read_text(encoding="utf-8"))["run_id"])
+
+
+def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]:
+    """List what differs in the data; what can no longer be used or split ends the rerun after this."""
+    store = Store(Path(today.cache.dir), today.cache.max_gb * 1e9)
+    found, _ = scan_data(today, store)
+    rows = [
+        dict(zip(manifest.COLUMNS, map(str, row), strict=True))
+        for row in manifest.rows(found, split_data(today, found))
+    ]
+    there = {*found.catalog.names, *(bad.name for bad in found.bad)}
+    differences = data.differences(before.manifest, rows, there)
+    if not differences:
+        say(f"data: {len(rows):,} files as in the run")
+        return differences
+    file = folder / FILES
+    file.write_text(data.text(differences), encoding="utf-8", errors="surrogateescape", newline="")
+    counts = ", ".join(f"{kind} {n:,}" for kind, n in data.counted(differences).items())
+    say(f"data: {tell.counted(len(differences), 'difference')}: {counts}")
+    for entry in differences[:SHOWN]:
+        say(f"  {printable(entry.line())}")
+    if len(differences) > SHOWN:
+        say(f"  and {len(differences) - SHOWN:,} more")
+    say(f"  the list: {shown(file)}")
+    return differences

@@ -1,0 +1,41 @@
+"""Runs that ended without a word are closed by the next one that starts."""
+
+from typing import Any
+
+from thaw.console import say
+from thaw.tracking import alive, unsent
+from thaw.tracking.resumed import REASON
+from thaw.tracking.store import Store
+
+SWEEP = "thaw.sweep"
+_WITHOUT_A_WORD = "ended without a word: out of memory, or kill -9?"
+
+
+def close_dead(store: Store, experiment: str) -> None:
+    """Close what is RUNNING in the store and dead on this machine as KILLED, with the reason; a line tells of each.
+
+    A run is dead when its folder is here and its lock is free. Runs on other machines, of other users and without a
+    folder are left alone.
+    """
+    running = store.client.search_runs([store.experiment(experiment)], "attributes.status = 'RUNNING'")
+    for run in running:
+        folder = alive.folder_here(run.data.tags)
+        lock = alive.take(folder) if folder else None
+        if folder is None or lock is None:
+            continue
+        try:
+            left = unsent.replay(store, folder)
+            # It may have ended well between the search and the lock.
+            if store.client.get_run(run.info.run_id).info.status == "RUNNING" and not (left and left.status):
+                bury(store, run)
+        finally:
+            lock.release()
+
+
+def bury(store: Store, run: Any) -> None:
+    """Close a dead run as KILLED and say how to go on with it; a sweep cannot go on."""
+    run_id = run.info.run_id
+    hint = "" if SWEEP in run.data.tags else f" go on: python train.py resume={run_id}"
+    store.client.set_tag(run_id, REASON, _WITHOUT_A_WORD + hint)
+    store.client.set_terminated(run_id, "KILLED")
+    say(f"run {run_id} ({run.info.run_name}) {_WITHOUT_A_WORD} It is closed as KILLED.{hint}")

@@ -1,0 +1,138 @@
+"""`resume=`: which run is meant, and that it goes on as it began or not at all. Real stores, no TensorFlow."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from thaw import tracking
+from thaw.config.compose import to_config
+from thaw.config.resume import resumed
+from thaw.config.schema import Config
+from thaw.errors import UserError
+from thaw.models.saved import yaml_text
+
+CONF = Path(__file__).parents[2] / "conf"
+BEGAN = ["dataset=digits", "seed=3", "dataset.path=null"]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("resume") / "out puts"
+
+
+@pytest.fixture
+def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes a run that was killed after it had begun; returns its id and folder."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    monkeypatch.setenv("THAW_OUTPUTS", str(outputs))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def begin(*, killed: bool = True, parent: str | None = None) -> tuple[str, Path]:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = to_config(hydra.compose("config", BEGAN), Config)
+        folder = tmp_path / "runs" / "it's the first"
+        try:
+            with tracking.start(config.tracking, Path(config.outputs), name="run", folder=folder, parent=parent) as run:
+                run.text(yaml_text(config), "config.yaml")
+                run.text("\n".join(BEGAN) + "\n", "overrides.txt")
+                if killed:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            pass
+        return run.id, folder
+
+    return begin
+
+
+def test_the_id_or_its_beginning_or_the_folder_is_enough(begun, tmp_path: Path, monkeypatch) -> None:
+    run_id, folder = begun()
+    for wanted in (run_id, run_id[:8], str(folder)):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        found = resumed(CONF, [f"resume={wanted}"])
+        assert found is not None
+        assert (found.run_id, found.parent) == (run_id, None)
+        assert found.arguments == [*BEGAN, "hydra.run.dir='" + str(folder).replace("'", "\\'") + "'"]
+        assert Path.cwd() == tmp_path, "relative paths are meant from where it began"
+
+
+def test_without_resume_nothing_is_looked_up(tmp_path: Path) -> None:
+    assert resumed(CONF, ["dataset=digits"]) is None
+    assert resumed(CONF, ["resume=null"]) is None
+
+
+def test_a_sweeps_job_keeps_its_parent(begun) -> None:
+    parent, _ = begun()
+    child, _ = begun(parent=parent)
+    found = resumed(CONF, [f"resume={child}"])
+    assert found is not None
+    assert found.parent == parent
+
+
+def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -> None:
+    run_id, _ = begun()
+    found = resumed(CONF, ["seed=3", f"resume={run_id}", "dataset=digits", "cache.dir=other", "checkpoint.minutes=1"])
+    assert found is not None
+    assert sorted(a.partition("=")[0] for a in found.arguments) == [
+        "cache.dir", "checkpoint.minutes", "dataset", "dataset.path", "hydra.run.dir", "seed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.0001 in the run, 0.5 now"),
+        ("seed=4", "seed: 3 in the run, 4 now"),
+        ("head=linear", "head.name: gap_dense in the run, linear now"),
+        ("cache.max_gb=1", "cache.max_gb: 20.0 in the run, 1.0 now"),  # another cut may round otherwise
+    ],
+)
+def test_a_changed_config_is_refused_with_the_difference(begun, argument: str, said: str) -> None:
+    run_id, _ = begun()
+    with pytest.raises(UserError, match="cannot go on with another config") as refused:
+        resumed(CONF, [f"resume={run_id}", argument])
+    assert said in str(refused.value)
+
+
+def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path) -> None:
+    import shutil
+
+    run_id, _ = begun()
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    file = conf / "optimizer" / "sgd.yaml"
+    file.write_text(file.read_text().replace("1e-4", "3e-4").replace("0.0001", "0.0003"))
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.0001 in the run, 0.0003 now"):
+        resumed(conf, [f"resume={run_id}"])
+
+
+def test_a_finished_run_a_sweep_and_what_is_no_run_are_refused(begun, tmp_path: Path) -> None:
+    run_id, _ = begun(killed=False)
+    with pytest.raises(UserError, match="has finished: there is nothing to go on with"):
+        resumed(CONF, [f"resume={run_id}"])
+    with pytest.raises(UserError, match="resume a sweep's job by its own id"):
+        resumed(CONF, ["-m", f"resume={run_id}"])
+    with pytest.raises(UserError, match="no run 123456 in "):
+        resumed(CONF, ["resume=123456"])
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        resumed(CONF, [f"resume={tmp_path}"])
+
+
+def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) -> None:
+    run_id, folder = begun()
+    moved = folder.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"Was it moved\? Then give the folder"):
+        resumed(CONF, [f"resume={run_id}"])
+    found = resumed(CONF, [f"resume={moved}"])
+    assert found is not None
+    assert found.arguments[-1] == f"hydra.run.dir='{moved}'"
+
+
+def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun, outputs: Path) -> None:
+    run_id, _ = begun()
+    for file in outputs.glob(f"artifacts/**/{run_id}/**/overrides.txt"):
+        file.unlink()
+    with pytest.raises(UserError, match="ended before its config was stored"):
+        resumed(CONF, [f"resume={run_id}"])

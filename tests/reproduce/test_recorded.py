@@ -1,0 +1,119 @@
+"""What is taken from the store, and which runs cannot be reproduced."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from thaw import tracking
+from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, TrackingConfig
+from thaw.data import manifest
+from thaw.errors import UserError
+from thaw.models import saved
+from thaw.reproduce import recorded
+
+COMPUTED = {
+    "thaw.engine": "openvino 2026.4.1",
+    "thaw.precision": "float32",
+    "thaw.frozen_precision": "bfloat16",
+    "fingerprint.package.keras": "3.0",
+}
+TRAINED = Config(
+    dataset=DatasetConfig(name="image_folder", path="photos"),
+    backbone=BackboneConfig(weights="none"),
+    cache=CacheConfig(dir="/cache"),
+)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def options(outputs) -> TrackingConfig:
+    return TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
+
+
+def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -> str:
+    """A run as train.py leaves it, without the training."""
+    try:
+        with tracking.start(options, outputs, name="made", folder=outputs / "made", tags=tags) as run:
+            run.tags(tags)  # thaw.cwd
+            run.text("recipe=finetune\n", "overrides.txt")
+            run.text(config if isinstance(config, str) else saved.yaml_text(config), "config.yaml")
+            run.text(",".join(manifest.COLUMNS) + "\n", "manifest.csv")
+            for epoch in range(1, epochs + 1):
+                run.metrics({"epoch/loss": 1 / epoch, "epoch/val_loss": 0.1, "epoch/images_per_second": 5}, step=epoch)
+            if error:
+                raise error
+            run.metrics({"test/accuracy": 1 / 3, "parity/images": 5}, step=epochs)
+            run.tags({tracking.WEIGHTS: "w"})
+    except UserError:
+        pass
+    return run.id
+
+
+def read(run, options, outputs):
+    return recorded.read(run, options.uri, outputs)
+
+
+def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(options, outputs):
+    config = dataclasses.replace(TRAINED, resume="0123", seed=7)
+    run = read(add(options, outputs, config)[:12], options, outputs)
+    own = run.config
+    assert (own.engine, own.precision, own.frozen_precision) == ("openvino", "float32", "bfloat16")
+    assert (own.seed, own.resume) == (7, None)
+    assert run.fingerprint == {"package.keras": "3.0"}
+
+
+def test_figures_come_to_the_last_bit(options, outputs):
+    run = read(add(options, outputs, epochs=3), options, outputs)
+    found = recorded.figures(run.info)
+    assert found.epochs == {n: {"loss": 1 / n, "val_loss": 0.1} for n in (1, 2, 3)}
+    assert found.final == {"test/accuracy": 1 / 3}
+    assert (found.weights_sha256, found.finished) == ("w", True)
+
+
+def test_relative_paths_are_meant_from_where_the_run_was_started(options, outputs, tmp_path):
+    (tmp_path / "photos").mkdir()
+    run = read(add(options, outputs, tags={**COMPUTED, "thaw.cwd": str(tmp_path)}), options, outputs)
+    assert run.config.dataset.path == str(tmp_path / "photos")
+    assert run.config.backbone.weights == "none"
+    gone = read(add(options, outputs, tags={**COMPUTED, "thaw.cwd": str(tmp_path / "gone")}), options, outputs)
+    assert gone.config.dataset.path == "photos"
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+def test_a_runs_folder_leads_to_it(options, outputs, tmp_path, name):
+    run_id = add(options, outputs)
+    (tmp_path / name).write_text(json.dumps({"run_id": run_id}))
+    assert read(str(tmp_path), options, outputs).info.id == run_id
+
+
+def test_another_folder_is_named(options, outputs, tmp_path):
+    with pytest.raises(UserError, match=r"folder without run\.json or result\.json"):
+        read(str(tmp_path), options, outputs)
+
+
+def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
+    run = read(add(options, outputs, error=UserError("the disk is full")), options, outputs)
+    assert not run.finished
+    found = recorded.figures(run.info)
+    assert (len(found.epochs), found.weights_sha256, found.finished) == (2, None, False)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"epochs": 0, "error": UserError("no pictures")}, "is FAILED and has no epoch to compare with: no pictures"),
+        ({"tags": {"thaw.sweep": "a sweep"}}, "is a sweep"),
+        ({"config": "recipe: melt"}, "recipe=melt is not a choice"),
+        ({"config": "thawing: 1"}, "no config of this version of thaw"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_said(options, outputs, made, said):
+    run_id = add(options, outputs, **made)
+    with pytest.raises(UserError, match=said):
+        read(run_id, options, outputs)
