@@ -47,6 +47,11 @@ def test_what_held_is_written_and_ends_well(made) -> None:
     assert [(row["fault"], row["trials"], row["held"]) for row in written["rows"]] == [("none", 1, 1), ("torn", 1, 1)]
 
 
+def test_killed_runs_are_counted_under_the_table(made, capsys) -> None:
+    made(lambda: Trial("kill -9: evaluation", "identical"), lambda: Trial("kill -9: stage head", "", ["no"]))
+    assert "1 of 2 killed runs end bit for bit as if they had not been." in capsys.readouterr().out
+
+
 def test_what_did_not_hold_fails_the_command(made) -> None:
     written, error = made(lambda: Trial("torn", "", ["weights_sha256 differs"]), lambda: Trial("torn", "identical"))
     assert "1 of 3 trials did not hold: torn · weights_sha256 differs" in error

@@ -11,6 +11,17 @@ def test_a_row_counts_what_held_and_says_what_did_not() -> None:
     assert row.seen == "3: identical; 1: weights differ"
 
 
+def test_rows_of_one_kind_stay_together_by_rank() -> None:
+    names = [("none", 0), ("kill: late", 2), ("torn", 0), ("kill: early", 1), ("kill: late", 2)]
+    made = rows(Trial(fault, "identical", rank=rank) for fault, rank in names)
+    assert [(row.fault, row.trials) for row in made] == [
+        ("none", 1),
+        ("kill: early", 1),
+        ("kill: late", 2),
+        ("torn", 1),
+    ]
+
+
 def test_one_trial_may_stand_for_eight_processes() -> None:
     (row,) = rows([Trial("together", "identical", count=8)])
     assert (row.trials, row.held, row.seen) == (8, 8, "identical")

@@ -1,14 +1,16 @@
 """kill -9 at random moments, some of them aimed, and again while the run goes on."""
 
 import signal
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from thaw.faults.moments import HEAD, THAW, WRITE, Moment, at, in_evaluation, in_write, phase, writing
+from thaw.faults.moments import HEAD, PHASES, THAW, WRITE, Moment, at, in_evaluation, in_write, phase, writing
 from thaw.faults.place import Place, Yard
 from thaw.faults.trial import Trial, Work
 
+FAULT = "kill -9"
 AIMED = 8  # one in so many is aimed at a checkpoint's write, and one at evaluation
 AGAIN = 4  # one in so many resumed runs is killed as well
 EPOCHS = 5  # writes are aimed at after up to so many, less one, of a stage
@@ -21,7 +23,7 @@ def trial(yard: Yard, number: int) -> Trial:
         made = kill(yard.place(f"kill-{number}-{attempt}"), plan(yard, number, attempt), by_folder=bool(number % 2))
         if made is not None:
             return made
-    return Trial("kill -9", "", [f"not killed: the training ended before the moment, {TRIES} times"])
+    return Trial(FAULT, "", [f"not killed: the training ended before the moment, {TRIES} times"])
 
 
 def kill(place: Place, moments: list[Moment], *, by_folder: bool) -> Trial | None:
@@ -44,7 +46,8 @@ def kill(place: Place, moments: list[Moment], *, by_folder: bool) -> Trial | Non
     if not fell:
         return None
     wrong = place.differences() if over else place.compare(ended)
-    return place.judged(f"kill -9: {fell[0]}", "identical", wrong, moments=[m.what for m in moments], fell=fell)
+    trial = place.judged(f"{FAULT}: {fell[0]}", "identical", wrong, moments=[m.what for m in moments], fell=fell)
+    return replace(trial, rank=PHASES.index(fell[0]))
 
 
 def plan(yard: Yard, number: int, attempt: int) -> list[Moment]:

@@ -9,6 +9,7 @@ from thaw.faults.process import Process
 
 BEFORE, HEAD, THAW = "before training", "stage head", "stage thaw"
 WRITE, EVALUATION, RESULT = "a checkpoint's write", "evaluation", "after the result"
+PHASES = (BEFORE, HEAD, THAW, WRITE, EVALUATION, RESULT)
 
 
 def phase(lines: list[str]) -> str:

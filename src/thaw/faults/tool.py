@@ -72,9 +72,13 @@ def faults(config: FaultsConfig, root: Path) -> None:
     finally:  # what was seen before Ctrl-C too
         found = rows(made)
         written = {"machine": here, "settings": config, "rows": found, "trials": made}
-        _write(written, time.monotonic() - started, output / JSON)
+        seconds = time.monotonic() - started
+        _write(written, seconds, output / JSON)
         if made:
-            show(table(found, f"{here['cpus']} cores of {here['cpu']}. {machine.versions(here)}"))
+            show(table(found))
+            if any(trial.fault.startswith(kills.FAULT) for trial in made):
+                say(_killed(made))
+            say(f"{here['cpus']} cores of {here['cpu']}, {seconds / 60:.0f} minutes")
     wrong = [trial for trial in made if trial.wrong]
     if wrong:
         raise UserError(
@@ -82,6 +86,12 @@ def faults(config: FaultsConfig, root: Path) -> None:
             f"of them are in {output / JSON}, what they printed in {output / LOGS}, what they left in {output / FAILED}"
         )
     say(f"written: {output / JSON}")
+
+
+def _killed(made: list[Trial]) -> str:
+    killed = [trial for trial in made if trial.fault.startswith(kills.FAULT)]
+    held = sum(trial.held for trial in killed)
+    return f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one"
 
 
 def _trials(yard: Yard, pool: Executor) -> Iterator[Trial]:

@@ -18,12 +18,14 @@ class Skipped(Exception):
 class Trial:
     """fault: its row in the table. seen: in a few words. wrong: what did not hold, a line each; empty: it held.
 
-    count: processes that the trial stands for. skipped: it was not made, and `seen` says why. notes: for the file.
+    rank: of the row among those of one kind, which is the fault's name up to a colon. count: processes that the trial
+    stands for. skipped: it was not made, and `seen` says why. notes: for the file.
     """
 
     fault: str
     seen: str
     wrong: list[str] = field(default_factory=list)
+    rank: int = 0
     count: int = 1
     skipped: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
@@ -52,11 +54,12 @@ class Row:
 
 
 def rows(trials: Iterable[Trial]) -> list[Row]:
-    """One row a fault, in the order in which faults first appear."""
-    by_fault: dict[str, list[Trial]] = {}
+    """One row a fault; kinds in the order in which they first appear, in each the rows by rank."""
+    kinds: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
-        by_fault.setdefault(trial.fault, []).append(trial)
-    return [_row(fault, own) for fault, own in by_fault.items()]
+        kinds.setdefault(trial.fault.partition(":")[0], {}).setdefault(trial.fault, []).append(trial)
+    ranked = (sorted(kind.items(), key=lambda item: item[1][0].rank) for kind in kinds.values())
+    return [_row(fault, own) for kind in ranked for fault, own in kind]
 
 
 def _row(fault: str, trials: Sequence[Trial]) -> Row:
@@ -68,9 +71,9 @@ def _row(fault: str, trials: Sequence[Trial]) -> Row:
     return Row(fault, made, sum(trial.held for trial in trials), "; ".join(texts))
 
 
-def table(rows: Sequence[Row], caption: str) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     """The rows as they are shown in the terminal."""
-    made = Table(caption=caption, caption_justify="left")
+    made = Table()
     for column in COLUMNS:
         made.add_column(column, justify="right" if column in ("trials", "held") else "left")
     for row in rows:
