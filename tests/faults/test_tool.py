@@ -49,7 +49,7 @@ def test_what_held_is_written_and_ends_well(made) -> None:
 
 def test_killed_runs_are_counted_under_the_table(made, capsys) -> None:
     made(lambda: Trial("kill -9: evaluation", "identical"), lambda: Trial("kill -9: stage head", "", ["no"]))
-    assert "1 of 2 killed runs end bit for bit as if they had not been." in capsys.readouterr().out
+    assert "1 of 2 killed runs ended bit for bit as the untouched one" in capsys.readouterr().out
 
 
 def test_what_did_not_hold_fails_the_command(made) -> None:

@@ -32,5 +32,5 @@ def test_what_was_skipped_is_no_trial_and_says_why() -> None:
     assert [(row.fault, row.trials, row.held) for row in made] == [("disk full", 0, 0), ("none", 1, 1)]
     console = Console(width=120)
     with console.capture() as shown:
-        console.print(table(made, "a machine"))
+        console.print(table(made))
     assert "skipped: needs root" in shown.get()

@@ -70,28 +70,29 @@ def faults(config: FaultsConfig, root: Path) -> None:
                 made.append(trial)
                 say(f"  {trial.line()}")
     finally:  # what was seen before Ctrl-C too
-        found = rows(made)
-        written = {"machine": here, "settings": config, "rows": found, "trials": made}
         seconds = time.monotonic() - started
-        _write(written, seconds, output / JSON)
-        if made:
-            show(table(found))
-            if any(trial.fault.startswith(kills.FAULT) for trial in made):
-                say(_killed(made))
-            say(f"{here['cpus']} cores of {here['cpu']}, {seconds / 60:.0f} minutes")
+        _write({"machine": here, "settings": config, "trials": made, "seconds": seconds}, output / JSON)
+        _tell(made)
+        say(f"{here['cpus']} cores of {here['cpu']}, {seconds / 60:.0f} minutes")
+    _judge(made, output)
+    say(f"written: {output / JSON}")
+
+
+def _tell(made: list[Trial]) -> None:
+    show(table(rows(made)))
+    killed = [trial for trial in made if trial.fault.startswith(kills.FAULT)]
+    if killed:
+        held = sum(trial.held for trial in killed)
+        say(f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one")
+
+
+def _judge(made: list[Trial], output: Path) -> None:
     wrong = [trial for trial in made if trial.wrong]
     if wrong:
         raise UserError(
             f"{len(wrong)} of {sum(not trial.skipped for trial in made)} trials did not hold: {wrong[0].line()}. All "
             f"of them are in {output / JSON}, what they printed in {output / LOGS}, what they left in {output / FAILED}"
         )
-    say(f"written: {output / JSON}")
-
-
-def _killed(made: list[Trial]) -> str:
-    killed = [trial for trial in made if trial.fault.startswith(kills.FAULT)]
-    held = sum(trial.held for trial in killed)
-    return f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one"
 
 
 def _trials(yard: Yard, pool: Executor) -> Iterator[Trial]:
@@ -136,7 +137,7 @@ def _workplace(config: FaultsConfig, root: Path, output: Path) -> Iterator[tuple
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(written: dict[str, Any], seconds: float, file: Path) -> None:
-    text = json.dumps({**written, "seconds": seconds}, indent=1, default=dataclasses.asdict)
+def _write(written: dict[str, Any], file: Path) -> None:
+    text = json.dumps({"rows": rows(written["trials"]), **written}, indent=1, default=dataclasses.asdict)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace(file, text.encode())
