@@ -14,7 +14,7 @@ SOUND = Left(
     points={"epoch/loss": [(1, 0.5), (2, 0.25)], "epoch/images_per_second": [(1, 10.0), (2, 11.0)]},
     models=["READY"],
     others=[],
-    remains=[],
+    files=["result.json"],
 )
 
 
@@ -38,7 +38,8 @@ def test_the_same_but_for_speed_is_the_same() -> None:
         ({"models": []}, "logged models: none"),
         ({"models": ["READY", "PENDING"]}, "logged models: PENDING, READY"),
         ({"others": ["1234 RUNNING"]}, "another run is open: 1234 RUNNING"),
-        ({"remains": ["checkpoints/a.npz.tmp"]}, "left behind: checkpoints/a.npz.tmp"),
+        ({"files": ["result.json", "checkpoints/a.npz.tmp"]}, "left behind: checkpoints/a.npz.tmp"),
+        ({"files": []}, "missing: result.json"),
     ],
 )
 def test_every_difference_is_named(changed, said) -> None:

@@ -17,7 +17,7 @@ class Left:
 
     status: in the store. history: one dict an epoch. metrics: the final ones. points: by name (step, value), as the
     store has them. models: the statuses of its logged models. others: runs of the store that are not FINISHED.
-    remains: checkpoints and half-written files that should be gone.
+    files: names in the run folder and beside it: checkpoints and what is half written should be gone.
     """
 
     status: str
@@ -27,7 +27,7 @@ class Left:
     points: dict[str, list[tuple[int, float]]]
     models: list[str]
     others: list[str]
-    remains: list[str]
+    files: list[str]
 
 
 def run_of(folder: Path) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def read(folder: Path, outputs: Path) -> Left:
         },
         models=[str(getattr(model.status, "value", model.status)) for model in models],
         others=[f"{r.info.run_id} {r.info.status}" for r in store.search_runs(experiments) if _open(r, run_id)],
-        remains=_remains(folder, outputs),
+        files=_files(folder, outputs),
     )
 
 
@@ -77,10 +77,10 @@ def _open(run: Any, but: str) -> bool:
     return bool(run.info.run_id != but and run.info.status == "RUNNING")
 
 
-def _remains(folder: Path, outputs: Path) -> list[str]:
-    checkpoints = [f"checkpoints/{file.name}" for file in folder.glob("checkpoints/*")]
-    aside = [str(file.relative_to(outputs)) for pattern in ("**/*.tmp", ".model-*") for file in outputs.glob(pattern)]
-    return sorted({*checkpoints, *aside})
+def _files(folder: Path, outputs: Path) -> list[str]:
+    own = [file.relative_to(folder) for file in folder.rglob("*")]
+    shared = [file.relative_to(outputs) for pattern in ("*", "**/*.tmp") for file in outputs.glob(pattern)]
+    return sorted({str(name) for name in (*own, *shared)})
 
 
 def differences(ours: Left, reference: Left) -> list[str]:
@@ -93,7 +93,8 @@ def differences(ours: Left, reference: Left) -> list[str]:
     if ours.models != ["READY"]:
         found.append(f"logged models: {', '.join(sorted(ours.models)) or 'none'}")
     found += [f"another run is open: {other}" for other in ours.others]
-    found += [f"left behind: {name}" for name in ours.remains]
+    found += [f"left behind: {name}" for name in ours.files if name not in reference.files]
+    found += [f"missing: {name}" for name in reference.files if name not in ours.files]
     return found
 
 
