@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from thaw.faults.moments import HEAD, PHASES, THAW, WRITE, Moment, at, in_evaluation, in_write, phase, writing
-from thaw.faults.place import Place, Yard
+from thaw.faults.place import Place, Yard, anew
+from thaw.faults.process import Ended, Process
 from thaw.faults.trial import Trial, Work
 
 FAULT = "kill -9"
@@ -33,13 +34,12 @@ def kill(place: Place, moments: list[Moment], *, by_folder: bool) -> Trial | Non
     """
     fell, over = list[str](), False
     for moment in (*moments, None):
-        process = place.resume(by_folder=by_folder) if fell else place.train()
-        if moment and moment.wait(process, place):
-            process.signal(signal.SIGKILL)
-        ended = place.end(process)
+        ended = _struck(place, place.resume(by_folder=by_folder) if fell else place.train(), moment)
+        if anew(ended):
+            ended = _struck(place, place.train(), moment)
         if ended.code != -signal.SIGKILL:
             break
-        fell.append(WRITE if writing(place) else phase(process.lines))
+        fell.append(WRITE if writing(place) else phase(ended.lines))
         over = bool(place.runs()) and place.status == "FINISHED"
         if over:  # killed while it was leaving: there is nothing to resume
             break
@@ -48,6 +48,12 @@ def kill(place: Place, moments: list[Moment], *, by_folder: bool) -> Trial | Non
     wrong = place.differences() if over else place.compare(ended)
     trial = place.judged(f"{FAULT}: {fell[0]}", "identical", wrong, moments=[m.what for m in moments], fell=fell)
     return replace(trial, rank=PHASES.index(fell[0]))
+
+
+def _struck(place: Place, process: Process, moment: Moment | None) -> Ended:
+    if moment and moment.wait(process, place):
+        process.signal(signal.SIGKILL)
+    return place.end(process)
 
 
 def plan(yard: Yard, number: int, attempt: int) -> list[Moment]:

@@ -120,7 +120,8 @@ class Place:
 
     def goes_on(self, *, by_folder: bool = False) -> list[str]:
         """Resume the run to its end: what is not as it would be without the fault."""
-        return self.compare(self.end(self.resume(by_folder=by_folder)))
+        ended = self.end(self.resume(by_folder=by_folder))
+        return self.compare(self.end(self.train()) if anew(ended) else ended)
 
     def compare(self, ended: Ended) -> list[str]:
         """What a training that ended well left, against the reference."""
@@ -141,6 +142,11 @@ class Place:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
         return Trial(fault, seen, wrong, notes={"trial": self.name, **notes})
+
+
+def anew(ended: Ended) -> bool:
+    """Whether a resumed run answers that it ended in its first moments, before there was anything to go on with."""
+    return ended.code == 1 and "start it anew" in ended.err
 
 
 def unclear(ended: Ended) -> list[str]:
