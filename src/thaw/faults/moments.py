@@ -44,6 +44,17 @@ def at(seconds: float) -> Moment:
     return Moment(f"{seconds:.1f} s after its first line", wait)
 
 
+def in_scan() -> Moment:
+    """As soon as the store has the run's command: what comes next is reading the data."""
+
+    def wait(process: Process, place: Place) -> bool:
+        while process.running and not any(place.outputs.glob("artifacts/*/artifacts/overrides.txt")):
+            time.sleep(0.005)
+        return process.wait(0.1)
+
+    return Moment("in the scan", wait)
+
+
 def in_extraction(seconds: float) -> Moment:
     """So long after the first stage began to compute activations, which takes it two seconds."""
 

@@ -3,7 +3,7 @@
 import signal
 from functools import partial
 
-from thaw.faults.moments import HEAD, THAW, Moment, at, in_evaluation, in_extraction, in_stage
+from thaw.faults.moments import HEAD, THAW, Moment, at, in_evaluation, in_extraction, in_scan, in_stage
 from thaw.faults.place import Yard
 from thaw.faults.trial import Trial, Work
 
@@ -15,7 +15,7 @@ TWICE = 0.3  # seconds between two Ctrl-C
 def trials(yard: Yard) -> list[Work]:
     """Both in each stage; Ctrl-C wherever else a run takes its time; two of them."""
     training = [in_stage(HEAD), in_stage(THAW, 2)]
-    elsewhere = [at(0.0), in_extraction(0.5), in_evaluation(0.5)]
+    elsewhere = [at(0.0), in_scan(), in_extraction(0.5), in_evaluation(0.5)]
     return [
         *(partial(trial, yard, stop, moment) for stop in (TERM, CTRL_C) for moment in training),
         *(partial(trial, yard, CTRL_C, moment) for moment in elsewhere),
