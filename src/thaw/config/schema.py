@@ -374,3 +374,20 @@ class BenchmarkConfig:
     growth: list[int] = key([250, 1000, 4000, 16000], "photos of growth")
     growth_repeats: int = key(1, "times growth measures each point", min=1)
     output: str = key("${oc.env:THAW_OUTPUTS,outputs}/benchmark", "folder for the table, the figures and the plot")
+
+
+@dataclass
+class FaultsConfig:
+    """scripts/faults.py: a small real training under faults, and a table of what came of it."""
+
+    what: str = key(
+        "all",
+        "the faults to make",
+        choices=(
+            "all", "kills", "torn", "full", "readonly", "locked", "absent", "together", "stops", "diverged", "offline",
+        ),
+    )  # fmt: skip
+    kills: int = key(100, "trials that are killed; a quarter of them are aimed", min=1)
+    jobs: int = key(2, "trials at a time", min=1, max=64)
+    seed: int = key(0, "of the moments and of the bytes that change", min=0, max=2**31 - 1)
+    output: str = key("${oc.env:THAW_OUTPUTS,outputs}/faults", "folder for faults.json and the trials' logs")
