@@ -3,10 +3,12 @@ import json
 import math
 
 import pytest
+from mlflow.entities import Metric
 
-from thaw.tracking.runs import OVERRIDES, create_run, find_run, start
+from thaw.tracking.runs import OVERRIDES, PARENT, create_run, find_run, start
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import best_objective, close_sweep, fold_settings, open_sweep
+from thaw.tracking.unsent import Unsent
 
 
 def sweep(tracking, outputs, objectives):
@@ -105,3 +107,14 @@ def test_a_child_that_died_without_a_word_is_not_left_running(tracking, outputs)
     found = find_run(tracking.uri, outputs, child.id)
     assert found.status == "KILLED"
     assert "without a word" in found.tags["thaw.reason"]
+
+
+def test_a_child_whose_end_the_store_did_not_hear_of_keeps_its_figures(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "sweep", outputs / "sweep")
+    child = create_run(open_store(tracking.uri, outputs), "thaw", "job 0", outputs / "0", {PARENT: parent.id})
+    (outputs / "0").mkdir()
+    left = Unsent(child.id, tracking.uri, [Metric("objective", 0.5, 1, 0)], {"mood": "good"}, "FINISHED", 2)
+    left.write(outputs / "0")
+    (told,) = close_sweep(parent)
+    assert (told.status, told.objective) == ("FINISHED", 0.5)
+    assert find_run(tracking.uri, outputs, child.id).tags["mood"] == "good"

@@ -51,7 +51,10 @@ def take_up(store: Store, run_id: str) -> Before:
     store.client.update_run(run_id, status="RUNNING")
     store.client.set_tag(run_id, RESUMED, str(int(before.tags.get(RESUMED, "0")) + 1))
     if REASON in before.tags:
-        store.client.delete_tag(run_id, REASON)
+        store.client.patiently(
+            lambda: store.client.raw.delete_tag(run_id, REASON),
+            lambda: REASON not in store.client.raw.get_run(run_id).data.tags or None,
+        )
     return before
 
 

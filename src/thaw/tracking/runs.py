@@ -30,7 +30,6 @@ WEIGHTS = "thaw.weights_sha256"  # of the final network
 
 # MLflow's limits.
 _BATCH = 100
-_METRICS_BATCH = 900  # with _BATCH tags, 1,000 at a time
 _PARAM_CHARS = 6000
 _TAG_CHARS = 8000
 _NAME_CHARS = 250
@@ -374,7 +373,11 @@ def _fetch(location: str, path: str, store: Store, run_id: str) -> Path:
     if folder is None:
         from mlflow.artifacts import download_artifacts
 
-        return Path(download_artifacts(artifact_uri=f"{location}/{path}".rstrip("/"), tracking_uri=store.uri))
+        uri = f"{location}/{path}".rstrip("/")
+        fetched = store.client.patiently(
+            lambda: download_artifacts(artifact_uri=uri, tracking_uri=store.uri), tell=False
+        )
+        return Path(fetched)
     if not (folder / path).exists():
         raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
     return folder / path

@@ -21,20 +21,23 @@ def close_dead(store: Store, experiment: str) -> None:
     for run in running:
         folder = alive.folder_here(run.data.tags)
         lock = alive.take(folder) if folder else None
-        if folder is None or lock is None:
+        if lock is None:
             continue
         try:
-            left = unsent.replay(store, folder)
-            # It may have ended well between the search and the lock.
-            if store.client.get_run(run.info.run_id).info.status == "RUNNING" and not (left and left.status):
-                bury(store, run)
+            close(store, run)
         finally:
             lock.release()
 
 
-def bury(store: Store, run: Any) -> None:
-    """Close a dead run as KILLED and say how to go on with it; a sweep cannot go on."""
+def close(store: Store, run: Any) -> None:
+    """Close a dead run as it said itself when its store was away, or else as KILLED, with how to go on with it."""
     run_id = run.info.run_id
+    folder = alive.folder_here(run.data.tags)
+    if folder is not None:
+        unsent.replay(store, folder)
+    # It may have ended well since it was found.
+    if store.client.get_run(run_id).info.status != "RUNNING":
+        return
     hint = "" if SWEEP in run.data.tags else f" go on: python train.py resume={run_id}"
     store.client.set_tag(run_id, REASON, _WITHOUT_A_WORD + hint)
     store.client.set_terminated(run_id, "KILLED")

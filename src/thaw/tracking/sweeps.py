@@ -83,8 +83,9 @@ def close_sweep(
 
     The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, the table of
     children as `sweep.csv`, and `summary`: its numbers as metrics, the rest as tags. A child that is still RUNNING
-    was killed without a chance to say so, and is closed as KILLED. Of a sweep over folds it gets the setting with the
-    best mean: `val/accuracy_mean`, `val/accuracy_std`, ..., `folds`, the tag `thaw.best_setting`; all as `folds.json`.
+    was killed without a chance to say so, and is closed as KILLED, unless it left its end in `unsent.json`. Of a sweep
+    over folds it gets the setting with the best mean: `val/accuracy_mean`, `val/accuracy_std`, ..., `folds`, the tag
+    `thaw.best_setting`; all as `folds.json`.
     """
     try:
         return _close(sweep.run, status, maximize, summary or {})
@@ -138,13 +139,14 @@ def _children(store: Store, parent: Run) -> list[Child]:
             page_token=token,
         )
         for run in page:
-            if run.info.status == "RUNNING":
-                stale.bury(store, run)
+            if run.info.status == "RUNNING":  # the sweep's jobs have all ended
+                stale.close(store, run)
+                run = store.client.get_run(run.info.run_id)
             children.append(
                 Child(
                     run_id=run.info.run_id,
                     name=run.info.run_name,
-                    status="KILLED" if run.info.status == "RUNNING" else run.info.status,
+                    status=run.info.status,
                     overrides=run.data.tags.get(OVERRIDES, ""),
                     objective=run.data.metrics.get("objective"),
                     metrics=dict(run.data.metrics),
