@@ -145,6 +145,18 @@ def test_without_a_publishers_hash_what_came_first_holds(server, tmp_path) -> No
     assert fetch(f"{server.address}/whole", target).read_bytes() == CONTENT
 
 
+def test_a_note_adds_to_an_md5_but_a_publishers_new_sha256_replaces_it(server, tmp_path) -> None:
+    target, note = tmp_path / "it.h5", tmp_path / "it.h5.sha256"
+    note.write_text(f"{'0' * 64}  it.h5\n")
+    with pytest.raises(NotFetched, match="not what came the first time"):
+        fetch(f"{server.address}/whole", target, MD5)
+    assert not target.exists()
+    for _ in range(2):
+        fetch(f"{server.address}/whole", target, SHA256)
+    assert note.read_text() == f"{SHA256}  it.h5\n"
+    assert server.asked == {"whole": 2}
+
+
 def test_without_any_hash_a_file_must_be_sound(server, tmp_path) -> None:
     """Keras's own download leaves a torn file when it is killed; nothing is known of it but that it does not open."""
     target = tmp_path / "it.h5"

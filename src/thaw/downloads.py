@@ -42,7 +42,7 @@ def fetch(url: str, target: Path, digest: str | None = None, sound: Callable[[Pa
     """Return `target`, downloaded once from `url`; what is there already is checked, and fetched anew when wrong.
 
     digest: the sha256 or md5 that its publisher gives, in hexadecimal digits; None where he gives none. The sha256 of
-    what was accepted first is kept beside it, in `NAME.sha256`, and holds from then on.
+    what was accepted first is kept beside it, in `NAME.sha256`, and holds from then on where he gives no sha256.
     sound: whether a file is readable at all, for those whose publisher gives no hash.
 
     It is written to `NAME.part`, under a lock, and renamed when all checks have passed. Raises NotFetched.
@@ -85,9 +85,9 @@ def _believed(file: Path, digest: str | None, sound: Callable[[Path], bool]) -> 
         while piece := content.read(_PIECE):
             hashes.update(piece)
     noted = _noted(file)
-    if not hashes.fit(digest) or (noted and not hashes.fit(noted)) or not (digest or noted or sound(file)):
+    if not hashes.fit(digest) or not (_is_sha256(digest) or hashes.fit(noted)) or not (digest or noted or sound(file)):
         return False
-    if not noted:
+    if noted != hashes.sha256:
         with contextlib.suppress(OSError):  # a folder that only an administrator fills
             _note(file, hashes.sha256)
     return True
@@ -99,7 +99,8 @@ def _download(url: str, target: Path, digest: str | None, sound: Callable[[Path]
         hashes = _receive(url, part, digest is None)
         if not hashes.fit(digest):
             raise NotFetched(url, f"what came has another hash than the {digest} that its publisher gives")
-        if (noted := _noted(target)) and not hashes.fit(noted):
+        noted = _noted(target)
+        if not _is_sha256(digest) and not hashes.fit(noted):
             raise NotFetched(
                 url,
                 f"what came is not what came the first time (sha256 {hashes.sha256}, then {noted}). "
@@ -167,6 +168,11 @@ class _Hashes:
 
     def fit(self, digest: str | None) -> bool:
         return digest is None or digest.lower() in (self.sha256, self._md5.hexdigest())
+
+
+def _is_sha256(digest: str | None) -> bool:
+    """Whether a publisher gives more than a note can add: he may replace a file and give its new sha256."""
+    return digest is not None and len(digest) == 64
 
 
 def _note_of(file: Path) -> Path:

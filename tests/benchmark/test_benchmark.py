@@ -8,7 +8,7 @@ TINY = (
     "repeats=1", "images=8", "photos=40", "small_images=300", "image_size=75", "backbones=[efficientnet_lite0]",
     "epochs=2", "jobs=[1,2]", "growth=[20,40]",
 )  # fmt: skip
-PARTS = ["extract", "jpeg", "stages", "rerun", "sweep", "scratch", "growth"]
+PARTS = ["extract", "jpeg", "stages", "rerun", "sweep", "scratch", "determinism", "growth"]
 
 
 def test_an_unknown_part_is_answered_with_the_nearest(commands) -> None:

@@ -1,14 +1,18 @@
 """Configs that would run something, as train.py meets them."""
 
 import os
+import pickle
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from thaw.config import trusted
+from thaw.config import cli, trusted
+from thaw.config.resume import Resumed
 from thaw.config.schema import Config
 from thaw.errors import UserError
 
@@ -115,3 +119,22 @@ def test_an_argument_is_refused_before_hydra_sees_it(commands, argument: str) ->
     ran = commands.run("seed=1", argument)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"error: {argument}: refused")
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_the_stored_command_of_a_strangers_run_is_held_to_the_same_rule(monkeypatch, tmp_path) -> None:
+    ran, file = tmp_path / "ran", tmp_path / "job.pickle"
+    file.write_bytes(pickle.dumps(Touch(ran)))
+    monkeypatch.setattr(cli, "resumed", lambda *_: Resumed("0123abcd", None, [f"--experimental-rerun={file}"]))
+    monkeypatch.setattr(cli, "_prepare", lambda root: None)
+    monkeypatch.setattr(sys, "argv", ["train.py", "resume=0123abcd"])
+    with pytest.raises(SystemExit, match="refused, because the file is a pickle"):
+        cli.train(ROOT)
+    assert not ran.exists()

@@ -28,7 +28,7 @@ from thaw.config.help import help_text, keys
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
-from thaw.console import say
+from thaw.console import say, shown
 from thaw.errors import UserError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -257,7 +257,6 @@ class SweepParent:
 
     def _tell_folds(self, settings: "list[Setting]") -> None:
         from thaw import tracking
-        from thaw.run import shown
 
         for setting in settings:
             say(setting.line())

@@ -306,8 +306,9 @@ class ReproduceConfig:
 
     run: str | None = key(None, "id of a run, the first characters of it, or a run's folder")
     tolerance: float = key(
-        1e-3,
-        "largest absolute difference of losses, and of final accuracies, that is still the same",
+        1e-3,  # rounding moves a head's losses by 1e-6, another seed accuracies by 1e-2
+        "largest absolute difference of losses, and of final accuracies, that is still the same. Exit code 0: "
+        "identical, 2: same within tolerance, 3: different, 1: the run cannot be done again",
         min=0,
     )
     fresh: bool = key(
@@ -358,18 +359,35 @@ class BenchmarkConfig:
     what: str = key(
         "all",
         "what to measure",
-        choices=("all", "extract", "jpeg", "stages", "rerun", "sweep", "scratch", "growth"),
+        choices=("all", "extract", "jpeg", "stages", "rerun", "sweep", "scratch", "determinism", "growth"),
     )
     repeats: int = key(3, "times each side is measured, in turn; the medians are compared", min=1)
     images: int = key(256, "images of extract and jpeg", min=8)
-    photos: int = key(520, "photos of stages, rerun, sweep and growth's jobs", min=20)
-    small_images: int = key(10_000, "32-pixel images of scratch", min=100)
+    photos: int = key(520, "photos of stages, rerun, sweep, determinism and growth's jobs", min=20)
+    small_images: int = key(10_000, "32-pixel images of scratch and determinism", min=100)
     backbones: list[str] = key(
         ["inceptionv3", "vgg16", "resnet50", "mobilenetv2", "efficientnet_lite0"], "networks of extract and jpeg"
     )
     image_size: int | None = key(None, "side of all inputs in pixels; default: each network's own", min=75, max=1024)
-    epochs: int = key(3, "epochs of each stage, and of scratch, whose first one is left out", min=2)
+    epochs: int = key(3, "epochs of each stage, and of scratch and determinism, whose first one is left out", min=2)
     jobs: list[int] = key([1, 2, 5, 10, 20], "jobs of growth's sweeps; sweep runs the largest")
     growth: list[int] = key([250, 1000, 4000, 16000], "photos of growth")
     growth_repeats: int = key(1, "times growth measures each point", min=1)
     output: str = key("${oc.env:THAW_OUTPUTS,outputs}/benchmark", "folder for the table, the figures and the plot")
+
+
+@dataclass
+class FaultsConfig:
+    """scripts/faults.py: a small real training under faults, and a table of what came of it."""
+
+    what: str = key(
+        "all",
+        "the faults to make",
+        choices=(
+            "all", "kills", "torn", "full", "readonly", "locked", "absent", "together", "stops", "diverged", "offline",
+        ),
+    )  # fmt: skip
+    kills: int = key(100, "trials that are killed; a quarter of them are aimed", min=1)
+    jobs: int = key(2, "trials at a time", min=1, max=64)
+    seed: int = key(0, "of the moments and of the bytes that change", min=0, max=2**31 - 1)
+    output: str = key("${oc.env:THAW_OUTPUTS,outputs}/faults", "folder for faults.json and the trials' logs")

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from thaw.csv_text import csv_text
 
 COLUMNS = ("path", "what", "before", "now")
-# What may have become of a file, in the order in which they are counted.
-KINDS = {
-    "missing": "is not there",
-    "moved": "has another path, and the same content",
-    "new": "was not used by the run",
-    "unused": "is there, and not used",
-    "changed": "has another content",
-    "class": "has another class",
-    "split": "is in another split",
-    "verdict": "can be used no longer, or again, or is bad in another way",
-}
+# What may have become of a file, in the order in which it is told: what somebody did, then what followed for others.
+KINDS = (
+    "changed",  # another content
+    "missing",
+    "moved",  # another path, the same content
+    "new",
+    "class",  # another class
+    "verdict",  # can be used no longer, or again, or is bad in another way
+    "unused",  # is there, and the run's limit_per_class now leaves it out
+    "split",  # in another split
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class FileDifference:
         """Say it on one line, hashes cut to 12 characters."""
         if not self.before and not self.now:
             return f"{self.what} {self.path}"
+        if self.what == "moved":
+            return f"moved {self.before} to {self.now}"
         cut = 12 if self.what == "changed" else None
         return f"{self.what} {self.path}: {self.before[:cut]} in the run, {self.now[:cut]} now"
 
@@ -40,7 +42,7 @@ class FileDifference:
 def differences(
     before: Iterable[Mapping[str, str]], now: Iterable[Mapping[str, str]], there: Collection[str]
 ) -> list[FileDifference]:
-    """Compare two manifests, as rows of `manifest.COLUMNS`; sorted by path.
+    """Compare two manifests, as rows of `manifest.COLUMNS`; in the order of KINDS, then of paths.
 
     there: paths of all files of today's data set, used or not: with `limit_per_class` a file may be there and not used.
     """
@@ -62,7 +64,7 @@ def differences(
     found += [FileDifference(path, "new") for paths in come.values() for path in paths]
     for path in old.keys() & new.keys():
         found += _of_one(path, old[path], new[path])
-    return sorted(found, key=lambda entry: (entry.path, entry.what))
+    return sorted(found, key=lambda entry: (KINDS.index(entry.what), entry.path))
 
 
 def counted(found: Iterable[FileDifference]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from thaw.reproduce.recorded import Recorded, reason
 from thaw.results.result import write_json
 
 FILE = "reproduction.json"
-SHOWN = 20  # figures in the table; all are in the file
+SHOWN = 10  # figures in the table; all are in the file
 
 
 def counted(n: int, what: str) -> str:

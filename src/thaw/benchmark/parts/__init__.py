@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from thaw.benchmark.measure import Bench
 from thaw.benchmark.outcome import Outcome
-from thaw.benchmark.parts import bottleneck, forward, growth, scratch, staged
+from thaw.benchmark.parts import bottleneck, determinism, forward, growth, scratch, staged
 
 PARTS: dict[str, Callable[[Bench], Outcome]] = {
     "extract": forward.extract,
@@ -13,5 +13,6 @@ PARTS: dict[str, Callable[[Bench], Outcome]] = {
     "rerun": bottleneck.rerun,
     "sweep": bottleneck.sweep,
     "scratch": scratch.scratch,
+    "determinism": determinism.determinism,
     "growth": growth.growth,
 }
