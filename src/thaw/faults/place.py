@@ -1,6 +1,7 @@
 """Where trials run: the small training, and for each trial a user's folder with outputs, cache and store of its own."""
 
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Yard:
 
     def place(self, name: str, *overrides: str, outputs: str = "outputs") -> "Place":
         """A new folder for the trial `name`; outputs: the folder in it for what runs write."""
+        name = re.sub(r"[^\w.-]+", "-", name)
         folder = self.work / name
         folder.mkdir()
         return Place(self, name, folder, folder / outputs, overrides)

@@ -27,7 +27,7 @@ def trial(yard: Yard, stop: Stop, moment: Moment, *, twice: bool = False) -> Tri
     """Stop a run, look at what it says and how it is marked, and go on with it."""
     name, number, code = stop
     fault = f"{name}{' twice' if twice else ''}"
-    place = yard.place(f"{fault}-{moment.what}".replace(" ", "-"))
+    place = yard.place(f"{fault} {moment.what}")
     process = place.train()
     wrong = [] if moment.wait(process, place) else ["it ended before"]
     process.signal(number)

@@ -19,7 +19,7 @@ def locked(yard: Yard) -> list[Work]:
 
 def lock(yard: Yard, moment: Moment) -> Trial:
     """Hold the whole SQLite file."""
-    place = yard.place(f"locked-{moment.what}".replace(" ", "-"))
+    place = yard.place(f"locked {moment.what}")
     process = place.train()
     wrong = [] if moment.wait(process, place) else ["it ended before"]
     with closing(sqlite3.connect(place.outputs / "mlflow.db", isolation_level=None, timeout=LOCKED)) as other:
