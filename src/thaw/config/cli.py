@@ -161,8 +161,18 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
             raise
         sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
     except KeyboardInterrupt:
+        _hear_no_more()
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        _hear_no_more()
+        raise
+
+
+def _hear_no_more() -> None:
+    """The process is ending: another Ctrl-C would only break its last lines and leave a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def explain(error: Exception, conf: Path, schema: type) -> str:
