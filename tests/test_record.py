@@ -76,7 +76,7 @@ def test_what_it_began_with_must_still_be_there() -> None:
     tracked = Tracked({"fingerprint.data_sha256": "a" * 64})
     record.must_be_as_recorded(tracked, "data_sha256", "a" * 64, "the data")
     record.must_be_as_recorded(Tracked(), "data_sha256", "b" * 64, "the data")
-    with pytest.raises(UserError, match="the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
+    with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
         record.must_be_as_recorded(tracked, "data_sha256", "b" * 64, "the data")
 
 
