@@ -36,8 +36,10 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     one, by whatever cause: an argument, or a file of conf/.
     """
     wanted = [a.partition("=")[2].strip("'\"") for a in arguments if a.partition("=")[0] == KEY]
-    if not wanted or wanted[-1] in ("", "null"):
+    if not wanted or wanted[-1] == "null":
         return None
+    if not wanted[-1]:
+        raise UserError("resume= needs the id or the folder of the run to go on with")
     if {"-m", "--multirun"} & set(arguments):
         raise UserError(
             f"resume={wanted[-1]} goes on with one run, -m starts a sweep: resume a sweep's job by its own id"
@@ -45,8 +47,7 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     from thaw import tracking  # MLflow takes seconds
 
     given = [a for a in arguments if a.partition("=")[0] != KEY]
-    asked = _compose(conf, given)
-    run, folder = _find(wanted[-1], asked)
+    run, folder, uri = _find(wanted[-1], _compose(conf, given))
     if run.status == "FINISHED":
         raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
     _work_where_it_began(run)
@@ -58,7 +59,10 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     own = [a for a in began if a and a.partition("=")[0] not in keys]
     file = run.artifact("config.yaml")
     before = stored.read(file.read_text(encoding="utf-8"), str(file))
-    changed = stored.differences(before, _compose(conf, [*own, *given]))
+    if Path(before.outputs).is_dir():
+        os.environ["THAW_OUTPUTS"] = before.outputs  # today's may be another one
+    now = _compose(conf, [*own, *given])
+    changed = stored.differences(before, now)
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
@@ -66,11 +70,13 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
             f"Leave that out (python train.py resume={run.id} needs nothing else), or train anew"
         )
     place = [a for a in (*own, *given) if a.partition("=")[0] != "hydra.run.dir"]
+    if now.tracking.uri != uri:
+        place.append(f"tracking.uri={quote(uri)}")
     return Resumed(run.id, run.tags.get(tracking.PARENT), [*place, f"hydra.run.dir={quote(str(folder))}"])
 
 
-def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
-    """The run and its folder, by the id or by the folder."""
+def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":
+    """The run, its folder and the store that knows it, by the id or by the folder."""
     from thaw import tracking
 
     folder = Path(wanted).expanduser().absolute()
@@ -92,7 +98,7 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
                 f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
                 "resume=FOLDER"
             )
-    return run, folder
+    return run, folder, uri
 
 
 def _work_where_it_began(run: "RunInfo") -> None:
