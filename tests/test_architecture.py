@@ -12,16 +12,17 @@ ALLOWED = {
     "errors": set(),
     "console": set(),
     "csv_text": set(),
+    "atomic": set(),
     "backend": {"errors"},
     "downloads": {"errors", "console"},
     "config": {"errors", "console", "run", "tracking"},  # cli starts the run, and a sweep's parent, late
-    "cache": {"config", "errors", "console"},
+    "cache": {"atomic", "config", "errors", "console"},
     "data": {"config", "errors", "console", "csv_text", "downloads", "cache"},
     "models": {"config", "errors", "backend", "downloads"},
     "frozen": {"config", "errors", "console", "backend", "cache", "data", "models"},
-    "training": {"config", "errors", "console", "backend", "cache", "data", "models", "frozen"},
-    "results": {"config", "errors", "console", "csv_text"},
-    "tracking": {"config", "errors", "console"},
+    "training": {"atomic", "config", "errors", "console", "backend", "cache", "data", "models", "frozen"},
+    "results": {"atomic", "config", "errors", "console", "csv_text"},
+    "tracking": {"atomic", "config", "errors", "console"},
 }
 ONLY = {
     "hydra": {"config"},

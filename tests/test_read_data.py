@@ -21,7 +21,7 @@ class Tracked:
     """A run that remembers what it was given."""
 
     def __init__(self):
-        self.artifacts, self.logged = {}, {}
+        self.artifacts, self.logged, self.recorded = {}, {}, {}
 
     def artifact(self, file):
         self.artifacts[file.name] = file.read_text("utf-8", "surrogateescape")

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -37,6 +38,11 @@ def printable(name: str) -> str:
     """Return a name on one line: bytes that are not UTF-8, newlines and the like are escaped, letters never."""
     text = name.encode("utf-8", "backslashreplace").decode()
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+
+
+def shown(path: Path) -> Path:
+    """A path as it is printed: from the current folder where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 class Steps:

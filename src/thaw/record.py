@@ -8,7 +8,7 @@ from thaw import tracking
 from thaw.config import stored
 from thaw.config.job import Job
 from thaw.config.schema import Config
-from thaw.console import say
+from thaw.console import say, shown
 from thaw.errors import UserError
 from thaw.models import saved
 from thaw.tracking import Run
@@ -18,8 +18,23 @@ ENGINE = "thaw.engine"
 FINGERPRINT = "fingerprint"
 
 
-def begin(tracked: Run, config: Config, job: Job) -> None:
-    """Config and fingerprint go to the store before the work, so that a crash leaves evidence."""
+@contextmanager
+def begun(tracked: Run, name: str, config: Config, job: Job, checkpoints: Folder) -> Iterator[None]:
+    """Config and fingerprint go to the store before the work, so that a crash leaves evidence.
+
+    If the work is stopped, or fails with a checkpoint, the command that goes on is printed.
+    """
+    say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
+    _log_beginning(tracked, config, job)
+    try:
+        yield
+    except BaseException as error:
+        if checkpoints.any() or not isinstance(error, Exception):
+            say(f"go on: python train.py resume={tracked.id}")
+        raise
+
+
+def _log_beginning(tracked: Run, config: Config, job: Job) -> None:
     found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
     if job.resume and f"{FINGERPRINT}.python" in tracked.recorded:
         _tell_what_changed(tracked, found.flat())
@@ -68,13 +83,3 @@ def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
         precision=recorded["thaw.precision"],
         frozen_precision=recorded["thaw.frozen_precision"],
     )
-
-
-@contextmanager
-def told_how_to_go_on(tracked: Run, checkpoints: Folder) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if checkpoints.any() or not isinstance(error, Exception):
-            say(f"go on: python train.py resume={tracked.id}")
-        raise

@@ -17,7 +17,7 @@ from thaw import backend, record, tracking
 from thaw.cache import Store
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
-from thaw.console import say
+from thaw.console import say, shown
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
 from thaw.data.kept import Kept
 from thaw.data.scan import Scanned, scan
@@ -55,10 +55,8 @@ def run(config: Config, job: Job) -> Result:
             config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
             resume=job.resume,
         ) as tracked,
-        record.told_how_to_go_on(tracked, checkpoints),
+        record.begun(tracked, name, config, job, checkpoints),
     ):  # fmt: skip
-        say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
-        record.begin(tracked, config, job)
         chosen = record.as_chosen(config, tracked.recorded)
         _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
@@ -97,11 +95,6 @@ def _check(config: Config) -> None:
     """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
     table.check(config.backbone)
     engine.check(config.engine, config.precision, config.frozen_precision, backend.processor())
-
-
-def shown(path: Path) -> Path:
-    """A path as it is printed: from the current folder where it lies in it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 class Clock:

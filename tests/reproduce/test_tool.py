@@ -4,10 +4,12 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image, ImageOps
 
+from thaw import tracking
 from thaw.config.job import Job
 from thaw.config.schema import (
     BackboneConfig,
@@ -20,7 +22,8 @@ from thaw.config.schema import (
     TrackingConfig,
 )
 from thaw.errors import UserError
-from thaw.reproduce.tool import reproduce
+from thaw.reproduce import tool
+from thaw.reproduce.recorded import Recorded
 from thaw.run import run
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +57,7 @@ def again(commands, run_id, **options):
     own = ReproduceConfig(
         run=run_id, outputs=str(commands.outputs), tracking_uri=f"sqlite:///{commands.outputs}/mlflow.db"
     )
-    code = reproduce(dataclasses.replace(own, **options), ROOT)
+    code = tool.reproduce(dataclasses.replace(own, **options), ROOT)
     (folder,) = set(commands.outputs.glob("reproduced/*/*")) - before
     return code, json.loads((folder / "reproduction.json").read_text()), folder
 
@@ -125,6 +128,22 @@ def test_a_data_set_that_is_gone_is_one_clear_error(commands, pictures, trained)
             again(commands, trained)
     finally:
         aside.rename(pictures)
+
+
+@pytest.mark.parametrize(("reason", "same"), [("the loss became nan", True), ("the disk is full", False)])
+def test_a_failure_that_comes_again_is_a_reproduction(reason, same, tmp_path, monkeypatch):
+    def diverge(config, job):
+        raise UserError("the loss became nan")
+
+    monkeypatch.setattr(tool, "run", diverge)
+    (tmp_path / "run.json").write_text('{"run_id": "new"}')
+    info = SimpleNamespace(status="FAILED", tags={tracking.REASON: reason})
+    before = Recorded(info, "sqlite:///", Config(), [], [])
+    if same:
+        assert tool._rerun(before, Config(), Job(ROOT, tmp_path)) == "new"
+    else:
+        with pytest.raises(UserError, match="became nan"):
+            tool._rerun(before, Config(), Job(ROOT, tmp_path))
 
 
 def test_a_run_that_is_not_there_exits_with_1(commands, trained):

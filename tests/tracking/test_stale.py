@@ -1,9 +1,11 @@
 import shutil
 
 import pytest
+from mlflow.entities import Metric
 
 from thaw.tracking.runs import start
 from thaw.tracking.sweeps import open_sweep
+from thaw.tracking.unsent import Unsent
 
 
 def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
@@ -63,3 +65,15 @@ def test_a_run_is_locked_before_the_store_knows_it(tracking, outputs, tmp_path, 
     with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         assert seen == [run.id]
         assert client.get_run(run.id).info.status == "RUNNING"
+
+
+def test_what_a_run_had_not_sent_when_it_was_killed_is_sent_before_it_is_closed(tracking, outputs, client, tmp_path):
+    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+        pass
+    client.update_run(run.id, "RUNNING")
+    Unsent(run.id, tracking.uri, [Metric("epoch/loss", 0.5, 17, 1)], {"thaw.stage": "head"}).write(tmp_path / "run")
+    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+        pass
+    kept = client.get_run(run.id)
+    assert (kept.info.status, kept.data.tags["thaw.stage"]) == ("KILLED", "head")
+    assert [(m.value, m.timestamp) for m in client.get_metric_history(run.id, "epoch/loss")] == [(0.5, 17)]

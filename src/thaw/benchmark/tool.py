@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw import tracking
+from thaw.atomic import replace
 from thaw.benchmark import machine, table
 from thaw.benchmark.by_hand import networks
 from thaw.benchmark.measure import Bench
@@ -110,14 +111,7 @@ def write(written: dict[str, Any], output: Path) -> None:
     text = [f"{machine.caption(here)}\n", f"{machine.versions(here)}\n", table.markdown(rows)]
     text += [f"- {part['note']}" for part in parts.values()]
     lines: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
-    _replace(output / JSON, json.dumps({**written, "parts": parts}, indent=1))
-    _replace(output / MARKDOWN, "\n".join(text) + "\n")
+    replace(output / JSON, json.dumps({**written, "parts": parts}, indent=1).encode())
+    replace(output / MARKDOWN, ("\n".join(text) + "\n").encode())
     ratios = [(row.what, row.ratio, row.target) for row in rows if row.ratio is not None and row.unit != "MB"]
     charts.benchmark_png(ratios, lines, machine.caption(here), output / PNG)
-
-
-def _replace(file: Path, text: str) -> None:
-    """In one move: an interruption leaves the old file or the new one."""
-    aside = file.with_name(f".{file.name}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)

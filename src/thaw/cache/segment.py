@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.disk import remove, replace
+from thaw.atomic import replace
+from thaw.cache.disk import remove
 
 FORMAT = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.atomic import replace
 from thaw.cache import budget, rows, segment
-from thaw.cache.disk import changing, computing, replace, writing
+from thaw.cache.disk import changing, computing, writing
 from thaw.cache.rows import Place, Rows
 from thaw.cache.segment import Segment
 from thaw.cache.writer import Writer

@@ -28,7 +28,7 @@ from thaw.config.help import help_text, keys
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
-from thaw.console import say
+from thaw.console import say, shown
 from thaw.errors import UserError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -161,8 +161,18 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
             raise
         sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
     except KeyboardInterrupt:
+        _hear_no_more()
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        _hear_no_more()
+        raise
+
+
+def _hear_no_more() -> None:
+    """The process is ending: another Ctrl-C would only break its last lines and leave a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def explain(error: Exception, conf: Path, schema: type) -> str:
@@ -257,7 +267,6 @@ class SweepParent:
 
     def _tell_folds(self, settings: "list[Setting]") -> None:
         from thaw import tracking
-        from thaw.run import shown
 
         for setting in settings:
             say(setting.line())

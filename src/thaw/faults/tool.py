@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from thaw.atomic import replace
 from thaw.benchmark import machine
-from thaw.cache.disk import replace
 from thaw.config.schema import FaultsConfig
 from thaw.console import progress, say, show
 from thaw.errors import UserError

@@ -13,14 +13,14 @@ from thaw.cache import Store
 from thaw.config.arguments import quote
 from thaw.config.job import Job
 from thaw.config.schema import Config, ReproduceConfig
-from thaw.console import printable, say
+from thaw.console import printable, say, shown
 from thaw.data import manifest
 from thaw.errors import UserError
 from thaw.reproduce import data, recorded, tell
 from thaw.reproduce.compare import compare
 from thaw.reproduce.data import FileDifference
 from thaw.reproduce.recorded import Recorded
-from thaw.run import run, scan_data, shown, split_data
+from thaw.run import run, scan_data, split_data
 
 REPRODUCES = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
 VERDICT = "thaw.verdict"

@@ -2,13 +2,14 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from thaw.atomic import replace
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,8 @@ def write_json(content: Any, path: Path) -> None:
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     # A folder's name may not be UTF-8; backslashreplace writes such a byte as \udce9, which is JSON too.
-    aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-    aside.replace(path)
+    replace(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _plain(value: Any) -> Any:

@@ -1,14 +1,13 @@
 """Which runs live: each holds a lock in its own folder, which the system lets go of however the process ends."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from thaw.atomic import replace
 from thaw.errors import UserError
 
 FOLDER = "thaw.folder"
@@ -64,14 +63,4 @@ def write(folder: Path, run_id: str, tracking_uri: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a file that is there whole or not at all, even after a power cut."""
-    aside = path.with_name(path.name + ".tmp")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
+    replace(path, json.dumps(content, indent=1).encode())

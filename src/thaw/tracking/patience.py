@@ -117,16 +117,15 @@ class Told:
 def transient(error: BaseException) -> bool:
     """Whether a later attempt may succeed: a locked or absent database, no connection, a server's own failure.
 
-    MLflow turns all that a server may recover from into a plain MlflowException, and a refusal (4xx) into a
-    RestException, or one that names the status.
+    MLflow names the status of what a server refuses (4xx), and says of all else that the request failed.
     """
-    from mlflow.exceptions import MlflowException, RestException
+    from mlflow.exceptions import MlflowException
 
     if isinstance(error, Away):
         return True
-    if isinstance(error, MlflowException) and not isinstance(error, RestException):
-        own = ("API request to" in str(error), "failed with error code" in str(error))
-        return error.error_code == "TEMPORARILY_UNAVAILABLE" or own == (True, False)
+    if isinstance(error, MlflowException):
+        failed = "API request to" in str(error) and "failed with error code" not in str(error)
+        return error.error_code == "TEMPORARILY_UNAVAILABLE" or failed
     return type(error).__name__ == "OperationalError" and "database is locked" in str(error)  # while it is opened
 
 

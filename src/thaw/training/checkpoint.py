@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.disk import remove, whole
+from thaw.atomic import whole
+from thaw.cache.disk import remove
 from thaw.console import say
 from thaw.errors import UserError
 
