@@ -9,7 +9,6 @@ from thaw import record, tracking
 from thaw.config.job import Job
 from thaw.config.schema import Config
 from thaw.errors import UserError
-from thaw.training.checkpoint import Folder
 
 
 class Tracked:
@@ -36,7 +35,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
-    with record.begun(tracked, "run", Config(seed=3), job, Folder(job.folder / "checkpoints", 2)):
+    with record.begun(tracked, "run", Config(seed=3), job):
         if error:
             raise error
 

@@ -12,6 +12,7 @@ from thaw.console import say, shown
 from thaw.errors import UserError
 from thaw.models import saved
 from thaw.tracking import Run
+from thaw.training import checkpoint
 from thaw.training.checkpoint import Folder
 
 ENGINE = "thaw.engine"
@@ -19,15 +20,17 @@ FINGERPRINT = "fingerprint"
 
 
 @contextmanager
-def begun(tracked: Run, name: str, config: Config, job: Job, checkpoints: Folder) -> Iterator[None]:
+def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]:
     """Config and fingerprint go to the store before the work, so that a crash leaves evidence.
 
-    If the work is stopped, or fails with a checkpoint, the command that goes on is printed.
+    The block gets the place of the run's checkpoints. If the work is stopped, or fails with a checkpoint, the command
+    that goes on is printed.
     """
     say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
     _log_beginning(tracked, config, job)
+    checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, tracked.id)
     try:
-        yield
+        yield checkpoints
     except BaseException as error:
         if checkpoints.any() or not isinstance(error, Exception):
             say(f"go on: python train.py resume={tracked.id}")

@@ -30,7 +30,6 @@ from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
 from thaw.training import recipes
-from thaw.training.checkpoint import FOLDER as CHECKPOINTS
 from thaw.training.checkpoint import Checkpoint, Folder
 from thaw.training.data import Data
 
@@ -49,13 +48,12 @@ def run(config: Config, job: Job) -> Result:
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
     tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
-    checkpoints = Folder(job.folder / CHECKPOINTS, config.checkpoint.keep)
     with (
         tracking.start(
             config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
             resume=job.resume,
         ) as tracked,
-        record.begun(tracked, name, config, job, checkpoints),
+        record.begun(tracked, name, config, job) as checkpoints,
     ):  # fmt: skip
         chosen = record.as_chosen(config, tracked.recorded)
         _check(chosen)

@@ -385,7 +385,7 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
         network = build(head)
         (planned,) = plans([stage], network, data, means)
         saver = Saver(
-            Folder(tmp_path / "c", 2), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None, float
+            Folder(tmp_path / "c", 2, "run"), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None, float
         )
         result = run_stage(
             planned, network, data, means,

@@ -25,7 +25,7 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
 
 
 def test_what_was_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "checkpoints", 2)
+    folder = Folder(tmp_path / "checkpoints", 2, "run")
     folder.save(made())
     found = folder.last()
     assert found is not None
@@ -33,7 +33,7 @@ def test_what_was_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_the_newest_are_kept_and_the_latest_place_is_the_last(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, 2)
+    folder = Folder(tmp_path, 2, "run")
     places = [(0, 9, 0), (0, 10, 3), (1, 0, 0), (1, 0, 20000)]
     for place in places:
         folder.save(made(*place))
@@ -45,7 +45,7 @@ def test_the_newest_are_kept_and_the_latest_place_is_the_last(tmp_path: Path) ->
 
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_truncated_one_is_named_and_the_one_before_it_serves(tmp_path: Path, tenth: int, capsys) -> None:
-    folder = Folder(tmp_path, 2)
+    folder = Folder(tmp_path, 2, "run")
     folder.save(made(0, 1))
     newest = folder.save(made(0, 2))
     whole = newest.read_bytes()
@@ -53,19 +53,19 @@ def test_a_truncated_one_is_named_and_the_one_before_it_serves(tmp_path: Path, t
     found = folder.last()
     assert found is not None
     assert same(found, made(0, 1))
-    assert f"checkpoint {newest.name} is damaged" in capsys.readouterr().out
+    assert f"checkpoint {newest.name} cannot be used" in capsys.readouterr().out
     assert not newest.exists()
 
 
 def test_no_changed_byte_of_a_value_passes(tmp_path: Path) -> None:
     """Bytes that say nothing (a date in the zip's headers) may change; what is read never differs."""
-    path = Folder(tmp_path, 1).save(made())
+    path = Folder(tmp_path, 1, "run").save(made())
     whole = path.read_bytes()
     refused = 0
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
-            assert same(checkpoint.read(path), made())
+            assert same(checkpoint.read(path, "run"), made())
         except Torn:
             refused += 1
     assert refused > len(whole) / 2
@@ -73,24 +73,30 @@ def test_no_changed_byte_of_a_value_passes(tmp_path: Path) -> None:
 
 def test_a_checksum_catches_what_zip_does_not(tmp_path: Path) -> None:
     path = tmp_path / "stage0-epoch0001-step000000.npz"
-    checkpoint.write(path, made())
+    checkpoint.write(path, made(), "run")
     with np.load(path) as file:
         members = {name: file[name] for name in file.files}
     members["array/weights/0"][0, 0] += 1
     np.savez(path, **members)
     with pytest.raises(Torn, match="checksum"):
-        checkpoint.read(path)
+        checkpoint.read(path, "run")
+
+
+def test_another_runs_checkpoint_is_named_and_left_out(tmp_path: Path, capsys) -> None:
+    Folder(tmp_path, 2, "another").save(made())
+    assert Folder(tmp_path, 2, "run").last() is None
+    assert "cannot be used (it is of run another)" in capsys.readouterr().out
 
 
 def test_a_pickle_in_it_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "stage0-epoch0001-step000000.npz"
     np.savez(path, head=np.array([{"format": 1}], object), sha256=np.zeros(32, np.uint8))
     with pytest.raises(Torn, match="allow_pickle"):
-        checkpoint.read(path)
+        checkpoint.read(path, "run")
 
 
 def test_another_versions_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Folder(tmp_path, 1)
+    folder = Folder(tmp_path, 1, "run")
     folder.save(made())
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
     with pytest.raises(UserError, match="another version of thaw"):
@@ -100,7 +106,7 @@ def test_another_versions_checkpoint_is_refused(tmp_path: Path, monkeypatch: pyt
 def test_without_room_the_one_before_is_kept_and_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Folder(tmp_path, 1)
+    folder = Folder(tmp_path, 1, "run")
     first = folder.save(made(0, 1))
 
     def full(file, **arrays) -> None:
@@ -114,7 +120,7 @@ def test_without_room_the_one_before_is_kept_and_nothing_half_written(
 
 
 def test_what_a_kill_left_is_removed_and_so_is_all_at_the_end(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "checkpoints", 2)
+    folder = Folder(tmp_path / "checkpoints", 2, "run")
     folder.save(made())
     (folder.path / "stage0-epoch0002-step000000.npz.tmp").write_bytes(b"half")
     assert folder.last() is not None

@@ -53,7 +53,7 @@ def train(folder: Path, *, die_after: int | None = None, patience: int = 3, sche
     from thaw.training.saver import Saver, put_back
 
     backend.start(0, deterministic=True)
-    kept = Folder(folder, 2)
+    kept = Folder(folder, 2, "run")
     found = kept.last()
     model = network()
     if found:
@@ -141,7 +141,7 @@ def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, num
             train(tmp_path)
     finally:
         signal.signal(signal.SIGTERM, before)
-    found = Folder(tmp_path, 2).last()
+    found = Folder(tmp_path, 2, "run").last()
     assert isinstance(found, Checkpoint)
     assert found.place == Place(0, 0, STEPS)
     assert train(tmp_path) == whole
@@ -155,7 +155,7 @@ def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_epoch=twice)
-    found = Folder(tmp_path, 2).last()
+    found = Folder(tmp_path, 2, "run").last()
     assert found is not None
     assert found.place == Place(0, 0, STEPS)
 
@@ -166,5 +166,5 @@ def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path
     monkeypatch.setattr(callbacks.optimizers, "learning_rate", lambda *_: float("inf"))
     with pytest.raises(callbacks.Diverged, match="Lower the learning rate"):
         train(tmp_path, schedule="cosine")
-    found = Folder(tmp_path, 2).last()
+    found = Folder(tmp_path, 2, "run").last()
     assert found is None or all(np.isfinite(a).all() for a in found.arrays.values() if a.dtype.kind == "f")

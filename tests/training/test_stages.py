@@ -63,7 +63,7 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
     weights = changed(joined, [planned.plan])
     result = run_stage(
         planned, joined, data, means,
-        saver=Saver(Folder(folder / "checkpoints", 2), CheckpointConfig(), 0, weights, [], None, float),
+        saver=Saver(Folder(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, weights, [], None, float),
         judge=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before

@@ -47,10 +47,15 @@ class Checkpoint:
     arrays: Arrays
 
 
-def write(path: Path, checkpoint: Checkpoint) -> None:
+def write(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
     """Write an .npz file that numpy alone can open. Raises OSError."""
     place = checkpoint.place
-    state = {"format": FORMAT, "place": [place.stage, place.epoch, place.step], "state": checkpoint.state}
+    state = {
+        "format": FORMAT,
+        "run": run_id,
+        "place": [place.stage, place.epoch, place.step],
+        "state": checkpoint.state,
+    }
     text = json.dumps(state, sort_keys=True).encode()
     members: Arrays = {f"array/{name}": array for name, array in checkpoint.arrays.items()}
     members["head"] = np.frombuffer(text, np.uint8)
@@ -59,8 +64,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         np.savez(file, allow_pickle=False, **members)
 
 
-def read(path: Path) -> Checkpoint:
-    """Read what `write` wrote; raises Torn when a byte of it is another one."""
+def read(path: Path, run_id: str) -> Checkpoint:
+    """Read what `write` wrote; raises Torn when a byte of it is another one, or it is another run's."""
     try:
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
@@ -75,6 +80,8 @@ def read(path: Path) -> Checkpoint:
         raise Torn(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if content["format"] != FORMAT:
         raise UserError(f"{path} was written by another version of thaw: go on with that one, or train anew")
+    if content["run"] != run_id:
+        raise Torn(f"it is of run {content['run']}")
     return Checkpoint(Place(*content["place"]), content["state"], arrays)
 
 
@@ -90,15 +97,15 @@ def _sha256(text: bytes, arrays: Arrays) -> bytes:
 class Folder:
     """The checkpoints of one run."""
 
-    def __init__(self, path: Path, keep: int) -> None:
-        self.path, self.keep = path, keep
+    def __init__(self, path: Path, keep: int, run_id: str) -> None:
+        self.path, self.keep, self.run_id = path, keep, run_id
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Add a checkpoint, then let the oldest go. Raises UserError when there is no room for it."""
         target = self.path / f"{checkpoint.place.name}.npz"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write(target, checkpoint)
+            write(target, checkpoint, self.run_id)
         except OSError as error:
             raise UserError(
                 f"a checkpoint cannot be written to {self.path}: {error.strerror or error}. "
@@ -112,9 +119,9 @@ class Folder:
         remove(*self.path.glob("*.npz.tmp"))  # a kill in the middle of writing
         for path in reversed(self._files()):
             try:
-                return read(path)
+                return read(path, self.run_id)
             except Torn as torn:
-                say(f"checkpoint {path.name} is damaged ({torn}) and left out")
+                say(f"checkpoint {path.name} cannot be used ({torn}) and is left out")
                 remove(path)
         return None
 
