@@ -21,7 +21,7 @@ class Tracked:
     """A run that remembers what it was given."""
 
     def __init__(self):
-        self.artifacts, self.logged, self.recorded = {}, {}, {}
+        self.artifacts, self.logged, self.recorded, self.id = {}, {}, {}, "0123"
 
     def artifact(self, file):
         self.artifacts[file.name] = file.read_text("utf-8", "surrogateescape")
@@ -142,3 +142,19 @@ def test_pictures_that_a_run_does_not_use_may_change(pictures):
         if str(path) not in used:
             path.unlink()
     data.pixels.check_unchanged()
+
+
+def test_a_run_that_goes_on_keeps_its_manifest_though_the_data_have_changed(pictures):
+    began = Tracked()
+    data, _ = read_data(pictures, began)
+    again = Tracked()
+    again.recorded = {"fingerprint.data_sha256": began.logged["digest"]}
+    same, _ = read_data(pictures, again)
+    assert (same.names("train"), again.artifacts, again.logged) == (data.names("train"), {}, {})
+    write(pictures / "ant" / "03.png", noise(8, 8, 7000))
+    with pytest.raises(UserError, match=r"the data changed since it began .* scripts/reproduce\.py run="):
+        read_data(pictures, again)
+    assert (again.artifacts, again.logged) == ({}, {})
+    (pictures / "ant" / "03.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"run/resumed_bad_files\.csv"):
+        read_data(pictures, again)

@@ -73,6 +73,8 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
 
 def test_what_it_began_with_must_still_be_there() -> None:
     tracked = Tracked({"fingerprint.data_sha256": "a" * 64})
+    assert record.known(tracked, record.DATA)
+    assert not record.known(Tracked(), record.DATA)
     record.must_be_as_recorded(tracked, "data_sha256", "a" * 64, "the data")
     record.must_be_as_recorded(Tracked(), "data_sha256", "b" * 64, "the data")
     with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):

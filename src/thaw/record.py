@@ -17,6 +17,7 @@ from thaw.training.checkpoint import Folder
 
 ENGINE = "thaw.engine"
 FINGERPRINT = "fingerprint"
+DATA, WEIGHTS = "data_sha256", "weights_sha256"
 
 
 @contextmanager
@@ -65,15 +66,24 @@ def _tell_what_changed(tracked: Run, now: Mapping[str, str]) -> None:
         tracked.tags({"thaw.resumed_with": "; ".join(changes)})
 
 
-def must_be_as_recorded(tracked: Run, name: str, sha256: str, what: str) -> None:
-    """Log a fingerprint's hash; a run that is gone on with must find what it began with."""
-    began = tracked.recorded.get(f"{FINGERPRINT}.{name}")
+def known(tracked: Run, entry: str) -> bool:
+    """Whether a run that is gone on with has this entry of the fingerprint, and what was logged before it."""
+    return f"{FINGERPRINT}.{entry}" in tracked.recorded
+
+
+def must_be_as_recorded(tracked: Run, entry: str, sha256: str, what: str) -> None:
+    """Raise UserError when a run that is gone on with does not find what it began with; nothing is logged before."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{entry}")
     if began not in (None, sha256):
         raise UserError(
             f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
-            "now). Bring back what it had, or train anew"
+            f"now). Bring back what it had, or train anew. What differs: python scripts/reproduce.py run={tracked.id}"
         )
-    tracked.tags({f"{FINGERPRINT}.{name}": sha256})
+
+
+def log(tracked: Run, entry: str, sha256: str) -> None:
+    """Add a hash to the fingerprint."""
+    tracked.tags({f"{FINGERPRINT}.{entry}": sha256})
 
 
 def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:

@@ -156,7 +156,8 @@ def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> No
     """List what cannot be used, in the store too, before it may end the run."""
     if not found.bad:
         return
-    file = folder / quarantine.LIST
+    began = not record.known(tracked, record.DATA)
+    file = folder / (quarantine.LIST if began else f"resumed_{quarantine.LIST}")  # that of the beginning stays
     _log_file(quarantine.text(found), file, tracked)
     say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
 
@@ -181,7 +182,7 @@ def split_data(config: Config, found: Scanned) -> Splits:
 def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: Path) -> None:
     name, catalog, chosen = config.dataset.name, found.catalog, data.splits
     sha256 = manifest.data_sha256(data.pixels, chosen)
-    _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
+    record.must_be_as_recorded(tracked, record.DATA, sha256, "the data")
     counts = {split: len(indices) for split, indices in chosen.named().items()}
     profile = {
         "images": len(chosen.all()),
@@ -190,8 +191,10 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         "bad": len(found.bad),
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
-    tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-    record.must_be_as_recorded(tracked, "data_sha256", sha256, "the data")
+    if not record.known(tracked, record.DATA):
+        _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
+        tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
+        record.log(tracked, record.DATA, sha256)  # last: what it stands for is there
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
@@ -239,7 +242,8 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     built, sha256 = warm.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
-    record.must_be_as_recorded(tracked, "weights_sha256", sha256, "the pretrained weights")
+    record.must_be_as_recorded(tracked, record.WEIGHTS, sha256, "the pretrained weights")
+    record.log(tracked, record.WEIGHTS, sha256)
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
