@@ -20,6 +20,7 @@ def test_lines_are_seen_as_they_come_and_a_kill_is_told_apart(tmp_path) -> None:
         process.signal(signal.SIGKILL)
         ended = process.end()
     assert ended.code == -signal.SIGKILL
+    assert ended.shell_code == 137
     assert ended.lines == ["first", "second"]
     assert ended.times[0] == 0
     assert len(ended.times) == 3

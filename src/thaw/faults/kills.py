@@ -12,7 +12,7 @@ from thaw.faults.process import Ended, Process
 from thaw.faults.trial import Trial, Work
 
 FAULT = "kill -9"
-AIMED = 8  # one in so many is aimed at a checkpoint's write, and one at evaluation
+WRITES, EVALUATIONS = 6, 10  # one in so many is aimed at a checkpoint's write; at evaluation
 AGAIN = 4  # one in so many resumed runs is killed as well
 EPOCHS = 5  # writes are aimed at after up to so many, less one, of a stage
 TRIES = 5  # a moment is drawn anew when the training ended before it
@@ -60,10 +60,10 @@ def plan(yard: Yard, number: int, attempt: int) -> list[Moment]:
     """The moments of a trial, known from the seed, its number and the attempt."""
     rng = np.random.default_rng((yard.config.seed, number, attempt))
     reference = yard.references[0]
-    if number % AIMED == 0:
-        stage = THAW if number // AIMED % 3 else HEAD
-        first = in_write(stage, int(rng.integers(EPOCHS)), rng.uniform(0, 0.01))
-    elif number % AIMED == 1:
+    if number % WRITES == 0:
+        stage = HEAD if number // WRITES % 4 == 3 else THAW  # a head is written in a moment, and so often missed
+        first = in_write(stage, int(rng.integers(EPOCHS)), 0 if stage == HEAD else rng.uniform(0, 0.01))
+    elif number % EVALUATIONS == 1:
         first = in_evaluation(rng.uniform(0, reference.evaluation))
     else:
         first = at(rng.uniform(0, reference.seconds))

@@ -28,6 +28,11 @@ class Ended:
     err: str
 
     @property
+    def shell_code(self) -> int:
+        """The exit code as a shell shows it: 130 also when Ctrl-C ended the process before it could say so."""
+        return self.code if self.code >= 0 else 128 - self.code
+
+    @property
     def out(self) -> str:
         return "\n".join(self.lines)
 

@@ -35,8 +35,8 @@ def trial(yard: Yard, stop: Stop, moment: Moment, *, twice: bool = False) -> Tri
         process.wait(TWICE)
         process.signal(number)
     ended = place.end(process)
-    if ended.code != code:
-        wrong.append(f"{moment.what}: exit code {ended.code} instead of {code}")
+    if ended.shell_code != code:
+        wrong.append(f"{moment.what}: exit code {ended.shell_code} instead of {code}")
     if "Traceback" in ended.err:
         wrong.append(f"{moment.what}: a traceback: {ended.err.strip().splitlines()[-1]}")
     if "resume=" not in ended.out + ended.err and not twice:
