@@ -32,7 +32,9 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
 
-    def begin(*, killed: bool = True, parent: str | None = None, command: list[str] = BEGAN) -> tuple[str, Path]:
+    def begin(
+        *, killed: bool = True, parent: str | None = None, command: list[str] = BEGAN, stored: bool = True
+    ) -> tuple[str, Path]:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = to_config(hydra.compose("config", command), Config)
         folder = tmp_path / "runs" / "it's the first"
@@ -40,6 +42,7 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
             with tracking.start(config.tracking, Path(config.outputs), name="run", folder=folder, parent=parent) as run:
                 run.text(yaml_text(config), "config.yaml")
                 run.text("\n".join(command) + "\n", "overrides.txt")
+                run.tags({tracking.BEGUN: "3.11"} if stored else {})
                 if killed:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -132,10 +135,8 @@ def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) 
     assert found.arguments[-1] == f"hydra.run.dir='{moved}'"
 
 
-def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun, outputs: Path) -> None:
-    run_id, _ = begun()
-    for file in outputs.glob(f"artifacts/**/{run_id}/**/overrides.txt"):
-        file.unlink()
+def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun) -> None:
+    run_id, _ = begun(stored=False)
     with pytest.raises(UserError, match="ended before its config was stored"):
         resumed(CONF, [f"resume={run_id}"])
 
@@ -166,3 +167,22 @@ def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path)
         found = resumed(CONF, [f"resume={run_id}"])
         assert found is not None
         assert found.arguments[:-1] == command
+
+
+def test_a_run_whose_outputs_were_moved_is_not_told_to_start_anew(begun, outputs: Path, monkeypatch) -> None:
+    run_id, folder = begun()
+    moved = outputs.rename(outputs.with_name("moved"))
+    monkeypatch.setenv("THAW_OUTPUTS", str(moved))
+    try:
+        for wanted in (run_id, str(folder)):
+            with pytest.raises(UserError, match=r"overrides\.txt\. Was the outputs folder moved or cleared\?"):
+                resumed(CONF, [f"resume={wanted}"])
+    finally:
+        moved.rename(outputs)
+
+
+def test_a_spoilt_run_json_is_a_mistake_that_is_named(begun) -> None:
+    _, folder = begun()
+    (folder / "run.json").write_text("[]")
+    with pytest.raises(UserError, match=r"has no run\.json that says which"):
+        resumed(CONF, [f"resume={folder}"])

@@ -51,10 +51,9 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     if run.status == "FINISHED":
         raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
     _work_where_it_began(run)
-    try:
-        began = run.artifact("overrides.txt").read_text(encoding="utf-8").splitlines()
-    except UserError as error:
-        raise UserError(f"run {run.id} ended before its config was stored: start it anew") from error
+    if tracking.BEGUN not in run.tags:
+        raise UserError(f"run {run.id} ended before its config was stored: start it anew")
+    began = run.artifact("overrides.txt").read_text(encoding="utf-8").splitlines()
     keys = {a.partition("=")[0] for a in given}
     own = [a for a in began if a and a.partition("=")[0] not in keys]
     file = run.artifact("config.yaml")
@@ -84,12 +83,14 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":
     if folder.is_dir():
         try:
             content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            run_id, uri = str(content["run_id"]), str(content["tracking_uri"])
-        except (OSError, ValueError, KeyError) as error:
+            run_id, noted = str(content["run_id"]), str(content["tracking_uri"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
                 "Give the run's id instead"
             ) from error
+        database = tracking.sqlite_path(noted)
+        uri = noted if database is None or database.exists() else uri  # moved with all outputs
     run = tracking.find_run(uri, Path(asked.outputs), run_id)
     if not folder.is_dir():
         folder = Path(run.tags.get(tracking.FOLDER, ""))
