@@ -17,7 +17,8 @@ class Left:
 
     status: in the store. history: one dict an epoch. metrics: the final ones. points: by name (step, value), as the
     store has them. models: the statuses of its logged models. others: runs of the store that are not FINISHED.
-    files: names in the run folder: checkpoints should be gone; beside: of the outputs folder, and all half-written ones.
+    files: names in the run folder, where checkpoints should be gone. beside: in the outputs folder, and what is half
+    written.
     """
 
     status: str
