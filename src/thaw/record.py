@@ -40,7 +40,7 @@ def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]
 
 def _log_beginning(tracked: Run, config: Config, job: Job) -> None:
     found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
-    if job.resume and f"{FINGERPRINT}.python" in tracked.recorded:
+    if job.resume and tracking.BEGUN in tracked.recorded:
         _tell_what_changed(tracked, found.flat())
         return
     tracked.params(dict(stored.flat(dataclasses.asdict(config))))

@@ -1,5 +1,6 @@
 """`resume=`: which run is meant, and that it goes on as it began or not at all. Real stores, no TensorFlow."""
 
+import os
 from pathlib import Path
 
 import hydra
@@ -7,6 +8,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from thaw import tracking
+from thaw.config.arguments import folder_of_choices
 from thaw.config.compose import to_config
 from thaw.config.resume import resumed
 from thaw.config.schema import Config
@@ -30,14 +32,17 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
 
-    def begin(*, killed: bool = True, parent: str | None = None) -> tuple[str, Path]:
+    def begin(
+        *, killed: bool = True, parent: str | None = None, command: list[str] = BEGAN, stored: bool = True
+    ) -> tuple[str, Path]:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = to_config(hydra.compose("config", BEGAN), Config)
+            config = to_config(hydra.compose("config", command), Config)
         folder = tmp_path / "runs" / "it's the first"
         try:
             with tracking.start(config.tracking, Path(config.outputs), name="run", folder=folder, parent=parent) as run:
                 run.text(yaml_text(config), "config.yaml")
-                run.text("\n".join(BEGAN) + "\n", "overrides.txt")
+                run.text("\n".join(command) + "\n", "overrides.txt")
+                run.tags({tracking.BEGUN: "3.11"} if stored else {})
                 if killed:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -130,9 +135,54 @@ def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) 
     assert found.arguments[-1] == f"hydra.run.dir='{moved}'"
 
 
-def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun, outputs: Path) -> None:
-    run_id, _ = begun()
-    for file in outputs.glob(f"artifacts/**/{run_id}/**/overrides.txt"):
-        file.unlink()
+def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun) -> None:
+    run_id, _ = begun(stored=False)
     with pytest.raises(UserError, match="ended before its config was stored"):
         resumed(CONF, [f"resume={run_id}"])
+
+
+def test_by_its_folder_a_run_is_found_from_a_shell_with_other_outputs(begun, outputs: Path, monkeypatch) -> None:
+    run_id, folder = begun()
+    monkeypatch.setenv("THAW_OUTPUTS", str(folder / "other outputs"))
+    found = resumed(CONF, [f"resume={folder}"])
+    assert found is not None
+    assert found.run_id == run_id
+    assert not any(a.startswith("tracking.uri") for a in found.arguments)
+    assert os.environ["THAW_OUTPUTS"] == str(outputs)
+    assert not (folder / "other outputs").exists()
+
+
+def test_resume_of_nothing_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="needs the id or the folder"):
+        resumed(CONF, ["resume="])
+
+
+def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path) -> None:
+    own = tmp_path / "my conf"
+    (own / "experiment").mkdir(parents=True)
+    (own / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 3\n")
+    for arguments in (["-cd", str(own)], [f"--config-dir={own}"]):
+        command = [*folder_of_choices(arguments), "experiment=mine", "dataset=digits"]
+        run_id, _ = begun(command=command)
+        found = resumed(CONF, [f"resume={run_id}"])
+        assert found is not None
+        assert found.arguments[:-1] == command
+
+
+def test_a_run_whose_outputs_were_moved_is_not_told_to_start_anew(begun, outputs: Path, monkeypatch) -> None:
+    run_id, folder = begun()
+    moved = outputs.rename(outputs.with_name("moved"))
+    monkeypatch.setenv("THAW_OUTPUTS", str(moved))
+    try:
+        for wanted in (run_id, str(folder)):
+            with pytest.raises(UserError, match=r"overrides\.txt\. Was the outputs folder moved or cleared\?"):
+                resumed(CONF, [f"resume={wanted}"])
+    finally:
+        moved.rename(outputs)
+
+
+def test_a_spoilt_run_json_is_a_mistake_that_is_named(begun) -> None:
+    _, folder = begun()
+    (folder / "run.json").write_text("[]")
+    with pytest.raises(UserError, match=r"has no run\.json that says which"):
+        resumed(CONF, [f"resume={folder}"])

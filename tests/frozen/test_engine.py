@@ -290,6 +290,17 @@ def test_making_it_leaves_the_network_in_float32(parts, engine: str) -> None:
     assert {x.dtype_policy.name for x in parts.frozen._flatten_layers()} == {"float32"}
 
 
+def test_openvinos_converter_reports_to_nobody(forked) -> None:
+    """Its telemetry would fork this process, write to ~/intel and call a server at every conversion."""
+    import sys
+
+    Function(forked, "openvino", "float32")
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+    assert "openvino_telemetry.backend" not in sys.modules
+
+
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_weights_are_those_of_the_moment_it_was_made(forked, engine: str) -> None:
     images = pictures(3)

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from thaw.errors import UserError
 from thaw.tracking import models
 from thaw.tracking.runs import find_run, start
+from thaw.tracking.unsent import FILE
 
 
 def killed(tracking, outputs, folder, work):
@@ -136,3 +138,18 @@ def test_what_cannot_go_on_is_refused(tracking, outputs, client, tmp_path, spoil
         again(tracking, outputs, tmp_path, run_id).__enter__()
     with pytest.raises(UserError, match="no such run"):
         again(tracking, outputs, tmp_path, "0" * 32).__enter__()
+
+
+def test_a_copy_of_a_living_runs_folder_is_not_gone_on_with(tracking, outputs, tmp_path, living):
+    other = living(outputs, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    with pytest.raises(UserError, match=r"is still running in another process, in .*/run"):
+        again(tracking, outputs, tmp_path / "copy", other.id).__enter__()
+
+
+def test_an_unsent_file_that_somebody_spoilt_is_named_and_kept_aside(tracking, outputs, tmp_path, capsys):
+    run_id = killed(tracking, outputs, tmp_path / "run", lambda run: None)
+    (tmp_path / "run" / FILE).write_text("not json")
+    with again(tracking, outputs, tmp_path / "run", run_id):
+        assert f"{FILE} is not what thaw wrote" in capsys.readouterr().out
+    assert (tmp_path / "run" / f"{FILE}.damaged").read_text() == "not json"

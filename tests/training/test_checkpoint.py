@@ -34,13 +34,13 @@ def test_what_was_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_the_newest_are_kept_and_the_latest_place_is_the_last(tmp_path: Path) -> None:
     folder = Folder(tmp_path, 2, "run")
-    places = [(0, 9, 0), (0, 10, 3), (1, 0, 0), (1, 0, 20000)]
+    places = [(9, 9, 0), (9, 9999, 3), (9, 10000, 0), (10, 0, 999999), (10, 0, 1000000)]
     for place in places:
         folder.save(made(*place))
     assert len(list(tmp_path.iterdir())) == 2
     found = folder.last()
     assert found is not None
-    assert found.place == Place(1, 0, 20000)
+    assert found.place == Place(10, 0, 1000000)
 
 
 @pytest.mark.parametrize("tenth", range(10))
@@ -72,7 +72,7 @@ def test_no_changed_byte_of_a_value_passes(tmp_path: Path) -> None:
 
 
 def test_a_checksum_catches_what_zip_does_not(tmp_path: Path) -> None:
-    path = tmp_path / "stage0-epoch0001-step000000.npz"
+    path = tmp_path / "stage0-epoch1-step0.npz"
     checkpoint.write(path, made(), "run")
     with np.load(path) as file:
         members = {name: file[name] for name in file.files}
@@ -89,7 +89,7 @@ def test_another_runs_checkpoint_is_named_and_left_out(tmp_path: Path, capsys) -
 
 
 def test_a_pickle_in_it_is_not_opened(tmp_path: Path) -> None:
-    path = tmp_path / "stage0-epoch0001-step000000.npz"
+    path = tmp_path / "stage0-epoch1-step0.npz"
     np.savez(path, head=np.array([{"format": 1}], object), sha256=np.zeros(32, np.uint8))
     with pytest.raises(Torn, match="allow_pickle"):
         checkpoint.read(path, "run")
@@ -122,7 +122,7 @@ def test_without_room_the_one_before_is_kept_and_nothing_half_written(
 def test_what_a_kill_left_is_removed_and_so_is_all_at_the_end(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "checkpoints", 2, "run")
     folder.save(made())
-    (folder.path / "stage0-epoch0002-step000000.npz.tmp").write_bytes(b"half")
+    (folder.path / "stage0-epoch2-step0.npz.tmp").write_bytes(b"half")
     assert folder.last() is not None
     assert len(list(folder.path.iterdir())) == 1
     folder.clear()

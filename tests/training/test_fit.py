@@ -47,8 +47,17 @@ def network():
     return keras.Model(images, keras.layers.Dense(3, activation="softmax", name="predictions")(x))
 
 
-def train(folder: Path, *, die_after: int | None = None, patience: int = 3, schedule: str = "plateau", on_epoch=None):
+def train(
+    folder: Path,
+    *,
+    die_after: int | None = None,
+    patience: int = 3,
+    schedule: str = "plateau",
+    on_epoch=None,
+    precision: str = "float32",
+):
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
+    from thaw.models.precision import computing_in
     from thaw.training.fit import fit
     from thaw.training.saver import Saver, put_back
 
@@ -76,12 +85,13 @@ def train(folder: Path, *, die_after: int | None = None, patience: int = 3, sche
     optimizer = OptimizerConfig(
         name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1
     )
-    result = fit(
-        model, Stage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
-        images=32, options=TrainConfig(patience=patience), head=HeadConfig(), class_weight={0: 1.0, 1: 2.0, 2: 0.5},
-        seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
-        on_epoch=on_epoch or (lambda entry: None),
-    )  # fmt: skip
+    with computing_in(model, precision):
+        result = fit(
+            model, Stage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
+            images=32, options=TrainConfig(patience=patience), head=HeadConfig(), class_weight={0: 1.0, 1: 2.0, 2: 0.5},
+            seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
+            on_epoch=on_epoch or (lambda entry: None),
+        )  # fmt: skip
     history = [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in result.history]
     return [w.tobytes() for w in model.get_weights()], history
 
@@ -111,6 +121,14 @@ def test_killed_at_every_checkpoint_in_turn(tmp_path: Path, whole) -> None:
         with pytest.raises(Killed):
             train(tmp_path, die_after=3)
     assert train(tmp_path) == whole
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])  # float16 adds the state of its loss scaling
+def test_in_half_precision_too(tmp_path: Path, precision: str) -> None:
+    whole = train(tmp_path / "whole", precision=precision)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", die_after=8, precision=precision)
+    assert train(tmp_path / "killed", precision=precision) == whole
 
 
 def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:

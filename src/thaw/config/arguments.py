@@ -10,6 +10,21 @@ PATH_KEYS = (
 )  # fmt: skip
 
 
+SEARCH_PATH = "hydra.searchpath"
+
+
+def folder_of_choices(arguments: list[str]) -> list[str]:
+    """Put `--config-dir=DIR` as a key, which is checked, stored and taken up again as all keys are."""
+    result, rest = [], iter(arguments)
+    for argument in rest:
+        flag, sign, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folder = Path(value if sign else next(rest, "")).expanduser().absolute()
+            argument = f"{SEARCH_PATH}=[{quote(f'file://{folder}')}]"
+        result.append(argument)
+    return result
+
+
 def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
     """Quote values of path keys, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2024_01`.
 

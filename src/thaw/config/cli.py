@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.config import checks, trusted
-from thaw.config.arguments import quoted
+from thaw.config.arguments import SEARCH_PATH, folder_of_choices, quoted
 from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys
 from thaw.config.job import Job, Terminated
@@ -43,7 +43,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
     _prepare(root)
-    sys.argv = [sys.argv[0], *quoted(sys.argv[1:])]
+    sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]))]
     ConfigStore.instance().store(name="schema", node=Config)
     if {"-h", "--help"} & set(sys.argv[1:]):
         _help(root / "conf", Config, "python train.py", "config")
@@ -59,7 +59,8 @@ def train(root: Path) -> None:
             config = to_config(cfg, Config)
             checks.check(config)
             parent = SweepParent.read(own.sweep.dir) if sweep else None
-            where = Job(root, Path(own.runtime.output_dir).absolute(), list(own.overrides.task), parent)
+            choices = [o for o in own.overrides.hydra if o.startswith(f"{SEARCH_PATH}=")]
+            where = Job(root, Path(own.runtime.output_dir).absolute(), [*choices, *own.overrides.task], parent)
             if gone_on:
                 where = replace(where, parent=gone_on.parent, resume=gone_on.run_id)
             from thaw.run import run  # late: `--help` and a misspelt key answer without it

@@ -36,8 +36,10 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     one, by whatever cause: an argument, or a file of conf/.
     """
     wanted = [a.partition("=")[2].strip("'\"") for a in arguments if a.partition("=")[0] == KEY]
-    if not wanted or wanted[-1] in ("", "null"):
+    if not wanted or wanted[-1] == "null":
         return None
+    if not wanted[-1]:
+        raise UserError("resume= needs the id or the folder of the run to go on with")
     if {"-m", "--multirun"} & set(arguments):
         raise UserError(
             f"resume={wanted[-1]} goes on with one run, -m starts a sweep: resume a sweep's job by its own id"
@@ -45,20 +47,21 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     from thaw import tracking  # MLflow takes seconds
 
     given = [a for a in arguments if a.partition("=")[0] != KEY]
-    asked = _compose(conf, given)
-    run, folder = _find(wanted[-1], asked)
+    run, folder, uri = _find(wanted[-1], _compose(conf, given))
     if run.status == "FINISHED":
         raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
     _work_where_it_began(run)
-    try:
-        began = run.artifact("overrides.txt").read_text(encoding="utf-8").splitlines()
-    except UserError as error:
-        raise UserError(f"run {run.id} ended before its config was stored: start it anew") from error
+    if tracking.BEGUN not in run.tags:
+        raise UserError(f"run {run.id} ended before its config was stored: start it anew")
+    began = run.artifact("overrides.txt").read_text(encoding="utf-8").splitlines()
     keys = {a.partition("=")[0] for a in given}
     own = [a for a in began if a and a.partition("=")[0] not in keys]
     file = run.artifact("config.yaml")
     before = stored.read(file.read_text(encoding="utf-8"), str(file))
-    changed = stored.differences(before, _compose(conf, [*own, *given]))
+    if Path(before.outputs).is_dir():
+        os.environ["THAW_OUTPUTS"] = before.outputs  # today's may be another one
+    now = _compose(conf, [*own, *given])
+    changed = stored.differences(before, now)
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
@@ -66,11 +69,13 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
             f"Leave that out (python train.py resume={run.id} needs nothing else), or train anew"
         )
     place = [a for a in (*own, *given) if a.partition("=")[0] != "hydra.run.dir"]
+    if now.tracking.uri != uri:
+        place.append(f"tracking.uri={quote(uri)}")
     return Resumed(run.id, run.tags.get(tracking.PARENT), [*place, f"hydra.run.dir={quote(str(folder))}"])
 
 
-def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
-    """The run and its folder, by the id or by the folder."""
+def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":
+    """The run, its folder and the store that knows it, by the id or by the folder."""
     from thaw import tracking
 
     folder = Path(wanted).expanduser().absolute()
@@ -78,12 +83,14 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
     if folder.is_dir():
         try:
             content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            run_id, uri = str(content["run_id"]), str(content["tracking_uri"])
-        except (OSError, ValueError, KeyError) as error:
+            run_id, noted = str(content["run_id"]), str(content["tracking_uri"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
                 "Give the run's id instead"
             ) from error
+        database = tracking.sqlite_path(noted)
+        uri = noted if database is None or database.exists() else uri  # moved with all outputs
     run = tracking.find_run(uri, Path(asked.outputs), run_id)
     if not folder.is_dir():
         folder = Path(run.tags.get(tracking.FOLDER, ""))
@@ -92,7 +99,7 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path]":
                 f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
                 "resume=FOLDER"
             )
-    return run, folder
+    return run, folder, uri
 
 
 def _work_where_it_began(run: "RunInfo") -> None:

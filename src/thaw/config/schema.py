@@ -196,7 +196,11 @@ class CacheConfig:
 class CheckpointConfig:
     """What a run needs to go on where it was, in checkpoints/ of its folder; removed when it has finished."""
 
-    minutes: float = key(10.0, "inside an epoch one is written so often; at every epoch's end anyway", above=0)
+    minutes: float = key(
+        10.0,
+        "inside an epoch one is written so often; and at epochs' ends, of which very short ones share one",
+        above=0,
+    )
     keep: int = key(2, "the newest are kept: should one be damaged, the one before it serves", min=1, max=1000)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.metadata
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,8 +111,7 @@ class Function:
         if self._engine != "openvino":
             model = keras.Model(self._model.inputs, [self._model.outputs[i] for i in outputs])
             return Function(model, self._engine, self._precision)
-        import openvino as ov
-
+        ov = _quiet_openvino()
         part = copy.copy(self)  # the conversion, which takes the most time, is not repeated
         results = [self._converted.outputs[i].get_node().input_value(0) for i in outputs]
         part._converted = ov.Model(results, self._converted.get_parameters())
@@ -157,17 +157,27 @@ def _traced(model: Any, precision: str) -> Any:
         return tf.function(call, autograph=False).get_concrete_function(*_specs(model))
 
 
+def _quiet_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Its converter otherwise forks this process at every call to report to a server of Google's, and writes to ~/intel;
+    without the package it takes a stand-in of its own (openvino/tools/ovc/telemetry_utils.py).
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
+    import openvino
+
+    return openvino
+
+
 def _converted(model: Any) -> Any:
     """The network as OpenVINO's own, outputs in the same order."""
-    import openvino as ov
-
+    ov = _quiet_openvino()
     with backend.quiet_stderr(), stops_pass():
         return ov.convert_model(_traced(model, "float32"))
 
 
 def _openvino(converted: Any, precision: str) -> Run:
-    import openvino as ov
-
+    ov = _quiet_openvino()
     compiled = ov.Core().compile_model(
         converted,
         "CPU",

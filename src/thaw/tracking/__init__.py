@@ -1,14 +1,15 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
 from thaw.tracking.alive import CWD, FOLDER
-from thaw.tracking.fingerprint import Fingerprint, collect, differences
+from thaw.tracking.fingerprint import BEGUN, Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
 from thaw.tracking.resumed import REASON
 from thaw.tracking.runs import OVERRIDES, PARENT, WEIGHTS, Run, RunInfo, find_run, start, with_weights_of_run
-from thaw.tracking.store import open_store
+from thaw.tracking.store import open_store, sqlite_path
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
 __all__ = [
+    "BEGUN",
     "CWD",
     "FOLDER",
     "OVERRIDES",
@@ -29,6 +30,7 @@ __all__ = [
     "folds_json",
     "open_store",
     "open_sweep",
+    "sqlite_path",
     "start",
     "with_weights_of_run",
 ]

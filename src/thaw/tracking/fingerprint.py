@@ -11,6 +11,9 @@ from pathlib import Path
 
 from thaw.config.stored import Difference
 
+# A tag of every run whose config and command are in the store: they are logged before it.
+BEGUN = "fingerprint.python"
+
 _PACKAGES = (
     "tensorflow",
     "keras",

@@ -4,9 +4,11 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
+from thaw.tracking import alive
 from thaw.tracking.store import Store
 
 RESUMED = "thaw.resumed"
@@ -29,11 +31,12 @@ class Before:
         return bool(values) if key.startswith(EPOCH) else _stored(value) in values
 
 
-def take_up(store: Store, run_id: str) -> Before:
+def take_up(store: Store, run_id: str, folder: Path) -> Before:
     """Set an ended run to RUNNING and return what it has; its end time stays, as MLflow's client cannot clear it.
 
-    Tag `thaw.resumed` counts how often, and `thaw.reason`, of the end before, goes. Raises UserError for a run that
-    has finished, was deleted, or is not there.
+    Tag `thaw.resumed` counts how often, and `thaw.reason`, of the end before, goes. folder: from which it goes on.
+    Raises UserError for a run that has finished, was deleted, is not there, or lives in another folder, of which this
+    one is a copy.
     """
     from mlflow.exceptions import MlflowException
 
@@ -47,6 +50,9 @@ def take_up(store: Store, run_id: str) -> Before:
         raise UserError(f"resume={run_id}: the run was deleted from {store.uri}. Start a new one.")
     if run.info.status == "FINISHED":
         raise UserError(f"resume={run_id}: the run has finished; there is nothing to go on with. Start a new one.")
+    other = alive.folder_here(run.data.tags)
+    if other is not None and other != folder:
+        alive.hold(other, f"run {run_id}").release()
     before = Before(run.info.experiment_id, dict(run.data.tags), dict(run.data.params), _points(store, run))
     store.client.update_run(run_id, status="RUNNING")
     store.client.set_tag(run_id, RESUMED, str(int(before.tags.get(RESUMED, "0")) + 1))

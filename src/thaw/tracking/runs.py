@@ -229,7 +229,7 @@ def create_run(store: Store, experiment: str, name: str, folder: Path, tags: Map
 
 
 def _take_up(store: Store, run_id: str, folder: Path, tags: Mapping[str, object]) -> Run:
-    before = resumed.take_up(store, run_id)
+    before = resumed.take_up(store, run_id, folder)
     run = Run(store, before.experiment_id, run_id, folder, before)
     run.tags({**tags, **alive.place(folder)})
     return run

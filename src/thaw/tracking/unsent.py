@@ -36,15 +36,20 @@ class Unsent:
 
 
 def read(folder: Path) -> Unsent | None:
-    """Return what `unsent.json` in a run's folder holds; None without one."""
+    """Return what `unsent.json` in a run's folder holds; None without one, or when somebody has spoilt it."""
     from mlflow.entities import Metric
 
+    file = folder / FILE
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        metrics = [Metric(key, float(value), timestamp, step) for key, value, timestamp, step in found.pop("metrics")]
+        return Unsent(metrics=metrics, **found)
     except FileNotFoundError:
         return None
-    metrics = [Metric(key, float(value), timestamp, step) for key, value, timestamp, step in found.pop("metrics")]
-    return Unsent(metrics=metrics, **found)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        aside = file.replace(file.with_name(f"{FILE}.damaged"))
+        say(f"{file} is not what thaw wrote ({error}); it is kept as {aside.name}, and nothing of it is sent")
+        return None
 
 
 def forget(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,13 @@ class Place:
 
     @property
     def name(self) -> str:
-        return f"stage{self.stage}-epoch{self.epoch:04}-step{self.step:06}"
+        return f"stage{self.stage}-epoch{self.epoch}-step{self.step}.npz"
+
+    @classmethod
+    def of(cls, name: str) -> "Place | None":
+        """The place that a file's name says."""
+        found = re.fullmatch(r"stage(\d+)-epoch(\d+)-step(\d+)\.npz", name)
+        return cls(*map(int, found.groups())) if found else None
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class Folder:
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Add a checkpoint, then let the oldest go. Raises UserError when there is no room for it."""
-        target = self.path / f"{checkpoint.place.name}.npz"
+        target = self.path / checkpoint.place.name
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write(target, checkpoint, self.run_id)
@@ -135,5 +142,6 @@ class Folder:
             self.path.rmdir()
 
     def _files(self) -> list[Path]:
-        """Oldest first: names sort as places do."""
-        return sorted(self.path.glob("stage*-epoch*-step*.npz"))
+        """By place, the first one first."""
+        named = ((Place.of(path.name), path) for path in self.path.glob("*.npz"))
+        return [path for _, path in sorted((place, path) for place, path in named if place)]
