@@ -15,12 +15,17 @@ SOUND = Left(
     models=["READY"],
     others=[],
     files=["result.json"],
+    beside=["mlflow.db"],
 )
 
 
 def test_the_same_but_for_speed_is_the_same() -> None:
     faster = {**SOUND.points, "epoch/images_per_second": [(1, 99.0), (2, 98.0)]}
     assert differences(replace(SOUND, points=faster), SOUND) == []
+
+
+def test_the_store_may_be_elsewhere() -> None:
+    assert differences(replace(SOUND, beside=[]), SOUND) == []
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,7 @@ def test_the_same_but_for_speed_is_the_same() -> None:
         ({"others": ["1234 RUNNING"]}, "another run is open: 1234 RUNNING"),
         ({"files": ["result.json", "checkpoints/a.npz.tmp"]}, "left behind: checkpoints/a.npz.tmp"),
         ({"files": []}, "missing: result.json"),
+        ({"beside": ["mlflow.db", ".model-1234"]}, "left behind in outputs: .model-1234"),
     ],
 )
 def test_every_difference_is_named(changed, said) -> None:

@@ -30,7 +30,7 @@ def test_the_phase_is_told_from_the_lines() -> None:
 
 def test_of_100_kills_ten_are_aimed_at_writes_and_ten_at_evaluation() -> None:
     yard = Yard(FaultsConfig(), Path(), Path(), Path(), Path(), Processes())
-    yard.references.append(Reference(Left("", "", [], {}, {}, [], [], []), 20.0, 5.0))
+    yard.references.append(Reference(Left("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
     plans = [[moment.what for moment in plan(yard, number, 0)] for number in range(100)]
     assert sum("checkpoint's write" in moments[0] for moments in plans) >= 10
     assert sum("into the evaluation" in moments[0] for moments in plans) >= 10

@@ -23,7 +23,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(tool.machine, "versions", lambda here: "versions")
 
     def reference(yard):
-        yard.references.append(Reference(Left("", "", [], {}, {}, [], [], []), 1.0, 1.0))
+        yard.references.append(Reference(Left("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
         return [lambda: Trial("none", "identical")]
 
     monkeypatch.setattr(tool.reference, "trials", reference)

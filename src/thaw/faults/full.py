@@ -11,6 +11,7 @@ from thaw.faults.process import Process
 from thaw.faults.trial import Trial, Work
 
 FAULT = "disk full"
+SEEN = "one clear error, identical after room was made"
 ELSEWHERE = "tracking.uri=sqlite:///store/mlflow.db"  # below the working directory, not on the small disk
 OUTPUTS, CACHE = 256, 8  # MiB of the disks
 
@@ -38,9 +39,7 @@ def outputs(yard: Yard, *, elsewhere: bool) -> Trial:
         ballast.unlink()
         wrong += _marked(place) if elsewhere else []
         wrong += place.goes_on(by_folder=True)
-        seen = "one clear error, identical after room was made"
-        trial = place.judged(f"{FAULT}: a checkpoint", seen, wrong, error=ended.err)
-    return trial
+    return place.judged(f"{FAULT}: a checkpoint", SEEN, wrong, error=ended.err)
 
 
 def cache(yard: Yard) -> Trial:
@@ -54,9 +53,7 @@ def cache(yard: Yard) -> Trial:
         wrong += unclear(ended)
         ballast.unlink()
         wrong += _marked(place) + place.goes_on()
-        seen = "one clear error, identical after room was made"
-        trial = place.judged(f"{FAULT}: the cache", seen, wrong, error=ended.err)
-    return trial
+    return place.judged(f"{FAULT}: the cache", SEEN, wrong, error=ended.err)
 
 
 def _pause_between_writes(process: Process, place: Place) -> None:

@@ -17,7 +17,8 @@ class Left:
 
     status: in the store. history: one dict an epoch. metrics: the final ones. points: by name (step, value), as the
     store has them. models: the statuses of its logged models. others: runs of the store that are not FINISHED.
-    files: names in the run folder and beside it: checkpoints and what is half written should be gone.
+    files: names in the run folder, where checkpoints should be gone. beside: in the outputs folder, and what is half
+    written.
     """
 
     status: str
@@ -28,6 +29,7 @@ class Left:
     models: list[str]
     others: list[str]
     files: list[str]
+    beside: list[str]
 
 
 def run_of(folder: Path) -> tuple[str, str]:
@@ -69,18 +71,13 @@ def read(folder: Path, outputs: Path) -> Left:
         },
         models=[str(getattr(model.status, "value", model.status)) for model in models],
         others=[f"{r.info.run_id} {r.info.status}" for r in store.search_runs(experiments) if _open(r, run_id)],
-        files=_files(folder, outputs),
+        files=sorted(str(file.relative_to(folder)) for file in folder.rglob("*")),
+        beside=sorted({str(file.relative_to(outputs)) for name in ("*", "**/*.tmp") for file in outputs.glob(name)}),
     )
 
 
 def _open(run: Any, but: str) -> bool:
     return bool(run.info.run_id != but and run.info.status == "RUNNING")
-
-
-def _files(folder: Path, outputs: Path) -> list[str]:
-    own = [file.relative_to(folder) for file in folder.rglob("*")]
-    shared = [file.relative_to(outputs) for pattern in ("*", "**/*.tmp") for file in outputs.glob(pattern)]
-    return sorted({str(name) for name in (*own, *shared)})
 
 
 def differences(ours: Left, reference: Left) -> list[str]:
@@ -94,6 +91,8 @@ def differences(ours: Left, reference: Left) -> list[str]:
         found.append(f"logged models: {', '.join(sorted(ours.models)) or 'none'}")
     found += [f"another run is open: {other}" for other in ours.others]
     found += [f"left behind: {name}" for name in ours.files if name not in reference.files]
+    # Nothing is missing beside it: a trial may keep store or cache elsewhere.
+    found += [f"left behind in outputs: {name}" for name in ours.beside if name not in reference.beside]
     found += [f"missing: {name}" for name in reference.files if name not in ours.files]
     return found
 
