@@ -27,10 +27,11 @@ def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]
     The block gets the place of the run's checkpoints. If the work is stopped, or fails with a checkpoint, the command
     that goes on is printed.
     """
-    say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
     _log_beginning(tracked, config, job)
     checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, tracked.id)
     try:
+        # After that: from its first line on, a run can be gone on with.
+        say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
         yield checkpoints
     except BaseException as error:
         if checkpoints.any() or not isinstance(error, Exception):
