@@ -25,6 +25,8 @@ class Tracked:
     def tags(self, tags) -> None:
         self.logged |= tags
 
+    def flush(self) -> None: ...
+
     def text(self, text: str, name: str) -> None:
         self.texts[name] = text
 

@@ -28,6 +28,7 @@ def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]
     that goes on is printed.
     """
     _log_beginning(tracked, config, job)
+    tracked.flush()
     checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, tracked.id)
     try:
         # After that: from its first line on, a run can be gone on with.
