@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from thaw import downloads
 from thaw.downloads import NotFetched, fetch, keras_folder
 
-CONTENT = os.urandom(3_000_000)
+CONTENT = random.Random(0).randbytes(3_000_000)  # the same in all processes: hashes of it name tests
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
 SRC = Path(downloads.__file__).parents[1]
 
