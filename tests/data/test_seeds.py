@@ -27,7 +27,7 @@ def test_every_other_place_draws_something_else():
 
 def test_an_unknown_use_is_refused():
     with pytest.raises(KeyError):
-        rng_for(0, "dropout")
+        rng_for(0, "noise")
 
 
 @pytest.mark.parametrize("counter", [-1, 2**32])
