@@ -85,15 +85,17 @@ def test_relative_paths_are_meant_from_where_the_run_was_started(options, output
     assert gone.config.dataset.path == "photos"
 
 
-@pytest.mark.parametrize("name", ["run.json", "result.json"])
-def test_a_runs_folder_leads_to_it(options, outputs, tmp_path, name):
+def test_a_runs_folder_leads_to_it(options, outputs, tmp_path):
     run_id = add(options, outputs)
-    (tmp_path / name).write_text(json.dumps({"run_id": run_id}))
+    (tmp_path / "run.json").write_text(json.dumps({"run_id": run_id, "tracking_uri": options.uri}))
     assert read(str(tmp_path), options, outputs).info.id == run_id
 
 
-def test_another_folder_is_named(options, outputs, tmp_path):
-    with pytest.raises(UserError, match=r"folder without run\.json or result\.json"):
+@pytest.mark.parametrize("content", [None, "[]", "not json"])
+def test_another_folder_is_named(options, outputs, tmp_path, content):
+    if content:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"folder without a run\.json that says which run it is"):
         read(str(tmp_path), options, outputs)
 
 

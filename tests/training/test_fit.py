@@ -23,9 +23,6 @@ class Noise:
     def __len__(self) -> int:
         return self.length
 
-    def rows(self, epoch: int, i: int) -> np.ndarray:
-        raise NotImplementedError
-
     def batch(self, epoch: int, i: int):
         rng = np.random.default_rng([self.length, epoch if self.length == STEPS else 0, i])
         targets = np.eye(self.labels, dtype=np.float32)[rng.integers(self.labels, size=8)]

@@ -1,6 +1,5 @@
 """`resume=RUN_ID_or_folder`: which run is meant, the command that began it, and that nothing in it has changed."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +80,13 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":
     folder = Path(wanted).expanduser().absolute()
     run_id, uri = wanted, asked.tracking.uri
     if folder.is_dir():
-        try:
-            content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            run_id, noted = str(content["run_id"]), str(content["tracking_uri"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        known = tracking.run_of_folder(folder)
+        if known is None:
             raise UserError(
                 f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
                 "Give the run's id instead"
-            ) from error
+            )
+        run_id, noted = known
         database = tracking.sqlite_path(noted)
         uri = noted if database is None or database.exists() else uri  # moved with all outputs
     run = tracking.find_run(uri, Path(asked.outputs), run_id)

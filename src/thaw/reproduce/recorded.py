@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from thaw.reproduce.compare import EPOCH, Figures
 from thaw.tracking import RunInfo
 
 FINGERPRINT = "fingerprint."
-NAMES = ("run.json", "result.json")  # in a run's folder; each knows the run's id, the first the store too
 _FINAL = ("val/", "test/")
 
 
@@ -100,12 +98,11 @@ def _find(run: str, uri: str, outputs: Path) -> tuple[RunInfo, str]:
     folder = Path(run).expanduser()
     if not folder.is_dir():
         return tracking.find_run(uri, outputs, run), uri
-    known = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    known = tracking.run_of_folder(folder)
     if known is None:
-        raise UserError(f"run={run} is a folder without {' or '.join(NAMES)}: give a run's folder, or its id")
-    content: Mapping[str, str] = json.loads(known.read_text(encoding="utf-8"))
-    own = content.get("tracking_uri", uri)
-    return tracking.find_run(own, outputs, content["run_id"]), own
+        raise UserError(f"run={run} is a folder without a run.json that says which run it is: give the run's id")
+    run_id, own = known
+    return tracking.find_run(own, outputs, run_id), own
 
 
 def _from_its_folder(config: Config, info: RunInfo) -> Config:

@@ -1,6 +1,7 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
 from thaw.tracking.alive import CWD, FOLDER
+from thaw.tracking.alive import read as run_of_folder
 from thaw.tracking.fingerprint import BEGUN, Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
 from thaw.tracking.resumed import REASON
@@ -30,6 +31,7 @@ __all__ = [
     "folds_json",
     "open_store",
     "open_sweep",
+    "run_of_folder",
     "sqlite_path",
     "start",
     "with_weights_of_run",

@@ -61,6 +61,15 @@ def write(folder: Path, run_id: str, tracking_uri: str) -> None:
     write_json(folder / RUN, {"run_id": run_id, "tracking_uri": tracking_uri})
 
 
+def read(folder: Path) -> tuple[str, str] | None:
+    """Return the run's id and its store's URI, as `run.json` in a run's folder says; None when it does not."""
+    try:
+        content = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        return str(content["run_id"]), str(content["tracking_uri"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a file that is there whole or not at all, even after a power cut."""
     replace(path, json.dumps(content, indent=1).encode())

@@ -65,7 +65,7 @@ def fit(
         bar.advance((steps + len(val)) * place.epoch + place.step)
         epochs = Epochs(stage, images, steps, bar, on_epoch)
         ending = _ending(stage, options)
-        keep = Keep(stage, steps, seed, saver, stops, epochs, ending)
+        keep = Keep(stage, seed, saver, stops, epochs, ending)
         # Epochs before those that change the rate: it records the one that the epoch was trained with.
         callbacks = Callbacks(
             [Rate(stage, steps, place), Validate(val, sigmoid, bar, keep.look), epochs, *ending, keep], model

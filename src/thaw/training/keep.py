@@ -23,14 +23,12 @@ KNOWN = {
 class Keep(keras.callbacks.Callback):
     """Saves the stage at the end of its epochs and now and then inside one, and puts back what was saved.
 
-    It comes after the other callbacks. `ended`: early stopping has ended the stage.
+    It comes after the other callbacks. `ended`: the stage is, by its last epoch or by early stopping.
     """
 
-    def __init__(
-        self, stage: Stage, steps: int, seed: int, saver: Saver, stops: Stops, epochs: Epochs, ending: list[Any]
-    ) -> None:
+    def __init__(self, stage: Stage, seed: int, saver: Saver, stops: Stops, epochs: Epochs, ending: list[Any]) -> None:
         super().__init__()
-        self.stage, self.steps, self.seed, self.saver, self.stops = stage, steps, seed, saver, stops
+        self.stage, self.seed, self.saver, self.stops = stage, seed, saver, stops
         self.epochs, self.ending = epochs, ending
         self.ended = bool(saver.found and saver.found.state.get("ended"))
         self.epoch = self.step = 0
