@@ -13,16 +13,17 @@ ALLOWED = {
     "console": set(),
     "csv_text": set(),
     "atomic": set(),
-    "backend": {"errors"},
+    "environment": {"errors"},
+    "backend": {"errors", "environment"},
     "downloads": {"errors", "console"},
     "config": {"errors", "console", "run", "tracking"},  # cli starts the run, and a sweep's parent, late
     "cache": {"atomic", "config", "errors", "console"},
     "data": {"config", "errors", "console", "csv_text", "downloads", "cache"},
     "models": {"config", "errors", "backend", "downloads"},
-    "frozen": {"config", "errors", "console", "backend", "cache", "data", "models"},
+    "frozen": {"config", "errors", "console", "environment", "backend", "cache", "data", "models"},
     "training": {"atomic", "config", "errors", "console", "backend", "cache", "data", "models", "frozen"},
     "results": {"atomic", "config", "errors", "console", "csv_text"},
-    "tracking": {"atomic", "config", "errors", "console"},
+    "tracking": {"atomic", "config", "errors", "console", "environment"},
 }
 ONLY = {
     "hydra": {"config"},

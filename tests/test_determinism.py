@@ -1,6 +1,7 @@
-"""The same command gives the same numbers, whatever Python's hash seed and the order in which folders list files."""
+"""The same command gives the same numbers, whatever Python's hash seed, the order of files and Keras's own settings."""
 
 import csv
+import json
 import os
 import shutil
 from pathlib import Path
@@ -46,16 +47,23 @@ def place(photos, tmp_path) -> Path:
     pytest.skip("no file system here lists files by age")
 
 
+# What another project may have left behind, all of which Keras would train by.
+KERAS_JSON = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "jax"}
+
+
 def run(place: Path, folder: Path, hash_seed: int) -> Ran:
     folder.mkdir()
     commands = Commands(folder)
+    if hash_seed == 2:
+        (folder / "keras").mkdir()
+        (folder / "keras" / "keras.json").write_text(json.dumps(KERAS_JSON))
     commands.env["PYTHONHASHSEED"] = str(hash_seed)
     ran = commands.run(*COMMAND, f"dataset.path={place}")
     assert ran.code == 0, ran.err
     return ran
 
 
-def test_the_same_numbers_with_another_hash_seed_and_another_order_of_files(photos, place, tmp_path) -> None:
+def test_the_same_numbers_with_another_hash_seed_order_of_files_and_keras_json(photos, place, tmp_path) -> None:
     orders, found, manifests, epochs = [], [], [], []
     for number, backwards in enumerate((False, True), start=1):
         orders.append(copied(photos, place, backwards))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from thaw import environment
 from thaw.errors import UserError
 
 
@@ -38,29 +39,82 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras (8 s) without their log noise."""
-    if "tensorflow" in sys.modules:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
-        import tensorflow as tf
+    """Import TensorFlow and Keras (8 s) without their log noise, and set what they would take from the user's files.
 
-        tf.get_logger().setLevel("ERROR")
-        import keras  # noqa: F401
+    Raises UserError for settings from outside that would make the config untrue.
+    """
+    environment.check()
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        _import()
+        _let_gpu_memory_grow()
+    _set_keras_defaults()
+
+
+def _import() -> None:
+    wrong: AssertionError | None = None
+    with quiet_stderr():
+        try:
+            import tensorflow as tf
+
+            tf.get_logger().setLevel("ERROR")
+            import keras  # noqa: F401
+        except AssertionError as error:  # TensorFlow and Keras take the values of that file to be right
+            wrong = error
+    if wrong is not None:
+        file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+        raise UserError(
+            f"{file} has a value that Keras does not know. Mend it or remove it: thaw needs none"
+        ) from wrong
+
+
+def _let_gpu_memory_grow() -> None:
+    """TensorFlow otherwise takes all of a GPU's memory at its first computation, and other programs get none."""
+    import tensorflow as tf
+
+    with quiet_stderr():  # looking for GPUs is told at length
+        gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _set_keras_defaults() -> None:
+    """What ~/.keras/keras.json would set: all of it changes weights, and none of it is in the config."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise UserError(
+            f"Keras runs on {keras.config.backend()} in this process, which imported it before thaw: set "
+            "KERAS_BACKEND=tensorflow before it is imported"
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
 
 
 @dataclass(frozen=True)
 class Hardware:
     """What this machine computes with. openvino: the package is installed. bfloat16, float16: fast on this CPU.
 
-    gpus: compute capability of each GPU that TensorFlow sees.
+    gpus: compute capability of each GPU that TensorFlow sees. unseen: names of GPUs of this machine that it does not.
     """
 
     openvino: bool
     bfloat16: bool
     float16: bool
     gpus: tuple[tuple[int, int], ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    def remark(self) -> str:
+        """Say that a GPU is not used, and what to do; empty when all is well."""
+        if not self.unseen or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
+            return ""
+        return (
+            f"note: this machine has a GPU ({self.unseen[0]}) that TensorFlow does not see, so the CPU computes. "
+            "TensorFlow comes without CUDA's libraries: THAW_GPU=1 ./scripts/train installs them, or pip install "
+            "'tensorflow[and-cuda]'. CUDA_VISIBLE_DEVICES=-1 says that the CPU is meant"
+        )
 
     def fast(self, engine: str) -> str:
         """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
@@ -75,12 +129,13 @@ def hardware() -> Hardware:
     import tensorflow as tf
 
     details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
-    return replace(processor(), gpus=tuple(detail.get("compute_capability", (0, 0)) for detail in details))
+    gpus = tuple(detail.get("compute_capability", (0, 0)) for detail in details)
+    return replace(processor(), gpus=gpus, unseen=() if gpus else environment.gpu_names())
 
 
 def processor() -> Hardware:
     """Look at what can be seen without TensorFlow: all but the GPUs."""
-    flags = _cpu_flags()
+    flags = set(environment.instruction_sets())
     return Hardware(
         openvino=importlib.util.find_spec("openvino") is not None,
         bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
@@ -88,17 +143,8 @@ def processor() -> Hardware:
     )
 
 
-def _cpu_flags() -> set[str]:
-    """The processor's instruction sets by their Linux names; elsewhere none, and float32 is what is chosen."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), set())
-
-
-def start(seed: int, deterministic: bool) -> None:
-    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism.
+def start(seed: int, deterministic: bool, tf32: bool = False) -> None:
+    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
 
     deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
     BatchNorm in training mode otherwise differs by rounding from call to call.
@@ -118,6 +164,7 @@ def start(seed: int, deterministic: bool) -> None:
                     "life of a process. Run them as two sweeps"
                 ) from error
         tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
     keras.utils.clear_session()  # collects garbage too
     # What is alive now is mostly modules, which stay. Not to look at them again saves a sweep's job a second.
     gc.freeze()

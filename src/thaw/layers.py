@@ -4,11 +4,12 @@ import csv
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from thaw import backend
+from thaw import backend, tracking
 from thaw.config.schema import LayersConfig
 from thaw.console import say, show
 from thaw.models import freeze, table
@@ -19,12 +20,15 @@ COLUMNS = ("index", "name", "type", "shape", "params", "block", "cut")
 
 def layers(config: LayersConfig) -> None:
     """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
-    chosen = dataclasses.replace(config.backbone, weights="none")  # a listing needs no weights
+    chosen = tracking.with_weights_of_run(config.backbone, config.tracking_uri, Path(config.outputs))
     table.check(chosen)
     backend.start(0, False)
     from thaw.models import backbones
 
-    built = backbones.build(chosen)
+    if chosen.weights in ("imagenet", "none"):  # a listing needs no weights, but the graph that they call for
+        built = backbones.of_model(chosen, next(backbones.variants(chosen)))
+    else:
+        built = backbones.build(chosen)
     rows = list(map(list, _rows(built.graph)))
     if config.format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -54,7 +58,7 @@ def _with_top(config: Any) -> int | None:
     if table.row(config.name).source == "thaw":
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
-    stock = dataclasses.replace(config, image_size=None)
+    stock = dataclasses.replace(config, image_size=None, weights="none")
     backend.start(0, False)
     return int(backbones.build_stock(stock).count_params())
 

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from thaw import tracking
 from thaw.config import stored
 from thaw.config.job import Job
-from thaw.config.schema import Config
+from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
 from thaw.errors import UserError
-from thaw.models import saved
+from thaw.models import saved, table
 from thaw.tracking import Run
 from thaw.training import checkpoint
 from thaw.training.checkpoint import Folder
 
 ENGINE = "thaw.engine"
 FINGERPRINT = "fingerprint"
-DATA, WEIGHTS = "data_sha256", "weights_sha256"
+DATA, WEIGHTS, GRAPH, DEVICE = "data_sha256", "weights_sha256", "graph_sha256", "device"
 
 
 @contextmanager
@@ -81,6 +81,28 @@ def must_be_as_recorded(tracked: Run, entry: str, sha256: str, what: str) -> Non
             f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
             f"now). Bring back what it had, or train anew. What differs: python scripts/reproduce.py run={tracked.id}"
         )
+
+
+def must_build_alike(recorded: Mapping[str, str], backbone: BackboneConfig) -> None:
+    """Raise UserError for a run that an earlier version trained as another network than would be built now.
+
+    It put the weights of files and runs into the graph that Keras builds for random weights, which lacks a layer for
+    EfficientNetB0-B7. recorded: the run's tags; weights without a digest of the graph were recorded by such a version.
+    """
+    earlier = f"{FINGERPRINT}.{WEIGHTS}" in recorded and f"{FINGERPRINT}.{GRAPH}" not in recorded
+    if earlier and backbone.weights not in ("imagenet", "none") and table.row(backbone.name).graph_by_weights:
+        raise UserError(
+            f"this run began in a version of thaw that put backbone.weights={backbone.weights} into a graph of "
+            f"{backbone.name} that they were not trained in: it lacked a Rescaling layer. Its figures are those of "
+            "that network; train anew"
+        )
+
+
+def tell_other_device(tracked: Run, device: str) -> None:
+    """Say that a run that is gone on with is computed by another kind of device than it began on."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{DEVICE}")
+    if began not in (None, device):
+        say(f"note: the run began on the {began} and goes on on the {device}: it may end with other numbers")
 
 
 def log(tracked: Run, entry: str, sha256: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thaw import backend, record, tracking
+from thaw import backend, environment, record, tracking
 from thaw.cache import Store
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
@@ -64,7 +64,7 @@ def run(config: Config, job: Job) -> Result:
             data = _read_data(config, store, tracked, job.folder)
 
         choice = _choose(chosen, tracked)
-        backend.start(config.seed, config.deterministic)
+        backend.start(config.seed, config.deterministic, choice.tf32)
         network = _build(config, backbone, data, tracked)
         results = _train(config, choice, store, network, data, tracked, clock, checkpoints)
 
@@ -91,6 +91,7 @@ def run(config: Config, job: Job) -> Result:
 
 def _check(config: Config) -> None:
     """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
+    environment.check()
     table.check(config.backbone)
     engine.check(config.engine, config.precision, config.frozen_precision, backend.processor())
 
@@ -215,14 +216,17 @@ def _log_file(text: str, file: Path, tracked: Run) -> None:
 def _choose(config: Config, tracked: Run) -> Choice:
     """What runs and what trains in which precision; recorded, so that a rerun elsewhere can be told to do the same."""
     backend.import_tensorflow()
+    hardware = backend.hardware()
     choice = engine.choose(
         config.engine,
         config.precision,
         config.frozen_precision,
         depthwise=table.row(config.backbone.name).depthwise,
         thaws=config.recipe != "bottleneck",
-        hardware=backend.hardware(),
+        hardware=hardware,
+        deterministic=config.deterministic,
     )
+    record.tell_other_device(tracked, choice.device)
     tracked.tags(
         {
             record.ENGINE: f"{choice.engine} {choice.version}",
@@ -230,19 +234,26 @@ def _choose(config: Config, tracked: Run) -> Choice:
             "thaw.frozen_precision": choice.frozen,
         }
     )
+    record.log(tracked, record.DEVICE, choice.device)
     say(f"engine: {choice.line()}")
+    if remark := hardware.remark():
+        say(remark)
     return choice
 
 
 def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> Network:
     import keras
 
-    from thaw.models import network, warm
+    from thaw.models import graph_digest, network, warm
 
     built, sha256 = warm.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
+    graph = graph_digest.graph_sha256(joined.model)
+    record.must_build_alike(tracked.recorded, backbone)
+    record.must_be_as_recorded(tracked, record.GRAPH, graph, "the network's graph")
     record.must_be_as_recorded(tracked, record.WEIGHTS, sha256, "the pretrained weights")
+    record.log(tracked, record.GRAPH, graph)
     record.log(tracked, record.WEIGHTS, sha256)
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
@@ -414,7 +425,7 @@ def _keep(config: Config, network: Network, tracked: Run, folder: Path) -> Path:
     if config.tracking.log_model:
         logged = tracked.model(network.model, metadata={"class_names": list(network.class_names)})
     kept = saved.save(network, config, folder / "model", logged)
-    for file in (saved.CLASSES, saved.CONFIG):
+    for file in (saved.CLASSES, saved.CONFIG, saved.GRAPH):
         tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
     return kept.weights
 
@@ -445,6 +456,7 @@ def _result(
     clock: Clock,
 ) -> Result:
     from thaw.models.digest import weights_sha256
+    from thaw.models.graph_digest import graph_sha256
 
     seconds = clock.all()
     computed = sum(done.misses for done in results)
@@ -460,6 +472,7 @@ def _result(
         seconds=seconds,
         images_per_second=speeds,
         weights_sha256=weights_sha256(network.model),
+        graph_sha256=graph_sha256(network.model),
         config_sha256=config_sha256(config),
         data_sha256=manifest.data_sha256(data.pixels, data.splits),
         model=str(kept) if kept else None,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thaw import environment
 from thaw.cache import Store
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
@@ -43,6 +44,7 @@ def model(weights: tuple = ([[1, 2], [3, 4]], [5, 6]), size: int = SIZE, dtype: 
 
 BASE: dict = {
     "frozen": model(),
+    "graph": "0" * 64,
     "cut": ("add_1", "conv_2"),
     "backbone": BACKBONE,
     "preprocess": "tf",
@@ -74,12 +76,15 @@ CHANGED = {
     "a weight's shape": {"frozen": model(([1, 2, 3, 4], [5, 6]))},
     "where one weight ends": {"frozen": model(([1, 2, 3], [4, 5, 6]))},
     "a layer more": {"frozen": model(([[1, 2], [3, 4]], [5, 6], [7]))},
+    "the graph": {"graph": "1" * 64},
     "the cut": {"cut": ("add_1", "conv_3")},
     "a tensor less": {"cut": ("add_1",)},
     "tensors in another order": {"cut": ("conv_2", "add_1")},
     "precision": {"choice": replace(CHOICE, frozen="bfloat16")},
     "engine": {"choice": replace(CHOICE, engine="openvino")},
     "engine's version": {"choice": replace(CHOICE, version="2.22")},
+    "a GPU": {"choice": replace(CHOICE, device="gpu")},
+    "a GPU with TensorFloat-32": {"choice": replace(CHOICE, device="gpu", tf32=True)},
     "no view": {"view": None},
     "view's number": {"view": replace(VIEW, number=1)},
     "seed": {"view": replace(VIEW, seed=8)},
@@ -91,6 +96,9 @@ CHANGED = {
 PATCHED = {
     "rules of decoding": lambda patch: patch.setattr(decode, "VERSION", decode.VERSION + 1),
     "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE", "crop-bicubic"),
+    "another processor's instructions": lambda patch: patch.setattr(environment, "instruction_sets", lambda: ("sse",)),
+    "a variable that chooses kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
+    "threads, of TensorFlow": lambda patch: patch.setattr(environment, "cpus", lambda: 99),
     "format": lambda patch: patch.setattr(activations, "FORMAT", activations.FORMAT + 1),
     "Keras": lambda patch: versions(patch, "keras"),
     "Pillow": lambda patch: versions(patch, "pillow"),
@@ -572,6 +580,7 @@ import numpy as np
 from thaw import backend
 backend.start(0, deterministic=True)
 import keras
+from thaw import environment
 from thaw.cache import Store
 from thaw.config.schema import BackboneConfig
 from thaw.data import pixels

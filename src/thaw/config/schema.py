@@ -264,6 +264,8 @@ class LayersConfig:
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
     backbone: BackboneConfig = key(BackboneConfig, "")
     format: str = key("table", "of the listing", choices=("table", "csv", "json"))
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from ml_dtypes import bfloat16
 
+from thaw import environment
 from thaw.cache import Rows, Space, Store
 from thaw.config.schema import AugmentConfig, BackboneConfig
 from thaw.console import progress
@@ -21,11 +22,12 @@ from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import ahead
 from thaw.models import table
 from thaw.models.digest import weights_sha256
+from thaw.models.graph_digest import graph_sha256
 
 if TYPE_CHECKING:  # what is kept is read without Keras
     from thaw.models.network import Network
 
-FORMAT = 1  # raise it when what is computed from the same key changes
+FORMAT = 2  # raise it when what is computed from the same key changes
 STORED = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
 BATCH = 64  # images decoded and run in one go; their number does not change what comes out
 
@@ -44,6 +46,7 @@ class View:
 def key(
     frozen: Any,
     weights: str,
+    graph: str,
     cut: Sequence[str],
     backbone: BackboneConfig,
     preprocess: str,
@@ -52,8 +55,9 @@ def key(
 ) -> dict[str, object]:
     """All that activations depend on besides the image's own bytes.
 
-    weights: sha256 of those of `frozen`. Only weights before the cut count: a stage that trains the rest does not
-    change them. Head, learning rate, batch size, split and paths are not in it.
+    weights: sha256 of those of `frozen`; graph: digest of what it computes with them. Only what comes before the cut
+    counts: a stage that trains the rest does not change it. Head, learning rate, batch size, split and paths are not in
+    it.
     """
     return {
         "kind": "activations",
@@ -65,9 +69,15 @@ def key(
         "decode": decode.VERSION,
         "resize": decode.RESIZE,
         "weights": weights,
+        "graph": graph,
         "shapes": [list(variable.shape) for variable in frozen.weights],
         "cut": list(cut),
         "precision": choice.frozen,
+        "device": choice.device,
+        "tf32": choice.tf32,
+        "kernels": environment.gpu_names()
+        if choice.device == "gpu"
+        else environment.kernels(choice.engine != "openvino"),
         "view": None
         if view is None
         else {
@@ -142,9 +152,16 @@ class Frozen:
     def _weights(self) -> str:
         return weights_sha256(self.model)
 
+    @cached_property
+    def _graph(self) -> str:
+        return graph_sha256(self.model)
+
     def space(self, store: Store, view: View | None) -> Space:
         """Where the activations at this cut are kept."""
-        return store.space(key(self.model, self._weights, self.cut, self.backbone, self.preprocess, self.choice, view))
+        backbone, preprocess = self.backbone, self.preprocess
+        return store.space(
+            key(self.model, self._weights, self._graph, self.cut, backbone, preprocess, self.choice, view)
+        )
 
     def activations(
         self,

@@ -37,17 +37,33 @@ class Choice:
     version: str  # of that package
     frozen: str  # float32, bfloat16 or float16
     trained: str
+    device: str = "cpu"  # or gpu: they round differently
+    tf32: bool = False  # float32 products of a GPU may be computed with 10 bits of mantissa
 
     def line(self) -> str:
         """The choice in one printed line."""
         names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
-        return f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in {self.trained}"
+        place = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
+        return (
+            f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
+            f"{self.trained}{place}"
+        )
 
 
 def choose(
-    engine: str, precision: str, frozen_precision: str, *, depthwise: bool, thaws: bool, hardware: Hardware
+    engine: str,
+    precision: str,
+    frozen_precision: str,
+    *,
+    depthwise: bool,
+    thaws: bool,
+    hardware: Hardware,
+    deterministic: bool = True,
 ) -> Choice:
     """Resolve `auto`; raises UserError for what this machine cannot do.
+
+    TensorFloat-32 is allowed where a GPU computes, nobody asked for float32 by name and the run need not be
+    deterministic: TensorFlow allows it by default, and a "float32" of 10 bits is no float32. `backend.start` sets it.
 
     depthwise: the network has depthwise convolutions. TensorFlow computes their gradients slower in bfloat16 on CPUs
     (MobileNetV2 from layer 100: 193 images/s, and 239 in float32), and bfloat16's 8 bits are too few for them forwards:
@@ -63,9 +79,12 @@ def choose(
     fast = hardware.fast(engine)
     if depthwise and fast == "bfloat16":
         fast = "float32"
+    tf32 = bool(hardware.gpus) and not deterministic and "float32" not in (precision, frozen_precision)
     if precision == "auto":
         precision = fast if thaws else "float32"
-    return Choice(engine, importlib.metadata.version(engine), fast if own == "auto" else own, precision)
+    frozen = fast if own == "auto" else own
+    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpus else "cpu"
+    return Choice(engine, version, frozen, precision, device, tf32)
 
 
 def check(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:
@@ -250,4 +269,8 @@ def _keras(model: Any, precision: str) -> Run:
 
 def reference() -> Choice:
     """What every engine is held against: Keras in float32."""
-    return Choice("keras", importlib.metadata.version("keras"), "float32", "float32")
+    import tensorflow as tf
+
+    device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    tf32 = device == "gpu" and tf.config.experimental.tensor_float_32_execution_enabled()
+    return Choice("keras", importlib.metadata.version("keras"), "float32", "float32", device, tf32)

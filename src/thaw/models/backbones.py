@@ -1,5 +1,6 @@
 """Builds a backbone from its row: preprocessing and network as one flat functional graph."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 
 from thaw.config.schema import BackboneConfig
 from thaw.errors import UserError
-from thaw.models import baseline, efficientnet_lite, graph, table, weights
+from thaw.models import baseline, efficientnet_lite, graph, graph_digest, table, weights
 from thaw.models.graph import Graph
 from thaw.models.preprocess import preprocess
 
@@ -32,19 +33,26 @@ class Backbone:
 def build(config: BackboneConfig) -> Backbone:
     """Build the backbone and load its weights. Call `backend.start` first: it clears Keras's layer-name counters.
 
-    Raises UserError as `table.check` does, and when weights cannot be had or do not fit.
+    A weights file goes into the graph that it says it belongs to; one that holds nothing but weights belongs to the
+    pretrained one, as Keras's own files do. Raises UserError as `table.check` does, and when weights cannot be had or
+    do not fit.
     """
     table.check(config)
-    row, size = table.row(config.name), table.image_size(config)
-    images = keras.Input((size, size, 3), name="images")
-    model = _call(config, row, include_top=False, input_tensor=preprocess(images, row.preprocess), size=size)
+    size = table.image_size(config)
+    if config.weights in ("imagenet", "none"):
+        source = "imagenet" if config.weights == "imagenet" else "random"
+        model = _call(config, include_top=False, size=size, graph=config.weights, load=True)
+    else:
+        model = _for_file(config, include_top=False, size=size)
+        source = weights.load_file(own_layers(model), config.weights, config.name)
+    return of_model(config, model, source)
+
+
+def of_model(config: BackboneConfig, model: Any, source: str = "random") -> Backbone:
+    """Describe a backbone that `build` or `variants` built."""
     layers = own_layers(model)
-    source = "random"
-    if config.weights not in ("imagenet", "none"):
-        source = weights.load_file(layers, config.weights, config.name)
-    elif config.weights == "imagenet":
-        source = "imagenet"
-    return Backbone(config.name, model, layers, graph.read(model, layers, row), size, source)
+    read = graph.read(model, layers, table.row(config.name))
+    return Backbone(config.name, model, layers, read, table.image_size(config), source)
 
 
 def build_stock(config: BackboneConfig) -> Any:
@@ -55,10 +63,10 @@ def build_stock(config: BackboneConfig) -> Any:
         raise UserError(f"{config.name} has no ImageNet classifier; choose a pretrained backbone")
     if row.source == "keras.applications" and size != row.size:
         raise UserError(f"backbone.image_size={size}: the ImageNet classifier of {config.name} takes {row.size} pixels")
-    images = keras.Input((size, size, 3), name="images")
-    model = _call(config, row, include_top=True, input_tensor=preprocess(images, row.preprocess), size=size)
-    if config.weights not in ("imagenet", "none"):
-        weights.load_file(own_layers(model), config.weights, config.name)
+    if config.weights in ("imagenet", "none"):
+        return _call(config, include_top=True, size=size, graph=config.weights, load=True)
+    model = _for_file(config, include_top=True, size=size)
+    weights.load_file(own_layers(model), config.weights, config.name)
     return model
 
 
@@ -67,16 +75,56 @@ def own_layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if layer.name != "preprocess"]
 
 
-def _call(config: BackboneConfig, row: table.Row, *, include_top: bool, input_tensor: Any, size: int) -> Any:
+def variants(config: BackboneConfig) -> Iterator[Any]:
+    """Build the graphs that this backbone may have, with random weights, the one that its weights call for first.
+
+    keras.applications builds EfficientNetB0-B7 with one layer more for the ImageNet weights than without. Each graph is
+    built with fresh layer names; the one before it should be let go of.
+    """
+    for name in _graphs(config):
+        keras.utils.clear_session()
+        yield _call(config, include_top=False, size=table.image_size(config), graph=name, load=False)
+
+
+def _graphs(config: BackboneConfig) -> tuple[str, ...]:
+    """The graphs that there are, as `weights` of Keras's builder, the one that the weights call for first."""
+    if not table.row(config.name).graph_by_weights:
+        return ("none",)
+    return ("none", "imagenet") if config.weights == "none" else ("imagenet", "none")
+
+
+def _for_file(config: BackboneConfig, *, include_top: bool, size: int) -> Any:
+    """Build the graph, with random weights, that a weights file was made for. Raises UserError when none is."""
+    stored = weights.description(config.weights)
+    differences = []
+    for name in _graphs(config):
+        keras.utils.clear_session()
+        model = _call(config, include_top=include_top, size=size, graph=name, load=False)
+        difference = stored and graph_digest.within(stored, graph_digest.describe(model))
+        if not difference:
+            return model
+        differences.append(difference)
+    raise UserError(
+        f"backbone.weights={config.weights} holds a network that is not {config.name} as it is built here: "
+        f"{differences[0]}. Is it another network's file, or another backbone.alpha? If its weights are meant all the "
+        "same, save them alone: model.save_weights('FILE.weights.h5')"
+    )
+
+
+def _call(config: BackboneConfig, *, include_top: bool, size: int, graph: str, load: bool) -> Any:
+    """Call Keras's builder. graph: imagenet or none, as its argument `weights`; load: load the ImageNet weights."""
+    row = table.row(config.name)
+    images = keras.Input((size, size, 3), name="images")
     arguments = {name: getattr(config, name) for name in row.arguments if getattr(config, name) is not None}
-    pretrained = "imagenet" if config.weights == "imagenet" else None
     place = {"thaw": baseline, "package": efficientnet_lite}.get(row.source, keras.applications)
     builder = getattr(place, row.builder)
-    with weights.checked_downloads(config.name):
+    # Only keras.applications' graphs depend on the weights.
+    pretrained = graph == "imagenet" and (load or row.source == "keras.applications")
+    with weights.checked_downloads(config.name) if load else weights.not_loaded():
         return builder(
             include_top=include_top,
-            weights=pretrained,
-            input_tensor=input_tensor,
+            weights="imagenet" if pretrained else None,
+            input_tensor=preprocess(images, row.preprocess),
             input_shape=(size, size, 3),
             **arguments,
         )

@@ -17,6 +17,8 @@ class Row:
     size, smallest: default and smallest side of the input in pixels.
     begins, ends: how layer names tell blocks: `begins` matches layers that belong to a block, which then lasts until
     the next block's first layer; `ends` matches the last layer of a block. Group 1 is the block's name.
+    graph_by_weights: Keras builds another graph for its ImageNet weights than for random ones; a test over the table
+    holds it to that.
     """
 
     builder: str
@@ -27,6 +29,7 @@ class Row:
     ends: str | None = None
     source: str = "keras.applications"
     arguments: tuple[str, ...] = ()
+    graph_by_weights: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -76,7 +79,7 @@ BACKBONES: dict[str, Row] = {
     "nasnetmobile": Row("NASNetMobile", "tf", 224, 32, ends=_NASNET),
     "nasnetlarge": Row("NASNetLarge", "tf", 331, 32, ends=_NASNET),
     **{
-        f"efficientnetb{i}": Row(f"EfficientNetB{i}", "built-in", size, 32, begins=_EFFICIENTNET)
+        f"efficientnetb{i}": Row(f"EfficientNetB{i}", "built-in", size, 32, begins=_EFFICIENTNET, graph_by_weights=True)
         for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
     },
     **{

@@ -1,7 +1,9 @@
 """Weights from files, into an architecture built in code. Nothing of a file is executed."""
 
+import json
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,10 @@ import numpy as np
 
 from thaw.downloads import NotFetched, fetch, keras_folder
 from thaw.errors import UserError, listed
+from thaw.models import graph_digest
+from thaw.models.graph_digest import Description
+
+_CONFIG_BYTES = 100_000_000  # the largest network's takes 1 MB; more is a trap for the memory
 
 
 @contextmanager
@@ -38,6 +44,26 @@ def checked_downloads(backbone: str) -> Iterator[None]:
         file_utils.get_file = kerass
 
 
+@contextmanager
+def not_loaded() -> Iterator[None]:
+    """Let keras.applications build the graph that it builds for ImageNet weights, and load none.
+
+    Some builders make another graph for `weights="imagenet"`; there is no other way to ask for it.
+    """
+    import keras
+    from keras.src.utils import file_utils
+
+    kerass, load = file_utils.get_file, keras.Model.load_weights
+    file_utils.get_file = lambda *_, **__: ""
+    keras.Model.load_weights = lambda *_, **__: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the size of images that the weights are for
+            yield
+    finally:
+        file_utils.get_file, keras.Model.load_weights = kerass, load
+
+
 def _get_file(fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None) -> str:
     return str(fetch(origin, keras_folder(cache_subdir) / fname, file_hash, _opens))
 
@@ -49,6 +75,26 @@ def _opens(file: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def description(path: str) -> Description | None:
+    """Describe the network that a weights file says it belongs to; None when it says nothing, or cannot be read.
+
+    A `.keras` file holds the whole config; an .h5 file of a whole model only serves for the classes of its layers, as
+    Keras 2 wrote connections in another way; a file of weights alone has neither.
+    """
+    file = Path(path).expanduser()
+    try:
+        if file.suffix == ".keras":
+            with zipfile.ZipFile(file) as archive:
+                if archive.getinfo("config.json").file_size > _CONFIG_BYTES:
+                    return None
+                return graph_digest.of_config(json.loads(archive.read("config.json"))["config"])
+        with h5py.File(file, "r") as h5:
+            layers = json.loads(h5.attrs["model_config"])["config"]["layers"]
+            return [{"class": layer["class_name"], "config": {}, "inputs": None} for layer in layers]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, UnicodeDecodeError):
+        return None  # reading its weights will say what is wrong
 
 
 def load_file(layers: list[Any], path: str, backbone: str) -> str:
@@ -102,7 +148,10 @@ def _read_legacy(group: Any) -> list[list[np.ndarray]]:
 
 
 def _read_store(h5: Any, weighted: list[Any]) -> list[list[np.ndarray]]:
-    """Keras 3's format: layers are named by class and count (`conv2d`, `conv2d_1`, ...), in the order of the model."""
+    """Keras 3's format: layers are named by class and count (`conv2d`, `conv2d_1`, ...), in the order of the model.
+
+    A layer that holds layers, such as ConvNeXt's stem, has a group of its own for them.
+    """
     layers = h5["layers"] if "layers" in h5 else h5["_layer_checkpoint_dependencies"]
     arrays, seen = [], dict[str, int]()
     for layer in weighted:
@@ -112,7 +161,10 @@ def _read_store(h5: Any, weighted: list[Any]) -> list[list[np.ndarray]]:
         if name not in layers:
             break
         variables = layers[name]["vars"]
-        arrays.append([np.asarray(variables[str(i)]) for i in range(len(variables))])
+        own = [np.asarray(variables[str(i)]) for i in range(len(variables))]
+        if inner := [entry for entry in getattr(layer, "layers", []) if entry.weights]:
+            own += [array for values in _read_store(layers[name], inner) for array in values]
+        arrays.append(own)
     return arrays
 
 

@@ -26,8 +26,9 @@ class Result:
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
     trainable_params, boundary` each. seconds: `total`, `scan`, `extract`, `train`, `evaluate`.
-    cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions `frozen` and `trained`.
-    weights_sha256: of the final weights, in layer order.
+    cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions `frozen` and
+    `trained`, `device`, `tf32`.
+    weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
     model: path or URI of the network that was kept, None without one.
     """
 
@@ -42,7 +43,8 @@ class Result:
     data_sha256: str
     model: str | None
     class_names: Sequence[str]
-    engine: Mapping[str, str] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    graph_sha256: str | None = None
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
 

@@ -1,14 +1,14 @@
 """What a run's numbers depend on besides its config: code, versions, machine, data, weights, seed."""
 
 import hashlib
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from thaw import environment
 from thaw.config.stored import Difference
 
 # A tag of every run whose config and command are in the store: they are logged before it.
@@ -28,9 +28,9 @@ _PACKAGES = (
     "h5py",
     "scipy",
 )
-# Instruction sets that change which kernels run, and so speed and the last bits of a result.
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-_SETTINGS = (
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # as they always were: runs are compared by them
+# The only environment variables that were recorded before there was a rule for them.
+_FIRST_SETTINGS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -44,7 +44,8 @@ _SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
 )
 _CODE = (".py", ".yaml")  # files that make a run another one before git knows them
-_LATER = ("data_sha256", "weights_sha256", "seed")  # `collect` does not know them
+# What `collect` does not know, and what earlier versions did not record.
+_LATER = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "device", "seed", "gpu", "env")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Fingerprint:
     commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files, those of
     code and configuration with their sha256. diff_sha256: of all that is code or configuration in it, None when clean.
     packages: distribution to version; what is not installed is left out. cpus: logical ones this process may use.
-    settings: environment variables that set threads and kernels; unset ones are left out.
+    settings: environment variables that numerical libraries read; unset ones are left out. gpus: NVIDIA's in this
+    machine, with their driver; whether they compute is the run's entry `device`.
     """
 
     commit: str | None
@@ -67,6 +69,7 @@ class Fingerprint:
     cpus: int
     cpu_flags: tuple[str, ...]
     settings: dict[str, str]
+    gpus: tuple[str, ...] = ()
     diff_sha256: str | None = None
     data_sha256: str | None = None
     weights_sha256: str | None = None
@@ -84,6 +87,8 @@ class Fingerprint:
             "cpu.model": self.cpu,
             "cpu.count": self.cpus,
             "cpu.flags": " ".join(self.cpu_flags),
+            "gpu": "; ".join(self.gpus) or "none",
+            "env": "all",  # and not only the first few
             **{f"env.{name}": value for name, value in self.settings.items()},
             "data_sha256": self.data_sha256,
             "weights_sha256": self.weights_sha256,
@@ -103,23 +108,27 @@ def collect(root: Path) -> Fingerprint:
         diff_sha256=diff_sha256,
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: found for name in _PACKAGES if (found := _version(name))},
-        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in (_cpuinfo("flags") or "").split()),
-        settings={name: os.environ[name] for name in _SETTINGS if name in os.environ},
+        packages={name: found for name in (*_PACKAGES, *_cuda_packages()) if (found := _version(name))},
+        cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
+        cpus=environment.cpus(),
+        cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),
+        settings=environment.settings(),
+        gpus=environment.gpu_names(),
     )
 
 
 def differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
     """Every entry that differs between two flat fingerprints; None where one has none of that name.
 
-    Seed and hashes of data and weights count only when both have them: they are known later than the rest.
+    Seed, hashes and the like count only when both have them: they are known later than the rest, or were not recorded
+    by earlier versions, as most environment variables were not.
     """
+    unknown = {f"env.{name}" for name in environment.settings()} - {f"env.{name}" for name in _FIRST_SETTINGS}
+    left_out = {*_LATER, *(() if "env" in recorded else unknown)}
     return [
         Difference(key, recorded.get(key), now.get(key))
         for key in {**recorded, **now}
-        if recorded.get(key) != now.get(key) and (key not in _LATER or (key in recorded and key in now))
+        if recorded.get(key) != now.get(key) and (key not in left_out or (key in recorded and key in now))
     ]
 
 
@@ -163,9 +172,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpuinfo(key: str) -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
+def _cuda_packages() -> list[str]:
+    """CUDA's libraries and cuDNN, where they came as packages; else the driver's version is all that is known."""
+    names = {(found.metadata["Name"] or "").lower() for found in distributions()}
+    return sorted(name for name in names if name.startswith("nvidia-"))
