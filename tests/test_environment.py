@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
         ("KERAS_MAX_STEPS_PER_EPOCH", "2"),
         ("NVIDIA_TF32_OVERRIDE", "1"),
         ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
-        ("TF_ENABLE_AUTO_MIXED_PRECISION", "1"),
+        ("DNNL_DEFAULT_FPMATH_MODE", "any"),
     ],
 )
 def test_a_variable_that_would_make_the_config_untrue_is_refused_by_name(monkeypatch, name, value) -> None:
