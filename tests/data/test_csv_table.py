@@ -141,3 +141,8 @@ def test_names_need_not_be_ascii(folder):
 def test_a_name_that_is_no_utf8_on_the_disk_either_is_read(folder):
     (folder / "caf\udce9.jpg").write_bytes(b"")
     assert read(folder, b"path,label\na.jpg,x\ncaf\xe9.jpg,y\n").names == ("a.jpg", "caf\udce9.jpg")
+
+
+def test_words_for_a_split_mean_the_same_in_a_table_as_in_folders(folder):
+    catalog = read(folder, "path,label,split\na.jpg,x,Training\nb.jpg,y,train_set\nc.jpg,x,PublicTest\nd.jpg,y,dev\n")
+    assert catalog.given.tolist() == [TRAIN, TRAIN, TEST, VAL]

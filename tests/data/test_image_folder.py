@@ -42,13 +42,113 @@ def test_split_folders_give_their_split(tmp_path, val):
     }
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"), ("Train", "TEST"), ("train_images", "test_images"), ("TrainImages", "holdout"),
+        ("train2017", "test2017"), ("seg_train", "seg_test"), ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/train", "test1/test1"), ("Training", "Testing"), ("train/images", "test/images"),
+    ],
+)  # fmt: skip
+def test_a_split_folder_is_never_taken_for_a_class(tmp_path, train, test):
+    catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in (train, test) for name in "ab")))
+    assert catalog.class_names == ("a", "b")
+    given = dict(zip(catalog.names, catalog.given.tolist(), strict=True))
+    assert given == {f"{part}/{name}/1.png": n for part, n in ((train, TRAIN), (test, TEST)) for name in "ab"}
+    said = "".join(catalog.remarks)
+    assert f"{train}/ for train" in said or train == "train"
+    assert f"{test}/ for test" in said
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "test"), ("train", "test1"), ("training_set", "test_set"), ("train",), ("train2017", "val2017"),
+        ("seg_train", "seg_test"), ("train/train", "test1/test1"),
+    ],
+)  # fmt: skip
+def test_split_folders_of_loose_pictures_are_refused_with_the_layout_that_is_needed(tmp_path, names):
+    said = refusal(fill(tmp_path, *(f"{name}/cat.{i}.png" for name in names for i in range(3))))
+    assert all(f"{name.partition('/')[0]}/" in said for name in names)
+    assert "nothing says which class a picture is of" in said
+    assert "PATH/train/CLASS/image.jpg" in said
+    assert "dataset=csv" in said
+
+
+@pytest.mark.parametrize("name", ["test", "test1", "train_set", "val", "holdout"])
+def test_a_split_folder_beside_class_folders_is_refused_by_name(tmp_path, name):
+    said = refusal(fill(tmp_path, "cat/1.png", "dog/1.png", f"{name}/1.png"))
+    assert f"holds {name}/, a split by its name, beside cat/, dog/, which are classes" in said
+    assert f"put all class folders into {tmp_path / 'train'}" in said
+    remedied = [fill(tmp_path / "remedied", f"train/{one}/1.png") for one in ("cat", "dog", name)]
+    assert load(remedied[0]).class_names == tuple(sorted(("cat", "dog", name)))
+
+
+def test_two_splits_beside_class_folders_are_refused_though_a_class_may_be_called_train(tmp_path):
+    assert "train/, valid/, splits by their names, beside cat/" in refusal(
+        fill(tmp_path, "cat/1.png", "train/1.png", "valid/1.png")
+    )
+    remedied = [fill(tmp_path / "remedied", f"train/{one}/1.png") for one in ("cat", "train", "valid")]
+    assert load(remedied[0]).class_names == ("cat", "train", "valid")
+
+
+def test_pictures_without_labels_beside_training_classes_are_left_out_and_said(tmp_path):
+    fill(tmp_path, "seg_train/seg_train/a/1.png", "seg_train/seg_train/b/1.png", "seg_test/seg_test/a/1.png")
+    fill(tmp_path, "seg_test/seg_test/b/1.png", "seg_pred/seg_pred/1.png", "seg_pred/seg_pred/2.png")
+    catalog = load(tmp_path)
+    assert len(catalog) == 4
+    assert "seg_pred/seg_pred/ is not used: its 2 images lie in no class folders" in catalog.remarks[-1]
+
+
+def test_a_loose_test_folder_is_not_a_test_set(tmp_path):
+    catalog = load(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/1.png"))
+    assert catalog.given.tolist() == [TRAIN, TRAIN]
+    assert catalog.remarks == (
+        "test/ is not used: its 1 images lie in no class folders, so nobody says what they show",
+    )
+
+
+def test_loose_training_pictures_beside_a_sorted_test_set_are_refused(tmp_path):
+    assert "no class folders in train/" in refusal(fill(tmp_path, "train/1.png", "test/a/1.png", "test/b/1.png"))
+
+
+def test_one_folder_around_the_splits_is_seen_through_and_said(tmp_path):
+    fill(tmp_path, *(f"archive/{part}/{name}/1.png" for part in ("train", "test") for name in "ab"))
+    catalog = load(tmp_path)
+    assert catalog.names == load(tmp_path / "archive").names
+    assert catalog.remarks == (
+        f"the only folder in dataset.path holds the splits and is taken: {tmp_path / 'archive'}",
+    )
+
+
+def test_splits_inside_class_folders_are_refused(tmp_path):
+    said = refusal(fill(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "test") for name in "ab")))
+    assert f"class folder {tmp_path / 'a'} holds test, train" in said
+
+
+def test_splits_inside_a_split_are_refused(tmp_path):
+    said = refusal(
+        fill(tmp_path, *(f"train/{part}/{i}.png" for part in ("train", "val") for i in "12"), "test/a/1.png")
+    )
+    assert "splits again" in said
+
+
+def test_an_empty_split_folder_is_refused(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png")
+    (tmp_path / "val").mkdir()
+    assert "also val" in refusal(tmp_path)
+
+
 def test_train_and_test_alone_are_enough(tmp_path):
     catalog = load(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"))
     assert sorted(set(catalog.given.tolist())) == [TRAIN, TEST]
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    assert load(fill(tmp_path, "bus/1.png", "train/1.png")).class_names == ("bus", "train")
+    catalog = load(fill(tmp_path, "bus/1.png", "car/1.png", "train/1.png"))
+    assert catalog.class_names == ("bus", "car", "train")
+    assert catalog.remarks == ("train/ is taken for a class, as its images lie beside those of other classes",)
+    assert load(fill(tmp_path / "more", "valid/1.png", "invalid/1.png")).class_names == ("invalid", "valid")
 
 
 def test_only_visible_pictures_count_whatever_the_case_of_their_ending(tmp_path):

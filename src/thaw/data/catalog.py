@@ -26,6 +26,7 @@ class Catalog:
     given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
     groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
     ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
+    remarks: tuple[str, ...] = ()  # on how the folders were understood, where that is not plain
 
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.arrays is None):

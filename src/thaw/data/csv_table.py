@@ -11,8 +11,8 @@ import numpy as np
 
 from thaw.config.schema import DatasetConfig
 from thaw.console import printable
+from thaw.data import split_names
 from thaw.data.catalog import FREE, Catalog
-from thaw.data.image_folder import SPLITS
 from thaw.errors import UserError, did_you_mean, listed
 
 NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
@@ -44,15 +44,16 @@ def load(dataset: DatasetConfig) -> Catalog:
     _refuse(file, "have no path", [row for row in rows if not row.path])
     _refuse(file, "have no label", [row for row in rows if not row.label])
     _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
-    _refuse_splits(file, rows)
+    given = _given(rows)
+    _refuse_splits(file, rows, given)
     _refuse_twice(file, rows)
-    _refuse_cut(file, rows)
+    _refuse_cut(file, rows, given)
     missing = [row for row in rows if not row.exists]
     _refuse(file, "name a picture that does not exist", missing, lambda row: row.path)
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
         raise UserError(f"{file} holds {len(rows)} pictures of {len(classes)} classes; at least two classes are needed")
-    return _catalog(file.parent, rows, classes)
+    return _catalog(file.parent, rows, classes, given)
 
 
 def _file(path: str | None) -> Path:
@@ -122,10 +123,10 @@ def _refuse(file: Path, what: str, rows: list[Row], said: Callable[[Row], str] =
         raise UserError(f"{file}: {len(rows)} lines {what}:{_listing((row.line, said(row)) for row in rows)}")
 
 
-def _refuse_splits(file: Path, rows: list[Row]) -> None:
-    wrong = [row for row in rows if row.split and row.split.lower() not in SPLITS]
-    allowed = f"have an unknown split (there are {listed(SPLITS)}, or nothing)"
-    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, SPLITS)}")
+def _refuse_splits(file: Path, rows: list[Row], given: dict[str, int]) -> None:
+    wrong = [row for row in rows if row.split not in given]
+    allowed = f"have an unknown split (there are {listed(split_names.USUAL)}, or nothing)"
+    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, split_names.USUAL)}")
 
 
 def _refuse_twice(file: Path, rows: list[Row]) -> None:
@@ -139,13 +140,13 @@ def _refuse_twice(file: Path, rows: list[Row]) -> None:
         )
 
 
-def _refuse_cut(file: Path, rows: list[Row]) -> None:
+def _refuse_cut(file: Path, rows: list[Row], given: dict[str, int]) -> None:
     """A group that the table itself puts on two sides."""
     first: dict[str, Row] = {}
     cut: dict[str, str] = {}
     for row in (row for row in rows if row.group and row.split):
         other = first.setdefault(row.group, row)
-        if _given(other) != _given(row):
+        if given[other.split] != given[row.split]:
             places = f"{other.split} (line {other.line}) and {row.split} (line {row.line})"
             cut.setdefault(row.group, f"\n  group {printable(row.group)} is in {places}")
     if cut:
@@ -160,11 +161,14 @@ def _listing(lines: Iterable[tuple[int, str]]) -> str:
     return "".join(said[:SHOWN]) + (f"\n  and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
 
 
-def _given(row: Row) -> int:
-    return SPLITS[row.split.lower()] if row.split else FREE
+def _given(rows: list[Row]) -> dict[str, int]:
+    """Return the split that each word in the column means, as names of folders do; nothing is FREE."""
+    words = sorted({row.split for row in rows if row.split})
+    found = split_names.recognised(words)
+    return {"": FREE} | {word: number for word, number in found.items() if number != split_names.UNLABELLED}
 
 
-def _catalog(folder: Path, rows: list[Row], classes: list[str]) -> Catalog:
+def _catalog(folder: Path, rows: list[Row], classes: list[str], given: dict[str, int]) -> Catalog:
     root = str(folder)
     if not all(row.path.startswith(os.path.join(root, "")) for row in rows):  # noqa: PTH118
         root = os.path.commonpath([os.path.dirname(row.path) for row in rows])  # noqa: PTH120
@@ -177,6 +181,6 @@ def _catalog(folder: Path, rows: list[Row], classes: list[str]) -> Catalog:
         arrays=None,
         labels=np.array([label[row.label] for _, row in named], np.int32),
         class_names=tuple(classes),
-        given=np.array([_given(row) for _, row in named], np.int8),
+        given=np.array([given[row.split] for _, row in named], np.int8),
         groups=tuple(row.group for _, row in named) if any(row.group for row in rows) else None,
     )

@@ -11,12 +11,13 @@ import numpy as np
 
 from thaw.config.schema import DatasetConfig
 from thaw.console import printable
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
+from thaw.data import split_names
+from thaw.data.catalog import FREE, TRAIN, Catalog
 from thaw.data.decode import PICTURE_SUFFIXES, SUFFIXES
 from thaw.errors import UserError, listed
 
-SPLITS = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
+_SEVERAL = "splits by their names", "them", "they are classes"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
 CIRCLES, READ_ANYWAY = "links in a circle", "links to folders that are read anyway"
 SYSTEM_FILES = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
@@ -36,26 +37,27 @@ class _Folder:
 def load(dataset: DatasetConfig) -> Catalog:
     """List the pictures under `dataset.path`, sorted by name, whatever order the disk keeps them in.
 
-    With train/, val/ (or valid/, validation/) and test/ their images are given to those splits; val/ and test/ may be
-    missing. Hidden files, system folders and files that are no pictures are passed over, and counted; pictures in
-    formats that are not read (HEIC, ...) are listed, so that the scan names them. Folders inside a class folder belong
-    to that class; a folder that is reached twice through links is read once. Raises UserError naming what is missing
-    or does not fit.
+    With train/, val/ and test/, under the names that `split_names` knows, their images are given to those splits; val/
+    and test/ may be missing. Hidden files, system folders and files that are no pictures are passed over, and counted;
+    pictures in formats that are not read (HEIC, ...) are listed, so that the scan names them. Folders inside a class
+    folder belong to that class; a folder that is reached twice through links is read once. Raises UserError naming what
+    is missing or does not fit, and what may be a split or a class.
     """
-    root = _root(dataset.path)
+    root, remarks = _unwrapped(_root(dataset.path))
     tops = _subfolders(root)
-    parts = _parts(root, tops)
+    parts, more = _parts(root, tops)
     if parts:
-        folders = [_read(root, part, name) for part in parts for name in _subfolders(root / part)]
+        folders = [_read(root, part, name, number) for part, number in parts.items() for name in _classes(root / part)]
         names = _common_classes(root, parts)
     else:
-        folders = [_read(root, "", name) for name in tops]
+        _refuse_splits_inside(root, tops)
+        folders = [_read(root, "", name, FREE) for name in tops]
         names = tops
     if len(names) < 2:
         raise UserError(_too_few(root, parts, names))
     _refuse_empty(folders)
     around = sum((_passed_over(folder) for folder in [root, *(root / part for part in parts)]), Counter())
-    return _catalog(root, names, folders, around)
+    return _catalog(root, names, folders, around, (*remarks, *more))
 
 
 def _root(path: str | None) -> Path:
@@ -69,30 +71,112 @@ def _root(path: str | None) -> Path:
     return root
 
 
-def _parts(root: Path, tops: list[str]) -> dict[str, int]:
-    """Return the split folders and what they give, or nothing when the folders are classes.
+def _unwrapped(root: Path) -> tuple[Path, list[str]]:
+    """Return the folder that holds the splits: an archive often unpacks into one folder around them; and say so."""
+    tops = _subfolders(root)
+    if len(tops) != 1 or _loose(root):
+        return root, []
+    inner = _subfolders(root / tops[0])
+    sure = split_names.only_splits if split_names.recognised(tops) else split_names.are_splits
+    if not sure(inner):  # train/ may hold classes called train and valid
+        return root, []
+    return root / tops[0], [f"the only folder in dataset.path holds the splits and is taken: {root / tops[0]}"]
 
-    A class may be called "train"; it then holds pictures, while a split holds folders of them.
+
+def _parts(root: Path, tops: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Return the folders that hold each split's class folders, as they are called from `root`, and what to say of them.
+
+    None when the folders are classes. A split is never taken for a class, save one whose name is an ordinary word
+    (train, valid) and whose pictures lie loose beside other classes.
     """
-    parts = {name: SPLITS[name.lower()] for name in tops if name.lower() in SPLITS and _subfolders(root / name)}
-    strangers = [name for name in tops if name not in parts]
-    if not parts:
-        return {}
-    if TRAIN not in parts.values():
-        raise UserError(f"dataset.path={root} holds {listed(parts)} but no train/: the layout is {LAYOUT}")
+    named = split_names.recognised(tops)
+    if not named:
+        return {}, []
+    inner = {name: _inside(root, name, named[name]) for name in named}
+    holding = [name for name in named if _subfolders(root / inner[name])]
+    strangers = [name for name in tops if name not in holding and (name not in named or not _loose(root / inner[name]))]
+    if not holding:
+        return {}, _as_classes(root, list(named), [name for name in tops if name not in named])
+    if TRAIN not in {named[name] for name in holding}:
+        loose = [name for name in named if named[name] == TRAIN and name not in holding]
+        why = f"no class folders in {listed(f'{name}/' for name in loose)}" if loose else "no train/"
+        raise UserError(f"dataset.path={root} holds {listed(holding)} but {why}: the layout is {LAYOUT}")
+    strangers += [name for name in holding if named[name] == split_names.UNLABELLED]
     if strangers:
         raise UserError(
-            f"dataset.path={root} holds {listed(parts)} and also {listed(strangers)}: "
+            f"dataset.path={root} holds {listed(holding)} and also {listed(strangers)}: "
             "move the others out, it is not clear what they are"
         )
-    if len(set(parts.values())) < len(parts):
-        raise UserError(f"dataset.path={root} holds {listed(parts)}: two of them mean the same split; keep one")
-    return dict(sorted(parts.items(), key=lambda part: part[1]))
+    if len({named[name] for name in holding}) < len(holding):
+        raise UserError(f"dataset.path={root} holds {listed(holding)}: two of them mean the same split; keep one")
+    parts = {inner[name]: named[name] for name in sorted(holding, key=lambda name: named[name])}
+    return parts, _said(root, parts, [inner[name] for name in named if name not in holding])
+
+
+def _said(root: Path, parts: dict[str, int], unlabelled: list[str]) -> list[str]:
+    """What was taken for which split, where that is not plain from the names, and which pictures have no class."""
+    usual = split_names.USUAL
+    taken = [f"{part}/ for {usual[number]}" for part, number in parts.items() if part != usual[number]]
+    said = [f"taken by their names: {listed(taken)}"] if taken else []
+    for part in unlabelled:
+        n = len(_loose(root / part))
+        said.append(f"{part}/ is not used: its {n:,} images lie in no class folders, so nobody says what they show")
+    return said
+
+
+def _as_classes(root: Path, named: list[str], others: list[str]) -> list[str]:
+    """Return what to say of a class that is called as a split is; raise UserError where it may be a split."""
+    if not others:
+        raise UserError(
+            f"dataset.path={root} holds {listed(f'{name}/' for name in named)} for a split, with no class folders in "
+            f"{'it' if len(named) == 1 else 'them'}: nothing says which class a picture is of. Sort the pictures into "
+            f"class folders, as {LAYOUT}, or write their labels into a table: dataset=csv"
+        )
+    if len(named) == 1 and split_names.may_be_a_class(named[0]):
+        return [f"{named[0]}/ is taken for a class, as its images lie beside those of other classes"]
+    what, it, they = ("a split by its name", "it", "it is a class") if len(named) == 1 else _SEVERAL
+    beside = listed(f"{name}/" for name in others[:5]) + (", ..." if len(others) > 5 else "")
+    raise UserError(
+        f"dataset.path={root} holds {listed(f'{name}/' for name in named)}, {what}, beside {beside}, which are "
+        f"classes. Move {it} out. Or, if {they}, put all class folders into {root / 'train'}"
+    )
+
+
+def _inside(root: Path, name: str, number: int) -> str:
+    """Return where the class folders of a split lie: seg_train/seg_train, train/images, as archives unpack."""
+    for _ in range(2):
+        inner = _subfolders(root / name)
+        if len(inner) != 1 or _loose(root / name):
+            break
+        same = inner[0].casefold() == name.rpartition("/")[2].casefold()
+        if not (same or split_names.recognised(inner) == {inner[0]: number} or split_names.is_decoration(inner[0])):
+            break
+        name = f"{name}/{inner[0]}"
+    return name
+
+
+def _classes(part: Path) -> list[str]:
+    """Return the class folders of a split; raise UserError where they are splits themselves."""
+    names = _subfolders(part)
+    if split_names.only_splits(names):
+        raise UserError(f"{part} is a split, and holds {listed(names)}: splits again. The layout is {LAYOUT}")
+    return names
+
+
+def _refuse_splits_inside(root: Path, tops: list[str]) -> None:
+    """Splits given inside class folders would be mixed with each other."""
+    for name in tops:
+        inner = _subfolders(root / name)
+        if split_names.are_splits(inner) and TRAIN in split_names.recognised(inner).values():
+            raise UserError(
+                f"the class folder {root / name} holds {listed(split_names.recognised(inner))}: splits lie around the "
+                f"classes and not in them. The layout is {LAYOUT}"
+            )
 
 
 def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
     """Return the classes, which every split must have: a class that is only trained, or only tested, is a mistake."""
-    classes = {part: set(_subfolders(root / part)) for part in parts}
+    classes = {part: set(_classes(root / part)) for part in parts}
     every = sorted(set().union(*classes.values()))
     lacks = {part: [name for name in every if name not in classes[part]] for part in parts}
     if any(lacks.values()):
@@ -104,7 +188,7 @@ def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
 def _too_few(root: Path, parts: dict[str, int], names: list[str]) -> str:
     where = root / next(iter(parts)) if parts else root
     said = f"{where} holds {f'one class folder ({names[0]})' if names else 'no class folders'}"
-    loose = [e.name for e in os.scandir(where) if is_image(e.name) and not _is_circle(e) and e.is_file()]
+    loose = _loose(where)
     if loose:
         said += f" and {len(loose)} images that lie loose ({min(loose)}, ...)"
     hint = ""
@@ -127,7 +211,9 @@ def _refuse_empty(folders: list[_Folder]) -> None:
         )
 
 
-def _catalog(root: Path, classes: list[str], folders: list[_Folder], around: Counter[str]) -> Catalog:
+def _catalog(
+    root: Path, classes: list[str], folders: list[_Folder], around: Counter[str], remarks: tuple[str, ...]
+) -> Catalog:
     label = {name: i for i, name in enumerate(classes)}
     found = sorted(
         (image, label[folder.name.rpartition("/")[2]], folder.given) for folder in folders for image in folder.images
@@ -141,10 +227,11 @@ def _catalog(root: Path, classes: list[str], folders: list[_Folder], around: Cou
         class_names=tuple(classes),
         given=np.array(given, np.int8),
         ignored=sum((folder.ignored for folder in folders), around),
+        remarks=remarks,
     )
 
 
-def _read(root: Path, part: str, name: str) -> _Folder:
+def _read(root: Path, part: str, name: str, given: int) -> _Folder:
     top = f"{part}/{name}" if part else name
     images: list[str] = []
     others: list[str] = []
@@ -158,7 +245,6 @@ def _read(root: Path, part: str, name: str) -> _Folder:
                 ignored[_file_kind(file)] += 1
                 if not _is_hidden(file):
                     others.append(f"{relative}/{file}")
-    given = SPLITS[part.lower()] if part else FREE
     return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)), ignored)
 
 
@@ -211,6 +297,11 @@ def _file_kind(name: str) -> str:
         return "hidden files"
     ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
     return printable(ending) if ending else "files without an ending"
+
+
+def _loose(folder: Path) -> list[str]:
+    """The pictures that lie in a folder itself."""
+    return [e.name for e in os.scandir(folder) if is_image(e.name) and not _is_circle(e) and e.is_file()]
 
 
 def _subfolders(folder: Path) -> list[str]:

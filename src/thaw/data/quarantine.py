@@ -22,12 +22,14 @@ def text(found: Scanned) -> str:
 
 
 def remarks(found: Scanned) -> list[str]:
-    """Return what people should know of the data besides its bad files: what was ignored, and left out of files."""
+    """Return what people should know of the data besides its bad files: how it was read, what was ignored."""
     several = Counter(
         "animations" if note.endswith("frames") else "files of several pictures" for note in found.notes if note
     )
     lines = [f"ignored: {by_count(found.catalog.ignored)}"] if found.catalog.ignored else []
-    return lines + ([f"only the first picture is taken of: {by_count(several)}"] if several else [])
+    return [*map(printable, found.catalog.remarks), *lines] + (
+        [f"only the first picture is taken of: {by_count(several)}"] if several else []
+    )
 
 
 def judge(found: Scanned, on_bad: str, max_fraction: float, where: str) -> str:

@@ -1,0 +1,73 @@
+import pytest
+
+from thaw.data.catalog import TEST, TRAIN, VAL
+from thaw.data.split_names import UNLABELLED, are_splits, is_decoration, may_be_a_class, recognised
+
+
+@pytest.mark.parametrize(
+    ("names", "number"),
+    [
+        ("train Train TRAIN training Training_set train_images TrainImages trainset train2017 x_train", TRAIN),
+        ("train_224x224 images_train trainval train-data Train_Data_Set training(1) train_public", TRAIN),
+        ("val valid Validation VALID val2017 valid_set dev devset eval Evaluation", VAL),
+        ("test TEST test1 Testing test_set test-images testset holdout hold-out hold_out_set test_public", TEST),
+        ("pred predictions unlabeled Unlabelled_images", UNLABELLED),
+    ],
+)  # fmt: skip
+def test_usual_names_of_splits_are_recognised_in_any_case_and_decoration(names, number):
+    for name in names.split():
+        assert recognised([name]) == {name: number}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cat",
+        "trains",
+        "latest",
+        "contest",
+        "freight_train",
+        "crash_test",
+        "devices",
+        "images",
+        "set",
+        "2017",
+        "日本",
+        "_",
+    ],
+)
+def test_other_names_are_none(name):
+    assert recognised([name, "bus"]) == {}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("seg_train", "seg_test", "seg_pred"),
+        ("asl_alphabet_train", "asl_alphabet_test"),
+        ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
+        ("train_cats", "test_cats"),
+        ("coco_train2017", "coco_val2017"),
+    ],
+)
+def test_another_word_counts_where_two_splits_share_it(names):
+    assert set(recognised([*names, "other"])) == set(names)
+    assert are_splits(names)
+    assert recognised(names[:1]) == {}
+
+
+def test_eval_tests_beside_a_validation_set_and_validates_otherwise():
+    assert recognised(["training", "validation", "evaluation"])["evaluation"] == TEST
+    assert recognised(["train", "eval", "test"])["eval"] == VAL
+    assert recognised(["train", "eval"])["eval"] == VAL
+
+
+def test_only_ordinary_words_may_be_classes_too():
+    assert all(map(may_be_a_class, ("train", "Training", "valid")))
+    assert not any(map(may_be_a_class, ("test", "train_set", "train1", "val")))
+
+
+def test_decorations_alone_are_no_splits():
+    assert is_decoration("images")
+    assert not is_decoration("cats")
+    assert not is_decoration("")
