@@ -146,3 +146,15 @@ def test_a_name_that_is_no_utf8_on_the_disk_either_is_read(folder):
 def test_words_for_a_split_mean_the_same_in_a_table_as_in_folders(folder):
     catalog = read(folder, "path,label,split\na.jpg,x,Training\nb.jpg,y,train_set\nc.jpg,x,PublicTest\nd.jpg,y,dev\n")
     assert catalog.given.tolist() == [TRAIN, TRAIN, TEST, VAL]
+
+
+@pytest.mark.parametrize("other", ["cat", "CAT", "Cat"])
+def test_labels_that_differ_only_in_spelling_are_one_error(folder, other):
+    text = f"path,label,split\na.jpg,Ca\u0301t,train\nb.jpg,dog,train\nc.jpg,{other.replace('a', 'á')},test\n"
+    if other == "CAT":
+        text = "path,label\na.jpg,Cat\nb.jpg,dog\nc.jpg,CAT \n"
+    said = refused(folder, text)
+    assert "names of classes that differ only in case, outer spaces or Unicode form" in said
+    assert "(line 2)" in said
+    assert "(line 4)" in said
+    assert "Write the labels of a class alike" in said

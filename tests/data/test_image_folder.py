@@ -339,3 +339,29 @@ def test_prediction_finds_what_training_lists(tmp_path):
     (tmp_path / "a" / "3.heic").write_bytes(b"")
     (tmp_path / "a" / "notes.txt").write_bytes(b"")
     assert find(str(tmp_path)) == sorted(load(tmp_path).paths)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Cat", "cat"), ("cat ", "cat"), ("Bär", "ba\u0308r"), ("STRASSE", "straße")]
+)
+@pytest.mark.parametrize("places", [("", ""), ("train/", "train/"), ("train/", "test/")])
+def test_class_folders_that_differ_only_in_spelling_are_one_error(tmp_path, one, other, places):
+    paths = [f"{place}{name}" for place, name in zip(places, (one, other), strict=True)]
+    more = [f"{place}dog" for place in places]
+    said = refusal(fill(tmp_path, *(f"{path}/1.png" for path in [*paths, *more])))
+    assert "names of classes that differ only in case, outer spaces or Unicode form" in said
+    assert all(f"'{name}'" in said for name in (one, other))
+    assert all(f"({path})" in said for path in paths)
+    assert "Give the folders of a class one name" in said
+
+
+def test_class_names_in_two_unicode_forms_are_told_apart_in_the_error(tmp_path):
+    said = refusal(fill(tmp_path, "Ba\u0308r/1.png", "B\u00e4r/1.png"))
+    assert "'Ba\\u0308r' (Ba\u0308r) and 'B\\xe4r' (B\u00e4r)" in said
+
+
+def test_spaces_around_a_class_folders_name_do_not_count_as_in_a_table(tmp_path):
+    catalog = load(fill(tmp_path, "train/ cat/1.png", "train/dog/1.png", "test/ cat/2.png", "test/dog/2.png"))
+    assert catalog.class_names == ("cat", "dog")
+    assert dict(zip(catalog.names, catalog.labels.tolist(), strict=True))["train/ cat/1.png"] == 0
+    assert "not valid text" in refusal(fill(tmp_path / "blank", " /1.png", "dog/1.png"))

@@ -4,14 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from thaw.config.schema import DatasetConfig
 from thaw.csv_text import csv_text
 from thaw.data import sources
 from thaw.data.catalog import FREE, TEST, TRAIN, Catalog
-from thaw.errors import UserError
-from thaw.explore.groups import COLUMNS, check, rows
+from thaw.explore.groups import COLUMNS, rows
 from thaw.explore.neighbours import Pair
 
 
@@ -44,12 +42,6 @@ def test_the_sources_own_groups_stay_and_grow() -> None:
     groups = [group for _, group in table([FREE] * 4, [(1, 2)], ("x", "x", "", "y"))]
     assert groups[0] == groups[1] == groups[2] != ""
     assert groups[3] not in ("", groups[0])
-
-
-def test_classes_that_differ_in_outer_spaces_only_are_refused() -> None:
-    check(("a b", "ab", "cat "))
-    with pytest.raises(UserError, match="the classes 'cat' and 'cat ' differ only in the spaces"):
-        check(("a", "cat", "cat "))
 
 
 def test_the_table_of_files_with_any_name_is_read_as_a_data_set(tmp_path: Path) -> None:

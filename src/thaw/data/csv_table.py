@@ -11,7 +11,7 @@ import numpy as np
 
 from thaw.config.schema import DatasetConfig
 from thaw.console import printable
-from thaw.data import split_names
+from thaw.data import class_names, split_names
 from thaw.data.catalog import FREE, Catalog
 from thaw.errors import UserError, did_you_mean, listed
 
@@ -44,6 +44,8 @@ def load(dataset: DatasetConfig) -> Catalog:
     _refuse(file, "have no path", [row for row in rows if not row.path])
     _refuse(file, "have no label", [row for row in rows if not row.label])
     _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
+    labels = ((row.label, f"line {row.line}") for row in rows)
+    class_names.refuse_alike(labels, str(file), "Write the labels of a class alike")
     given = _given(rows)
     _refuse_splits(file, rows, given)
     _refuse_twice(file, rows)

@@ -11,7 +11,7 @@ import numpy as np
 
 from thaw.config.schema import DatasetConfig
 from thaw.console import printable
-from thaw.data import split_names
+from thaw.data import class_names, split_names
 from thaw.data.catalog import FREE, TRAIN, Catalog
 from thaw.data.decode import PICTURE_SUFFIXES, SUFFIXES
 from thaw.errors import UserError, listed
@@ -33,6 +33,11 @@ class _Folder:
     others: tuple[str, ...]  # files that are no pictures
     ignored: Counter[str]  # all that was passed over, by kind
 
+    @property
+    def label(self) -> str:
+        """The class's name: spaces around it do not count, as in a table."""
+        return self.name.rpartition("/")[2].strip()
+
 
 def load(dataset: DatasetConfig) -> Catalog:
     """List the pictures under `dataset.path`, sorted by name, whatever order the disk keeps them in.
@@ -48,11 +53,11 @@ def load(dataset: DatasetConfig) -> Catalog:
     parts, more = _parts(root, tops)
     if parts:
         folders = [_read(root, part, name, number) for part, number in parts.items() for name in _classes(root / part)]
-        names = _common_classes(root, parts)
     else:
         _refuse_splits_inside(root, tops)
         folders = [_read(root, "", name, FREE) for name in tops]
-        names = tops
+    _refuse_alike(root, folders)
+    names = _common_classes(root, parts) if parts else sorted({folder.label for folder in folders})
     if len(names) < 2:
         raise UserError(_too_few(root, parts, names))
     _refuse_empty(folders)
@@ -176,13 +181,20 @@ def _refuse_splits_inside(root: Path, tops: list[str]) -> None:
 
 def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
     """Return the classes, which every split must have: a class that is only trained, or only tested, is a mistake."""
-    classes = {part: set(_classes(root / part)) for part in parts}
+    classes = {part: {name.strip() for name in _classes(root / part)} for part in parts}
     every = sorted(set().union(*classes.values()))
     lacks = {part: [name for name in every if name not in classes[part]] for part in parts}
     if any(lacks.values()):
         said = "; ".join(f"{part}/ lacks {listed(names)}" for part, names in lacks.items() if names)
         raise UserError(f"the splits in {root} do not have the same classes: {said}")
     return every
+
+
+def _refuse_alike(root: Path, folders: list[_Folder]) -> None:
+    names = [(folder.name.rpartition("/")[2], folder.name) for folder in folders]
+    class_names.refuse_alike(
+        names, f"dataset.path={root}", "Give the folders of a class one name, or put them together"
+    )
 
 
 def _too_few(root: Path, parts: dict[str, int], names: list[str]) -> str:
@@ -215,9 +227,7 @@ def _catalog(
     root: Path, classes: list[str], folders: list[_Folder], around: Counter[str], remarks: tuple[str, ...]
 ) -> Catalog:
     label = {name: i for i, name in enumerate(classes)}
-    found = sorted(
-        (image, label[folder.name.rpartition("/")[2]], folder.given) for folder in folders for image in folder.images
-    )
+    found = sorted((image, label[folder.label], folder.given) for folder in folders for image in folder.images)
     names, labels, given = zip(*found, strict=True)
     return Catalog(
         names=names,
@@ -309,8 +319,8 @@ def _subfolders(folder: Path) -> list[str]:
         names = sorted(entry.name for entry in os.scandir(folder) if _is_subfolder(entry))
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
-    broken = [name for name in names if printable(name) != name]
-    if broken:  # bytes that are no text, newlines: class names go into reports, metrics and JSON
+    broken = [name for name in names if printable(name) != name or not name.strip()]
+    if broken:  # bytes that are no text, newlines, nothing but spaces: class names go into reports, metrics and JSON
         raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
     return names
 

@@ -10,23 +10,10 @@ from scipy.sparse.csgraph import connected_components
 
 from thaw.data.catalog import FREE
 from thaw.data.splits import NAMES
-from thaw.errors import UserError
 from thaw.explore.neighbours import Pair
 from thaw.explore.pictures import Pictures
 
 COLUMNS = ("path", "label", "split", "group")
-
-
-def check(class_names: Sequence[str]) -> None:
-    """Raise UserError for classes that a table cannot tell apart: spaces around a label do not count in it."""
-    first: dict[str, str] = {}
-    for name in class_names:
-        other = first.setdefault(name.strip(), name)
-        if other != name:
-            raise UserError(
-                f"the classes '{other}' and '{name}' differ only in the spaces around their names, which a table of "
-                "pictures cannot tell apart: rename one folder, or put both together"
-            )
 
 
 def rows(pictures: Pictures, pairs: Sequence[Pair]) -> Iterator[tuple[str, str, str, str]]:

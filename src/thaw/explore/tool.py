@@ -12,7 +12,7 @@ from thaw.cache.tool import size
 from thaw.config.schema import ExploreConfig
 from thaw.console import say, show
 from thaw.errors import UserError
-from thaw.explore import features, findings, groups, labels, looks, neighbours, page, pictures, tables
+from thaw.explore import features, findings, labels, looks, neighbours, page, pictures, tables
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels
 from thaw.explore.neighbours import Pair
@@ -33,7 +33,6 @@ def explore(config: ExploreConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
     seen = pictures.read(config, store)
-    groups.check(seen.class_names)
     say(_data_line(config, seen))
     distinct = _first_of_each_content(seen)
     looked = looks.look(seen.pixels)
