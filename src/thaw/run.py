@@ -200,7 +200,8 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
-    for line in (*quarantine.remarks(found), *duplicates.warnings(catalog, found.sha256)):
+    lacking = splits.absent(chosen, catalog.labels, catalog.class_names)
+    for line in (*quarantine.remarks(found), *lacking, *duplicates.warnings(catalog, found.sha256)):
         say(f"  {line}")
     for line in (splits.fold_line(config.split.folds, config.split.fold), data.imbalance(config.train)):
         if line:

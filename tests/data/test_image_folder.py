@@ -315,10 +315,20 @@ def test_an_empty_class_is_named_with_what_it_holds_instead(tmp_path):
     assert "void: it is empty" in said
 
 
-def test_splits_with_different_classes_are_refused(tmp_path):
+def test_a_class_that_training_lacks_is_refused(tmp_path):
     said = refusal(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png"))
-    assert "train/ lacks c" in said
-    assert "test/ lacks b" in said
+    assert f"{tmp_path / 'train'} lacks classes that other splits have: c. " in said
+
+
+def test_validation_and_test_folders_may_lack_classes(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "val/a/1.png", "test/c/1.png")
+    (tmp_path / "val" / "b").mkdir()
+    catalog = load(tmp_path)
+    assert catalog.class_names == ("a", "b", "c")
+    assert catalog.labels[catalog.given == VAL].tolist() == [0]
+    assert catalog.labels[catalog.given == TEST].tolist() == [2]
+    (tmp_path / "val" / "b" / "1.npy").write_bytes(b"")
+    assert "val/b: only 1 files of other kinds" in refusal(tmp_path)
 
 
 def test_two_folders_for_one_split_are_refused(tmp_path):

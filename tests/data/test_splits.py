@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.splits import fold_line, split
+from thaw.data.splits import absent, fold_line, split
 from thaw.errors import UserError
 
 
@@ -101,9 +101,21 @@ def test_a_given_split_asks_for_less():
         splits_of([0, 1, 1, 0, 1], [TRAIN] * 3 + [TEST] * 2)
 
 
-def test_a_given_split_without_a_class_is_refused():
-    with pytest.raises(UserError, match="class 'b' has no images given for test"):
-        splits_of([0, 0, 0, 1, 1, 1], [TRAIN, TRAIN, TEST, TRAIN, TRAIN, TRAIN])
+@pytest.mark.parametrize("number", [VAL, TEST])
+def test_a_given_split_may_lack_classes_and_a_line_names_them(number):
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    splits = splits_of(labels, [TRAIN, TRAIN, TRAIN, number, TRAIN, TRAIN, TRAIN, TRAIN])
+    name = {VAL: "val", TEST: "test"}[number]
+    assert splits.named()[name].tolist() == [3]
+    assert absent(splits, labels, ("a", "b")) == [
+        f"warning: {name} has no images of 1 of 2 classes: b. Its figures say nothing of them"
+    ]
+    assert absent(splits_of(labels), labels, ("a", "b")) == []
+
+
+def test_a_class_without_training_images_is_refused():
+    with pytest.raises(UserError, match="class 'b' has no images to train on"):
+        splits_of([0, 0, 0, 1, 1, 1], [TRAIN, TRAIN, TEST, TEST, TEST, VAL])
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,17 @@ def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
     assert len(read(tmp_path / "explore" / "findings.csv")) == len(read(explored.folder / "findings.csv"))
 
 
+def test_a_published_split_that_lacks_classes_is_explored_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    made.folder(tmp_path / "photos" / "training_set", images=8)
+    made.folder(tmp_path / "photos" / "test_set", images=3)
+    shutil.rmtree(tmp_path / "photos" / "test_set" / "sky")
+    out = printed(lambda: tool.explore(config(tmp_path / "photos", tmp_path)))
+    assert "warning: test has no images of 1 of 3 classes: sky" in out
+    assert "taken by their names: training_set/ for train, test_set/ for test" in out
+    assert {row["class"] for row in read(tmp_path / "explore" / "images.csv")} == {"apple", "lime", "sky"}
+
+
 def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "pooled", colours)
     data = made.folder(tmp_path / "photos", images=8)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thaw.console import printable
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
 from thaw.data.deal import Stuck, deal
 from thaw.data.seeds import rng_for
 from thaw.errors import UserError, listed
 
+SHOWN = 10  # classes that a line names
 NAMES = ("train", "val", "test")  # by their numbers TRAIN, VAL, TEST
 
 Ints = npt.NDArray[np.int64]
@@ -66,7 +68,7 @@ def split(
     folds: int | None = None,
     fold: int = 0,
 ) -> Splits:
-    """Split off what `given` lacks, class by class, so that every class has at least one image in every split.
+    """Split off what `given` lacks, class by class, so that every class has at least one image in what is split off.
 
     Of the images that are not given to validation or test, each missing split gets its fraction: the test fraction of
     all of them, the validation fraction of all of them, and training the rest. Where the source gives some images to
@@ -111,6 +113,21 @@ def split(
 def fold_line(folds: int | None, fold: int) -> str:
     """Say what part of the training images validates; empty without folds."""
     return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"
+
+
+def absent(splits: Splits, labels: npt.NDArray[np.int32], class_names: Sequence[str]) -> list[str]:
+    """Return a line for each split that lacks classes: given ones may."""
+    lines = []
+    for split, indices in splits.named().items():
+        counts = np.bincount(labels[indices], minlength=len(class_names))
+        names = [printable(class_names[label]) for label in np.flatnonzero(counts == 0).tolist()]
+        if names:
+            more = ", ..." if len(names) > SHOWN else ""
+            lines.append(
+                f"warning: {split} has no images of {len(names)} of {len(class_names)} classes: "
+                f"{listed(names[:SHOWN])}{more}. Its figures say nothing of them"
+            )
+    return lines
 
 
 def _missing(given: npt.NDArray[np.int8], fractions: dict[int, float], folds: int | None) -> dict[int, float]:
@@ -208,20 +225,21 @@ def _refuse_small(
     groups: Ints | None,
     folds: int | None,
 ) -> None:
-    """groups: of the images that are not given to validation or test, in their order."""
+    """Refuse what training or a split that is made lacks; one that is given may lack classes, as published ones do.
+
+    groups: of the images that are not given to validation or test, in their order.
+    """
     need = (folds or 1) + len(missing)
     pool = labels[given <= TRAIN]
     said = []
     for label, name in enumerate(class_names):
         images = int(np.sum(pool == label))
         units = images if groups is None else len(np.unique(groups[pool == label]))
-        if units < need:
+        if images == 0:
+            said.append(f"class '{name}' has no images to train on")
+        elif units < need:
             are = f"{images} images" + (f" in {units} groups that stay together" if units < images else "")
             said.append(f"class '{name}' has {are}, but {_parts(missing, folds)} need at least one each")
-        for number in (VAL, TEST):
-            asked = number not in missing and not (number == VAL and folds)
-            if asked and not np.any(given[labels == label] == number):
-                said.append(f"class '{name}' has no images given for {NAMES[number]}")
     if said:
         _refuse("classes are too small to be split:", said, "Add images, or take the class out of the data")
 

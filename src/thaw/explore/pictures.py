@@ -82,9 +82,10 @@ def read(config: ExploreConfig, store: Store) -> Pictures:
 
 
 def _splits(config: ExploreConfig, found: Scanned) -> tuple[dict[int, str], list[str]]:
-    """The split of every image that is used, by its index; and why a run would stop here, if it would.
+    """The split of every image that is used, by its index; and why a run would stop here or warn, if it would.
 
-    Then the splits are those that the source gives: to look at the pictures is the way to find out what is wrong.
+    If it stops, the splits are those that the source gives: to look at the pictures is the way to find out what is
+    wrong.
     """
     own, catalog = config.dataset, found.catalog
     try:
@@ -96,7 +97,8 @@ def _splits(config: ExploreConfig, found: Scanned) -> tuple[dict[int, str], list
     except UserError as error:
         given = [splits.NAMES[number] if number != FREE else "" for number in catalog.given.tolist()]
         return dict(enumerate(given)), [f"a run would stop: {error}"]
-    return {index: name for name, indices in chosen.named().items() for index in indices.tolist()}, []
+    split_of = {index: name for name, indices in chosen.named().items() for index in indices.tolist()}
+    return split_of, splits.absent(chosen, catalog.labels, catalog.class_names)
 
 
 def _bytes(catalog: Catalog, rows: list[int]) -> npt.NDArray[np.int64]:
