@@ -125,6 +125,8 @@ def config_sha256(config: Config) -> str:
     content = dataclasses.asdict(config)
     for place in ("outputs", "tracking", "checkpoint", "resume"):
         del content[place]
+    if config.split.version == 1:
+        del content["split"]["version"]  # as it was hashed before there was the key
     content["cache"] = {"views": config.cache.views}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -177,6 +179,7 @@ def split_data(config: Config, found: Scanned) -> Splits:
         groups=splits.together(found.sha256, catalog.groups),
         folds=config.split.folds,
         fold=config.split.fold,
+        version=config.split.version,
     )
 
 

@@ -33,14 +33,20 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "elsewhere").mkdir()
 
     def begin(
-        *, killed: bool = True, parent: str | None = None, command: list[str] = BEGAN, stored: bool = True
+        *,
+        killed: bool = True,
+        parent: str | None = None,
+        command: list[str] = BEGAN,
+        stored: bool = True,
+        without: str = "no line",
     ) -> tuple[str, Path]:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = to_config(hydra.compose("config", command), Config)
         folder = tmp_path / "runs" / "it's the first"
         try:
             with tracking.start(config.tracking, Path(config.outputs), name="run", folder=folder, parent=parent) as run:
-                run.text(yaml_text(config), "config.yaml")
+                lines = [line for line in yaml_text(config).splitlines() if line.strip() != without]
+                run.text("\n".join(lines), "config.yaml")
                 run.text("\n".join(command) + "\n", "overrides.txt")
                 run.tags({tracking.BEGUN: "3.11"} if stored else {})
                 if killed:
@@ -99,6 +105,15 @@ def test_a_changed_config_is_refused_with_the_difference(begun, argument: str, s
     with pytest.raises(UserError, match="cannot go on with another config") as refused:
         resumed(CONF, [f"resume={run_id}", argument])
     assert said in str(refused.value)
+
+
+def test_a_run_from_before_there_were_versions_of_the_split_goes_on_by_its_own(begun) -> None:
+    run_id, _ = begun(without="version: 2")
+    found = resumed(CONF, [f"resume={run_id}"])
+    assert found is not None
+    assert found.arguments[:-1] == [*BEGAN, "split.version=1"]
+    with pytest.raises(UserError, match=r"split.version: 1 in the run, 2 now"):
+        resumed(CONF, [f"resume={run_id}", "split.version=2"])
 
 
 def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def test_a_key_that_is_newer_than_the_file_takes_its_default() -> None:
     assert (config.seed, config.checkpoint) == (7, CheckpointConfig())
 
 
+def test_a_run_from_before_there_were_versions_splits_by_the_first_rule() -> None:
+    assert stored.read("seed: 7", "config.yaml").split.version == 1
+    assert stored.read("split: {folds: 5}", "config.yaml").split.version == 1
+    assert stored.read(yaml_text(Config()), "config.yaml").split.version == Config().split.version == 2
+
+
 def test_an_unknown_key_is_refused_with_its_file() -> None:
     with pytest.raises(UserError, match=r"here/config\.yaml is no config of this version of thaw: .*sed"):
         stored.read("sed: 7", "here/config.yaml")

@@ -151,6 +151,57 @@ def test_folds_leave_the_test_set_where_it_is(labels, seed):
     assert all(np.array_equal(splits_of(labels, seed=seed, folds=k).test, whole.test) for k in (2, 5))
 
 
+NAMES_OF_CLASSES = ("b", "d", "f")
+OPTIONS = st.fixed_dictionaries(
+    {"folds": st.none() | st.integers(2, 4), "limit_per_class": st.none() | st.integers(2, 6), "seed": SEEDS}
+)
+
+
+def sides_by_name(labels, names, groups, options):
+    """The side of every image, in an order of images that is that of their classes' names, as in folders."""
+    order = np.argsort(np.array(names)[labels], kind="stable")
+    every = tuple(sorted(names))
+    numbers = np.array([every.index(names[label]) for label in labels[order]], np.int32)
+    try:
+        found = split(
+            numbers, np.full(len(labels), FREE, np.int8), every, val_fraction=0.1, test_fraction=0.2,
+            groups=groups[order], **options,
+        )  # fmt: skip
+    except UserError:
+        assume(False)
+    side = np.empty(len(labels), np.int64)
+    side[order] = sides(found, len(labels))
+    return side
+
+
+@FEW
+@given(grouped(), st.sampled_from("aceg"), st.integers(4, 40), OPTIONS)
+def test_a_class_that_comes_or_goes_leaves_the_others_where_they_are(data, name, images, options):
+    """By folds, limits, and groups too, save those that tie the new class to others."""
+    labels, groups = data
+    before = sides_by_name(labels, NAMES_OF_CLASSES, groups, options)
+    more = np.concatenate([labels, np.full(images, CLASSES, np.int32)])
+    own = groups.max() + 1 + np.arange(images) // 2
+    after = sides_by_name(more, (*NAMES_OF_CLASSES, name), np.concatenate([groups, own]), options)
+    assert np.array_equal(after[: len(labels)], before)
+
+
+@FEW
+@given(labelled(), st.sampled_from("aceg"), OPTIONS)
+def test_a_class_that_is_renamed_leaves_the_others_where_they_are(labels, name, options):
+    groups = np.arange(len(labels)) // 2 * CLASSES + labels
+    before = sides_by_name(labels, NAMES_OF_CLASSES, groups, options)
+    after = sides_by_name(labels, ("b", name, "f"), groups, options)
+    assert np.array_equal(after[labels != 1], before[labels != 1])
+
+
+def test_a_class_is_split_alike_however_its_name_is_spelled():
+    labels = np.repeat(np.arange(2, dtype=np.int32), 30)
+    options = {"seed": 0, "limit_per_class": None}
+    one, two = (sides_by_name(labels, (name, "z"), np.arange(60), options) for name in ("B\u00e4r", "ba\u0308R"))
+    assert np.array_equal(one, two)
+
+
 @FEW
 @given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(["", "p", "q", "r"])), max_size=12))
 def test_equal_hashes_and_groups_join_whatever_they_touch(images):

@@ -11,7 +11,7 @@ from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfi
 from thaw.data import manifest
 from thaw.errors import UserError
 from thaw.models import saved
-from thaw.reproduce import recorded
+from thaw.reproduce import recorded, tool
 
 COMPUTED = {
     "thaw.engine": "openvino 2026.4.1",
@@ -66,6 +66,15 @@ def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(opti
     assert (own.engine, own.precision, own.frozen_precision) == ("openvino", "float32", "bfloat16")
     assert (own.seed, own.resume) == (7, None)
     assert run.fingerprint == {"package.keras": "3.0"}
+
+
+def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(options, outputs):
+    text = saved.yaml_text(TRAINED).replace("  version: 2\n", "")
+    assert "version" not in text
+    run = read(add(options, outputs, text), options, outputs)
+    assert run.config.split.version == 1
+    again = tool._job(run, run.config, Path(), outputs)
+    assert "split.version=1" in again.overrides, "should the rerun be stopped and resumed"
 
 
 def test_figures_come_to_the_last_bit(options, outputs):

@@ -1,6 +1,7 @@
 """`resume=RUN_ID_or_folder`: which run is meant, the command that began it, and that nothing in it has changed."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +61,10 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     if Path(before.outputs).is_dir():
         os.environ["THAW_OUTPUTS"] = before.outputs  # today's may be another one
     now = _compose(conf, [*own, *given])
+    newer = _as_then(before, now, keys)
+    if newer:
+        own += newer
+        now = _compose(conf, [*own, *given])
     changed = stored.differences(before, now)
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
@@ -71,6 +76,12 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     if now.tracking.uri != uri:
         place.append(f"tracking.uri={quote(uri)}")
     return Resumed(run.id, run.tags.get(tracking.PARENT), [*place, f"hydra.run.dir={quote(str(folder))}"])
+
+
+def _as_then(before: Config, now: Config, given: Collection[str]) -> list[str]:
+    """Return arguments for keys whose default is newer than the run, so that it goes on by the rules it began with."""
+    newer = [d for d in stored.differences(before, now) if d.key in stored.UNTIL_THEN and d.key not in given]
+    return [f"{difference.key}={difference.before}" for difference in newer]
 
 
 def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":

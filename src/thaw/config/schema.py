@@ -65,6 +65,12 @@ class SplitConfig:
 
     folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
     fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
+    version: int = key(
+        2,
+        "of the rule that splits: 1 draws by a class's number, as runs did before there was 2: by its name",
+        min=1,
+        max=2,
+    )
 
 
 @dataclass

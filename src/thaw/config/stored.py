@@ -15,6 +15,10 @@ from thaw.errors import UserError
 PLACES = ("outputs", "tracking", "cache.dir", "checkpoint", "resume")
 
 
+# What runs did before there was a key for it, where that is not what new runs do.
+UNTIL_THEN = {"split.version": 1}
+
+
 @dataclass(frozen=True)
 class Difference:
     """A key, its value in the stored config and in the other one; None where it does not exist."""
@@ -28,12 +32,16 @@ class Difference:
 
 
 def read(text: str, where: str) -> Config:
-    """Return the config in a run's config.yaml; what did not exist when it was written takes its default.
+    """Return the config in a run's config.yaml; a key that did not exist when it was written is what runs did then.
 
     Raises UserError for what this schema does not know; `where` names the file.
     """
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text)))
+        written = OmegaConf.create(text)
+        for key, value in UNTIL_THEN.items():
+            if OmegaConf.select(written, key) is None:
+                OmegaConf.update(written, key, value, force_add=True)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{where} is no config of this version of thaw: {reason}") from error

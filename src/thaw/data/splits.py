@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thaw.console import printable
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
 from thaw.data.deal import Stuck, deal
-from thaw.data.seeds import rng_for
+from thaw.data.split_rule import VERSION, Rule
 from thaw.errors import UserError, listed
 
 SHOWN = 10  # classes that a line names
@@ -67,6 +67,7 @@ def split(
     groups: Ints | None = None,
     folds: int | None = None,
     fold: int = 0,
+    version: int = VERSION,
 ) -> Splits:
     """Split off what `given` lacks, class by class, so that every class has at least one image in what is split off.
 
@@ -74,7 +75,8 @@ def split(
     all of them, the validation fraction of all of them, and training the rest. Where the source gives some images to
     training and leaves others free, missing splits take their fractions of the free ones only. `limit_per_class` then
     keeps at most so many images of a class in each split; a smaller limit's images are among a larger one's. Every
-    class draws from its own random numbers, so images added to one class leave the others' splits alone.
+    class draws from random numbers of its own name, so images that are added to one class, and classes that come, go
+    or are renamed, leave the others' splits alone, save where groups tie classes together.
     (scikit-learn's stratified splits are not used: they can leave a rare class out of a split, StratifiedGroupKFold
     too, which knows no fractions, and one more image reshuffles all of them.)
 
@@ -83,23 +85,27 @@ def split(
     validation, and to validation before training.
     folds: instead of one validation set split the training images, those given to validation among them, into so many,
     and validate on number `fold` (from 0); a test set that is not given is split off before, the same for all folds.
+    version: of the rule by which is drawn (`split_rule`); runs of an older version are split as they were.
     Raises UserError naming the classes that are too small, and fractions that leave nothing for training.
     """
     if folds is not None:
         given = np.where(given == VAL, TRAIN, given).astype(np.int8)
+    rule = Rule(version, seed, class_names)
     some_free = bool(np.any(given == FREE))
     if groups is not None:
         given = _joined(given, groups)
     missing = _missing(given, {TEST: test_fraction, VAL: val_fraction}, folds)
     if missing and some_free and np.any(given == TRAIN):
-        given, missing = _from_free(labels, given, class_names, missing, groups, seed), {}
+        given, missing = _from_free(labels, given, class_names, missing, groups, rule), {}
     pool = np.flatnonzero(given <= TRAIN)  # training images, and those the source leaves free
     own = None if groups is None else groups[pool]
     _refuse_small(labels, given, class_names, missing, own, folds)
     sizes = np.bincount(labels[pool], minlength=len(class_names))
-    wanted = np.array([_counts(int(n), missing, folds or 1, label) for label, n in enumerate(sizes)], np.int64)
+    wanted = np.array(
+        [_counts(int(n), missing, folds or 1, rule.first_fold(label)) for label, n in enumerate(sizes)], np.int64
+    )
     try:
-        parts = [pool[part] for part in deal(labels[pool], own, wanted, seed)]
+        parts = [pool[part] for part in deal(labels[pool], own, wanted, rule)]
     except Stuck as stuck:
         raise UserError(_stuck(class_names[stuck.label], missing, folds)) from None
     sides = {number: np.flatnonzero(given == number) for number in (VAL, TEST)}
@@ -107,7 +113,7 @@ def split(
     if folds is not None:
         sides[VAL] = parts.pop(fold)
     sides[TRAIN] = np.concatenate(parts)
-    return Splits(*(_limited(sides[number], labels, number, limit_per_class, seed) for number in (TRAIN, VAL, TEST)))
+    return Splits(*(_limited(sides[number], labels, number, limit_per_class, rule) for number in (TRAIN, VAL, TEST)))
 
 
 def fold_line(folds: int | None, fold: int) -> str:
@@ -157,7 +163,7 @@ def _from_free(
     class_names: tuple[str, ...],
     missing: dict[int, float],
     groups: Ints | None,
-    seed: int,
+    rule: Rule,
 ) -> npt.NDArray[np.int8]:
     """Return `given` with missing splits taken out of the free images, of which training gets the rest."""
     pool = np.flatnonzero(given == FREE)
@@ -172,7 +178,7 @@ def _from_free(
             asked = listed((filled, "train")) if keep else filled
             said.append(f"class '{name}' leaves the split of {are} empty, but {asked} need at least one each")
         else:
-            *counts, rest = _counts(len(free), missing, 1, label, keep)
+            *counts, rest = _counts(len(free), missing, 1, 0, keep)
             if units == len(missing):  # a few groups: none is left for training
                 counts[0], rest = counts[0] + rest, 0
             wanted.append([*counts, rest])
@@ -183,7 +189,7 @@ def _from_free(
             "Leave the split of more of their images empty, or give the missing splits in the data",
         )
     try:
-        parts = deal(labels[pool], own, np.array(wanted, np.int64), seed)
+        parts = deal(labels[pool], own, np.array(wanted, np.int64), rule)
     except Stuck as stuck:
         raise UserError(_stuck(class_names[stuck.label], missing, None)) from None
     filled_in = given.copy()
@@ -192,10 +198,11 @@ def _from_free(
     return filled_in
 
 
-def _counts(images: int, missing: dict[int, float], rest: int, label: int, keep: int | None = None) -> list[int]:
+def _counts(images: int, missing: dict[int, float], rest: int, first: int, keep: int | None = None) -> list[int]:
     """Divide a class: each missing split, then `rest` parts of the same size, 1 or the number of folds.
 
-    keep: the images that these parts need together, one each by default.
+    first: modulo `rest`, the first of these parts that gets one of the images left over. keep: the images that these
+    parts need together, one each by default.
     """
     counts = [max(1, round(fraction * images)) for fraction in missing.values()]
     while sum(counts) > images - (rest if keep is None else keep):  # rounding up in a class of a few images
@@ -203,14 +210,14 @@ def _counts(images: int, missing: dict[int, float], rest: int, label: int, keep:
         counts[largest] -= 1
     each, over = divmod(images - sum(counts), rest)
     # The images left over go to other folds in each class, so that folds are of a size.
-    return counts + [each + ((part - label) % rest < over) for part in range(rest)]
+    return counts + [each + ((part - first) % rest < over) for part in range(rest)]
 
 
-def _limited(indices: Ints, labels: npt.NDArray[np.int32], number: int, limit: int | None, seed: int) -> Ints:
+def _limited(indices: Ints, labels: npt.NDArray[np.int32], number: int, limit: int | None, rule: Rule) -> Ints:
     """Return at most `limit` of each class, ascending."""
     if limit is not None:
         kept = [
-            rng_for(seed, "limit", number, label).permutation(indices[labels[indices] == label])[:limit]
+            rule.rng("limit", label, number).permutation(indices[labels[indices] == label])[:limit]
             for label in np.unique(labels[indices]).tolist()
         ]
         indices = np.concatenate(kept)

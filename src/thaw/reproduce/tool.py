@@ -83,6 +83,7 @@ def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
 def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
     """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
     computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
+    computed.append(f"split.version={today.split.version}")  # a run of an older version has no override for it
     if today.dataset.path:
         computed.append(f"dataset.path={quote(today.dataset.path)}")
     return Job(root, folder, [*before.overrides, *computed], tags={REPRODUCES: before.info.id})
