@@ -241,10 +241,16 @@ def _clean() -> dict[str, bytes]:
         "ünïcödé 日本語 🐱.jpg": jpeg,
         "a new\nline, \"quotes\".jpg": jpeg,
         "one pixel.png": encoded(noise(1, 1), "PNG"),
+        "long notes.png": _png(1, 1, 8, 2, before=_chunk(b"zTXt", b"a\0\0" + zlib.compress(_text(2_000_000)))),
+        "large profile.png": _png(1, 1, 8, 2, before=_chunk(b"iCCP", b"a\0\0" + zlib.compress(_text(2_000_000)))),
         "narrow.png": encoded(noise(3000, 1), "PNG"),
         os.fsdecode(b"not utf-8 \xe9.jpg"): jpeg,
     }  # fmt: skip
     return found
+
+
+def _text(length: int) -> bytes:
+    return np.random.default_rng(6).integers(32, 127, length, np.uint8).tobytes()
 
 
 def _several(kind: str) -> bytes:

@@ -1,6 +1,7 @@
 import errno
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -117,14 +118,18 @@ def test_a_transparent_colour_of_16_bits_is_refused_by_name():
     ]
 
 
-def png(width, depth, colours, samples, clear=b""):
-    """A PNG of one line by hand: Pillow writes none of 16-bit colours. clear: what is transparent."""
+def png(width, depth, colours, samples, clear=b"", before=None):
+    """A PNG of one line by hand: Pillow writes none of 16-bit colours.
+
+    clear: what is transparent; before: kind and content of a chunk before the pixels.
+    """
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colours, 0, 0, 0))
     packed = chunk(b"IDAT", zlib.compress(b"\0" + samples.tobytes()))
+    header += chunk(*before) if before else b""
     header += chunk(b"tRNS", clear) if clear else b""
     return b"\x89PNG\r\n\x1a\n" + header + packed + chunk(b"IEND", b"")
 
@@ -449,3 +454,34 @@ def outcome(content):
     except BadImage as bad:
         return bad.kind, bad.reason
     return "", ""
+
+
+def note(kind, text):
+    """A PNG of one black pixel with a note packed beside it."""
+    head = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[kind]
+    return png(1, 8, 2, np.zeros(3, np.uint8), before=(kind, head + zlib.compress(text)))
+
+
+LONG = np.random.default_rng(0).integers(32, 127, 2_000_000, np.uint8).tobytes()  # packs by less than 2
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_a_png_with_megabytes_of_text_or_profile_is_read(kind):
+    assert pixels(note(kind, LONG))[0].tolist() == [[0, 0, 0]]
+    assert pixels(note(kind, bytes(2**20)))[0].tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_text_that_unpacks_a_thousandfold_is_refused_and_not_unpacked(kind):
+    content = note(kind, bytes(50_000_000))
+    tracemalloc.start()
+    assert kind_of(content) == "decompression_bomb"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+@pytest.mark.slow
+def test_more_text_than_there_is_memory_for_is_not_called_damaged():
+    assert kind_of(png(1, 8, 2, np.zeros(3, np.uint8), before=(b"tEXt", b"a\0" + b"x" * 70_000_000))) == "too_large"
+    assert kind_of(note(b"zTXt", LONG * 35)) == "too_large"

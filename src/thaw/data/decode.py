@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from thaw.data import faults
 from thaw.data.files import BadImage, read_bytes
@@ -125,6 +125,9 @@ def _open(content: bytes, name: str) -> Image.Image:
     # a sound picture. Set at every call and not around it: threads that enter and leave a filter at the same time
     # leave the wrong one behind.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    PngImagePlugin.MAX_TEXT_CHUNK = faults.MAX_NOTE  # Pillow's own, 1 MB, refuses sound pictures
+    if content.startswith(b"\x89PNG") and (found := faults.png_notes(content)):
+        raise BadImage(name, found[1], found[0])
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))

@@ -17,7 +17,7 @@ KINDS = {
     "checksum": "a checksum inside the file does not fit what it holds",
     "damaged": "it begins like a picture and cannot be decoded",
     "no_pixels": "a picture without width, height or frame",
-    "too_large": "more pixels than are decoded",
+    "too_large": "more pixels than are decoded, or more text and profiles beside them",
     "decompression_bomb": "a few bytes that ask for an enormous amount of memory",
     "unsupported_format": "a picture in a format that is not read: HEIC, camera raw, PSD, SVG, ...",
     "unsupported_variant": "a rare kind of a format that is read: lossless or 12-bit JPEG, signed TIFF, ...",
@@ -41,6 +41,10 @@ KINDS = {
     "unreadable": "the system cannot read it",
 }
 """Every kind of fault, for machines, and what it means."""
+
+MAX_NOTE = 64 * 2**20  # bytes of a PNG's text or profile, unpacked
+_SMALL_NOTE, _PACKED = 2**20, 200  # unpacked bytes that are read of any, and otherwise at most so many times the packed
+# ones: text packs by 3 to 30, zeros by 1000
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _SIGNED, _FLOATING = 2, 3
@@ -139,8 +143,8 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
         return "empty", "the file is empty"
     if not content.strip(b"\0"):
         return "zero_filled", "nothing but zero bytes"
-    if "too large for" in said:
-        return "decompression_bomb", said
+    if "MAX_TEXT" in said:  # Pillow's limits for what lies beside a PNG's pixels
+        return "too_large", f"more than {MAX_NOTE >> 20} MB of text in it: remove the text"
     if begins is None:
         return _foreign(content)
     if reason := _without_pixels(content, begins):
@@ -168,6 +172,34 @@ def zero_tail(content: bytes) -> bool:
     if not content.endswith(bytes(512)):
         return False
     return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def png_notes(content: bytes) -> tuple[str, str] | None:
+    """Return kind and reason of a PNG whose text or profile takes too much memory when it is unpacked.
+
+    None is unpacked further than to its limit. Long ones are sound: editing histories, workflows, profiles of printers.
+    """
+    for at, end in _chunks(content):
+        kind = content[at + 4 : at + 8]
+        if kind not in (b"zTXt", b"iTXt", b"iCCP") or 1032 * (end - at) < _SMALL_NOTE:  # deflate packs by 1032 at most
+            continue
+        packed = _packed_note(kind, content[at + 8 : end])
+        bomb = max(_SMALL_NOTE, _PACKED * len(packed))
+        with suppress(zlib.error):  # Pillow passes over a damaged one
+            unpacked = len(zlib.decompressobj().decompress(packed, min(bomb, MAX_NOTE) + 1))
+            if unpacked > bomb:
+                return "decompression_bomb", f"{len(packed):,} bytes of text or profile that unpack to over {bomb:,}"
+            if unpacked > MAX_NOTE:
+                return "too_large", f"more than {MAX_NOTE >> 20} MB of text or profile in it: remove that"
+    return None
+
+
+def _packed_note(kind: bytes, note: bytes) -> bytes:
+    """The part of a chunk that is packed: behind a name, and of iTXt behind a language and a translated name too."""
+    _, _, rest = note.partition(b"\0")
+    if kind != b"iTXt":
+        return rest[1:]
+    return rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
 
 
 def tiff_samples(tags: Mapping[int, Any]) -> tuple[str, str] | None:
