@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import faults
+from thaw.data import faults, profiles
 from thaw.data.files import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
-VERSION = 4
+VERSION = 5
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
 _SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
@@ -50,7 +50,7 @@ PICTURE_SUFFIXES = SUFFIXES | frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture: upright, RGB, 8 bits a channel."""
+    """A decoded picture: upright, RGB in sRGB, 8 bits a channel."""
 
     image: Image.Image  # of a large JPEG perhaps at a half, a quarter or an eighth of its size
     width: int  # of the upright picture as it is stored in the file, in pixels
@@ -72,10 +72,10 @@ class Picture:
 def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int, int] | None = None) -> Picture:
     """Return a picture, upright and RGB; the whole file must be sound: a truncated one is refused.
 
-    EXIF orientation is applied, transparency is laid on white (dropping alpha would show whatever colours lie hidden
-    under it), 16-bit grey is scaled and not cut off at 255, and of an animation the first frame is taken. `source` is
-    a path or a file's bytes; `name` is what errors call it. Raises BadImage, also for more than `MAX_PIXELS`, before
-    any memory is taken for them.
+    EXIF orientation is applied, colours of an embedded profile are brought to sRGB, transparency is laid on white
+    (dropping alpha would show whatever colours lie hidden under it), 16-bit grey is scaled and not cut off at 255, and
+    of an animation the first frame is taken. `source` is a path or a file's bytes; `name` is what errors call it.
+    Raises BadImage, also for more than `MAX_PIXELS`, before any memory is taken for them.
 
     `size` (width, height) says what it will be resized to. A JPEG is then decoded at the smallest of 1/1, 1/2, 1/4 and
     1/8 that leaves both sides at least twice that: libjpeg does it inside the inverse DCT, in a fraction of the time,
@@ -92,7 +92,7 @@ def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int,
         _turn_upright(image)
         upright, width, height, box = _placed(_to_rgb(image, name), reduced)
         return Picture(upright, width, height, box, kind, mode, note)
-    except (BadImage, MemoryError):
+    except (BadImage, MemoryError, ImportError):  # the last one: a Pillow that was built without LittleCMS
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
         pixels = int(re.findall(r"\d+", str(error))[0])
@@ -237,19 +237,24 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+    """Lay transparency on white, and bring colours to sRGB and to 8 bits."""
+    profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return _from_16_bit(image)
+        return profiles.to_srgb(_from_16_bit(image), profile)
     if image.mode == "F":
         raise BadImage(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
         )
+    colours = {"1": "L", "LA": "L", "La": "L"}.get(image.mode, image.mode if image.mode in ("L", "CMYK") else "RGB")
     if image.has_transparency_data:
-        colours = image.convert("RGBA")
+        shown = image.convert("RGBA")
+        if profiles.needed(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
+            alpha = shown.getchannel("A")
+            shown = profiles.to_srgb(shown.convert(colours), profile)
+            shown.putalpha(alpha)
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, colours).convert("RGB")
-    return image.convert("RGB")
+        return Image.alpha_composite(white, shown).convert("RGB")
+    return profiles.to_srgb(image if image.mode == colours else image.convert(colours), profile)
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
@@ -259,4 +264,4 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
         grey = 65535 - grey  # 0 is white; with 8 bits and fewer Pillow sees to it
     if isinstance(clear := image.info.get("transparency"), int):  # the grey that stands for nothing, laid on white
         grey[grey == clear] = 65535
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))

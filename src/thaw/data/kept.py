@@ -84,8 +84,12 @@ class Kept:
 
 
 def versions() -> dict[str, str | None]:
-    """What decides on pixels besides our own rules: libjpeg too, as a distribution's Pillow brings another one."""
-    return {"pillow": importlib.metadata.version("pillow"), "libjpeg_turbo": features.version_feature("libjpeg_turbo")}
+    """What decides on pixels besides our own rules: Pillow's libraries too, of which a distribution's has others."""
+    return {
+        "pillow": importlib.metadata.version("pillow"),
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
+        "littlecms2": features.version_module("littlecms2"),
+    }
 
 
 def spaces(store: Store | None, image_size: int, images: int, used: int | None = None, *, share: float = 1.0) -> Kept:
