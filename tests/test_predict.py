@@ -4,12 +4,15 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from thaw import predict
 from thaw.backend import Hardware
-from thaw.config.schema import PredictConfig
+from thaw.config.schema import Config, DatasetConfig, PredictConfig
 from thaw.errors import UserError
+from thaw.models.saved import Saved, yaml_text
 from thaw.predict import MANY, Computed, choose, recorded
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
@@ -96,3 +99,55 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
         assert next(csv.DictReader(iter(lines)))["image"] == name
     else:
         assert b"caf\\udce9\\r.png" in out
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "brightest"), [(12, None, 255), (None, None, 16), (None, 12, 255), (12, 16, 16)]
+)
+def test_pictures_are_decoded_as_those_of_the_networks_run(
+    own: int | None, asked: int | None, brightest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    Image.fromarray(np.array([[4095, 4095]], np.uint16)).save(tmp_path / "a.png")
+    seen = []
+
+    def function(images: np.ndarray) -> list[np.ndarray]:
+        seen.append(int(images.max()))
+        return [np.array([[0.75, 0.25]], np.float32)]
+
+    (tmp_path / "config.yaml").write_text(yaml_text(Config(dataset=DatasetConfig(bits=own))))
+    network = predict.Classifier(None, ["a", "b"], 8, STOCK, Saved(tmp_path / "model.keras", tmp_path).bits())
+    monkeypatch.setattr(predict, "_classifier", lambda config: network)
+    monkeypatch.setattr(predict, "Function", lambda *given: function)
+    predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
+    assert seen == [brightest]
+    said = capsys.readouterr()
+    assert ("nearly black: bits=12 spreads 0 to 4,095" in said.err) == (own is asked is None)
+    assert "warning" not in said.out
+
+
+def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:
+    for content in ("backbone: {name: vgg16}\n", "dataset: {name: image_folder}\n"):
+        (tmp_path / "config.yaml").write_text(content)
+        assert Saved(tmp_path / "model.keras", tmp_path).bits() is None
+
+
+def test_a_run_on_data_of_few_bits_sees_it_and_so_does_its_network(commands) -> None:
+    """Stripes that two of 65,536 levels of grey would hide."""
+    folder = commands.folder / "scans"
+    rng = np.random.default_rng(0)
+    for label, step in (("coarse", 16), ("fine", 2)):
+        (folder / label).mkdir(parents=True)
+        for i in range(20):
+            levels = 100 * (np.indices((64, 64))[1] // step % 2) + rng.integers(0, 120, (64, 64))
+            Image.fromarray(levels.astype(np.uint16)).save(folder / label / f"{i:02}.png")
+    ran = commands.run(
+        "recipe=bottleneck", "dataset=image_folder", f"dataset.path={folder}", "dataset.bits=8",
+        "backbone.image_size=64", "head=linear", "bottleneck.epochs=10", "optimizer.learning_rate=0.01",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "16 bits" not in ran.out
+    listing = commands.run(
+        "scripts/predict.py", f"model={ran.result()['run_id']}", f"images={folder}", "format=csv", "top=1"
+    )
+    rows = list(csv.DictReader(listing.out.splitlines()))
+    assert sum(row["image"].split("/")[-2] == row["class"] for row in rows) >= 38, listing.err

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thaw.cache import Store
 from thaw.config.schema import Config, DatasetConfig
@@ -158,3 +159,20 @@ def test_a_run_that_goes_on_keeps_its_manifest_though_the_data_have_changed(pict
     (pictures / "ant" / "03.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"run/resumed_bad_files\.csv"):
         read_data(pictures, again)
+
+
+def test_what_the_config_says_of_16_bits_reaches_every_pixel_and_is_asked_for_where_it_is_missing(tmp_path, capsys):
+    for i in range(40):
+        levels = np.random.default_rng(i).integers(0, 4096, (8, 8)).astype(np.uint16)
+        levels[0] = 4095
+        write(tmp_path / "pictures" / "ab"[i % 2] / f"{i:02}.png", Image.fromarray(levels))
+    data, _ = read_data(tmp_path / "pictures")
+    assert data.pixels.take(data.splits.all()).max() == 16
+    said = capsys.readouterr().out
+    assert "warning: 40 of 40 pictures with 16 bits a channel hold no value over 4,095" in said
+    assert "dataset.bits=12" in said
+    data, _ = read_data(tmp_path / "pictures", bits=12)
+    assert (data.pixels.take(data.splits.all()).max(axis=(1, 2, 3)) == 255).all()
+    assert "16 bits" not in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"40 of 40 images cannot be used[\s\S]*out_of_range[\s\S]*allows 1,023"):
+        read_data(tmp_path / "pictures", bits=10)

@@ -19,7 +19,9 @@ from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import printable, progress, say, show
 from thaw.csv_text import csv_text
-from thaw.data.decode import BadImage, fitted
+from thaw.data import depth
+from thaw.data.decode import BadImage, decode
+from thaw.data.depth import Rules
 from thaw.data.image_folder import is_image, walk
 from thaw.errors import UserError
 from thaw.frozen import engine
@@ -49,6 +51,7 @@ class Classifier:
     names: list[str]
     size: int
     judged: Computed
+    bits: int | None = None  # dataset.bits of its run
 
 
 def predict(config: PredictConfig) -> None:
@@ -112,7 +115,7 @@ def _classifier(config: PredictConfig) -> Classifier:
     if config.model:
         place, judged = _saved(config.model, config)
         backend.start(0, False)
-        return Classifier(saved.load(place).model, place.class_names(), place.image_size(), judged)
+        return Classifier(saved.load(place).model, place.class_names(), place.image_size(), judged, place.bits())
     table.check(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
@@ -149,8 +152,9 @@ def _guesses(
     choice = choose(config.engine, config.precision, network.judged, len(files), backend.hardware())
     function = Function(network.model, choice.engine, choice.frozen)
     found: dict[str, list[Guess]] = {}
+    bits, highest = config.bits or network.bits, list[int | None]()
     with progress("predicting", len(files)) as steps:
-        for group in _decoded(files, network.size):
+        for group in _decoded(files, network.size, Rules(bits), highest):
             good = [(file, image) for file, image in group if not isinstance(image, BadImage)]
             bad += [image for _, image in group if isinstance(image, BadImage)]
             for start in range(0, len(good), config.batch_size):
@@ -160,6 +164,8 @@ def _guesses(
                     best = np.argsort(-row, kind="stable")[: config.top]
                     found[file] = [(network.names[i], float(row[i])) for i in best]
             steps.advance(len(group))
+    if bits is None and (said := depth.remark(highest)):
+        print(said.replace("dataset.bits", "bits"), file=sys.stderr)
     return found
 
 
@@ -189,12 +195,19 @@ def choose(asked: str, precision: str, judged: Computed, files: int, hardware: H
     return choice
 
 
-def _decoded(files: list[str], size: int) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImage]]]:
-    """Groups of decoded images; the next group is decoded while this one is looked at."""
+def _decoded(
+    files: list[str], size: int, rules: Rules, highest: list[int | None]
+) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImage]]]:
+    """Groups of decoded images; the next group is decoded while this one is looked at.
+
+    What `Picture.highest` says of each is put into `highest`.
+    """
 
     def read(file: str) -> tuple[str, npt.NDArray[np.uint8] | BadImage]:
         try:
-            return file, fitted(file, size)
+            picture = decode(file, size=(size, size), rules=rules)
+            highest.append(picture.highest)
+            return file, picture.fitted(size)
         except BadImage as bad:
             return file, bad
 

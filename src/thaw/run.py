@@ -19,6 +19,7 @@ from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
 from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
+from thaw.data.depth import Rules
 from thaw.data.kept import Kept
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
@@ -151,6 +152,7 @@ def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
         len(catalog),
         catalog.usable(limit),
         share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
+        rules=Rules(config.dataset.bits),
     )
     return scan(catalog, spaces, pixels=limit is None), spaces
 
@@ -204,7 +206,8 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
     lacking = splits.absent(chosen, catalog.labels, catalog.class_names)
-    for line in (*quarantine.remarks(found), *lacking, *duplicates.warnings(catalog, found.sha256)):
+    remarks = quarantine.remarks(found, config.dataset.bits)
+    for line in (*remarks, *lacking, *duplicates.warnings(catalog, found.sha256)):
         say(f"  {line}")
     for line in (splits.fold_line(config.split.folds, config.split.fold), data.imbalance(config.train)):
         if line:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("finetune.stages=[{nam:x}]", "finetune.stages: Key 'nam' not in 'StageConfig'"),
         ("finetune.stages=[{name:a},{name:a}]", "the name a stands twice"),
         ("dataset=image_folder", "dataset=image_folder needs a folder: dataset.path=DIR"),
+        ("dataset.bits=12", "dataset=cifar10 is no data of 16 bits a channel"),
         ("dataset=csv", "dataset=csv needs a table: dataset.path=FILE"),
         ("split.fold=1", "split.fold=1 needs split.folds"),
         ("split.folds=1", "split.folds=1 is out of range: it must be at least 2"),

@@ -41,7 +41,7 @@ def store(tmp_path):
 def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
     seen, decode = [], look.decode
-    monkeypatch.setattr(look, "decode", lambda content, name, size: seen.append(name) or decode(content, name, size))
+    monkeypatch.setattr(look, "decode", lambda content, name, *how: seen.append(name) or decode(content, name, *how))
     return seen
 
 

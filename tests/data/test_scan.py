@@ -61,7 +61,7 @@ def touched(monkeypatch):
     seen, read, decode = {"read": [], "decoded": []}, look.read_file, look.decode
     monkeypatch.setattr(look, "read_file", lambda path: seen["read"].append(path) or read(path))
     monkeypatch.setattr(
-        look, "decode", lambda content, name, size: seen["decoded"].append(name) or decode(content, name, size)
+        look, "decode", lambda content, name, *how: seen["decoded"].append(name) or decode(content, name, *how)
     )
     return seen
 

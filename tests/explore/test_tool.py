@@ -1,11 +1,15 @@
 """What an exploration finds, writes and leaves alone."""
 
+import base64
 import csv
+import io
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from thaw.config.schema import BackboneConfig, DatasetConfig
 from thaw.data import sources, splits
@@ -150,3 +154,23 @@ def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
     assert "a run would stop: classes are too small to be split" in out
     assert re.search(r"apple +│ +8 │", out)
     assert len(read(tmp_path / "explore" / "images.csv")) == 17
+
+
+def test_pictures_that_use_few_of_their_16_bits_are_found_and_shown_as_a_run_would_see_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "pooled", colours)
+    for i in range(12):
+        levels = np.random.default_rng(i).integers(3000, 4096, (60, 80)).astype(np.uint16)
+        file = tmp_path / "photos" / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels).save(file)
+    found = {}
+    for bits in (None, 12):
+        own = config(tmp_path / "photos", tmp_path)
+        own.dataset.bits = bits
+        out = printed(lambda own=own: tool.explore(own))
+        rows = [row for row in read(tmp_path / "explore" / "findings.csv") if row["kind"] == "shallow"]
+        page = (tmp_path / "explore" / "explore.html").read_text(encoding="utf-8")
+        uris = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", page)
+        brightest = max(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))).max() for uri in uris)
+        found[bits] = len(rows), "dataset.bits=12 spreads" in out, brightest > 200
+    assert found == {None: (12, True, False), 12: (0, False, True)}

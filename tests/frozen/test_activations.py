@@ -17,6 +17,7 @@ from thaw.cache import Store
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
 from thaw.data.catalog import Catalog
+from thaw.data.depth import Rules
 from thaw.frozen import activations, cuts, features
 from thaw.frozen.activations import Frozen, View, key
 from thaw.frozen.engine import Choice, Function
@@ -69,6 +70,7 @@ CHANGED = {
     "depth multiplier": {"backbone": replace(BACKBONE, depth_multiplier=2)},
     "minimalistic": {"backbone": replace(BACKBONE, minimalistic=True)},
     "image size": {"frozen": model(size=64)},
+    "bits of 16-bit channels": {"rules": Rules(12)},
     "preprocessing": {"preprocess": "caffe"},
     "a weight": {"frozen": model(([[1, 2], [3, 4]], [5, 6.0001]))},
     "a weight's sign": {"frozen": model(([[1, 2], [3, -4]], [5, 6]))},
@@ -528,7 +530,7 @@ class Broken:
     """Pixels of which the third group cannot be had."""
 
     def __init__(self, pictures: pixels.Pixels, error: type[BaseException], first: int) -> None:
-        self.pictures, self.error, self.first = pictures, error, first
+        self.pictures, self.error, self.first, self.rules = pictures, error, first, pictures.rules
 
     def digests(self, indices: np.ndarray) -> list[str]:
         return self.pictures.digests(indices)

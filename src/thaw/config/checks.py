@@ -63,6 +63,8 @@ def _check_dataset(config: Config) -> None:
         raise UserError("dataset=image_folder needs a folder: dataset.path=DIR, with one folder of pictures a class")
     if dataset.name == "digits" and dataset.path:
         raise UserError("dataset=digits takes no dataset.path; for your own pictures use dataset=image_folder")
+    if dataset.name in ("cifar10", "digits") and dataset.bits is not None:
+        raise UserError(f"dataset={dataset.name} is no data of 16 bits a channel: leave dataset.bits out")
     if dataset.name == "csv" and not dataset.path:
         raise UserError("dataset=csv needs a table: dataset.path=FILE, with the columns path and label")
     if dataset.val_fraction + dataset.test_fraction >= 1:

@@ -51,6 +51,7 @@ class DatasetConfig:
     )
     val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
     test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
+    bits: int | None = key(None, "of 16-bit channels that hold data: 12 for 0-4,095; default: all", min=8, max=16)
     on_bad: str = key(
         "stop", "files that cannot be decoded end the run, or are left out and listed", choices=("stop", "quarantine")
     )
@@ -293,6 +294,7 @@ class PredictConfig:
     images: Any = key(None, "a file, a folder, a pattern in quotes ('photos/*.jpg'), or a list of them")
     model: str | None = key(None, "id of a run, or a run's folder; default: the backbone's own ImageNet classifier")
     backbone: BackboneConfig = key(BackboneConfig, "")
+    bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
     top: int = key(5, "classes shown for an image", min=1)
     format: str = key("table", "of the output", choices=("table", "csv", "json"))
     output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")

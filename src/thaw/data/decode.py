@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import faults, profiles
+from thaw.data import depth, faults, profiles
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.files import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
 VERSION = 5
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
-_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706  # tags of TIFF
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
 RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
 MAX_PIXELS = 100_000_000  # up to 2 GB for each thread that decodes one, with transparency; 300 MB of RGB
@@ -59,6 +60,7 @@ class Picture:
     format: str  # of the file, by content: JPEG, PNG, ...
     mode: str  # of the file's pixels, as Pillow calls it: RGB, L, P, RGBA, CMYK, I;16, ...
     note: str  # what was left out: "first of 12 frames"; mostly ""
+    highest: int | None  # of 16 bits a channel whose range the file does not tell: the highest value; else None
 
     def at_most(self, size: int) -> npt.NDArray[np.uint8]:
         """Return uint8 (h, w, 3): as stored when neither side is over `size`, else squashed to (size, size, 3)."""
@@ -69,7 +71,12 @@ class Picture:
         return np.asarray(resize(self.image, (size, size), self.box))
 
 
-def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int, int] | None = None) -> Picture:
+def decode(
+    source: str | Path | bytes,
+    name: str | None = None,
+    size: tuple[int, int] | None = None,
+    rules: Rules = DEFAULT,
+) -> Picture:
     """Return a picture, upright and RGB; the whole file must be sound: a truncated one is refused.
 
     EXIF orientation is applied, colours of an embedded profile are brought to sRGB, transparency is laid on white
@@ -87,11 +94,14 @@ def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int,
     try:
         image = _open(content, name)
         kind, mode, note = _FORMAT_NAMES.get(image.format or "", image.format or ""), image.mode, _note(image, content)
-        reduced = _reduce(image, size)
+        reduced, top = _reduce(image, size), rules.top if (deep := depth.without_range(image, content)) else depth.WHOLE
         image.load()
+        highest = depth.highest(image) if deep else None
+        if top < depth.WHOLE and not image.mode.startswith("I"):
+            depth.stretch_colours(image, content, top, name)
         _turn_upright(image)
-        upright, width, height, box = _placed(_to_rgb(image, name), reduced)
-        return Picture(upright, width, height, box, kind, mode, note)
+        upright, width, height, box = _placed(_to_rgb(image, name, top), reduced)
+        return Picture(upright, width, height, box, kind, mode, note, highest)
     except (BadImage, MemoryError, ImportError):  # the last one: a Pillow that was built without LittleCMS
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
@@ -102,12 +112,14 @@ def decode(source: str | Path | bytes, name: str | None = None, size: tuple[int,
         raise BadImage(name, reason, kind) from error
 
 
-def fitted(source: str | Path | bytes, size: int, name: str | None = None) -> npt.NDArray[np.uint8]:
+def fitted(
+    source: str | Path | bytes, size: int, name: str | None = None, rules: Rules = DEFAULT
+) -> npt.NDArray[np.uint8]:
     """Return a picture as a network sees it, uint8 (size, size, 3), RGB, 0-255: in training and in prediction alike.
 
     Raises BadImage.
     """
-    return decode(source, name, (size, size)).fitted(size)
+    return decode(source, name, (size, size), rules).fitted(size)
 
 
 def resize(
@@ -236,11 +248,11 @@ def _turn_upright(image: Image.Image) -> None:
         return
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str, top: int) -> Image.Image:
     """Lay transparency on white, and bring colours to sRGB and to 8 bits."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return profiles.to_srgb(_from_16_bit(image), profile)
+        return profiles.to_srgb(depth.to_grey(image, top, name), profile)
     if image.mode == "F":
         raise BadImage(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
@@ -255,13 +267,3 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, shown).convert("RGB")
     return profiles.to_srgb(image if image.mode == colours else image.convert(colours), profile)
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale grey 0-65535 to 0-255; Pillow's own conversion cuts off at 255, and the picture is all white."""
-    grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4; PPM's, scaled to 65535)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
-        grey = 65535 - grey  # 0 is white; with 8 bits and fewer Pillow sees to it
-    if isinstance(clear := image.info.get("transparency"), int):  # the grey that stands for nothing, laid on white
-        grey[grey == clear] = 65535
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))

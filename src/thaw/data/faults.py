@@ -21,6 +21,7 @@ KINDS = {
     "decompression_bomb": "a few bytes that ask for an enormous amount of memory",
     "unsupported_format": "a picture in a format that is not read: HEIC, camera raw, PSD, SVG, ...",
     "unsupported_variant": "a rare kind of a format that is read: lossless or 12-bit JPEG, signed TIFF, ...",
+    "out_of_range": "pixels above what dataset.bits says is the highest value",
     "unsupported_pixels": "pixels without a known range: floating-point or 32-bit",
     "web_page": "HTML or XML under a picture's name: often a server's error message",
     "text": "text under a picture's name",

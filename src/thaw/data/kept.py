@@ -12,6 +12,7 @@ from PIL import features
 
 from thaw.cache import Space, Store
 from thaw.data import decode
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.look import Seen, Verdict
 from thaw.data.shelves import Held
 
@@ -31,6 +32,7 @@ class Kept:
     verdicts: Space | None
     pixels: Space | None
     held: Held
+    rules: Rules = DEFAULT
 
     def hashes(self, stamps: Sequence[str]) -> list[str | None]:
         """Return the sha256 of the files that had these stamps, None where that is not known: then it is read."""
@@ -92,15 +94,23 @@ def versions() -> dict[str, str | None]:
     }
 
 
-def spaces(store: Store | None, image_size: int, images: int, used: int | None = None, *, share: float = 1.0) -> Kept:
+def spaces(
+    store: Store | None,
+    image_size: int,
+    images: int,
+    used: int | None = None,
+    *,
+    share: float = 1.0,
+    rules: Rules = DEFAULT,
+) -> Kept:
     """Return the spaces that have room in the store's budget: for what is known of so many images, and for the pixels
     of the `used` ones, at most, of them; default: of all. share: of the budget that pixels may take; frozen activations
     save more, and want the rest.
     """
     used = images if used is None else used
     if store is None or store.off or ABOUT * images > store.max_bytes:
-        return Kept(image_size, None, None, None, Held())
-    decoder = {"decoder": decode.VERSION, **versions()}
+        return Kept(image_size, None, None, None, Held(), rules)
+    decoder = {"decoder": decode.VERSION, **versions(), **rules.key()}
     fits = 3 * image_size**2 * used + ABOUT * images <= share * store.max_bytes
     how = {"resize": decode.RESIZE, "image_size": image_size}
     return Kept(
@@ -109,6 +119,7 @@ def spaces(store: Store | None, image_size: int, images: int, used: int | None =
         verdicts=store.space({"kind": "verdicts", **decoder}),
         pixels=store.space({"kind": "pixels", **decoder, **how}) if fits else None,
         held=Held(),
+        rules=rules,
     )
 
 

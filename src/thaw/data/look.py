@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.data.decode import Picture, decode
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.files import BadImage, read_file
 from thaw.data.threads import in_order
 from thaw.errors import UserError
@@ -20,7 +21,7 @@ SETTLED = 2.0  # seconds; a file that changed later than that before it was read
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a file's content is; a function of its bytes, the decoder's rules and the libraries' versions."""
+    """What a file's content is; a function of its bytes, the rules of decoding and the libraries' versions."""
 
     kind: str  # "": sound; else a key of `faults.KINDS`
     reason: str = ""
@@ -29,6 +30,7 @@ class Verdict:
     format: str = ""  # as `Picture` says
     mode: str = ""
     note: str = ""
+    highest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,12 @@ def stamp(path: str) -> str | None:
 
 
 def look_at(
-    paths: Sequence[str], image_size: int, unknown: Callable[[list[str]], Iterable[int]], *, pixels: bool = True
+    paths: Sequence[str],
+    image_size: int,
+    unknown: Callable[[list[str]], Iterable[int]],
+    *,
+    pixels: bool = True,
+    rules: Rules = DEFAULT,
 ) -> Iterator[Seen]:
     """Read every file once and hash it, in threads, and decode those whose content is unknown; in the paths' order.
 
@@ -78,7 +85,7 @@ def look_at(
             if isinstance(file, Seen):
                 return file
             return (
-                _decoded(file, image_size, pixels)
+                _decoded(file, image_size, pixels, rules)
                 if file.sha256 in fresh
                 else Seen(file.sha256, file.stamp, None, None)
             )
@@ -86,11 +93,11 @@ def look_at(
         yield from in_order(look, files)
 
 
-def again(path: str, image_size: int, sha256: str) -> Seen:
+def again(path: str, image_size: int, sha256: str, rules: Rules = DEFAULT) -> Seen:
     """Decode a file that was looked at before; raises UserError when it is no longer what it was."""
     file = _read(path)
     if isinstance(file, _File) and file.sha256 == sha256:
-        return _decoded(file, image_size, True)
+        return _decoded(file, image_size, True, rules)
     raise _changed(path, file, "")
 
 
@@ -157,9 +164,9 @@ def _read(path: str) -> _File | Seen:
     return _File(path, content, hashlib.sha256(content).hexdigest(), _stamp(path, after) if settled else None)
 
 
-def _decoded(file: _File, image_size: int, pixels: bool) -> Seen:
+def _decoded(file: _File, image_size: int, pixels: bool, rules: Rules) -> Seen:
     try:
-        picture = decode(file.content, file.path, (image_size, image_size))
+        picture = decode(file.content, file.path, (image_size, image_size), rules)
         at_most = picture.at_most(image_size) if pixels else None
     except BadImage as bad:
         return Seen(file.sha256, file.stamp, Verdict(bad.kind, bad.reason), None)
@@ -167,4 +174,4 @@ def _decoded(file: _File, image_size: int, pixels: bool) -> Seen:
 
 
 def _sound(picture: Picture) -> Verdict:
-    return Verdict("", "", picture.width, picture.height, picture.format, picture.mode, picture.note)
+    return Verdict("", "", picture.width, picture.height, picture.format, picture.mode, picture.note, picture.highest)

@@ -11,6 +11,7 @@ from thaw.cache import Store
 from thaw.data import quarantine
 from thaw.data.catalog import Catalog
 from thaw.data.decode import resize
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.kept import ABOUT, Kept, spaces
 from thaw.data.look import check_unchanged
 from thaw.data.scan import Scanned, scan
@@ -33,6 +34,7 @@ class Pixels:
     sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
     stamps: tuple[str, ...]  # N, of the files before the scan read them; of arrays none
     shelf: Shelf
+    rules: Rules = DEFAULT  # of decoding
 
     @property
     def kept_bytes(self) -> int:
@@ -118,12 +120,12 @@ def of(found: Scanned, indices: npt.NDArray[np.int64], kept: Kept) -> Pixels:
     stamps = tuple(found.stamps[index] for index in indices.tolist()) if found.stamps else ()
     widths, heights = np.ascontiguousarray(found.sizes[indices].T)
     shelf = _shelf(catalog, indices, sha256, kept)
-    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, stamps, shelf)
+    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, stamps, shelf, kept.rules)
 
 
 def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: Kept) -> Shelf:
     if catalog.arrays is not None:
         return Arrays(catalog.arrays, indices)
     assert catalog.paths is not None  # the catalog holds one of both
-    files = Files(tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size)
+    files = Files(tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size, kept.rules)
     return Memory(files, kept.held) if kept.pixels is None else Disk(files, kept.pixels)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from thaw.console import printable
 from thaw.csv_text import csv_text
+from thaw.data import depth
 from thaw.data.scan import Scanned
 from thaw.errors import UserError
 
@@ -21,15 +22,18 @@ def text(found: Scanned) -> str:
     return csv_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in found.bad))
 
 
-def remarks(found: Scanned) -> list[str]:
-    """Return what people should know of the data besides its bad files: how it was read, what was ignored."""
+def remarks(found: Scanned, bits: int | None = None) -> list[str]:
+    """Return what people should know of the data besides its bad files: how it was read, what was ignored.
+
+    bits: dataset.bits; where it is given, pictures that use few of their 16 bits are meant.
+    """
     several = Counter(
         "animations" if note.endswith("frames") else "files of several pictures" for note in found.notes if note
     )
     lines = [f"ignored: {by_count(found.catalog.ignored)}"] if found.catalog.ignored else []
-    return [*map(printable, found.catalog.remarks), *lines] + (
-        [f"only the first picture is taken of: {by_count(several)}"] if several else []
-    )
+    lines += [f"only the first picture is taken of: {by_count(several)}"] if several else []
+    shallow = depth.remark(found.highest) if bits is None else ""
+    return [*map(printable, found.catalog.remarks), *lines, *([shallow] if shallow else [])]
 
 
 def judge(found: Scanned, on_bad: str, max_fraction: float, where: str) -> str:

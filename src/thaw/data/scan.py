@@ -38,6 +38,7 @@ class Scanned:
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, I;16, ...
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of arrays
     notes: tuple[str, ...]  # N, what people should know of it, such as "first of 12 frames"; mostly ""
+    highest: tuple[int | None, ...]  # N, of 16 bits a channel, as `Picture` says; None of others
     bad: tuple[Bad, ...]
 
 
@@ -63,6 +64,7 @@ def scan(catalog: Catalog, kept: Kept, *, pixels: bool = True) -> Scanned:
         modes=tuple(verdict.mode for verdict in of),
         formats=tuple(verdict.format for verdict in of),
         notes=tuple(verdict.note for verdict in of),
+        highest=tuple(verdict.highest for verdict in of),
         bad=tuple(_bad(catalog, row, hashes[row], verdict) for row, verdict in enumerate(verdicts) if verdict.kind),
     )
 
@@ -74,7 +76,7 @@ def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> Scanned:
     n = len(arrays)
     hashes = tuple(counted(in_order(sha256, range(n)), "hashing images", n))
     sizes = np.tile(np.array([arrays.shape[2], arrays.shape[1]], np.int32), (n, 1))
-    return Scanned(catalog, hashes, (), sizes, ("RGB",) * n, ("",) * n, ("",) * n, ())
+    return Scanned(catalog, hashes, (), sizes, ("RGB",) * n, ("",) * n, ("",) * n, (None,) * n, ())
 
 
 def _bad(catalog: Catalog, row: int, sha256: str, verdict: Verdict) -> Bad:
@@ -91,7 +93,7 @@ def _look(
     unknown = _without_verdict(hashes, kept)
     verdicts: dict[int, Verdict] = {}
     todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in unknown]
-    looked = look_at([paths[row] for row in todo], kept.image_size, kept.unknown, pixels=pixels)
+    looked = look_at([paths[row] for row in todo], kept.image_size, kept.unknown, pixels=pixels, rules=kept.rules)
     for chunk in _chunks(zip(todo, counted(looked, "checking images", len(todo)), strict=True)):
         for row, seen in chunk:
             hashes[row] = seen.sha256
@@ -101,7 +103,7 @@ def _look(
     rest = [row for row in range(len(paths)) if row not in verdicts]
 
     def look_again(i: int) -> Verdict:
-        verdict = again(paths[rest[i]], kept.image_size, hashes[rest[i]]).verdict
+        verdict = again(paths[rest[i]], kept.image_size, hashes[rest[i]], kept.rules).verdict
         assert verdict is not None  # it was decoded just now
         return verdict
 

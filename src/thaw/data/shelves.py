@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import Rows, Space
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.look import again
 from thaw.data.threads import counted, in_order
 
@@ -46,10 +47,11 @@ class Files:
     paths: tuple[str, ...]
     sha256: tuple[str, ...]
     image_size: int
+    rules: Rules = DEFAULT
 
     def pixels(self, row: int) -> Images:
         """Decode one anew: (h, w, 3), no side over image_size; raises UserError when the file changed or vanished."""
-        seen = again(self.paths[row], self.image_size, self.sha256[row])
+        seen = again(self.paths[row], self.image_size, self.sha256[row], self.rules)
         assert seen.pixels is not None  # what has this hash is sound
         return seen.pixels
 

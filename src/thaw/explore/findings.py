@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from thaw.data import depth
 from thaw.explore.labels import Labels
 from thaw.explore.looks import Looks
 from thaw.explore.neighbours import Pair, fence
@@ -55,6 +56,11 @@ KINDS = {
     ),
     "plain": Kind("Next to nothing to see", "One colour all over.", "contrast"),
     "dark": Kind("Very dark", "Underexposed, or a lens cap.", "brightness, of 255:"),
+    "shallow": Kind(
+        "Little used of 16 bits a channel",
+        "Nearly black for a network, whatever a viewer shows: with data of 12 bits, dataset.bits=12.",
+        "highest value",
+    ),
     "bright": Kind("Very bright", "Overexposed, or an empty page.", "brightness, of 255:"),
     "long": Kind("Very long or tall", "Squashed to a square, little of them is recognised.", "longer side to shorter"),
     "tiny": Kind("Tiny", "Less than a tenth of the data set's median in pixels.", "share of the median"),
@@ -127,14 +133,17 @@ def odd_ones(pictures: Pictures, rows: np.ndarray, scores: np.ndarray) -> list[F
 
 
 def by_looks(pictures: Pictures, looks: Looks) -> list[Finding]:
-    """Plain, dark, bright, long and tiny pictures, parts of files, and wrong endings."""
+    """Plain, dark, bright, long, tiny and shallow pictures, parts of files, and wrong endings."""
     across = np.stack([pictures.pixels.widths, pictures.pixels.heights]).astype(float)
     longer, area = across.max(axis=0) / across.min(axis=0), across.prod(axis=0)
     share = area / np.median(area)
     plain = looks.contrast < PLAIN
+    shallow = np.array([depth.is_shallow(value) for value in pictures.highest], bool)
+    highest = np.array([value or 0 for value in pictures.highest])
     found = [
         *_where("plain", pictures, plain, looks.contrast),
         *_where("dark", pictures, (looks.brightness < DARK) & ~plain, looks.brightness),
+        *_where("shallow", pictures, shallow, highest),
         *_where("bright", pictures, (looks.brightness > BRIGHT) & ~plain, -looks.brightness),
         *_where("long", pictures, longer > LONG, -longer),
         *_where("tiny", pictures, share < TINY, share),

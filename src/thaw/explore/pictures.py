@@ -10,6 +10,7 @@ from thaw.cache import Store
 from thaw.config.schema import ExploreConfig
 from thaw.data import kept, pixels, quarantine, sources, splits
 from thaw.data.catalog import FREE, Catalog
+from thaw.data.depth import Rules
 from thaw.data.pixels import Pixels
 from thaw.data.scan import Bad, Scanned, scan
 from thaw.errors import UserError
@@ -25,6 +26,7 @@ class Pictures:
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of pictures that are no files
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, ...
     notes: tuple[str, ...]  # N: what of the file is left out, such as "first of 12 frames"; mostly ""
+    highest: tuple[int | None, ...]  # N: of 16 bits a channel the highest value; None of others, and with dataset.bits
     bytes: npt.NDArray[np.int64]  # (N,): of the file; 0 of pictures that are no files
     bad: tuple[Bad, ...]
     remarks: tuple[str, ...]  # on the whole: what was passed over
@@ -63,7 +65,8 @@ def read(config: ExploreConfig, store: Store) -> Pictures:
     own = config.dataset
     catalog = sources.load(own)
     limit = own.limit_per_class
-    spaces = kept.spaces(store, table.image_size(config.backbone), len(catalog), catalog.usable(limit))
+    size, rules = table.image_size(config.backbone), Rules(own.bits)
+    spaces = kept.spaces(store, size, len(catalog), catalog.usable(limit), rules=rules)
     found = scan(catalog, spaces, pixels=limit is None)
     if len(found.catalog) < 2:
         raise UserError(f"of {len(catalog)} pictures {len(found.catalog)} can be used: there is nothing to compare")
@@ -75,9 +78,10 @@ def read(config: ExploreConfig, store: Store) -> Pictures:
         tuple(found.formats[i] for i in rows),
         tuple(found.modes[i] for i in rows),
         tuple(found.notes[i] for i in rows),
+        tuple(found.highest[i] if own.bits is None else None for i in rows),
         _bytes(found.catalog, rows),
         found.bad,
-        (*quarantine.remarks(found), *why),
+        (*quarantine.remarks(found, own.bits), *why),
     )
 
 

@@ -28,7 +28,7 @@ def _thumbnail(pictures: Pictures, row: int) -> Image.Image:
         assert catalog.arrays is not None  # the catalog holds one of both
         image = Image.fromarray(catalog.arrays[pictures.pixels.indices[row]])
         return resize(image, _size(*image.size))
-    picture = decode(path, size=(SIDE, SIDE))
+    picture = decode(path, size=(SIDE, SIDE), rules=pictures.pixels.rules)
     return resize(picture.image, _size(picture.width, picture.height), picture.box)
 
 

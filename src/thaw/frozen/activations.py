@@ -16,6 +16,7 @@ from thaw.cache import Rows, Space, Store
 from thaw.config.schema import AugmentConfig, BackboneConfig
 from thaw.console import progress
 from thaw.data import decode, kept
+from thaw.data.depth import DEFAULT, Rules
 from thaw.data.pipeline import Batches, view
 from thaw.data.pixels import Pixels
 from thaw.frozen.engine import Choice, Function
@@ -52,6 +53,7 @@ def key(
     preprocess: str,
     choice: Choice,
     view: View | None,
+    rules: Rules = DEFAULT,
 ) -> dict[str, object]:
     """All that activations depend on besides the image's own bytes.
 
@@ -68,6 +70,7 @@ def key(
         "preprocess": preprocess,
         "decode": decode.VERSION,
         "resize": decode.RESIZE,
+        **rules.key(),
         "weights": weights,
         "graph": graph,
         "shapes": [list(variable.shape) for variable in frozen.weights],
@@ -156,11 +159,11 @@ class Frozen:
     def _graph(self) -> str:
         return graph_sha256(self.model)
 
-    def space(self, store: Store, view: View | None) -> Space:
-        """Where the activations at this cut are kept."""
+    def space(self, store: Store, view: View | None, rules: Rules = DEFAULT) -> Space:
+        """Where the activations at this cut are kept, of images that were decoded by these rules."""
         backbone, preprocess = self.backbone, self.preprocess
         return store.space(
-            key(self.model, self._weights, self._graph, self.cut, backbone, preprocess, self.choice, view)
+            key(self.model, self._weights, self._graph, self.cut, backbone, preprocess, self.choice, view, rules)
         )
 
     def activations(
@@ -180,7 +183,7 @@ class Frozen:
         def compute(missing: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
             return self._computed(store, pixels, indices[np.asarray(missing)], view, later)
 
-        rows = self.space(store, view).rows(pixels.digests(indices), compute)
+        rows = self.space(store, view, pixels.rules).rows(pixels.digests(indices), compute)
         return Activations(indices, rows, self.shapes, STORED[self.choice.frozen])
 
     def _computed(
@@ -197,7 +200,7 @@ class Frozen:
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
         pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
         function, later = self._together(later, read(indices[:8]))
-        aside = [_Aside(other.space(store, view)) for other in later]
+        aside = [_Aside(other.space(store, view, pixels.rules)) for other in later]
         try:
             with progress(name, len(indices)) as steps:
                 for group, images in zip(groups, ahead(groups, read), strict=True):

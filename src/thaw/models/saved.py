@@ -45,6 +45,11 @@ class Saved:
         file = self.folder / GRAPH
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
+    def bits(self) -> int | None:
+        """`dataset.bits` of its run; runs from before there was the key had none."""
+        found = self.config().get("dataset", {}).get("bits")
+        return None if found is None else int(found)
+
     def image_size(self) -> int:
         """Side of the network's square input in pixels."""
         return table.image_size(_section(BackboneConfig, self.config()["backbone"]))
