@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import depth, faults, profiles
+from thaw.data import depth, faults, profiles, tiff
 from thaw.data.depth import DEFAULT, Rules
 from thaw.data.files import BadImage, read_bytes
 
@@ -150,8 +150,10 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
         raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := faults.tiff_samples(image.tag_v2)):
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := tiff.unread(image.tag_v2)):
         raise BadImage(name, found[1], found[0])
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return tiff.as_stored(image, content, name)
     return image
 
 

@@ -15,7 +15,7 @@ WHOLE = 65535  # the highest value of 16 bits
 _SHALLOW = WHOLE // 4  # a camera of 14 bits has none above; photos that use all 16 bits have some, but for dark ones
 _FEW = 0.05  # of pictures of which the others use all bits: dark photos
 _DEPTHS = (8, 10, 12, 14)  # of sensors
-_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # tags of TIFF
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 
 
@@ -109,6 +109,8 @@ def stretch_colours(image: Image.Image, content: bytes, top: int, name: str) -> 
 def _lower_bytes(image: Image.Image, content: bytes) -> npt.NDArray[np.uint8] | None:
     """The lower bytes of colours: the upper ones, where they are asked for in the other byte order."""
     if not isinstance(image, (PngImagePlugin.PngImageFile, TiffImagePlugin.TiffImageFile)):
+        return None
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PLANAR, 1) == 2:
         return None
     again = Image.open(io.BytesIO(content), formats=(image.format or "",))
     tiles = []

@@ -1,14 +1,14 @@
 """What can be wrong with a file, and how it is told from the bytes that no reader takes."""
 
-import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
+
+from thaw.data import tiff
 
 KINDS = {
     "empty": "the file has no bytes",
@@ -46,9 +46,6 @@ KINDS = {
 MAX_NOTE = 64 * 2**20  # bytes of a PNG's text or profile, unpacked
 _SMALL_NOTE, _PACKED = 2**20, 200  # unpacked bytes that are read of any, and otherwise at most so many times the packed
 # ones: text packs by 3 to 30, zeros by 1000
-
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
-_SIGNED, _FLOATING = 2, 3
 
 # Readable formats by how they begin; what else their readers refuse is damaged, not foreign.
 _READABLE = (
@@ -152,7 +149,8 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
         return "no_pixels", reason
     if _CUT.search(said) or isinstance(error, EOFError) or _is_cut(content, begins):
         return "truncated", f"the {begins} file is truncated"
-    if begins == "TIFF" and (found := _variant_of_tiff(content)):
+    opened = not isinstance(error, Image.UnidentifiedImageError)
+    if begins == "TIFF" and (found := tiff.variant(content, opened)):
         return found
     if reason := _variant(content, begins):
         return "unsupported_variant", reason
@@ -201,41 +199,6 @@ def _packed_note(kind: bytes, note: bytes) -> bytes:
     if kind != b"iTXt":
         return rest[1:]
     return rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
-
-
-def tiff_samples(tags: Mapping[int, Any]) -> tuple[str, str] | None:
-    """Return kind and reason of a TIFF whose tags announce pixels that are not read; Pillow would take some wrongly.
-
-    Integers without sign of 1, 2, 4, 8 and 16 bits are read: their range is that of their bits.
-    """
-    bits, formats = set(tags.get(_BITS, (1,))), set(tags.get(_SAMPLE_FORMAT, (1,)))
-    if _FLOATING in formats:
-        return "unsupported_pixels", "floating-point pixels have no known range: save it with 8 or 16 bits a channel"
-    if max(bits) > 16:
-        said = f"{max(bits)}-bit pixels have no known range: save it with 8 or 16 bits a channel"
-        return "unsupported_pixels", said
-    if _SIGNED in formats:
-        return "unsupported_variant", "TIFF with signed pixels is not read: save it without sign"
-    if odd := bits - {1, 2, 4, 8, 16}:
-        return "unsupported_variant", f"TIFF with {max(odd)} bits a channel is not read: save it with 8 or 16"
-    return None
-
-
-def _variant_of_tiff(content: bytes) -> tuple[str, str] | None:
-    """Say it of a file that Pillow does not open."""
-    with suppress(Exception):  # whatever damaged tags bring about
-        tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if b"+" in content[2:4] else 8])
-        file = io.BytesIO(content)
-        file.seek(tags.next)
-        tags.load(file)
-        if found := tiff_samples(tags):
-            return found
-        if content[:2] == b"MM" and tags.get(_PHOTOMETRIC) == 0 and tags.get(_BITS) == (16,):
-            return (
-                "unsupported_variant",
-                "big-endian 16-bit TIFF with 0 for white is not read: save it with 0 for black",
-            )
-    return None
 
 
 def _begins(content: bytes) -> str | None:
