@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import cli, trusted
+from thaw.config import cli, places, trusted
 from thaw.config.resume import Resumed
 from thaw.config.schema import Config
 from thaw.errors import UserError
@@ -63,16 +65,209 @@ def test_whatever_hydra_would_call_is_refused(place: str, value: object, named: 
     assert f"hydra.{named}" in str(caught.value)
 
 
-def test_a_plugins_own_targets_pass_wherever_it_was_installed() -> None:
+def log_file(**keys: object) -> dict[str, object]:
+    """Hydra's own file handler, with other keys."""
+    own = {"class": "logging.FileHandler", "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log"}
+    return {"handlers": {"file": {**own, **keys}}}
+
+
+def to_terminal(**keys: object) -> dict[str, object]:
+    return {"handlers": {"console": {"class": "logging.StreamHandler", **keys}}}
+
+
+HOSTILE = {
+    "callbacks.sweep": [
+        {"argument": 1},
+        {"_partial_": True},
+        {"_args_": ["x"]},
+        {"_recursive_": False},
+        {"_convert_": "all"},
+    ],
+    "launcher": [{"_args_": ["x"]}, {"_partial_": True}],
+    "sweeper": [{"max_batch_size": 0}, {"max_batch_size": "x"}, {"_partial_": True}],
+    "job_logging": [
+        log_file(filename="/home/me/thesis.tex"),
+        log_file(filename="notes.log"),
+        log_file(filename="~/.bashrc"),
+        log_file(filename="${hydra.runtime.output_dir}/../../thesis.log"),
+        log_file(filename="${hydra.runtime.output_dir}/..log/x.log"),
+        log_file(filename="${hydra.runtime.output_dir}/.log"),
+        log_file(filename="${hydra.runtime.output_dir}/result.json"),
+        log_file(filename="${hydra.runtime.output_dir}/a${oc.env:HOME}.log"),
+        log_file(filename="${hydra.runtime.output_dir}${augment.name}"),
+        log_file(filename="${hydra.runtime.cwd}/x.log"),
+        log_file(filename="${outputs}/x.log"),
+        log_file(filename=None),
+        log_file(mode="w+"),
+        log_file(mode="${augment.name}"),
+        log_file(encoding="idna"),
+        log_file(delay="ext://antigravity"),
+        log_file(errors="x"),
+        log_file(**{".": {"baseFilename": "/home/me/thesis.tex"}}),
+        log_file(filters=["ext://os.environ"]),
+        log_file(level="ext://os.environ"),
+        log_file(**{"class": "logging.handlers.RotatingFileHandler"}),
+        log_file(**{"class": "${augment.name}"}),
+        log_file(**{"()": "logging.FileHandler"}),
+        to_terminal(stream="ext://os.environ"),
+        to_terminal(stream="ext://antigravity"),
+        to_terminal(stream="cfg://root"),
+        to_terminal(stream="${augment.name}"),
+        to_terminal(terminator="x"),
+        to_terminal(formatter="cfg://formatters.x"),
+        to_terminal(formatter="absent"),
+        {"formatters": {"simple": {"style": "{"}}},
+        {"formatters": {"simple": {"style": "$"}}},
+        {"formatters": {"simple": {"validate": False}}},
+        {"formatters": {"simple": {"defaults": {"a": "ext://os.environ"}}}},
+        {"formatters": {"simple": {"format": "ext://os.environ"}}},
+        {"formatters": {"simple": {"format": "e${augment.name}"}}},
+        {"formatters": {"simple": {"format": ["x"]}}},
+        {"formatters": {"simple": {"datefmt": "cfg://root"}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "stream": "ext://os.environ"}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "log_colors": {"INFO": "ext://os.environ"}}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "log_colors": "ext://os.environ"}}},
+        {"formatters": "x"},
+        {"handlers": {"console": "x"}},
+        {"root": {"handlers": ["ext://os.environ"]}},
+        {"root": {"filters": ["x"]}},
+        {"root": {"level": "LOUD"}},
+        {"loggers": {"x": {"handlers": ["absent"]}}},
+        {"loggers": {"x": {"filters": ["x"]}}},
+        {"filters": {"x": {"name": "y"}}},
+        {"incremental": True},
+        {"version": 2},
+    ],
+    "hydra_logging": [log_file(), to_terminal(stream="ext://os.environ")],
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "hostile"), [(place, one) for place, them in HOSTILE.items() for one in them], ids=str
+)
+def test_no_argument_of_what_is_called_does_harm(place: str, hostile: dict[str, object]) -> None:
+    config = composed("hydra/job_logging=default", "hydra/hydra_logging=default")
+    trusted.check(config)
+    with pytest.raises((UserError, OmegaConfBaseException)) as caught:  # noqa: PT012
+        OmegaConf.update(config, f"hydra.{place}", hostile, force_add=True)  # Hydra's own sweeper takes no other keys
+        trusted.check(config)
+    assert f"hydra.{place}." in str(caught.value)
+
+
+def test_every_admitted_class_is_tried_with_hostile_arguments() -> None:
+    assert set(trusted.OWN) | {"job_logging", "hydra_logging"} == set(HOSTILE)
+    assert all(f"'{name}'" in str(HOSTILE) for name in trusted.LOGGING)
+
+
+def test_an_own_class_passes_in_its_own_place_only() -> None:
+    for place, (target, _) in trusted.OWN.items():
+        for other in {*trusted.OWN, "callbacks.x"} - {place}:
+            config = composed()
+            OmegaConf.update(config, f"hydra.{other}", {"_target_": target}, force_add=True)
+            with pytest.raises(UserError, match=re.escape(f"hydra.{other}._target_={target} is refused")):
+                trusted.check(config)
+
+
+@pytest.mark.parametrize("name", ["/x/y", "..", "a/../../b", "${hydra.job.num}/..", "${now:%Y}"])
+def test_a_logs_name_is_no_way_out_of_the_runs_folder(name: str) -> None:
+    config = composed("hydra/job_logging=default")
+    config.hydra.job.name = name
+    with pytest.raises(UserError, match=r"hydra\.job_logging\.handlers\.file\.filename=.* lies in the run's folder"):
+        trusted.check(config)
+
+
+def test_the_colours_of_hydra_colorlog_pass() -> None:
+    config = composed("hydra/job_logging=default")
+    colours = {
+        "()": "colorlog.ColoredFormatter",
+        "format": "[%(asctime)s] %(log_color)s",
+        "log_colors": {"INFO": "red"},
+    }
+    OmegaConf.update(config, "hydra.job_logging.formatters", {"colorlog": colours}, force_add=True)
+    OmegaConf.update(config, "hydra.job_logging.handlers.console.formatter", "colorlog")
+    trusted.check(config)
+
+
+@pytest.fixture
+def a_plugin():
+    """A sweeper as an installed plugin registers it."""
     store = ConfigStore.instance()
-    config = composed("+hydra.sweeper.sampler={_target_: their.Sampler}")
-    with pytest.raises(UserError, match=r"hydra\.sweeper\.sampler\._target_=their\.Sampler is refused"):
+    node = {"_target_": "their.Sweeper", "n": 3, "setup": "true", "sampler": {"_target_": "their.Sampler"}}
+    store.store(group="hydra/sweeper", name="theirs", node=node, provider="them")
+    yield
+    del store.repo["hydra"]["sweeper"]["theirs.yaml"]
+
+
+def test_a_plugins_own_targets_pass_wherever_it_was_installed(a_plugin) -> None:
+    trusted.check(composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}"))
+    config = composed("hydra/sweeper=theirs", "+hydra.sweeper.other={_target_: not.Theirs}")
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.other\._target_=not\.Theirs is refused"):
         trusted.check(config)
-    store.store(group="hydra/sweeper", name="theirs", node={"sampler": {"_target_": "their.Sampler"}}, provider="them")
-    try:
+
+
+@pytest.mark.parametrize("value", [{"setup": "rm -r ~"}, {"setup": ["rm -r ~"]}, {"sampler": {"setup": "rm -r ~"}}])
+def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value: dict[str, object]) -> None:
+    config = composed("hydra/sweeper=theirs")
+    OmegaConf.update(config, "hydra.sweeper", value, force_add=True)
+    with pytest.raises(UserError, match=r"hydra\.sweeper\..*setup=.* is refused from a file"):
         trusted.check(config)
-    finally:
-        del store.repo["hydra"]["sweeper"]["theirs.yaml"]
+    trusted.check(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
+
+
+@pytest.mark.parametrize("name", ["../..", "/tmp/x", "a/b", "..", "."])
+def test_hydras_notes_stay_in_the_runs_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r"hydra\.output_subdir=.* is refused: it is the name of one folder"):
+        places.check(composed(f"hydra.output_subdir='{name}'"), [f"hydra.output_subdir={name}"], set())
+
+
+def with_file(tmp_path: Path, text: str, *overrides: str):
+    """Composed with an experiment file x."""
+    file = tmp_path / "theirs" / "experiment" / "x.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"# @package _global_\n{text}")
+    return composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", "experiment=x", *overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("hydra: {run: {dir: FOLDER}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/../x'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/link/x'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/full'}}", "hydra.run.dir"),
+        ("outputs: FOLDER\nhydra: {run: {dir: '${outputs}/outputs/full'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${hydra:help}'}}", "hydra.run.dir"),
+        ("hydra: {sweep: {dir: /x}}", "hydra.sweep.dir"),
+        ("hydra: {sweep: {subdir: ../../x}}", "hydra.sweep.subdir"),
+        ("hydra: {sweep: {subdir: /x}}", "hydra.sweep.subdir"),
+    ],
+)
+def test_a_file_does_not_choose_a_folder_that_holds_a_users_files(tmp_path, text: str, key: str) -> None:
+    outputs = tmp_path / "outputs"
+    (outputs / "full").mkdir(parents=True)
+    (outputs / "full" / "result.json").touch()
+    (outputs / "link").symlink_to(tmp_path)
+    config = with_file(tmp_path, text.replace("FOLDER", str(tmp_path)), f"outputs={outputs}")
+    if text.startswith("outputs"):
+        config.outputs = str(tmp_path)
+    with pytest.raises(UserError, match=re.escape(f"{key}=") + ".* is refused from a file"):
+        places.check(config, ["experiment=x"], set())
+
+
+def test_a_file_chooses_a_new_folder_in_outputs(tmp_path) -> None:
+    text = "hydra: {sweep: {dir: '${outputs}/mine', subdir: '${hydra.job.num}_${augment.name}'}}"
+    config = with_file(tmp_path, text, f"outputs={tmp_path}/outputs")
+    made = places.check(config, [], set())
+    assert made == {tmp_path / "outputs" / "mine", tmp_path / "outputs" / "mine" / "0_none"}
+    (tmp_path / "outputs" / "mine" / "0_none").mkdir(parents=True)
+    assert places.check(config, [], made) == made  # of a sweep that runs
+
+
+def test_the_command_line_chooses_any_folder(tmp_path) -> None:
+    given = [f"hydra.run.dir={tmp_path}", "hydra.sweep.dir=/x", "hydra.sweep.subdir=y"]
+    assert places.check(composed(*given), given, set()) == set()
+    assert places.check(composed(), [], set()) == set()
 
 
 @pytest.mark.parametrize(
@@ -112,6 +307,24 @@ def test_a_strangers_file_runs_nothing_and_is_named(commands, tmp_path, where: s
     assert "=os.makedirs is refused" in ran.err
     assert len(ran.err.splitlines()) == 1
     assert not made.exists()
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_strangers_file_writes_over_no_file_of_the_users(commands, tmp_path, sweep: bool) -> None:
+    thesis, file = tmp_path / "thesis.tex", tmp_path / "theirs" / "experiment" / "x.yaml"
+    thesis.write_text("years of work")
+    file.parent.mkdir(parents=True)
+    log = "{class: logging.FileHandler, mode: w, filename: '" + str(thesis) + "'}"
+    file.write_text(
+        "# @package _global_\ndefaults: [override /hydra/job_logging: default]\n"
+        f"hydra: {{job_logging: {{handlers: {{file: {log}}}}}}}\n"
+    )
+    ran = commands.run(*(("-m", "seed=1,2") if sweep else ()), f"--config-dir={tmp_path}/theirs", "experiment=x")
+    assert (ran.code, thesis.read_text()) == (1, "years of work")
+    assert ran.err.startswith(
+        f"error: {file}: hydra.job_logging.handlers.file.filename={thesis} is refused: a log lies"
+    )
+    assert len(ran.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("argument", ["+hydra.callbacks.x._target_=os.makedirs", "--experimental-rerun=job.pickle"])

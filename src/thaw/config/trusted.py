@@ -2,11 +2,12 @@
 
 Hydra calls any `_target_` among its callbacks, launcher and sweeper, and Python's logging any factory or class of a
 handler; a stranger's experiment file could so run what it likes. Hydra refuses a list of known callables. Here it is
-the other way round: what thaw and installed plugins registered is called, and nothing else.
+the other way round: what thaw and installed plugins registered is called, and nothing else; and of what is called a
+file sets only arguments that can do no harm.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,23 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from thaw.config import logs, places
 from thaw.errors import UserError
 
 # Of the node `hydra`: all that Hydra instantiates or gives to logging.config.dictConfig.
 INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
+# Each in its one place, with the arguments that a config may set.
 OWN = {
-    "thaw.config.cli.SweepParent",  # the one line in conf/config.yaml
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "callbacks.sweep": ("thaw.config.cli.SweepParent", ()),  # the one line in conf/config.yaml
+    "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
+    "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
 }
-LOGGING = {"logging.StreamHandler", "logging.FileHandler", "colorlog.ColoredFormatter"}
+LOGGING = {*logs.CLASSES, "colorlog.ColoredFormatter"}
+_NUMBERS = (int, float, type(None))
 _RERUN = "--experimental-rerun"  # Hydra reads its file with pickle
 
 
-def check_arguments(arguments: list[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
     """Raise UserError for an argument that names something to call, or a pickle to read."""
     for argument in arguments:
         flag, sign, value = argument.partition("=")
@@ -50,10 +54,12 @@ def nothing_called(arguments: list[str]) -> Iterator[None]:
     """
     check_arguments(arguments)
     compose = ConfigLoaderImpl.load_configuration
+    made: set[Path] = set()
 
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = compose(*args, **kwargs)
-        check(config)
+        check(config, arguments)
+        made.update(places.check(config, arguments, made))
         return config
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
@@ -63,22 +69,81 @@ def nothing_called(arguments: list[str]) -> Iterator[None]:
         ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig, arguments: Sequence[str] = ()) -> None:
     """Raise UserError, with the file where it can be found, when the composed config would have something called."""
+    own = {f"hydra.{place}._target_": target for place, (target, _) in OWN.items()}
     for name in INSTANTIATED:
         for key, value in _named(config.hydra, name, f"hydra.{name}"):
-            allowed = LOGGING if name.endswith("logging") else OWN
-            if value not in allowed and not (allowed is OWN and value in _registered()):
+            allowed = value in LOGGING if name.endswith("logging") else value == own.get(key) or value in _plugins()
+            if not allowed:
                 raise UserError(
-                    f"{_where(config, value)}{key}={value} is refused, because Hydra would call it. A config only "
+                    f"{_where(config, key, value)}{key}={value} is refused, because Hydra would call it. A config only "
                     "chooses; launchers and sweepers are installed as plugins and chosen by name: hydra/launcher=joblib"
                 )
+        if name.endswith("logging"):
+            _check_logging(config, name)
+        else:
+            _check_called(config, name, arguments)
     if config.hydra.job.env_set:
         name = next(iter(config.hydra.job.env_set))
         raise UserError(
             f"{_where(config, str(name))}hydra.job.env_set.{name} is refused: environment variables decide what other "
             f"programs run. Set it in your shell: {name}=VALUE python train.py ..."
         )
+
+
+def _check_logging(config: DictConfig, name: str) -> None:
+    node, job = _written(config.hydra, name), str(_written(config.hydra.job, "name"))
+    for key, value, reason in logs.refused(node, files=name == "job_logging", job=job):
+        raise UserError(f"{_where(config, key, value)}hydra.{name}{key}={value} is refused: {reason}")
+
+
+def _written(parent: DictConfig, key: str) -> Any:
+    node = parent._get_node(key)
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()  # type: ignore
+
+
+def _check_called(config: DictConfig, name: str, arguments: Sequence[str]) -> None:
+    """Hold the arguments of what Hydra calls to what they may be."""
+    content = _written(config.hydra, name)
+    for place, section in [(name, content)] if name != "callbacks" else _sections(content):
+        target, keys = OWN.get(place, ("", ()))
+        if isinstance(section, Mapping) and section.get("_target_") == target:
+            for key, value in section.items():
+                if key != "_target_" and key not in keys:
+                    where = _where(config, key, value)
+                    raise UserError(f"{where}hydra.{place}.{key}={value} is refused: {target} has no use for it")
+        elif isinstance(section, Mapping):
+            _check_plugin(config, section, f"hydra.{place}", arguments)
+        else:
+            raise UserError(f"{_where(config, place)}hydra.{place}={section} is refused: Hydra needs it")
+    size = content.get("max_batch_size") if name == "sweeper" else None
+    if size is not None and not (type(size) is int and size > 0):
+        raise UserError(f"hydra.sweeper.max_batch_size={size} is out of range: it must be at least 1, or null")
+
+
+def _sections(content: Any) -> list[tuple[str, Any]]:
+    sections = content.items() if isinstance(content, Mapping) else ()
+    return [(f"callbacks.{key}", section) for key, section in sections]
+
+
+def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, arguments: Sequence[str]) -> None:
+    """A plugin may run what a text among its arguments says (a job's set-up commands): files set none.
+
+    Numbers, the plugin's own defaults and a sweep's `params`, which are checked as every argument is, pass.
+    """
+    known = _registered()
+    for key, value in section.items():
+        name = f"{dotted}.{key}"
+        if (str(key), str(value)) in known or name == "hydra.sweeper.params":
+            continue
+        if isinstance(value, Mapping):
+            _check_plugin(config, value, name, arguments)
+        elif str(key).startswith("_") or not (isinstance(value, _NUMBERS) or places.typed(name, arguments)):
+            raise UserError(
+                f"{_where(config, name, value)}{name}={value} is refused from a file, because a plugin may run what it "
+                f"says. Type it: {name}=VALUE"
+            )
 
 
 def _named(parent: Any, key: Any, dotted: str) -> Iterator[tuple[str, str]]:
@@ -111,27 +176,36 @@ def _hides_more(parent: Any, key: Any) -> bool:
         return True
 
 
-def _registered() -> set[str]:
-    """What installed plugins, in Python, registered as their own `_target_`s."""
-    found: set[str] = set()
+def _plugins() -> set[str]:
+    """The `_target_`s of installed plugins; Hydra registers its own two likewise."""
+    own = {target for target, _ in OWN.values()}
+    return {value for key, value in _registered() if key == "_target_"} - own
+
+
+def _registered() -> set[tuple[str, str]]:
+    """Keys and values of what installed plugins, in Python, registered: their `_target_`s and their defaults."""
+    found: set[tuple[str, str]] = set()
 
     def collect(content: Any) -> None:
         if isinstance(content, dict):
-            found.update(str(value) for key, value in content.items() if key == "_target_")
+            found.update((str(key), str(value)) for key, value in content.items() if not isinstance(value, dict))
             for value in content.values():
                 collect(value)
         elif OmegaConf.is_config(node := getattr(content, "node", None)):
             collect(OmegaConf.to_container(node, resolve=False))
 
-    collect(ConfigStore.instance().repo.get("hydra", {}))
+    for group in ("callbacks", "launcher", "sweeper"):
+        collect(ConfigStore.instance().repo.get("hydra", {}).get(group, {}))
     return found
 
 
-def _where(config: DictConfig, text: str) -> str:
-    """`FILE: ` of the first config file in which the text stands, if any."""
+def _where(config: DictConfig, key: str, value: object = "") -> str:
+    """`FILE: ` of the first config file on `hydra` in which the key's last word and the value stand, if any."""
+    words = ("hydra", key.rpartition(".")[2].partition("[")[0], str(value))
     for source in config.hydra.runtime.config_sources:
         folder = Path(source.path)
         for file in sorted(folder.rglob("*.yaml")) if source.schema == "file" and folder.is_dir() else []:
-            if text in file.read_text(encoding="utf-8", errors="replace"):
+            text = f"{file.relative_to(folder)} {file.read_text(encoding='utf-8', errors='replace')}"
+            if all(word in text for word in words):
                 return f"{file}: "
     return ""
