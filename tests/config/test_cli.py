@@ -1,12 +1,17 @@
 """The command line's answers to mistakes: one clear error, long before TensorFlow."""
 
+import dataclasses
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from thaw.config.cli import quoted
+from thaw.config import cli, schema
+from thaw.config.arguments import quoted
+from thaw.config.help import keys
+from thaw.config.schema import Config
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -53,6 +58,19 @@ def test_a_mistake_is_named_before_anything_heavy_is_imported(commands, argument
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_mistake_in_a_file_is_told_as_one_in_an_argument(told, tmp_path) -> None:
+    file = tmp_path / "conf" / "experiment" / "x.yaml"
+    file.parent.mkdir(parents=True)
+    for text, said in (
+        ("seed: abc", "seed: Value 'abc'"),
+        ("sead: 3", "sead is not a key. Did you mean 'seed'?"),
+        ("head: {hiden: 3}", "head.hiden is not a key. Did you mean 'head.hidden'?"),
+        ("head: 3", "head='3' is a text where a section is expected"),
+    ):
+        file.write_text(f"# @package _global_\n{text}\n")
+        assert told([f"--config-dir={tmp_path}/conf", "experiment=x"]).startswith(said)
 
 
 def test_a_sweep_with_a_misspelt_key_or_choice_opens_no_run(commands) -> None:
@@ -139,3 +157,91 @@ def test_paths_need_no_quoting(given: str, passed_on: str) -> None:
 
 def test_without_sweeps_a_comma_is_part_of_a_path() -> None:
     assert quoted(["images=a,b.jpg"], sweeps=False) == ["images='a,b.jpg'"]
+
+
+TRAIN = [*keys(Config), "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "experiment"]
+SCRIPTS = {
+    schema.LayersConfig: "layers", schema.CacheToolConfig: "cache", schema.PredictConfig: "predict",
+    schema.ReproduceConfig: "reproduce", schema.ExploreConfig: "explore", schema.BenchmarkConfig: "benchmark",
+    schema.FaultsConfig: "faults",
+}  # fmt: skip
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What train.py, or a script, says to a mistake among its arguments, in this process."""
+    monkeypatch.setenv("THAW_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def say(arguments: list[str], script: type | None = None) -> str:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.command(ROOT, SCRIPTS[script], script, lambda _: None) if script else cli.train(ROOT)
+        assert str(ended.value.code).startswith("error: ")
+        assert len(str(ended.value.code).splitlines()) == 1
+        return str(ended.value.code).removeprefix("error: ")
+
+    return say
+
+
+def test_every_schema_is_tried_with_empty_values() -> None:
+    own = {each for each in vars(schema).values() if dataclasses.is_dataclass(each)}
+    inner = {field.default_factory for each in own for field in dataclasses.fields(each)} | {schema.StageConfig}
+    assert own - inner == {*SCRIPTS, Config}
+
+
+@pytest.mark.parametrize(
+    ("script", "key"),
+    [*((None, key) for key in TRAIN), *((script, key) for script in SCRIPTS for key in keys(script))],
+    ids=str,
+)
+def test_an_empty_value_is_an_error_that_names_the_key(told, script: type | None, key: str) -> None:
+    for value in ("", "' '") if key != "seed" else ("", " ", "''", "' '", '""'):
+        assert told([f"{key}={value}"], script).startswith(f"{key}= is empty.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "named"),
+    [
+        (["-m", "seed="], None, "seed="),
+        (["-m", "dataset.path=a,,b"], None, "dataset.path="),
+        (["-m", "tracking.experiment=choice(a,'')"], None, "tracking.experiment="),
+        (["+dataset.path="], None, "dataset.path="),
+        (["++dataset.path="], None, "dataset.path="),
+        (["~dataset.path="], None, "dataset.path="),
+        (["finetune.stages=[{name:''}]"], None, "finetune.stages="),
+        (["outputs=${oc.env:NOTHING}"], None, "outputs="),
+        (["hydra.run.dir=${oc.env:NOTHING}"], None, "hydra.run.dir="),
+        (["tracking.experiment=${oc.env:NOTHING}"], None, "tracking.experiment="),
+        (["--config-dir="], None, "--config-dir="),
+        (["--config-dir", ""], None, "--config-dir="),
+        (["images=[a.jpg,]"], schema.PredictConfig, "images="),
+        (["images=[a.jpg,'']"], schema.PredictConfig, "images="),
+        (["images=[]"], schema.PredictConfig, "images="),
+        (["images=${oc.env:NOTHING}"], schema.PredictConfig, "images="),
+        (["backbones=[]"], schema.BenchmarkConfig, "backbones="),
+        (["jobs=[]"], schema.BenchmarkConfig, "jobs="),
+    ],
+)
+def test_an_empty_part_of_a_value_is_an_error_too(told, monkeypatch, arguments, script, named: str) -> None:
+    monkeypatch.setenv("NOTHING", "")
+    assert told(arguments, script).startswith(named)
+
+
+def test_an_empty_environment_variable_is_not_the_working_directory(told, monkeypatch) -> None:
+    monkeypatch.setenv("THAW_OUTPUTS", "")
+    for script in (None, *SCRIPTS):
+        assert told([], script).startswith("THAW_OUTPUTS= is empty.")
+
+
+@pytest.mark.parametrize("key", [*keys(Config), "finetune.stages[0].name", "finetune.stages[0].freeze"])
+def test_an_empty_value_in_a_file_is_an_error_that_names_the_key(told, tmp_path, key: str) -> None:
+    file = tmp_path / "conf" / "experiment" / "x.yaml"
+    file.parent.mkdir(parents=True)
+    entry = '"  "' if key == "dataset.path" else '""'
+    for name in reversed(key.replace("stages[0]", "stages.[").split(".")):
+        entry = f"[{entry}]" if name == "[" else f"{{{name}: {entry}}}"
+    file.write_text(f"# @package _global_\n{entry[1:-1]}\n")
+    said = told([f"--config-dir={tmp_path}/conf", "experiment=x"])
+    assert key in said
+    assert said.startswith(f"{key}= is empty.") or "section is expected" in said or key == "finetune.stages"

@@ -1,7 +1,14 @@
 """Arguments as Hydra's grammar takes them."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+
+from thaw.errors import UserError
 
 # Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
 PATH_KEYS = (
@@ -19,7 +26,10 @@ def folder_of_choices(arguments: list[str]) -> list[str]:
     for argument in rest:
         flag, sign, value = argument.partition("=")
         if flag in ("--config-dir", "-cd"):
-            folder = Path(value if sign else next(rest, "")).expanduser().absolute()
+            value = value if sign else next(rest, "")
+            if not value.strip():
+                raise empty(flag)
+            folder = Path(value).expanduser().absolute()
             argument = f"{SEARCH_PATH}=[{quote(f'file://{folder}')}]"
         result.append(argument)
     return result
@@ -47,6 +57,37 @@ def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
             argument = f"{key}={','.join(quote(part) for part in parts)}" if value else argument
         result.append(argument)
     return result
+
+
+def empty(key: str) -> UserError:
+    """The error for a key, flag or variable whose value is empty: none has a meaning for that."""
+    key = key.rpartition("@")[2]  # of optimizer@PLACE
+    return UserError(f"{key}= is empty. Is a shell variable unset? Give {key} a value, or leave it out")
+
+
+def check_no_empty(arguments: list[str]) -> None:
+    """Raise UserError for the first `key=` without a value, and for an empty entry of its list, dict or sweep."""
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if sign and not key.startswith("-") and not value.strip():
+            raise empty(key.lstrip("+~").strip())
+    given = [a for a in arguments if "=" in a and not a.startswith("-")]
+    for override in OverridesParser.create().parse_overrides(given):
+        if any(not text.strip() for text in _texts(override._value)):
+            raise empty(override.package or override.key_or_group)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a parsed value."""
+    if isinstance(value, QuotedString):
+        yield value.text
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, ChoiceSweep):
+        yield from _texts(value.list)
+    elif isinstance(value, list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
 
 
 def quote(value: str) -> str:

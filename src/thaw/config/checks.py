@@ -28,11 +28,18 @@ def check_values(section: Any, prefix: str) -> None:
         if dataclasses.is_dataclass(value):
             check_values(value, f"{name}.")
         elif isinstance(value, list):
+            if not value and value != _default(field):
+                raise UserError(f"{name}=[] is empty: it needs at least one entry")
             for i, entry in enumerate(value):
                 if dataclasses.is_dataclass(entry):
                     check_values(entry, f"{name}[{i}].")
         elif value is not None:
             _check_value(name, value, field.metadata)
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    factory = field.default_factory
+    return None if factory is dataclasses.MISSING else factory()
 
 
 def _check_value(name: str, value: Any, rule: Any) -> None:

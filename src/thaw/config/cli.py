@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.config import checks, trusted
-from thaw.config.arguments import SEARCH_PATH, folder_of_choices, quoted
+from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, folder_of_choices, quoted
 from thaw.config.compose import to_config
-from thaw.config.help import help_text, keys
+from thaw.config.help import help_text, keys, sections
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
@@ -42,8 +42,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
-    _prepare(root)
-    sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]))]
+    with one_clear_error(root, Config):
+        _prepare(root)
+        sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]))]
     ConfigStore.instance().store(name="schema", node=Config)
     if {"-h", "--help"} & set(sys.argv[1:]):
         _help(root / "conf", Config, "python train.py", "config")
@@ -73,6 +74,7 @@ def train(root: Path) -> None:
             return None
 
     with one_clear_error(root, Config):
+        check_no_empty(sys.argv[1:])
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
         gone_on = resumed(root / "conf", sys.argv[1:])
@@ -90,7 +92,8 @@ def train(root: Path) -> None:
 
 def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
-    _prepare(root)
+    with one_clear_error(root, schema):
+        _prepare(root)
     arguments = quoted(sys.argv[1:], sweeps=False)
     ConfigStore.instance().store(name=name, node=schema)
     if {"-h", "--help"} & set(arguments):
@@ -102,6 +105,7 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
             raise UserError(
                 f"{unknown[0]} is not understood: every argument is key=value. python scripts/{name}.py --help"
             )
+        check_no_empty(arguments)
         with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
             config = to_config(hydra.compose(name, arguments), schema)
         checks.check_values(config, "")
@@ -131,11 +135,14 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         for place, own in enumerate(texts):
             for text in own if len(own) > 1 or place == 0 else []:
-                to_config(hydra.compose("config", [*first[:place], text, *first[place + 1 :]]), Config)
+                overrides = [*first[:place], text, *first[place + 1 :]]
+                checks.check_values(to_config(hydra.compose("config", overrides), Config), "")
 
 
 def _prepare(root: Path) -> None:
     outputs = os.environ.get("THAW_OUTPUTS", str(root / "outputs"))
+    if not outputs.strip():
+        raise empty("THAW_OUTPUTS")
     os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach one_clear_error
     signal.signal(signal.SIGTERM, _terminate)
@@ -188,19 +195,32 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
         return (
             f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
         )
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    cause = _cause(error)
     key = getattr(cause, "full_key", None)
     text = str(error).strip() or str(cause)
     found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
     if found and found[1] not in set(keys(schema)):
         return _unknown_key(found[1], conf, schema)
     message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if blank := re.search(r"Value '\s*' ", message):
+        return str(empty(found[1] if found else key or blank[0]))
+    if section := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
+        own = [name for name, type_ in sections(schema) if type_.__name__ == section[1]]
+        return f"{' or '.join(own)}={section[2]!r} is a text where a section is expected: set its keys"
     if found:
         return f"{found[1]}: {message}"
     missing = re.match(r"Key '([^']+)' (?:is )?not in", message)
     if missing and key not in set(keys(schema)):
         return _unknown_key(key or missing[1], conf, schema)
     return f"{key}: {message}" if key else message
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What OmegaConf said, which names the key; Hydra wraps it."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, OmegaConfBaseException):
+        link = link.__cause__ or link.__context__
+    return link or error
 
 
 def _unknown_key(key: str, conf: Path, schema: type) -> str:

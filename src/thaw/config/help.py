@@ -27,6 +27,14 @@ def keys(schema: type, prefix: str = "") -> Iterator[str]:
             yield from keys(nested, f"{name}.")
 
 
+def sections(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """Every key of a schema that has keys of its own, dotted, with its type."""
+    for field, name in _fields(schema, prefix):
+        if nested := _nested(field):
+            yield name, nested
+            yield from sections(nested, f"{name}.")
+
+
 def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) -> str:
     """What --help prints: the choices found in conf/, then every key with its default and meaning.
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from thaw.config.arguments import empty
 from thaw.errors import UserError
 
 KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -28,6 +29,7 @@ def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[
     made: those of them that this process made since. Raises UserError for one outside `outputs`, and for one that holds
     something already.
     """
+    _check_not_empty(config)
     _check_subdir(config)
     usual = _usual(config)
     keys = [key for key in KEYS if not typed(key, arguments) and _written(config, key) != usual[key]]
@@ -58,6 +60,17 @@ def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[
             )
         chosen.add(folder)
     return chosen
+
+
+def _check_not_empty(config: DictConfig) -> None:
+    """An empty folder would be the working directory, an empty `outputs` the root of the disk."""
+    for key in ("outputs", *KEYS):
+        try:
+            value = OmegaConf.select(config, key)
+        except OmegaConfBaseException:  # a number that the job gets later
+            continue
+        if not str(value).strip():
+            raise empty(key)
 
 
 def _check_subdir(config: DictConfig) -> None:
