@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from thaw.config import cli, schema
-from thaw.config.arguments import quoted
-from thaw.config.help import keys
+from thaw.config.arguments import HYDRAS, NUMBERS_TOO, PATHS, quoted
+from thaw.config.help import keys, texts
 from thaw.config.schema import Config
 
 ROOT = Path(__file__).parent.parent.parent
@@ -146,17 +150,86 @@ def test_a_script_takes_key_value_only(commands) -> None:
         ("dataset.path=it's", r"dataset.path='it\'s'"),
         ("dataset.path=a,b", "dataset.path='a','b'"),  # a sweep
         ("images=Bücher/*.jpg", "images='Bücher/*.jpg'"),
-        ("images=[a.jpg,b.jpg]", "images=[a.jpg,b.jpg]"),
+        ("images=[a.jpg,b.jpg]", "images=['a.jpg','b.jpg']"),
+        ("images=${oc.env:HOME}/a (1).jpg", "images='${oc.env:HOME}/a (1).jpg'"),
+        ("dataset.path=${oc.env:HOME}", "dataset.path=${oc.env:HOME}"),
+        ("dataset.path='a','b'", "dataset.path='a','b'"),
+        ("dataset.path='tis", r"dataset.path='\'tis'"),
+        ("experiment=2026_11_27", "experiment='2026_11_27'"),
+        ("backbone=vgg16,resnet50", "backbone=vgg16,resnet50"),
+        ("backbone=glob(res*)", "backbone=glob(res*)"),
+        ("hydra.run.dir=runs/2026_11 (1)", "hydra.run.dir='runs/2026_11 (1)'"),
         ("seed=1", "seed=1"),
         ("finetune.head_optimizer=adam", "optimizer@finetune.head_optimizer=adam"),
     ],
 )
 def test_paths_need_no_quoting(given: str, passed_on: str) -> None:
-    assert quoted([given]) == [passed_on]
+    one = schema.PredictConfig if given.partition("=")[0] in ("images", "model") else Config
+    assert quoted([given], one) == [passed_on]
 
 
 def test_without_sweeps_a_comma_is_part_of_a_path() -> None:
-    assert quoted(["images=a,b.jpg"], sweeps=False) == ["images='a,b.jpg'"]
+    assert quoted(["images=a,b.jpg"], schema.PredictConfig, sweeps=False) == ["images='a,b.jpg'"]
+
+
+# Texts that Hydra's grammar or YAML would read as something else.
+READ_OTHERWISE = [
+    "2026_11_27", "1_000", "1e5", "1E5", "007", "0x10", "0b1", "1.10", "+1", "-0.5", ".5", "5.", "true", "False", "yes",
+    "NULL", "Null", "inf", "-inf", "NaN", "12:30:45", "2026-11-27", "a b", " a", "a(b)", "a{b}", "x=y", "it's", 'a"b',
+    "a\\b", "a\\", "#a", "a: b", "@a", "$a", "%a", "!a", "&a", "*a", "?", "-", "a[1]", "a#b", "1" * 32, "12e45678",
+]  # fmt: skip
+
+
+def value_of(schema_: type, key: str, given: str, sweeps: bool = False) -> object:
+    """The value that a key has in the end."""
+    ConfigStore.instance().store(name="any", node=schema_)
+    with hydra.initialize(None, version_base="1.3"):
+        return OmegaConf.select(hydra.compose("any", quoted([f"{key}={given}"], schema_, sweeps)), key)
+
+
+@pytest.mark.parametrize(
+    ("schema_", "key"),
+    [
+        (each, key)
+        for each in (
+            Config,
+            schema.CacheToolConfig,
+            schema.ReproduceConfig,
+            schema.FaultsConfig,
+            schema.BenchmarkConfig,
+        )
+        for key in sorted(texts(each) - NUMBERS_TOO)
+        if key != "backbones"
+    ],
+)
+def test_a_text_is_what_was_typed(schema_: type, key: str) -> None:
+    for text in READ_OTHERWISE if key in ("tracking.experiment", "dataset.path") else READ_OTHERWISE[:4]:
+        assert value_of(schema_, key, text) == text
+
+
+@pytest.mark.parametrize("text", [text for text in READ_OTHERWISE if text not in (" a", "it's", 'a"b')])
+def test_a_text_in_a_list_or_a_sweep_is_what_was_typed(text: str) -> None:
+    assert value_of(schema.BenchmarkConfig, "backbones", f"[vgg16, {text}]") == ["vgg16", text]
+    for given in (f"{text},b", f"choice({text}, b)"):
+        (swept,) = OverridesParser.create().parse_overrides(quoted([f"tracking.experiment={given}"], Config))
+        jobs = OverridesParser.create().parse_overrides([f"x={each}" for each in swept.sweep_string_iterator()])
+        assert [job.value() for job in jobs] == [text, "b"]
+
+
+@pytest.mark.parametrize(("given", "value"), [("172", 172), ("0.5", 0.5), ("block6c", "block6c"), ("all", "all")])
+def test_a_boundary_in_figures_stays_a_number(given: str, value: object) -> None:
+    assert value_of(Config, "finetune.freeze", given) == value
+    assert type(value_of(Config, "finetune.freeze", given)) is type(value)
+
+
+def test_every_key_that_may_be_a_path_is_a_text_of_some_schema() -> None:
+    every = set().union(*(texts(each) for each in (Config, *SCRIPTS)))
+    assert every >= PATHS - HYDRAS
+    assert every >= NUMBERS_TOO
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_named(told) -> None:
+    assert told(["dataset.path=~nobody-here/photos"]).startswith("~nobody-here/photos: this machine has no such user")
 
 
 TRAIN = [*keys(Config), "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "experiment"]

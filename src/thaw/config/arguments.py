@@ -8,15 +8,17 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 
+from thaw.config.help import sections, texts
 from thaw.errors import UserError
 
-# Keys whose values are paths: a space or a bracket in them must not be read as Hydra's grammar.
-PATH_KEYS = (
+# Texts that may be paths: `~` is the home folder, and a comma may be part of a name.
+PATHS = {
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri", "space", "resume", "run",
-)  # fmt: skip
-
-
+    "tracking_uri", "space", "resume", "run", "hydra.run.dir", "hydra.sweep.dir",
+}  # fmt: skip
+HYDRAS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.name", "hydra.output_subdir"}
+# `Any` because an index or a fraction is meant as well as a name; the freeze plan reads numbers in texts itself.
+NUMBERS_TOO = {"backbone.freeze", "finetune.freeze"}
 SEARCH_PATH = "hydra.searchpath"
 
 
@@ -35,28 +37,58 @@ def folder_of_choices(arguments: list[str]) -> list[str]:
     return result
 
 
-def quoted(arguments: list[str], sweeps: bool = True) -> list[str]:
-    """Quote values of path keys, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2024_01`.
+_PLAIN = r"(?!(?:true|false|null|inf|nan)$)[a-z_/][\w./-]*"
+_GRAMMAR = r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)|\{.*\}|\$\{[^}]*\}|(['\"]).*\1"
+_ENTRY = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^]]*\]|\{[^}]*\}|[^,])+|(?<=,)(?=,|$)|^(?=,)""")
 
-    A comma is a sweep unless a path of that name exists, or the command has no sweeps. Lists, Hydra's sweep functions,
-    interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
+
+def quoted(arguments: list[str], schema: type, sweeps: bool = True) -> list[str]:
+    """Quote texts, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2026_11_27`, `1e5`.
+
+    Texts are the keys that the schema calls so, and the choices of a file; so are the entries of their lists and
+    sweeps. A comma is a sweep unless a path of that name exists, or the command has no sweeps. Other sweep functions,
+    dicts, interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
     """
+    own = (texts(schema) | {name for name, _ in sections(schema)} | {"experiment"} | HYDRAS) - NUMBERS_TOO
     result = []
     for argument in arguments:
         key, sign, value = argument.partition("=")
-        if key == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
-            argument = f"optimizer@{argument}"
-        if (
-            sign
-            and key in PATH_KEYS
-            and value != "null"
-            and not re.match(r"""['"]|\[.*\]$|\$\{|(choice|range|glob)\(""", value)
-        ):
-            whole = not sweeps or "," not in value or Path(value).expanduser().exists()
-            parts = [value] if whole else value.split(",")
-            argument = f"{key}={','.join(quote(part) for part in parts)}" if value else argument
-        result.append(argument)
+        name = key.lstrip("+")
+        if sign and name in own:
+            value = _text(value, name in PATHS, sweeps and name not in HYDRAS)
+        if name == "finetune.head_optimizer":  # a choice in a place of its own: Hydra's name for it is optimizer@PLACE
+            key = key.replace(name, f"optimizer@{name}")
+        result.append(f"{key}{sign}{value}")
     return result
+
+
+def _text(value: str, path: bool, sweeps: bool) -> str:
+    if not value or value == "null" or re.fullmatch(_GRAMMAR, value, re.DOTALL):
+        return value
+    if re.fullmatch(r"\[.*\]", value, re.DOTALL):
+        return f"[{_entries(value[1:-1], path)}]"
+    if sweeps and (found := re.fullmatch(r"choice\((.+)\)", value, re.DOTALL)):
+        return _entries(found[1], path)  # Hydra's choice() drops quotes, a,b keeps them
+    if sweeps and "," in value and not (path and _exists(value)):
+        return _entries(value, path)
+    if not path:
+        return value if re.fullmatch(_PLAIN, value, re.IGNORECASE) else quote(value)
+    return quote(_at_home(value))
+
+
+def _entries(value: str, path: bool) -> str:
+    return ",".join(_text(entry.strip(), path, sweeps=False) or "''" for entry in _ENTRY.findall(value))
+
+
+def _exists(value: str) -> bool:
+    return Path(_at_home(value)).exists()
+
+
+def _at_home(value: str) -> str:
+    try:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+    except RuntimeError:
+        raise UserError(f"{value}: this machine has no such user. Write ./{value} for a file of that name") from None
 
 
 def empty(key: str) -> UserError:
@@ -92,8 +124,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def quote(value: str) -> str:
     """Return a value in quotes, so that nothing in it is grammar."""
-    if value.startswith("~"):
-        value = str(Path(value).expanduser())
     escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only
     escaped += re.search(r"\\*$", escaped)[0]  # type: ignore[index]
     return f"'{escaped}'"

@@ -44,7 +44,7 @@ def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
     with one_clear_error(root, Config):
         _prepare(root)
-        sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]))]
+        sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]), Config)]
     ConfigStore.instance().store(name="schema", node=Config)
     if {"-h", "--help"} & set(sys.argv[1:]):
         _help(root / "conf", Config, "python train.py", "config")
@@ -94,7 +94,7 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
     with one_clear_error(root, schema):
         _prepare(root)
-    arguments = quoted(sys.argv[1:], sweeps=False)
+        arguments = quoted(sys.argv[1:], schema, sweeps=False)
     ConfigStore.instance().store(name=name, node=schema)
     if {"-h", "--help"} & set(arguments):
         _help(root / "conf", schema, f"python scripts/{name}.py", name)

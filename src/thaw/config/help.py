@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 EXAMPLES = """\
 Examples
@@ -33,6 +33,22 @@ def sections(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
         if nested := _nested(field):
             yield name, nested
             yield from sections(nested, f"{name}.")
+
+
+def texts(schema: type) -> set[str]:
+    """Every key whose type in the schema is text, a list of texts, or whatever is given (`Any`)."""
+    found = set()
+    for field, name in _all(schema, ""):
+        if {str, Any} & {field.type, *get_args(field.type)}:
+            found.add(name)
+    return found
+
+
+def _all(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+    for field, name in _fields(schema, prefix):
+        yield field, name
+        if nested := _nested(field):
+            yield from _all(nested, f"{name}.")
 
 
 def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) -> str:
