@@ -130,8 +130,12 @@ def _saved(model: str, config: PredictConfig) -> tuple[Saved, Computed]:
     folder = Path(model).expanduser()
     for place in (folder, folder / "model"):
         if all((place / file).is_file() for file in (saved.WEIGHTS, saved.CLASSES, saved.CONFIG)):
-            return Saved(place / saved.WEIGHTS, place), recorded(place.absolute().parent / "result.json")
-    run = tracking.find_run(config.tracking_uri, Path(config.outputs), model)
+            own = place.absolute().parent
+            tracking.check_whole(own)
+            return Saved(place / saved.WEIGHTS, place), recorded(own / "result.json")
+    known = tracking.of_folder(folder, config.tracking_uri, Path(config.outputs)) if folder.is_dir() else None
+    found = known[0] if known else tracking.find_run(config.tracking_uri, Path(config.outputs), model)
+    run = tracking.best_of(found, lambda line: print(f"note: {line}", file=sys.stderr))
     if run.status != "FINISHED":
         print(f"note: run {run.id} is {run.status}: {run.tags.get('thaw.reason', 'it did not end')}", file=sys.stderr)
     tags = run.tags

@@ -11,7 +11,7 @@ from thaw import tracking
 from thaw.config.arguments import folder_of_choices
 from thaw.config.compose import to_config
 from thaw.config.resume import resumed
-from thaw.config.schema import Config
+from thaw.config.schema import Config, TrackingConfig
 from thaw.errors import UserError
 from thaw.models.saved import yaml_text
 
@@ -32,6 +32,8 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
 
+    runs: list[Path] = []
+
     def begin(
         *,
         killed: bool = True,
@@ -42,7 +44,8 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     ) -> tuple[str, Path]:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = to_config(hydra.compose("config", command), Config)
-        folder = tmp_path / "runs" / "it's the first"
+        folder = tmp_path / "runs" / ("it's the first" if not runs else f"number {len(runs)}")
+        runs.append(folder)
         try:
             with tracking.start(config.tracking, Path(config.outputs), name="run", folder=folder, parent=parent) as run:
                 lines = [line for line in yaml_text(config).splitlines() if line.strip() != without]
@@ -56,6 +59,11 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
         return run.id, folder
 
     return begin
+
+
+def tracking_config() -> TrackingConfig:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(hydra.compose("config", BEGAN), Config).tracking
 
 
 def test_the_id_or_its_beginning_or_the_folder_is_enough(begun, tmp_path: Path, monkeypatch) -> None:
@@ -75,7 +83,7 @@ def test_without_resume_nothing_is_looked_up(tmp_path: Path) -> None:
 
 
 def test_a_sweeps_job_keeps_its_parent(begun) -> None:
-    parent, _ = begun()
+    parent = "0123456789abcdef" * 2
     child, _ = begun(parent=parent)
     found = resumed(CONF, [f"resume={child}"])
     assert found is not None
@@ -138,6 +146,18 @@ def test_a_finished_run_a_sweep_and_what_is_no_run_are_refused(begun, tmp_path: 
         resumed(CONF, ["resume=123456"])
     with pytest.raises(UserError, match="is not the folder of a run"):
         resumed(CONF, [f"resume={tmp_path}"])
+
+
+def test_a_sweep_is_answered_with_the_runs_that_can_go_on(begun, tmp_path: Path, outputs: Path) -> None:
+    settings = tracking_config()
+    sweep = tracking.open_sweep(settings, outputs, "seed=1,2", tmp_path / "sweep")
+    stopped, _ = begun(parent=sweep.id)
+    finished, _ = begun(parent=sweep.id, killed=False)
+    tracking.close_sweep(sweep)
+    for wanted in (sweep.id, str(tmp_path / "sweep")):
+        with pytest.raises(UserError, match=f"{sweep.id} is a sweep .seed=1,2.: resume= goes on with one of its") as no:
+            resumed(CONF, [f"resume={wanted}"])
+        assert f"have not finished: {stopped}. Its best run, which has finished: {finished}." in str(no.value)
 
 
 def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) -> None:

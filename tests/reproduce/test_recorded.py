@@ -39,7 +39,8 @@ def options(outputs) -> TrackingConfig:
 def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -> str:
     """A run as train.py leaves it, without the training."""
     try:
-        with tracking.start(options, outputs, name="made", folder=outputs / "made", tags=tags) as run:
+        folder = outputs / "made" / str(len(list((outputs / "made").glob("*"))))
+        with tracking.start(options, outputs, name="made", folder=folder, tags=tags) as run:
             run.tags(tags)  # thaw.cwd
             run.text("recipe=finetune\n", "overrides.txt")
             run.text(config if isinstance(config, str) else saved.yaml_text(config), "config.yaml")
@@ -100,6 +101,16 @@ def test_a_runs_folder_leads_to_it(options, outputs, tmp_path):
     assert read(str(tmp_path), options, outputs).info.id == run_id
 
 
+def test_of_a_sweep_it_is_the_best_run(options, outputs, tmp_path, capsys):
+    sweep = tracking.open_sweep(options, outputs, "sweep", tmp_path / "sweep")
+    best = add(options, outputs, tags={**COMPUTED, tracking.PARENT: sweep.id})
+    tracking.find_run(options.uri, outputs, best)._store.client.log_metric(best, "objective", 0.5)
+    tracking.close_sweep(sweep)
+    for wanted in (sweep.id, str(tmp_path / "sweep")):
+        assert read(wanted, options, outputs).info.id == best
+        assert f"{sweep.id} is a sweep: this is its best run, {best}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", [None, "[]", "not json"])
 def test_another_folder_is_named(options, outputs, tmp_path, content):
     if content:
@@ -119,7 +130,7 @@ def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
     ("made", "said"),
     [
         ({"epochs": 0, "error": UserError("no pictures")}, "is FAILED and has no epoch to compare with: no pictures"),
-        ({"tags": {"thaw.sweep": "a sweep"}}, "is a sweep"),
+        ({"tags": {"thaw.sweep": "a sweep"}}, "is a sweep .made, FINISHED. of which no run has finished"),
         ({"config": "recipe: melt"}, "recipe=melt is not a choice"),
         ({"config": "thawing: 1"}, "no config of this version of thaw"),
     ],

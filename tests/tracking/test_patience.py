@@ -16,7 +16,8 @@ import pytest
 from thaw.config.schema import TrackingConfig
 from thaw.errors import UserError
 from thaw.tracking import models, patience
-from thaw.tracking.runs import find_run, start
+from thaw.tracking.lookup import find_run
+from thaw.tracking.runs import start
 from thaw.tracking.unsent import FILE
 
 

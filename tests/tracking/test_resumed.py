@@ -7,7 +7,8 @@ import pytest
 
 from thaw.errors import UserError
 from thaw.tracking import models
-from thaw.tracking.runs import find_run, start
+from thaw.tracking.lookup import find_run
+from thaw.tracking.runs import start
 from thaw.tracking.unsent import FILE
 
 
@@ -137,7 +138,7 @@ def test_what_cannot_go_on_is_refused(tracking, outputs, client, tmp_path, spoil
     with pytest.raises(UserError, match=message):
         again(tracking, outputs, tmp_path, run_id).__enter__()
     with pytest.raises(UserError, match="no such run"):
-        again(tracking, outputs, tmp_path, "0" * 32).__enter__()
+        again(tracking, outputs, tmp_path / "other", "0" * 32).__enter__()
 
 
 def test_a_copy_of_a_living_runs_folder_is_not_gone_on_with(tracking, outputs, tmp_path, living):

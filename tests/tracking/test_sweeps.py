@@ -5,7 +5,8 @@ import math
 import pytest
 from mlflow.entities import Metric
 
-from thaw.tracking.runs import OVERRIDES, PARENT, create_run, find_run, start
+from thaw.tracking.lookup import OVERRIDES, PARENT, find_run
+from thaw.tracking.runs import create_run, start
 from thaw.tracking.store import open_store
 from thaw.tracking.sweeps import best_objective, close_sweep, fold_settings, open_sweep
 from thaw.tracking.unsent import Unsent

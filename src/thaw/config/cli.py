@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -78,14 +78,18 @@ def train(root: Path) -> None:
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
         gone_on = resumed(root / "conf", sys.argv[1:])
+        SweepParent.resumes = gone_on.run_id if gone_on else None
         if gone_on:
             sys.argv[1:] = gone_on.arguments
         try:
             with trusted.nothing_called(sys.argv[1:]):
                 hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
+        except Refused as refused:
+            raise refused.mistake from None
         except BaseException as error:
             SweepParent.close_open(error)
             raise
+        mistakes += SweepParent.mistakes
         if mistakes:
             raise mistakes[0]
 
@@ -233,10 +237,24 @@ def _unknown_key(key: str, conf: Path, schema: type) -> str:
     return f"{key} is not a key.{near}{there} See them all with --help"
 
 
+class Refused(BaseException):
+    """A run or a sweep that must not begin. No `Exception`: of those in a callback Hydra makes a warning."""
+
+    def __init__(self, mistake: UserError) -> None:
+        super().__init__(mistake)
+        self.mistake = mistake
+
+
 class SweepParent:
-    """Hydra's callback that opens one parent run for a sweep; children find its id in the sweep's folder."""
+    """Hydra's callback that opens one parent run for a sweep; children find its id in the sweep's folder.
+
+    It refuses folders that hold another run's files, before Hydra writes into them. resumes: the run that may go on
+    in its own. mistakes: those of the sweep's end, which Hydra would turn into warnings.
+    """
 
     FILE = "parent_run_id"
+    resumes: str | None = None
+    mistakes: ClassVar[list[UserError]] = []
     _open: "SweepParent | None" = None
 
     def __init__(self) -> None:
@@ -255,15 +273,24 @@ class SweepParent:
             reason = str(error) or type(error).__name__
             cls._open._close("FAILED" if isinstance(error, Exception) else "KILLED", reason)
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        from thaw.tracking import occupied
+
+        folder = Path(config.hydra.run.dir).absolute()
+        with _refusing():
+            occupied.check_idle(folder)
+            occupied.check_run(folder, run_id=self.resumes)
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from thaw import tracking
 
         with open_dict(own := deepcopy(config)):
             del own["hydra"]
-        checked = to_config(own, Config)
-        self._folder = Path(config.hydra.sweep.dir).absolute()
-        name = " ".join(config.hydra.overrides.task) or "sweep"
-        self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
+        with _refusing():
+            checked = to_config(own, Config)
+            self._folder = Path(config.hydra.sweep.dir).absolute()
+            name = " ".join(config.hydra.overrides.task) or "sweep"
+            self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
         (self._folder / self.FILE).write_text(self._sweep.id)
         SweepParent._open = self
 
@@ -273,7 +300,10 @@ class SweepParent:
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         if SweepParent._open is self:
             reason = f"{self._failed} of its jobs failed" if self._failed else ""
-            self._close("FAILED" if self._failed else "FINISHED", reason)
+            try:
+                self._close("FAILED" if self._failed else "FINISHED", reason)
+            except UserError as mistake:
+                self.mistakes.append(mistake)
 
     def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
         from thaw import tracking
@@ -296,10 +326,16 @@ class SweepParent:
         say(f"folds {shown(file)}")
 
     # Hydra calls every event of every callback.
-    def on_run_start(self, config: DictConfig, **_: Any) -> None: ...
-
     def on_run_end(self, config: DictConfig, **_: Any) -> None: ...
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None: ...
 
     def on_compose_config(self, config: DictConfig, **_: Any) -> None: ...
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except UserError as mistake:
+        raise Refused(mistake) from mistake

@@ -12,7 +12,7 @@ from thaw.config import stored
 from thaw.config.arguments import quote
 from thaw.config.compose import to_config
 from thaw.config.schema import Config
-from thaw.errors import UserError
+from thaw.errors import UserError, listed
 
 if TYPE_CHECKING:
     from thaw.tracking import RunInfo
@@ -89,26 +89,38 @@ def _find(wanted: str, asked: Config) -> "tuple[RunInfo, Path, str]":
     from thaw import tracking
 
     folder = Path(wanted).expanduser().absolute()
-    run_id, uri = wanted, asked.tracking.uri
     if folder.is_dir():
-        known = tracking.run_of_folder(folder)
+        known = tracking.of_folder(folder, asked.tracking.uri, Path(asked.outputs))
         if known is None:
             raise UserError(
                 f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
                 "Give the run's id instead"
             )
-        run_id, noted = known
-        database = tracking.sqlite_path(noted)
-        uri = noted if database is None or database.exists() else uri  # moved with all outputs
-    run = tracking.find_run(uri, Path(asked.outputs), run_id)
-    if not folder.is_dir():
-        folder = Path(run.tags.get(tracking.FOLDER, ""))
-        if not folder.is_absolute() or not folder.is_dir():
-            raise UserError(
-                f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
-                "resume=FOLDER"
-            )
-    return run, folder, uri
+        _refuse_sweep(known[0])
+        return known[0], folder, known[1]
+    run = tracking.find_run(asked.tracking.uri, Path(asked.outputs), wanted)
+    _refuse_sweep(run)
+    folder = Path(run.tags.get(tracking.FOLDER, ""))
+    if not folder.is_absolute() or not folder.is_dir():
+        raise UserError(
+            f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
+            "resume=FOLDER"
+        )
+    return run, folder, asked.tracking.uri
+
+
+def _refuse_sweep(sweep: "RunInfo") -> None:
+    """Only one run can go on: name those of the sweep that may."""
+    if not sweep.sweep:
+        return
+    stopped = [job for status in ("KILLED", "FAILED", "RUNNING") for job in sweep.jobs(status)]
+    these = listed(job.id for job in stopped) or "none: all of them have finished"
+    best = sweep.jobs("FINISHED")[:1]
+    named = f" Its best run, which has finished: {best[0].id}." if best else ""
+    raise UserError(
+        f"run {sweep.id} is a sweep ({sweep.name}): resume= goes on with one of its runs. "
+        f"Those that have not finished: {these}.{named}"
+    )
 
 
 def _work_where_it_began(run: "RunInfo") -> None:

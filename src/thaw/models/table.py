@@ -137,14 +137,14 @@ def check(config: BackboneConfig) -> None:
 
 
 def _check_weights(weights: str) -> None:
-    """`imagenet`, `none`, a file that exists, or what could be the id of a run."""
+    """`imagenet`, `none`, a file that exists, what could be the id of a run, or the folder of a run."""
     file = Path(weights).expanduser()
-    if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights):
+    if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights) or (file / "run.json").is_file():
         return
     if not file.is_file():
         raise UserError(
-            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id of a run."
-            f"{did_you_mean(weights, ('imagenet', 'none'))} Files end in {listed(WEIGHTS_FILES)}"
+            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id or folder "
+            f"of a run.{did_you_mean(weights, ('imagenet', 'none'))} Files end in {listed(WEIGHTS_FILES)}"
         )
     if file.suffix not in WEIGHTS_FILES:
         raise UserError(f"backbone.weights={weights}: weights files end in {listed(WEIGHTS_FILES)}")

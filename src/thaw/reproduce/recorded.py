@@ -45,14 +45,13 @@ class Recorded:
 
 
 def read(run: str, uri: str, outputs: Path) -> Recorded:
-    """Look up a run by its id, by the first characters of it, or by its folder.
+    """Look up a run by its id, by the first characters of it, or by its folder; of a sweep it is the best run.
 
     Raises UserError when it is not there, or lacks what a rerun needs: the config, the data's manifest, or anything to
     be compared with.
     """
-    info, store = _find(run, uri, outputs)
-    if "thaw.sweep" in info.tags:
-        raise UserError(f"run {info.id} is a sweep ({info.name}): reproduce one of its runs. See them: sweep.csv in it")
+    found, store = _find(run, uri, outputs)
+    info = tracking.best_of(found)
     if not info.history(f"{EPOCH}loss"):
         raise UserError(
             f"run {info.id} ({info.name}) is {info.status} and has no epoch to compare with: {reason(info)}. "
@@ -98,11 +97,10 @@ def _find(run: str, uri: str, outputs: Path) -> tuple[RunInfo, str]:
     folder = Path(run).expanduser()
     if not folder.is_dir():
         return tracking.find_run(uri, outputs, run), uri
-    known = tracking.run_of_folder(folder)
+    known = tracking.of_folder(folder, uri, outputs)
     if known is None:
         raise UserError(f"run={run} is a folder without a run.json that says which run it is: give the run's id")
-    run_id, own = known
-    return tracking.find_run(own, outputs, run_id), own
+    return known
 
 
 def _from_its_folder(config: Config, info: RunInfo) -> Config:

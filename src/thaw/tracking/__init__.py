@@ -1,11 +1,12 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
 from thaw.tracking.alive import CWD, FOLDER
-from thaw.tracking.alive import read as run_of_folder
 from thaw.tracking.fingerprint import BEGUN, Fingerprint, collect, differences
 from thaw.tracking.folds import Setting
+from thaw.tracking.lookup import OVERRIDES, PARENT, RunInfo, best_of, find_run, of_folder, with_weights_of_run
+from thaw.tracking.occupied import check_whole, run_of_folder
 from thaw.tracking.resumed import REASON
-from thaw.tracking.runs import OVERRIDES, PARENT, WEIGHTS, Run, RunInfo, find_run, start, with_weights_of_run
+from thaw.tracking.runs import WEIGHTS, Run, start
 from thaw.tracking.store import open_store, sqlite_path
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
@@ -23,12 +24,15 @@ __all__ = [
     "RunInfo",
     "Setting",
     "best_objective",
+    "best_of",
+    "check_whole",
     "close_sweep",
     "collect",
     "differences",
     "find_run",
     "fold_settings",
     "folds_json",
+    "of_folder",
     "open_store",
     "open_sweep",
     "run_of_folder",

@@ -45,6 +45,20 @@ def take(folder: Path) -> FileLock | None:
     return lock
 
 
+def lives(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's folder; False when nobody can tell."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        if (folder / _LOCK).exists():
+            lock.acquire(blocking=False)
+            lock.release()
+    except Timeout:
+        return True
+    except OSError:  # another user's
+        return False
+    return False
+
+
 def folder_here(tags: Mapping[str, str]) -> Path | None:
     """Return a run's folder as its tags name it, if the run is of this machine and the folder still there."""
     folder = Path(tags.get(FOLDER, ""))

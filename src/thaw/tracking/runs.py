@@ -1,6 +1,5 @@
 """One run: opened before the work, fed while it goes on, closed with the right status whatever happens."""
 
-import dataclasses
 import getpass
 import json
 import re
@@ -10,21 +9,19 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thaw.config.schema import BackboneConfig, TrackingConfig
+from thaw.config.schema import TrackingConfig
 from thaw.console import say
-from thaw.errors import UserError, listed
-from thaw.tracking import alive, models, patience, resumed, stale, unsent
+from thaw.errors import UserError
+from thaw.tracking import alive, models, occupied, patience, resumed, stale, unsent
+from thaw.tracking.lookup import PARENT
 from thaw.tracking.outbox import Outbox
 from thaw.tracking.patience import Unanswered
 from thaw.tracking.resumed import REASON, Before
-from thaw.tracking.store import Store, local_path, open_store, sqlite_path
+from thaw.tracking.store import Store, local_path, open_store
 
-PARENT = "mlflow.parentRunId"
-OVERRIDES = "thaw.overrides"
 OBJECTIVE = "thaw.objective"
 WEIGHTS = "thaw.weights_sha256"  # of the final network
 
@@ -179,11 +176,13 @@ def start(
 
     `folder` is the run's own: it is locked while the run lives, and `run.json` in it says which run it is. `resume` is
     the full id of a run that did not finish; it goes on in the store, and what it has logged is not logged again.
-    Raises UserError for a run that has finished, or that another process is at work on.
+    Raises UserError for a run that has finished, or that another process is at work on, and for a folder that holds
+    what another run has written.
     """
     folder = Path(folder).absolute()
     lock = alive.hold(folder, f"run {resume}" if resume else "a run")
     try:
+        occupied.check_run(folder, run_id=resume)  # once more: jobs of a sweep may share one
         store = open_store(tracking.uri, outputs)
         unsent.replay(store, folder)
         if parent is None:  # a sweep's start has looked
@@ -283,104 +282,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, UserError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """A run read back. `status` is RUNNING, FINISHED, FAILED or KILLED; `metrics` holds the last value of each."""
-
-    id: str
-    name: str
-    status: str
-    params: dict[str, str]
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    artifact_uri: str
-    experiment_id: str
-    _store: Store = field(repr=False, compare=False)
-
-    def artifact(self, path: str = "") -> Path:
-        """Return the local path of an artifact, or of all with no path; from a server it is fetched first."""
-        return _fetch(self.artifact_uri, path, self._store, self.id)
-
-    def history(self, name: str) -> dict[int, float]:
-        """Return a metric's values by step, the last logged of each."""
-        points = self._store.client.get_metric_history(self.id, name)
-        return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
-
-    def add(self, path: Path) -> None:
-        """Keep a copy of a file as an artifact of the run, which may have ended."""
-        self._store.client.log_artifact(self.id, str(path))
-
-    def tag(self, key: str, value: str) -> None:
-        """Set a tag of the run, which may have ended."""
-        self._store.client.set_tag(self.id, key, value)
-
-    def model(self) -> Path:
-        """Return the local `.keras` file of the network that `Run.model` kept."""
-        logged = models.ready(self._store, self.experiment_id, self.id)
-        if logged is None:
-            raise UserError(f"run {self.id} ({self.name}, {self.status}) has no model. Was tracking.log_model=false?")
-        return _fetch(logged.artifact_location, models.KERAS_FILE, self._store, self.id)
-
-
-def find_run(uri: str, outputs: Path, run_id: str) -> RunInfo:
-    """Look up a run by its id, or by the first 6 or more characters of it.
-
-    Raises UserError when no run, or more than one, answers to it; the message lists the latest runs.
-    """
-    database = sqlite_path(uri)
-    if database is not None and not database.exists():  # do not create a store to find nothing in it
-        raise UserError(f"no run {run_id}: there is no store at {database} yet. Train first: python train.py")
-    store = open_store(uri, outputs)
-    experiments = [e.experiment_id for e in store.client.search_experiments()]
-    found = []
-    if re.fullmatch("[0-9a-f]{6,32}", run_id):
-        found = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
-    if len(found) != 1:
-        latest = store.client.search_runs(experiments, max_results=5, order_by=["attributes.start_time DESC"])
-        names = listed(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
-        what = f"{run_id} is the beginning of more than one run" if found else f"no run {run_id}"
-        raise UserError(f"{what} in {store.uri}. The latest runs: {names}.")
-    return run_info(store, found[0])
-
-
-def with_weights_of_run(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
-    """`backbone.weights=RUN_ID`: put the weights file that the run kept in its place; anything else stays as it is."""
-    weights = backbone.weights
-    if weights in ("imagenet", "none") or Path(weights).expanduser().is_file():
-        return backbone
-    return dataclasses.replace(backbone, weights=str(find_run(uri, outputs, weights).model()))
-
-
-def run_info(store: Store, run: Any) -> RunInfo:
-    """Turn MLflow's run into ours."""
-    return RunInfo(
-        id=run.info.run_id,
-        name=run.info.run_name,
-        status=run.info.status,
-        params=dict(run.data.params),
-        tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
-        artifact_uri=run.info.artifact_uri,
-        experiment_id=run.info.experiment_id,
-        _store=store,
-    )
-
-
-def _fetch(location: str, path: str, store: Store, run_id: str) -> Path:
-    folder = local_path(location)
-    if folder is None:
-        from mlflow.artifacts import download_artifacts
-
-        uri = f"{location}/{path}".rstrip("/")
-        fetched = store.client.patiently(
-            lambda: download_artifacts(artifact_uri=uri, tracking_uri=store.uri), tell=False
-        )
-        return Path(fetched)
-    if not (folder / path).exists():
-        raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
-    return folder / path
 
 
 def _name(key: str) -> str:

@@ -12,9 +12,10 @@ from typing import Literal
 from filelock import FileLock
 
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import alive, stale
+from thaw.tracking import alive, occupied, stale
 from thaw.tracking.folds import FoldRun, Setting, over_folds
-from thaw.tracking.runs import OBJECTIVE, OVERRIDES, PARENT, Run, create_run
+from thaw.tracking.lookup import BEST, OVERRIDES, PARENT
+from thaw.tracking.runs import OBJECTIVE, Run, create_run
 from thaw.tracking.store import Store, open_store
 
 
@@ -46,6 +47,7 @@ class Sweep:
 def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path) -> Sweep:
     """Create a sweep's parent run, which lives until `close_sweep`: it holds the lock of `folder`, the sweep's own."""
     folder = Path(folder).absolute()
+    occupied.check_sweep(folder)
     lock = alive.hold(folder, "a sweep")
     try:
         store = open_store(tracking.uri, outputs)
@@ -101,7 +103,7 @@ def _close(run: Run, status: str, maximize: bool, summary: Mapping[str, object])
     best = children[0] if children else None
     if best is not None and best.objective is not None and _rank(best, maximize) < math.inf:
         run.metrics({"objective": best.objective})
-        run.tags({"thaw.best_run": best.run_id, "thaw.best_overrides": best.overrides})
+        run.tags({BEST: best.run_id, "thaw.best_overrides": best.overrides})
         run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
     _log_folds(run, fold_settings(children, maximize=maximize))
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
