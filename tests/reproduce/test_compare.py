@@ -41,8 +41,6 @@ def final(**figures):
         (final(test_accuracy=0.51), Parting("test/accuracy", 0.5, 0.51), DIFFERENT),
         # Hashes say that something differs, not how much: the figures do.
         (changed(weights_sha256="x"), Parting("weights", "w", "x"), WITHIN),
-        (changed(initial_sha256="x"), Parting("initial weights", "i", "x"), WITHIN),
-        (changed(data_sha256="x"), Parting("data", "d", "x"), WITHIN),
         # A class's figures jump when one image changes sides.
         (final(**{"test_class/a/f1": 0.9}), Parting("test/class/a/f1", 0.4, 0.9), WITHIN),
         # What only one of them has is no small difference.
@@ -56,6 +54,25 @@ def test_the_verdict_and_where_the_runs_part(now, first, expected):
     assert found.verdict == expected
     assert found.code == {IDENTICAL: 0, WITHIN: 2, DIFFERENT: 3}[expected]
     assert repr(found.partings[0] if found.partings else None) == repr(first)  # NaN is not NaN
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"data_sha256": "x"}, "the data changed since the run"),
+        ({"initial_sha256": "x"}, "the initial weights changed since the run"),
+        ({"data_sha256": "x", "initial_sha256": "y"}, "the data and the initial weights changed since the run"),
+        ({"data_sha256": None}, "the data changed since the run"),
+    ],
+)
+def test_from_other_data_or_initial_weights_no_figures_are_close_enough(other, said):
+    found = compare(RUN, changed(**other), tolerance=1e9)
+    assert (found.verdict, found.code, found.largest) == (DIFFERENT, 3, 0)
+    assert verdict(found).startswith(f"different: {said}")
+
+
+def test_a_run_that_recorded_no_hash_of_its_data_is_compared_by_its_figures():
+    assert compare(changed(data_sha256=None), RUN, 1e-3).verdict == IDENTICAL
 
 
 def test_the_first_figure_is_the_first_that_training_comes_to():

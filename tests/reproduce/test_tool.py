@@ -96,6 +96,7 @@ def test_what_differs_is_named_and_where_the_runs_part(commands, pictures, train
     assert (code, found["verdict"]) == (3, "different")
     assert f"package.keras: 3.0.1 in the run, {keras} now" in out
     assert f"changed {CHANGED}: " in out
+    assert "different: the data changed since the run, so this is another one, parting by more than 1e-06 in " in out
     assert "moved apple/19.jpg to lime/a.jpg" in out
     assert out.index("moved apple") < out.index("epoch 1"), "before the training, which may take hours"
     assert found["data"]["changed"] == 1
@@ -107,7 +108,7 @@ def test_what_differs_is_named_and_where_the_runs_part(commands, pictures, train
     assert {"reproduction.json", "data_differences.csv"} <= artifacts
 
 
-def test_other_initial_weights_are_named(commands, trained):
+def test_other_initial_weights_are_named_and_are_another_run(commands, trained, capsys):
     tag = "fingerprint.weights_sha256"
     own = commands.client().get_run(trained).data.tags[tag]
     commands.client().set_tag(trained, tag, "another")
@@ -115,7 +116,8 @@ def test_other_initial_weights_are_named(commands, trained):
         code, found, _ = again(commands, trained, fresh=False)
     finally:
         commands.client().set_tag(trained, tag, own)
-    assert (code, found["verdict"]) == (2, "same within tolerance")
+    assert (code, found["verdict"]) == (3, "different")
+    assert "different: the initial weights changed since the run" in capsys.readouterr().out
     assert found["figures"] == [
         {"epoch": None, "figure": "initial weights", "before": "another", "now": own, "difference": None}
     ]

@@ -10,6 +10,8 @@ CODES = {IDENTICAL: 0, WITHIN: 2, DIFFERENT: 3}
 # What the tolerance holds for: what training minimizes, and what a run is judged by.
 _LOSSES = ("loss", "val_loss")
 _JUDGED = ("val/loss", "test/loss", "val/accuracy", "test/accuracy")
+# What a run begins with: from other data or weights it is another run, however close its figures are.
+_INPUTS = {"data": "the data", "initial weights": "the initial weights"}
 
 Value = float | str | None
 
@@ -59,7 +61,7 @@ class Parting:
     def name(self) -> str:
         if self.epoch:
             return f"{self.figure} of epoch {self.epoch}"
-        return {"data": "the data", "weights": "the final weights"}.get(self.figure, self.figure)
+        return {**_INPUTS, "weights": "the final weights"}.get(self.figure, self.figure)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Comparison:
         return next((p for p in self.partings if p.held and (p.difference or 0.0) > self.tolerance), None)
 
     @property
+    def inputs(self) -> list[str]:
+        """What the rerun began with that the run did not: the data, the initial weights, or neither."""
+        return [p.name for p in self.partings if p.figure in _INPUTS]
+
+    @property
     def code(self) -> int:
         return CODES[self.verdict]
 
@@ -93,11 +100,13 @@ def compare(before: Figures, now: Figures, tolerance: float) -> Comparison:
 
     Of a run that did not finish only what it has is compared: the rerun goes on where it stopped. tolerance: the
     largest absolute difference of every epoch's losses, and of the final losses and accuracies of validation and test,
-    that still is the same; other figures follow from the predictions, and jump when a single image changes sides.
+    that still is the same; other figures follow from the predictions, and jump when a single image changes sides. It
+    holds for a rerun from the same data and initial weights: from others the verdict is always `different`.
     """
     partings = tuple(_partings(before, now))
     largest = max((p.difference or 0.0 for p in partings if p.held), default=0.0)
-    verdict = WITHIN if largest <= tolerance else DIFFERENT
+    others = any(p.figure in _INPUTS for p in partings)
+    verdict = WITHIN if largest <= tolerance and not others else DIFFERENT
     whole = before.finished and before.weights_sha256 is not None
     return Comparison(verdict if partings else IDENTICAL, partings, largest, tolerance, len(before.epochs), whole)
 

@@ -60,11 +60,15 @@ def verdict(found: Comparison) -> str:
             return f"identical: all figures of {epochs} and the final weights, to the last bit"
         return f"identical as far as the run went: all figures of {epochs}, to the last bit; it has no final weights"
     first, beyond = found.partings[0], found.beyond
-    said = f"{found.verdict}: the runs part in {first.name}"
+    if found.inputs:
+        said = f"{found.verdict}: {' and '.join(found.inputs)} changed since the run, so this is another one"
+    else:
+        said = f"{found.verdict}: the runs part in {first.name}"
     if first.figure == "weights":
         said += " only: all figures are equal"
     if beyond:
-        said += f", and by more than {found.tolerance:g} in {beyond.name}"
+        said += ", parting" if found.inputs else ", and"
+        said += f" by more than {found.tolerance:g} in {beyond.name}"
     return f"{said}; losses and accuracies differ by at most {found.largest:.2g}"
 
 
