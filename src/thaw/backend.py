@@ -143,12 +143,16 @@ def processor() -> Hardware:
     )
 
 
+_deterministic = False
+
+
 def start(seed: int, deterministic: bool, tf32: bool = False) -> None:
     """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
 
     deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
     BatchNorm in training mode otherwise differs by rounding from call to call.
     """
+    global _deterministic
     import_tensorflow()
     import keras
     import tensorflow as tf
@@ -164,12 +168,46 @@ def start(seed: int, deterministic: bool, tf32: bool = False) -> None:
                     "life of a process. Run them as two sweeps"
                 ) from error
         tf.config.experimental.enable_op_determinism()
+        _deterministic = True
+    elif _deterministic:
+        raise UserError(
+            "deterministic=false after a job with deterministic=true: TensorFlow stays deterministic for the life of a "
+            "process. Run them as two sweeps"
+        )
     tf.config.experimental.enable_tensor_float_32_execution(tf32)
+    _forget_gradients()
     keras.utils.clear_session()  # collects garbage too
-    # What is alive now is mostly modules, which stay. Not to look at them again saves a sweep's job a second.
-    gc.freeze()
+    _spare_modules()
     keras.config.set_dtype_policy("float32")  # networks are float32; stages compute in what `models.precision` sets
     keras.utils.set_random_seed(seed)
+
+
+def _forget_gradients() -> None:
+    """Let go of the graphs that earlier runs of this process traced, and of the networks in them.
+
+    TensorFlow 2.21 registers the gradient of every function with one of its own (swish, and what Keras's optimizers sum
+    gradients with) under a number, for the life of the process, and each holds its graph: 3 MB a fit of a head.
+    """
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+
+
+_spared = False
+
+
+def _spare_modules() -> None:
+    """Take what is alive out of the garbage collector's sight, once in a process, before its first network exists.
+
+    It is mostly modules, which stay; not to look at them again saves a sweep's job half a second. Done while a network
+    is alive, it would keep that network for good: a network is a cycle of references.
+    """
+    global _spared
+    if not _spared:
+        gc.freeze()
+        _spared = True
 
 
 def jit_compile() -> bool:

@@ -1,5 +1,6 @@
 """A job takes over the backbone of the job before only where that changes nothing."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -59,11 +60,21 @@ def test_a_weights_file_that_was_replaced_is_read_again(built, tmp_path) -> None
     assert warm.build(config, 0)[1] != first
 
 
-def test_heads_of_earlier_jobs_are_let_go(built) -> None:
+def test_the_head_of_an_earlier_job_is_freed_before_the_next_one_is_joined(built) -> None:
     from thaw.models import network
 
-    last = built.model.output._keras_history.operation
-    before = len(last._outbound_nodes)
     for _ in range(3):
-        network.join(again(), HeadConfig(name="linear"), ("a", "b"))
-    assert len(last._outbound_nodes) == before + 1
+        joined = network.join(again(), HeadConfig(name="linear"), ("a", "b"))
+        head = weakref.ref(joined.model.get_layer("predictions"))
+        del joined
+        assert again() is built
+        assert head() is None
+
+
+def test_a_backbone_that_is_not_asked_for_again_is_freed_before_the_next_one_is_built(monkeypatch) -> None:
+    from thaw.models import backbones
+
+    old, seen, build = weakref.ref(again(seed=1).model), [], backbones.build
+    monkeypatch.setattr(backbones, "build", lambda config: (seen.append(old()), build(config))[1])
+    again(seed=2)
+    assert seen == [None]

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import checks, trusted
+from thaw.config import checks, sweeps, trusted
 from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, folder_of_choices, quoted
 from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys, sections
@@ -136,11 +136,16 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
         for o, text in zip(parsed, arguments, strict=True)
     ]
     first = [own[0] for own in texts]
+    jobs = []
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         for place, own in enumerate(texts):
             for text in own if len(own) > 1 or place == 0 else []:
                 overrides = [*first[:place], text, *first[place + 1 :]]
-                checks.check_values(to_config(hydra.compose("config", overrides), Config), "")
+                jobs.append(to_config(hydra.compose("config", overrides), Config))
+                checks.check_values(jobs[-1], "")
+        fixed = [text for o, text in zip(parsed, arguments, strict=True) if not o.is_sweep_override()]
+        parent = to_config(hydra.compose("config", fixed), Config)
+    sweeps.check(parent, jobs)
 
 
 def _prepare(root: Path) -> None:
@@ -295,7 +300,10 @@ class SweepParent:
         SweepParent._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
-        self._failed += job_return.status.name != "COMPLETED"
+        if job_return.status.name != "COMPLETED":
+            self._failed += 1
+            sweeps.let_go(job_return._return_value)
+        job_return.cfg = job_return.hydra_cfg = None  # Hydra keeps what a job returned until the sweep ends
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         if SweepParent._open is self:

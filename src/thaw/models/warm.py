@@ -1,6 +1,7 @@
 """The backbone of the job before, taken over by a sweep's next one: building InceptionV3 takes longer than its head."""
 
 import dataclasses
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ def build(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
     global _last
     asked = (dataclasses.astuple(config), seed, _identity(config.weights))
     if _last and _last.asked == asked and weights_sha256(_last.backbone.model) == _last.sha256:
-        # The head that was joined to it lets go of its memory.
+        # The head that was joined to it goes, and frees its memory.
         _last.backbone.model.output._keras_history.operation._outbound_nodes[:] = _last.consumers
+        gc.collect()
         return _last.backbone, _last.sha256
-    _last = None  # two large networks at a time are one too many
+    _last = None
+    gc.collect()  # two large networks at a time are one too many, and a network is a cycle of references
     built = backbones.build(config)
     consumers = tuple(built.model.output._keras_history.operation._outbound_nodes)
     _last = _Kept(asked, built, weights_sha256(built.model), consumers)

@@ -1,0 +1,60 @@
+"""What a sweep cannot vary, and what is left of a job that failed."""
+
+import traceback
+from collections.abc import Sequence
+from operator import attrgetter
+
+from thaw.config.schema import Config
+from thaw.errors import UserError
+
+# Keys of which all jobs of a sweep have one value, and why.
+OF_A_PROCESS = {"deterministic": "TensorFlow's threads and determinism are set once, for the life of a process"}
+OF_A_SWEEP = {
+    "outputs": "a sweep's jobs are looked for under the outputs of its parent run",
+    "tracking.uri": "a sweep's jobs are in the store of its parent run",
+    "tracking.experiment": "a sweep's jobs are in the experiment of its parent run",
+}
+
+
+def check(parent: Config, jobs: Sequence[Config]) -> None:
+    """Raise UserError when a key that holds for the whole sweep has several values.
+
+    parent: the config without the keys that are swept, which is that of the sweep's own run. jobs: configs in which
+    every swept value occurs once.
+    """
+    for key, why in OF_A_PROCESS.items():
+        values = _values(key, jobs)
+        if len(values) > 1:
+            raise UserError(
+                f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Run them as sweeps of their own: "
+                f"{', then '.join(f'{key}={value}' for value in values)}"
+            )
+    for key, why in OF_A_SWEEP.items():
+        values = _values(key, [parent, *jobs])
+        if len(values) > 1:
+            raise UserError(
+                f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Give one for all of it, {key}={values[-1]}, "
+                "or run sweeps of their own"
+            )
+
+
+def _values(key: str, configs: Sequence[Config]) -> list[str]:
+    """The key's values as they are typed, each once."""
+    found = map(attrgetter(key), configs)
+    return list(dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in found))
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop what the frames of an error's traceback hold, its causes' too: a job's network and data.
+
+    Hydra keeps a failed job's error until the sweep ends. The lines of the traceback stay.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        waiting += [one.__cause__, one.__context__]

@@ -1,0 +1,90 @@
+"""What a sweep cannot vary is refused before its first job; what a failed job held is freed."""
+
+import traceback
+import weakref
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+
+from thaw.config.cli import SweepParent, check_sweep
+from thaw.config.schema import Config
+from thaw.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch) -> None:
+    monkeypatch.setenv("THAW_OUTPUTS", "/tmp/home")
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deterministic=true,false",), "deterministic=true, then deterministic=false"),
+        (("seed=range(3)", "deterministic=choice(false,true)"), "deterministic=false, then deterministic=true"),
+        (("tracking.experiment=a,b",), "Give one for all of it, tracking.experiment=b"),
+        (("outputs=/tmp/a,/tmp/b",), "a sweep cannot vary outputs (/tmp/home, /tmp/a, /tmp/b)"),
+        (("tracking.uri=sqlite:///a.db,sqlite:///b.db",), "a sweep cannot vary tracking.uri"),
+    ],
+)
+def test_what_holds_for_a_whole_sweep_cannot_be_swept(arguments, said) -> None:
+    with pytest.raises(UserError) as caught:
+        check_sweep(CONF, list(arguments))
+    assert said in str(caught.value)
+
+
+@pytest.fixture
+def choices(tmp_path) -> str:
+    """Two experiments of the user's own; returns the argument that finds them."""
+    (tmp_path / "experiment").mkdir()
+    for name, deterministic in (("slow", "true"), ("fast", "false")):
+        text = f"# @package _global_\ndeterministic: {deterministic}\ntracking:\n  experiment: mine\n"
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    return f"hydra.searchpath=['file://{tmp_path}']"
+
+
+def test_nor_can_it_be_by_a_choice_that_sets_it(choices) -> None:
+    with pytest.raises(UserError, match="cannot vary deterministic"):
+        check_sweep(CONF, ["experiment=slow,fast", choices])
+    with pytest.raises(UserError, match=r"tracking\.experiment \(thaw, mine\).*tracking\.experiment=mine"):
+        check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true"])
+    check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true", "tracking.experiment=mine"])
+
+
+def test_everything_else_can_be_swept(choices) -> None:
+    check_sweep(
+        CONF, ["seed=range(3)", "precision=float32,bfloat16", "engine=openvino,tensorflow", "cache.dir=/tmp/a,/tmp/b"]
+    )
+    check_sweep(CONF, ["deterministic=false", "seed=1,2"])
+
+
+class Network:
+    """Takes part in a failing job."""
+
+
+def job(held: list) -> None:
+    network = Network()
+    held.append(weakref.ref(network))
+    try:
+        raise OSError("the disk is full")
+    except OSError as error:
+        raise UserError(f"no room for {type(network).__name__}") from error
+
+
+def test_a_failed_jobs_error_holds_nothing_that_the_job_had() -> None:
+    held: list = []
+    ended = JobReturn(status=JobStatus.FAILED)
+    try:
+        job(held)
+    except UserError as error:
+        ended.return_value = error
+    assert held[0]() is not None
+    SweepParent().on_job_end(config=None, job_return=ended)
+    assert held[0]() is None
+    printed = "".join(traceback.format_exception(ended._return_value))
+    assert "the disk is full" in printed
+    assert 'raise UserError(f"no room for {type(network).__name__}") from error' in printed

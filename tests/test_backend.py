@@ -1,0 +1,36 @@
+"""What a process that runs one job after the other holds on to."""
+
+import gc
+import weakref
+
+import numpy as np
+
+from thaw import backend
+
+
+def trained(activation: str) -> "weakref.ref[object]":
+    """Train a small network for a step, and forget it."""
+    import keras
+
+    backend.start(0, deterministic=True)
+    images = keras.Input((4,))
+    hidden = keras.layers.Dense(3, activation=activation)(images)
+    model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(hidden))
+    model.compile("rmsprop", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.fit(np.ones((8, 4), np.float32), np.eye(2, dtype=np.float32)[np.arange(8) % 2], verbose=0)
+    return weakref.ref(model.layers[-1])
+
+
+def graphs() -> "list[weakref.ref[object]]":
+    """The graphs of traced functions that are alive."""
+    return [weakref.ref(thing) for thing in gc.get_objects() if "FuncGraph" in type(thing).__name__]
+
+
+def test_a_network_that_was_trained_and_its_graphs_are_freed_when_the_next_run_starts() -> None:
+    for activation in ("relu", "swish"):  # TensorFlow computes swish's gradient by a function of its own
+        layer = trained(activation)
+        traced = graphs()
+        assert traced
+        backend.start(0, deterministic=True)
+        assert layer() is None, activation
+        assert [graph() for graph in traced if graph() is not None] == [], activation
