@@ -7,7 +7,7 @@ import pytest
 from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.job import Job
-from thaw.config.schema import CacheConfig, Config, TrackingConfig
+from thaw.config.schema import BackboneConfig, CacheConfig, Config, TrackingConfig
 from thaw.errors import UserError
 from thaw.run import config_sha256, run
 
@@ -24,6 +24,14 @@ from thaw.run import config_sha256, run
 )
 def test_the_configs_hash_holds_all_that_trains_and_no_place(other: Config, same: bool) -> None:
     assert (config_sha256(other) == config_sha256(Config())) == same
+
+
+def test_the_configs_hash_goes_by_the_content_of_weights_and_by_where_stages_are_cut() -> None:
+    """A file's name says nothing of what is in it, and a cheaper cut for want of room rounds differently."""
+    here, there = (Config(backbone=BackboneConfig(weights=path)) for path in ("a.h5", "/elsewhere/b.h5"))
+    assert config_sha256(here, "1" * 64) == config_sha256(there, "1" * 64) != config_sha256(here, "2" * 64)
+    assert config_sha256(Config(), "1" * 64) == config_sha256(Config(), "2" * 64)  # imagenet: Keras's own
+    assert config_sha256(Config(), cuts=(150, 88)) != config_sha256(Config(), cuts=(150, 44))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from thaw.training.checkpoint import Folder
 
 ENGINE = "thaw.engine"
 FINGERPRINT = "fingerprint"
-DATA, WEIGHTS, GRAPH, DEVICE = "data_sha256", "weights_sha256", "graph_sha256", "device"
+DATA, WEIGHTS, GRAPH, DEVICE, CUTS = "data_sha256", "weights_sha256", "graph_sha256", "device", "cuts"
 
 
 @contextmanager
@@ -108,6 +108,16 @@ def tell_other_device(tracked: Run, device: str) -> None:
 def log(tracked: Run, entry: str, sha256: str) -> None:
     """Add a hash to the fingerprint."""
     tracked.tags({f"{FINGERPRINT}.{entry}": sha256})
+
+
+def cuts(recorded: Mapping[str, str]) -> tuple[int, ...] | None:
+    """Return where each stage of a run was cut, as its tags say; None when they do not.
+
+    Room for the cache decides on it, and a cheaper cut rounds differently: what is gone on with or done again is cut
+    where it was, whatever room there is now.
+    """
+    text = recorded.get(f"{FINGERPRINT}.{CUTS}")
+    return None if text is None else tuple(map(int, text.split()))
 
 
 def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:

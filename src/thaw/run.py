@@ -15,6 +15,7 @@ import numpy as np
 
 from thaw import backend, environment, record, tracking
 from thaw.cache import Store
+from thaw.config import stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
@@ -66,8 +67,9 @@ def run(config: Config, job: Job) -> Result:
 
         choice = _choose(chosen, tracked)
         backend.start(config.seed, config.deterministic, choice.tf32)
-        network = _build(config, backbone, data, tracked)
-        results = _train(config, choice, store, network, data, tracked, clock, checkpoints)
+        network, initial_sha256 = _build(config, backbone, data, tracked)
+        places = job.cuts or record.cuts(tracked.recorded)
+        results, cuts = _train(config, choice, store, network, data, tracked, clock, checkpoints, places)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
         evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
@@ -81,7 +83,8 @@ def run(config: Config, job: Job) -> Result:
         with clock("evaluate"):
             _check_parity(config, store, network, data, results, tracked)
         tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
-        result = _result(config, choice, tracked, network, data, results, metrics, kept, clock)
+        sha256 = config_sha256(config, initial_sha256, cuts)
+        result = _result(sha256, choice, tracked, network, data, results, metrics, kept, clock)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
         tracked.tags({tracking.WEIGHTS: result.weights_sha256})
@@ -121,14 +124,17 @@ class Clock:
         return time.perf_counter() - self.started
 
 
-def config_sha256(config: Config) -> str:
-    """sha256 of the resolved config, without the places that results go to; of the cache its views, which train."""
-    content = dataclasses.asdict(config)
-    for place in ("outputs", "tracking", "checkpoint", "resume"):
-        del content[place]
-    if config.split.version == 1:
-        del content["split"]["version"]  # as it was hashed before there was the key
-    content["cache"] = {"views": config.cache.views}
+def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = ()) -> str:
+    """sha256 of the resolved config, without the keys that change no number (`stored.PLACES`).
+
+    weights: sha256 of the backbone's as they were loaded; it takes the place of a file's or a run's name. cuts: where
+    the stages were cut: `cache.max_gb` decides on it, with the room there was, and a cheaper cut rounds differently.
+    """
+    content = dict(stored.flat(dataclasses.asdict(config)))
+    content = {key: value for key, value in content.items() if not stored.is_place(key)}
+    if config.backbone.weights not in ("imagenet", "none"):
+        content["backbone.weights"] = weights
+    content["cuts"] = cuts
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -248,7 +254,8 @@ def _choose(config: Config, tracked: Run) -> Choice:
     return choice
 
 
-def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> Network:
+def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> tuple[Network, str]:
+    """Return the network, and the sha256 of the backbone's weights as they were loaded."""
     import keras
 
     from thaw.models import graph_digest, network, warm
@@ -268,7 +275,7 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
         f"network: {built.name} · {built.image_size}x{built.image_size} · weights {config.backbone.weights} · "
         f"{joined.model.count_params():,} parameters with head {config.head.name}"
     )
-    return joined
+    return joined, sha256
 
 
 def _train(
@@ -280,12 +287,16 @@ def _train(
     tracked: Run,
     clock: Clock,
     checkpoints: Folder,
-) -> list[StageResult]:
+    places: tuple[int, ...] | None,
+) -> tuple[list[StageResult], tuple[int, ...]]:
+    """Return what came of every stage, and where each was cut; places: where they are to be cut, if that is decided."""
     from thaw.training.saver import Saver, changed, put_back
     from thaw.training.stages import Means, plans, run_stage
 
     means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
-    planned = plans(recipes.stages(config), network, data, means)
+    planned = plans(recipes.stages(config), network, data, means, places)
+    cuts = tuple(entry.cut.at for entry in planned)
+    record.log(tracked, record.CUTS, " ".join(map(str, cuts)))
     for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
         say(line)
     found = checkpoints.last()
@@ -313,7 +324,7 @@ def _train(
         clock.seconds["extract"] += done.extract_seconds
         clock.seconds["train"] += done.fit.seconds
         clock.seconds["evaluate"] += done.judge_seconds
-    return results
+    return results, cuts
 
 
 def _after(stage: recipes.Stage, results: list[StageResult]) -> recipes.Stage:
@@ -452,7 +463,7 @@ def _export_features(
 
 
 def _result(
-    config: Config,
+    config_sha256: str,
     choice: Choice,
     tracked: Run,
     network: Network,
@@ -480,7 +491,7 @@ def _result(
         images_per_second=speeds,
         weights_sha256=weights_sha256(network.model),
         graph_sha256=graph_sha256(network.model),
-        config_sha256=config_sha256(config),
+        config_sha256=config_sha256,
         data_sha256=manifest.data_sha256(data.pixels, data.splits),
         model=str(kept) if kept else None,
         class_names=network.class_names,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from thaw.errors import UserError
 from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line, share
 from thaw.models import freeze
 from thaw.models.graph import Graph, Layer, Operation, blocks
@@ -198,3 +199,16 @@ def test_two_stages_at_one_cut_keep_it_once_unless_it_is_trained_between_them() 
     room = 10 * 4 * 128 + beside(NEED)
     assert [cut.kept for cut in together(room, "c_conv", "c_conv")] == [True, True]
     assert [cut.kept for cut in together(room, "c_conv", "none", "c_conv")] == [True, False, False]
+
+
+def test_a_run_that_is_done_again_is_cut_where_it_was_whatever_room_there_is() -> None:
+    """Where it is cut decides on the last bits; whether it is kept there does not."""
+    plans = [freeze.plan(request, GRAPH, "x", "frozen") for request in ("all", "c_conv")]
+    cheap = share(plans, GRAPH, [NEED, NEED], 10 * 4 * (8 + 64) + 2 * beside(NEED))
+    assert [entry.at for entry in cheap] == [5, 3]
+    again = share(plans, GRAPH, [NEED, NEED], PLENTY, [entry.at for entry in cheap])
+    assert [(entry.at, entry.kept) for entry in again] == [(5, True), (3, True)]
+    nowhere = share(plans, GRAPH, [NEED, NEED], 0.0, [entry.at for entry in cheap])
+    assert [(entry.at, entry.kept) for entry in nowhere] == [(5, False), (3, False)]
+    with pytest.raises(UserError, match="a cut behind layer 5, and the boundary is 4 now"):
+        share(plans[1:], GRAPH, [NEED], PLENTY, [5])

@@ -52,6 +52,7 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
     built = calibrated(backbones.build(config), data)
     head = options.pop("head", HEAD)
     joined = network.join(built, head, ("r", "g", "b"))
+    places = options.pop("places", None)
     optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
     stage = Stage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
     choice = Choice(options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32")))
@@ -59,7 +60,7 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
         choice, Store(folder, max_gb * 1e9), options.pop("views", 0), config, TrainConfig(batch_size=8, **options), head
     )
     before = freeze.hashes(built.layers)
-    (planned,) = plans([stage], joined, data, means)
+    (planned,) = plans([stage], joined, data, means, places)
     weights = changed(joined, [planned.plan])
     result = run_stage(
         planned, joined, data, means,
@@ -110,6 +111,15 @@ def test_kept_activations_train_as_live_ones_do(data, tmp_path: Path) -> None:
     assert losses(live) == losses(first)
     np.testing.assert_allclose(losses(tensorflow), losses(first), rtol=1e-3)
     np.testing.assert_allclose(cached.judged["test"], tensorflow.judged["test"], atol=1e-2)
+
+
+def test_a_cut_that_was_chosen_for_want_of_room_gives_the_same_losses_kept_or_not(data, tmp_path: Path) -> None:
+    """As of a run that is resumed or done again where there is more room, or less."""
+    cheap = {"request": "conv_pw_11_relu", "epochs": 2, "places": [40]}
+    _, kept, _ = run(data, tmp_path, **cheap)
+    _, live, _ = run(data, tmp_path, max_gb=0.0, **cheap)
+    assert [(r.hits, r.misses) for r in (kept, live)] == [(0, 48), (0, 0)]
+    assert losses(live) == losses(kept)
 
 
 def test_training_on_kept_activations_is_training_the_network_in_keras(data, tmp_path: Path) -> None:

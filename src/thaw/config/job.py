@@ -13,7 +13,8 @@ class Job:
     """Where and how one run was started.
 
     root: the checkout. folder: the run's output folder. overrides: as typed. parent: run id of the sweep, if any.
-    resume: id of the run that is gone on with. tags: that the run gets besides its own.
+    resume: id of the run that is gone on with. tags: that the run gets besides its own. cuts: where the stages of the
+    run that is done again were cut; None: to be chosen.
     """
 
     root: Path
@@ -22,3 +23,4 @@ class Job:
     parent: str | None = None
     resume: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    cuts: tuple[int, ...] | None = None

@@ -66,6 +66,8 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
         own += newer
         now = _compose(conf, [*own, *given])
     changed = stored.differences(before, now)
+    if now.cache.max_gb != before.cache.max_gb and _has_no_cuts(run):
+        changed.append(stored.Difference("cache.max_gb", before.cache.max_gb, now.cache.max_gb))
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
@@ -121,6 +123,11 @@ def _refuse_sweep(sweep: "RunInfo") -> None:
         f"run {sweep.id} is a sweep ({sweep.name}): resume= goes on with one of its runs. "
         f"Those that have not finished: {these}.{named}"
     )
+
+
+def _has_no_cuts(run: "RunInfo") -> bool:
+    """Whether an earlier version planned the run: where its stages were cut is not recorded, and room decides on it."""
+    return "fingerprint.weights_sha256" in run.tags and "fingerprint.graph_sha256" not in run.tags
 
 
 def _work_where_it_began(run: "RunInfo") -> None:

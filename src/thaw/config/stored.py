@@ -11,8 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from thaw.config.schema import Config
 from thaw.errors import UserError
 
-# Keys that say where things lie, how often is saved and what is gone on from: none changes a number.
-PLACES = ("outputs", "tracking", "cache.dir", "checkpoint", "resume")
+# Keys that say where things lie, how often is saved and what is gone on from: none changes a number. Of the cache's
+# budget the cuts that were chosen by it do, and those are recorded.
+PLACES = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "resume")
 
 
 # What runs did before there was a key for it, where that is not what new runs do.
@@ -55,8 +56,13 @@ def differences(before: Config, now: Config) -> list[Difference]:
     return [
         Difference(key, old.get(key), new.get(key))
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and not any(key == place or key.startswith(f"{place}.") for place in PLACES)
+        if old.get(key) != new.get(key) and not is_place(key)
     ]
+
+
+def is_place(key: str) -> bool:
+    """Whether a dotted key is one of `PLACES`, or lies in one of them."""
+    return any(key == place or key.startswith(f"{place}.") for place in PLACES)
 
 
 def flat(section: Any, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from thaw.errors import UserError
 from thaw.models.freeze import FreezePlan, cut_operations
 from thaw.models.graph import Graph
 
@@ -41,8 +42,17 @@ class Cut:
     room: float
 
 
-def share(plans: Sequence[FreezePlan], graph: Graph, needs: Sequence[Need], max_bytes: float) -> list[Cut]:
+def share(
+    plans: Sequence[FreezePlan],
+    graph: Graph,
+    needs: Sequence[Need],
+    max_bytes: float,
+    places: Sequence[int] | None = None,
+) -> list[Cut]:
     """Choose the cut of every stage of a run so that all fit `max_bytes` together.
+
+    places: where each stage's cut is to be, of a run that is resumed or done again. Whether it is kept there is chosen
+    anew, which changes no number; where it is does, in the fifth digit.
 
     Else each would push the others' out of the cache, in this run and in every one that repeats it. What is small goes
     first: features take little and save most. A cut that two stages share, of layers that none of them trains, takes
@@ -54,25 +64,34 @@ def share(plans: Sequence[FreezePlan], graph: Graph, needs: Sequence[Need], max_
     for i in sorted(range(len(plans)), key=lambda i: _bytes(graph, plans[i].boundary, needs[i]) or 0):
         shared = (plans[i].boundary,)
         room = max_bytes - sum(size for place, size in taken.items() if place != shared)
-        chosen[i] = cut = choose(plans[i], graph, needs[i], max(room, 0.0))
+        chosen[i] = cut = choose(plans[i], graph, needs[i], max(room, 0.0), None if places is None else places[i])
         place = (cut.at,) if cut.at <= untouched else (cut.at, i)
         if cut.kept:
             taken[place] = max(cut.bytes + _beside(needs[i]), taken.get(place, 0))
     return [chosen[i] for i in range(len(plans))]
 
 
-def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float) -> Cut:
-    """Choose the last cut at or before the plan's boundary whose activations fit `max_bytes`."""
+def choose(plan: FreezePlan, graph: Graph, need: Need, max_bytes: float, place: int | None = None) -> Cut:
+    """Choose the last cut at or before the plan's boundary whose activations fit `max_bytes`; or `place`, kept or not.
+
+    Raises UserError when `place` lies behind the boundary.
+    """
     exact = _bytes(graph, plan.boundary, need)
-    for at in range(plan.boundary, 0, -1):
+    if place is not None and place > plan.boundary:
+        raise UserError(
+            f"the run was computed with a cut behind layer {place}, and the boundary is {plan.boundary} now: it cannot "
+            "be gone on with or done again. Train anew"
+        )
+    for at in range(plan.boundary, 0, -1) if place is None else filter(None, [place]):
         saving = _saving(graph, at, plan.boundary, need)
         size = _bytes(graph, at, need)
-        if saving < WORTHWHILE:
+        if saving < WORTHWHILE and place is None:
             break
         if size is not None and _fits(size, need, max_bytes):
             return Cut(at, graph.layers[at - 1].name, True, size, exact or size, saving, max_bytes)
-    name = graph.layers[plan.boundary - 1].name if plan.boundary else "images"
-    return Cut(plan.boundary, name, False, 0, exact or 0, 0.0, max_bytes)
+    at = plan.boundary if place is None else place
+    name = graph.layers[at - 1].name if at else "images"
+    return Cut(at, name, False, 0, exact or 0, 0.0, max_bytes)
 
 
 def _fits(size: int, need: Need, max_bytes: float) -> bool:

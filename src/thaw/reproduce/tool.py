@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from thaw import tracking
+from thaw import record, tracking
 from thaw.cache import Store
 from thaw.config.arguments import quote
 from thaw.config.job import Job
@@ -86,7 +86,8 @@ def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
     computed.append(f"split.version={today.split.version}")  # a run of an older version has no override for it
     if today.dataset.path:
         computed.append(f"dataset.path={quote(today.dataset.path)}")
-    return Job(root, folder, [*before.overrides, *computed], tags={REPRODUCES: before.info.id})
+    tags = {REPRODUCES: before.info.id}
+    return Job(root, folder, [*before.overrides, *computed], tags=tags, cuts=record.cuts(before.info.tags))
 
 
 def _rerun(before: Recorded, today: Config, job: Job) -> str:

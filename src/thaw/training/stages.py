@@ -1,7 +1,7 @@
 """Carries out one stage: applies the freeze plan, gets the activations, fits, proves the freeze, and judges."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from thaw.cache import Store
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.console import say
+from thaw.errors import UserError
 from thaw.frozen import cuts
 from thaw.frozen.activations import STORED, Activations, KeptBatches, LiveBatches, frozen_at
 from thaw.frozen.cuts import Cut, Need
@@ -103,8 +104,13 @@ _SAVED = (
 )  # fmt: skip
 
 
-def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> list[Planned]:
-    """Make every stage's plan before anything trains, so that a wrong request costs nothing."""
+def plans(
+    stages: list[Stage], network: Network, data: Data, means: Means, places: Sequence[int] | None = None
+) -> list[Planned]:
+    """Make every stage's plan before anything trains, so that a wrong request costs nothing.
+
+    places: where each stage was cut (`Cut.at`), of a run that is resumed or done again.
+    """
     backbone = network.backbone
     head = [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
     freezes = [freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm) for stage in stages]
@@ -120,9 +126,11 @@ def plans(stages: list[Stage], network: Network, data: Data, means: Means) -> li
         for stage in stages
     ]
     planned = []
-    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes - data.pixels.kept_bytes)
+    if places is not None and len(places) != len(stages):
+        raise UserError(f"the run was planned in {len(places)} stages, and there are {len(stages)} now. Train anew")
+    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes - data.pixels.kept_bytes, places)
     for stage, plan, need, cut in zip(stages, freezes, needs, chosen, strict=True):
-        if data.augmented and not means.views and cut.at < plan.boundary:
+        if places is None and data.augmented and not means.views and cut.at < plan.boundary:
             cut = cuts.choose(
                 plan, backbone.graph, need, 0.0
             )  # training images, which are the many, run to the boundary
