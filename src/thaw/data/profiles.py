@@ -24,7 +24,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """
     transform = needed(image.mode, profile)
     if transform is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     return ImageCms.applyTransform(image, transform, inPlace=image.mode == "RGB") or image
 
 
