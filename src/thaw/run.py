@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thaw import backend, environment, record, tracking
+from thaw import backend, environment, leak, record, tracking
 from thaw.cache import Store
 from thaw.config import stored
 from thaw.config.job import Job
@@ -64,6 +64,7 @@ def run(config: Config, job: Job) -> Result:
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
+        leak.check(config, data, tracked)
 
         choice = _choose(chosen, tracked)
         backend.start(config.seed, config.deterministic, choice.tf32)

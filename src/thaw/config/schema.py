@@ -248,6 +248,12 @@ class Config:
     )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: go on where it was")
+    leak: str = key(
+        "warn",
+        "of test or validation images that the run of backbone.weights=RUN_ID trained on a line says how many; stop: "
+        "they end the run",
+        choices=("warn", "stop"),
+    )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")

@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from thaw.config.schema import Config
 from thaw.errors import UserError
 
-# Keys that say where things lie, how often is saved and what is gone on from: none changes a number. Of the cache's
-# budget the cuts that were chosen by it do, and those are recorded.
-PLACES = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "resume")
+# Keys that say where things lie, how often is saved, what is refused and gone on from: none changes a number. Of the
+# cache's budget the cuts that were chosen by it do, and those are recorded.
+PLACES = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "resume")
 
 
 # What runs did before there was a key for it, where that is not what new runs do.
