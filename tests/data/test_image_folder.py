@@ -200,6 +200,10 @@ def test_class_names_that_would_break_reports_are_refused(tmp_path, name):
     assert "not valid text" in refusal(fill(tmp_path, f"{name}/1.png", "b/1.png"))
 
 
+def test_folders_inside_a_class_may_have_any_name(tmp_path):
+    assert len(load(fill(tmp_path, "a/caf\udce9/1.png", "a/two\nlines/2.png", "b/1.png"))) == 3
+
+
 def test_folders_inside_a_class_belong_to_it(tmp_path):
     catalog = load(fill(tmp_path, "a/2021/summer/1.png", "a/0.png", "b/1.png"))
     assert catalog.names == ("a/0.png", "a/2021/summer/1.png", "b/1.png")

@@ -171,7 +171,7 @@ def _classes(part: Path) -> list[str]:
 def _refuse_splits_inside(root: Path, tops: list[str]) -> None:
     """Splits given inside class folders would be mixed with each other."""
     for name in tops:
-        inner = _subfolders(root / name)
+        inner = _folders(root / name)
         if split_names.are_splits(inner) and TRAIN in split_names.recognised(inner).values():
             raise UserError(
                 f"the class folder {root / name} holds {listed(split_names.recognised(inner))}: splits lie around the "
@@ -319,11 +319,16 @@ def _loose(folder: Path) -> list[str]:
     return [e.name for e in os.scandir(folder) if is_image(e.name) and not _is_circle(e) and e.is_file()]
 
 
-def _subfolders(folder: Path) -> list[str]:
+def _folders(folder: Path) -> list[str]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _is_subfolder(entry))
+        return sorted(entry.name for entry in os.scandir(folder) if _is_subfolder(entry))
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """The folders in a folder, which may be classes: their names must be text."""
+    names = _folders(folder)
     broken = [name for name in names if printable(name) != name or not name.strip()]
     if broken:  # bytes that are no text, newlines, nothing but spaces: class names go into reports, metrics and JSON
         raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
