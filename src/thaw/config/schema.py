@@ -66,12 +66,7 @@ class SplitConfig:
 
     folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
     fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
-    version: int = key(
-        2,
-        "of the rule that splits: 1 draws by a class's number, as runs did before there was 2: by its name",
-        min=1,
-        max=2,
-    )
+    version: int = key(2, "of the rule: 2 draws by a class's name, 1 by its number, as older runs did", min=1, max=2)
 
 
 @dataclass
@@ -248,12 +243,7 @@ class Config:
     )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: go on where it was")
-    leak: str = key(
-        "warn",
-        "of test or validation images that the run of backbone.weights=RUN_ID trained on a line says how many; stop: "
-        "they end the run",
-        choices=("warn", "stop"),
-    )
+    leak: str = key("warn", "tested images that the run in backbone.weights trained on", choices=("warn", "stop"))
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")
