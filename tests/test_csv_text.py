@@ -1,9 +1,13 @@
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 
-from thaw.csv_text import csv_text
+from thaw.csv_text import csv_text, sheet_text
+
+SRC = Path(__file__).parent.parent / "src" / "thaw"
 
 
 @pytest.mark.parametrize("name", ["a\rb.png", "a\r\n.png", "a\r", "a\nb", 'a "b", c', "caf\udce9.png", " a "])
@@ -17,3 +21,50 @@ def test_any_name_of_a_file_is_read_as_it_was_written(name, tmp_path):
 def test_lines_end_in_a_newline_alone():
     assert csv_text(("a", "b"), [(1, "x"), (2, "y")]) == "a,b\n1,x\n2,y\n"
     assert list(csv.reader(io.StringIO(csv_text(("a",), [])))) == [["a"]]
+
+
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-x.jpg",
+    "@cmd",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "=HYPERLINK(a)",
+    "-",
+    "＝1",
+    "－1+1",
+]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_name_is_a_formula_in_a_list_for_people(name):
+    (row,) = list(csv.reader(io.StringIO(sheet_text(("a", "b", "c"), [(name, 1, "x")]), newline="")))[1:]
+    assert row == [f"'{name}", "1", "x"]
+
+
+@pytest.mark.parametrize(
+    "cell", [-0.5, 7, "-0.5", "-1", "+3", "1e-5", "-1e-05", "-inf", "", "x=1", "a-b", "'", "'a", None]
+)
+def test_numbers_and_other_texts_stay_in_a_list_for_people(cell):
+    assert sheet_text(("a", "b"), [(cell, "x")]) == csv_text(("a", "b"), [(cell, "x")])
+
+
+@pytest.mark.parametrize("name", [*FORMULAS[:9], "'=1", "''-", "'a", "a"])
+def test_the_apostrophe_comes_off_as_documented(name):
+    (row,) = list(csv.reader(io.StringIO(sheet_text(("a",), [(name,)]), newline="")))[1:]
+    assert re.sub(r"^'(?='*[=+\-@\t\r\n])", "", row[0]) == name
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_list_for_programs_holds_every_name_as_it_is(name):
+    (row,) = list(csv.reader(io.StringIO(csv_text(("a",), [(name,)]), newline="")))[1:]
+    assert row == [name]
+
+
+def test_every_list_is_of_one_kind():
+    """Programs of thaw read manifest.csv and groups.csv; all others are for people."""
+    exact = {file.stem for file in SRC.rglob("*.py") if re.search(r"(?<!def )\bcsv_text\(", file.read_text())}
+    assert exact == {"manifest", "tables", "csv_text"}
+    assert (SRC / "explore" / "tables.py").read_text().count("csv_text(") == 1

@@ -17,13 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# Names come out as they are: nothing in them is markup, a colour or, as in plate:100:, the name of an emoji.
 # soft_wrap: a piped log keeps one line per message, whatever the width.
-_console = Console(soft_wrap=True, highlight=False, markup=False)
+_console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str = "") -> None:
-    """Print one line."""
-    _console.print(message)
+    """Print a message; control characters in it, which could steer a terminal, are escaped."""
+    _console.print(escaped(message))
 
 
 def show(renderable: object) -> None:
@@ -31,13 +32,19 @@ def show(renderable: object) -> None:
     if sys.stdout.isatty():
         _console.print(renderable)
     else:
-        Console(width=250, highlight=False, markup=False).print(renderable)
+        Console(width=250, highlight=False, markup=False, emoji=False).print(renderable)
 
 
 def printable(name: str) -> str:
     """Return a name on one line: bytes that are not UTF-8, newlines and the like are escaped, letters never."""
-    text = name.encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+    return escaped(name, lines=False)
+
+
+def escaped(text: str, lines: bool = True) -> str:
+    """Return a text in which bytes that are not UTF-8 and control characters are escaped, all but line ends."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    controls = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]" if lines else r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+    return re.sub(controls, lambda found: repr(found[0])[1:-1], text)
 
 
 def shown(path: Path) -> Path:
@@ -62,7 +69,7 @@ class Steps:
 def progress(description: str, total: int) -> Iterator[Steps]:
     """Show a bar with count and time left while the block runs; nothing is drawn when output is not a terminal."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -1,7 +1,18 @@
-"""Rows as CSV text, for every list that holds names of files: these may hold any character but a slash."""
+r"""Rows as CSV text, for every list that holds names of files: these may hold any character but a slash.
+
+A spreadsheet takes a cell that begins with `= + - @`, a tab or a carriage return for a formula, which may run commands
+or send what is in other cells (OWASP: CSV injection). A file or a class can be named so. There are two kinds of lists:
+
+- for people, `sheet_text`: findings.csv, images.csv, predictions.csv, per_class.csv, bad_files.csv,
+  data_differences.csv, and what predict writes. Such a cell gets an apostrophe in front, which makes it text; numbers
+  stay numbers. `re.sub(r"^'(?='*[=+\-@\t\r\n])", "", cell)` takes it off. predict's `format=json` has plain names.
+- for programs, `csv_text`: manifest.csv, which reproduce reads, and groups.csv, which `dataset=csv` reads. Every cell
+  is exactly what it was.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -15,6 +26,25 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return lines.getvalue()
+
+
+def sheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV as `csv_text`, for people: no text is a formula when a spreadsheet opens it."""
+    return csv_text(columns, ([_no_formula(cell) for cell in row] for row in rows))
+
+
+# Those of full width count in East Asian versions. An apostrophe is told from one of ours by another in front.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def _no_formula(cell: object) -> object:
+    if not isinstance(cell, str) or not _FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 class _Lines(io.StringIO):

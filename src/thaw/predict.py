@@ -18,7 +18,7 @@ from thaw import backend, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import printable, progress, say, show
-from thaw.csv_text import csv_text
+from thaw.csv_text import sheet_text
 from thaw.data import depth
 from thaw.data.decode import BadImage, decode
 from thaw.data.depth import Rules
@@ -230,7 +230,7 @@ def _table(guesses: dict[str, list[Guess]]) -> Table:
     for file, best in guesses.items():
         for i, (name, probability) in enumerate(best):
             listing.add_row(
-                printable(file) if i == 0 else "", name, f"{probability:.7f}", end_section=i == len(best) - 1
+                printable(file) if i == 0 else "", printable(name), f"{probability:.7f}", end_section=i == len(best) - 1
             )
     return listing
 
@@ -243,4 +243,4 @@ def _text(guesses: dict[str, list[Guess]], config: PredictConfig) -> str:
         ]
         return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
     rows = ((file, i + 1, name, p) for file, best in guesses.items() for i, (name, p) in enumerate(best))
-    return csv_text(("image", "rank", "class", "probability"), rows)
+    return sheet_text(("image", "rank", "class", "probability"), rows)

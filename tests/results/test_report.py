@@ -101,3 +101,14 @@ print("matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+def test_a_class_named_like_a_formula_is_text_in_both_tables(tmp_path: Path) -> None:
+    names = ["=1+1", "@cmd"]
+    evaluation = evaluate(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]), names)
+    predictions_csv(["-x.jpg", "+y.jpg"], evaluation, names, tmp_path / "predictions.csv")
+    per_class_csv(evaluation, names, tmp_path / "per_class.csv", [1, 1])
+    for file in ("predictions.csv", "per_class.csv"):
+        cells = {cell for row in csv.reader((tmp_path / file).open()) for cell in row}
+        assert not {cell for cell in cells if cell[:1] in ("=", "@", "-", "+")}
+        assert {"'=1+1", "'@cmd"} <= cells

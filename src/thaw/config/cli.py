@@ -28,7 +28,7 @@ from thaw.config.help import help_text, keys, sections
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
-from thaw.console import say, shown
+from thaw.console import escaped, say, shown
 from thaw.errors import UserError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -167,9 +167,9 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {escaped(str(error))}")
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {explain(error, root / 'conf', schema)}")
+        sys.exit(f"error: {escaped(explain(error, root / 'conf', schema))}")
     except OSError as error:
         if error.errno in _NO_ROOM:  # libraries often do not say where
             where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"

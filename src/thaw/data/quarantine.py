@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from thaw.console import printable
-from thaw.csv_text import csv_text
+from thaw.csv_text import sheet_text
 from thaw.data import depth
 from thaw.data.scan import Scanned
 from thaw.errors import UserError
@@ -19,7 +19,7 @@ def text(found: Scanned) -> str:
 
     Write it with `encoding="utf-8", errors="surrogateescape", newline=""`, as the manifest.
     """
-    return csv_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in found.bad))
+    return sheet_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in found.bad))
 
 
 def remarks(found: Scanned, bits: int | None = None) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from thaw.console import printable
-from thaw.csv_text import csv_text
+from thaw.csv_text import csv_text, sheet_text
 from thaw.explore import groups
 from thaw.explore.findings import Finding
 from thaw.explore.labels import Labels
@@ -25,7 +25,7 @@ SHOWN = 20  # classes in the terminal
 
 def findings_csv(found: Sequence[Finding]) -> str:
     """One row a finding. other_class: of the second file, or the class that the probe suggests."""
-    return csv_text(
+    return sheet_text(
         FINDINGS,
         (
             (f.kind, f.file, f.label, f.split, _number(f.score), f.other, f.other_label, f.other_split, f.note)
@@ -36,7 +36,7 @@ def findings_csv(found: Sequence[Finding]) -> str:
 
 def images_csv(pictures: Pictures, looks: Looks, labels: Labels, neighbours: Neighbours, oddness: np.ndarray) -> str:
     """One row an image. nearest_file: the most similar one of other content."""
-    return csv_text(IMAGES, _images(pictures, looks, labels, neighbours, oddness))
+    return sheet_text(IMAGES, _images(pictures, looks, labels, neighbours, oddness))
 
 
 def groups_csv(pictures: Pictures, pairs: Sequence[Pair]) -> str:
@@ -75,7 +75,9 @@ def class_table(pictures: Pictures, found: Sequence[Finding]) -> Table:
     for column in ("images", *splits, "findings"):
         table.add_column(column, justify="right")
     for own in rows:
-        table.add_row(own.name, f"{own.count:,}", *(f"{own.splits[name]:,}" for name in splits), f"{own.findings:,}")
+        table.add_row(
+            printable(own.name), f"{own.count:,}", *(f"{own.splits[name]:,}" for name in splits), f"{own.findings:,}"
+        )
     return table
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from thaw.csv_text import csv_text
+from thaw.csv_text import sheet_text
 
 COLUMNS = ("path", "what", "before", "now")
 # What may have become of a file, in the order in which it is told: what somebody did, then what followed for others.
@@ -75,7 +75,7 @@ def counted(found: Iterable[FileDifference]) -> dict[str, int]:
 
 def text(found: Iterable[FileDifference]) -> str:
     """Return all as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`."""
-    return csv_text(COLUMNS, ((entry.path, entry.what, entry.before, entry.now) for entry in found))
+    return sheet_text(COLUMNS, ((entry.path, entry.what, entry.before, entry.now) for entry in found))
 
 
 def _of_one(path: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[FileDifference]:

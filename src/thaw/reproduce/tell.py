@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from thaw.config.stored import Difference
-from thaw.console import say, show
+from thaw.console import printable, say, show
 from thaw.reproduce import data
 from thaw.reproduce.compare import IDENTICAL, Comparison, Parting, Value
 from thaw.reproduce.data import FileDifference
@@ -117,7 +117,7 @@ def _table(partings: Sequence[Parting]) -> Table:
         apart = parting.difference
         table.add_row(
             str(parting.epoch or ""),
-            parting.figure,
+            printable(parting.figure),
             _shown(parting.before),
             _shown(parting.now),
             f"{apart:.2g}" if apart is not None and math.isfinite(apart) else "",

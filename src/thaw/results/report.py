@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from thaw.csv_text import csv_text
+from thaw.console import printable
+from thaw.csv_text import sheet_text
 from thaw.results.evaluate import Evaluation, metric_names
 
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
@@ -134,9 +135,10 @@ def _shade_stages(panels: Any, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _drawable(name: str) -> str:
-    """A name short enough for an axis, without a formula ($) and with no byte that is not UTF-8."""
+    """A name short enough for an axis, on one line and without a formula ($)."""
+    name = printable(name)
     name = name if len(name) <= 24 else name[:23] + "…"
-    return name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+    return name.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -155,4 +157,4 @@ def _save(figure: Any, path: Path) -> None:
 
 def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(csv_text(header, rows), encoding="utf-8", errors="backslashreplace", newline="")
+    path.write_text(sheet_text(header, rows), encoding="utf-8", errors="backslashreplace", newline="")
