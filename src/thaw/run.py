@@ -89,8 +89,8 @@ def run(config: Config, job: Job) -> Result:
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
         tracked.tags({tracking.WEIGHTS: result.weights_sha256})
+        _summary(result, job)  # before the store is told: it may refuse, and the result is there all the same
     checkpoints.clear()
-    _summary(result, job)
     return result
 
 

@@ -145,7 +145,9 @@ def test_a_refusal_is_not_tried_again(tracking, outputs, client, tmp_path, monke
 
     monkeypatch.setattr(MlflowClient, "log_batch", refuse)
     with (
-        pytest.raises(RestException, match="not yours"),
+        pytest.raises(
+            UserError, match=f"tracking.uri={tracking.uri} refused: PERMISSION_DENIED: not yours. Has the token"
+        ),
         start(tracking, outputs, name="run", folder=tmp_path) as run,
     ):
         run.params({"seed": 7})
@@ -198,9 +200,9 @@ def test_a_run_whose_end_the_store_did_not_hear_of_says_so_and_goes_on_with_all_
 
 def test_ctrl_c_ends_all_waiting(tracking, outputs, client, tmp_path, lock):
     """With SQLite's own 20 seconds: the first Ctrl-C ends the call, the second the waiting at the run's end."""
-    for seconds in (0.5, 1.5):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt), start(tracking, outputs, name="run", folder=tmp_path) as run:  # noqa: PT012
+        for seconds in (0.5, 1.5):
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
         lock.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         run.metrics({"epoch/loss": 1.0}, step=1)

@@ -1,6 +1,7 @@
 """Calls to a store that is locked or away for a while: tried again until it answers, given up with one clear error."""
 
 import math
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -29,6 +30,18 @@ class Unanswered(UserError):
     """The store did not answer for PATIENCE seconds."""
 
 
+class Refused(UserError):
+    """The store answers, and does not do what it was asked: a token that expired, a run that was deleted, ...
+
+    code: MLflow's name of the error. remedy: what can be done, empty if its words do not tell.
+    """
+
+    def __init__(self, uri: str, error: BaseException) -> None:
+        self.code, self.remedy = str(getattr(error, "error_code", "")), remedy(error)
+        super().__init__(f"tracking.uri={uri} refused: {reason(error)}. {self.remedy}".rstrip())
+        self.__cause__ = error
+
+
 class Patient:
     """MLflow's client, every call of which waits for a store that is locked or away, and can be ended by Ctrl-C.
 
@@ -54,7 +67,7 @@ class Patient:
 
         tell: whether a first attempt that is long means a store that is locked: no file is copied, nothing imported.
         `already` returns the result of an earlier attempt whose answer was lost, or None: for what must not be done
-        twice. Raises Unanswered when patience ends.
+        twice. Raises Unanswered when patience ends, and Refused.
         """
         began = time.monotonic()
         told = Told(self._uri, began + TELL)
@@ -64,6 +77,8 @@ class Patient:
                 return self._beside(tries, told if tell else None)
             except Exception as error:
                 if not transient(error):
+                    if refusal(error):
+                        raise Refused(self._uri, error) from error
                     raise
                 if time.monotonic() - began > PATIENCE:
                     raise gave_up(self._uri, error) from error
@@ -126,7 +141,37 @@ def transient(error: BaseException) -> bool:
     if isinstance(error, MlflowException):
         failed = "API request to" in str(error) and "failed with error code" not in str(error)
         return error.error_code == "TEMPORARILY_UNAVAILABLE" or failed
+    status = _status(error)
+    if status is not None:
+        return status >= 500 or status == 429
     return type(error).__name__ == "OperationalError" and "database is locked" in str(error)  # while it is opened
+
+
+def refusal(error: BaseException) -> bool:
+    """Whether a store has answered that it will not, as opposed to a defect and to a local disk that is full."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) or _status(error) is not None
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of an upload's failure, which MLflow leaves as requests raises it."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def remedy(error: BaseException) -> str:
+    """Return what can be done about a refusal, as far as its words tell."""
+    text = f"{getattr(error, 'error_code', '')} {error}"
+    if re.search(r"\b40[13]\b|UNAUTHENTICATED|PERMISSION_DENIED", text):
+        return (
+            "Has the token expired, or was the right to write withdrawn? They are in MLFLOW_TRACKING_TOKEN, or "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        )
+    if "lifecycle_stage" in text or "'active' state" in text or "RESOURCE_DOES_NOT_EXIST" in text:
+        return "Was the run or its experiment deleted? Restore it: mlflow runs restore, mlflow experiments restore."
+    return ""
 
 
 def reason(error: object) -> str:

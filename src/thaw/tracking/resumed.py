@@ -9,6 +9,7 @@ from typing import Any
 
 from thaw.errors import UserError
 from thaw.tracking import alive
+from thaw.tracking.patience import Refused
 from thaw.tracking.store import Store
 
 RESUMED = "thaw.resumed"
@@ -38,12 +39,10 @@ def take_up(store: Store, run_id: str, folder: Path) -> Before:
     Raises UserError for a run that has finished, was deleted, is not there, or lives in another folder, of which this
     one is a copy.
     """
-    from mlflow.exceptions import MlflowException
-
     try:
         run = store.client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+    except Refused as error:
+        if error.code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise UserError(f"resume={run_id}: there is no such run in {store.uri}") from None
     if run.info.lifecycle_stage != "active":

@@ -2,35 +2,27 @@
 
 import getpass
 import json
-import re
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from thaw.config.schema import TrackingConfig
 from thaw.console import say
 from thaw.errors import UserError
-from thaw.tracking import alive, models, occupied, patience, resumed, stale, unsent
+from thaw.tracking import alive, limits, models, occupied, patience, resumed, stale, unsent
 from thaw.tracking.lookup import PARENT
 from thaw.tracking.outbox import Outbox
-from thaw.tracking.patience import Unanswered
+from thaw.tracking.patience import Refused, Unanswered
 from thaw.tracking.resumed import REASON, Before
 from thaw.tracking.store import Store, local_path, open_store
 
 OBJECTIVE = "thaw.objective"
 WEIGHTS = "thaw.weights_sha256"  # of the final network
-
-# MLflow's limits.
-_BATCH = 100
-_PARAM_CHARS = 6000
-_TAG_CHARS = 8000
-_NAME_CHARS = 250
-_DIGEST_CHARS = 36
 
 
 class Run:
@@ -39,6 +31,9 @@ class Run:
     Metrics and tags are in the store after a second, and when the run is closed; what the other methods log is there
     before they return. While the store is locked or away these wait, with patience and a line that says so; metrics
     and tags are kept until it is back.
+
+    Before the first `flush` all methods raise Refused and Unanswered. After it the work has begun, and none does: what
+    the store does not take waits in the folder's `unsent.json`, and the run's end says so.
     """
 
     def __init__(
@@ -57,11 +52,12 @@ class Run:
         """
         from mlflow.entities import Param
 
-        entries = [Param(_name(key), str(value)[:_PARAM_CHARS]) for key, value in params.items()]
+        own = limits.names(params)
+        entries = [Param(own[key], limits.value(value, limits.PARAM)) for key, value in params.items()]
         if self._before is not None:
             entries = [entry for entry in entries if entry.key not in self._before.params]
-        for batch in _chunks(entries, _BATCH):
-            self._client.log_batch(self.id, params=batch)
+        for batch in _chunks(entries, limits.BATCH):
+            self._outbox.attempt(lambda batch=batch: self._client.log_batch(self.id, params=batch), lambda: None)  # type: ignore[misc]
 
     def tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
@@ -74,8 +70,8 @@ class Run:
         """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        entries = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        now, own = int(time.time() * 1000), limits.names(metrics)
+        entries = [Metric(own[key], float(value), now, step) for key, value in metrics.items()]
         if self._before is not None:
             entries = [entry for entry in entries if not self._before.has(entry.key, entry.step, entry.value)]
         self._outbox.add(entries, {})
@@ -92,12 +88,21 @@ class Run:
 
     def text(self, text: str, artifact_file: str) -> None:
         """Keep `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
-        self._client.log_text(self.id, text, artifact_file)
+
+        def in_folder() -> tuple[str, str | None]:
+            file = self.folder / Path(artifact_file).name
+            file.write_text(text, encoding="utf-8")
+            return file.name, Path(artifact_file).parent.as_posix().removeprefix(".") or None
+
+        self._outbox.attempt(lambda: self._client.log_text(self.id, text, artifact_file), in_folder)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file, or of a folder's contents, in the artifact folder `folder`."""
-        send = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
-        send(self.id, str(path), folder)
+        path = Path(path).absolute()
+        place = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+        self._outbox.attempt(
+            lambda: unsent.send_file(self._store, self.id, path, folder), lambda: (place.as_posix(), folder)
+        )
 
     def dataset(
         self,
@@ -111,27 +116,38 @@ class Run:
         """Log the data set as the run's input, under our own digest: MLflow's reads only the first 10,000 elements.
 
         MLflow takes 36 characters: of a sha256 the first 36 are the digest, and all 64 are in the profile.
-        `profile` holds counts (images, classes, ...).
+        `profile` holds counts (images, classes, ...) and names; names that are too many for a database are left out.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(
-            name=name[:500],
-            digest=digest[:_DIGEST_CHARS],
-            source_type="local",
-            source=json.dumps({"uri": source}),
-            profile=json.dumps({**(profile or {}), "sha256": digest}),
-        )
-        self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        content = json.dumps({**(profile or {}), "sha256": digest})
+        if len(content) > limits.DATASET_PROFILE:  # names of 21,000 classes; they are in network/classes.json too
+            counts = {key: value for key, value in (profile or {}).items() if isinstance(value, int | float)}
+            content = json.dumps({**counts, "sha256": digest})
+        entry = {
+            "name": limits.title(name, limits.DATASET_NAME),
+            "digest": digest[: limits.DATASET_DIGEST],
+            "source_type": "local",
+            "source": json.dumps({"uri": source}),
+            "profile": content,
+            "context": context,
+        }
+        if not self._outbox.attempt(lambda: self._client.log_inputs(self.id, [unsent.data_set(entry)]), lambda: None):
+            self._outbox.keep_dataset(entry)
 
     def model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
-        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file, None on a server.
+        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file.
+
+        Returns None on a server, and when the store does not take it: then `RunInfo.model` finds the run folder's own.
 
         The signature is the model's own inputs and outputs with a free batch (-1); requirements are this
         environment's exact versions, so nothing is inferred. The optimizer's state is left out: with Adam it would
         make the file three times as large. `metadata` must be JSON: class names, say.
         `mlflow.keras.load_model("runs:/RUN_ID/model")` loads it.
         """
+        made: list[Path | None] = []
+        self._outbox.attempt(lambda: made.append(self._log_model(model, metadata)), lambda: None)
+        return made[0] if made else None
+
+    def _log_model(self, model: Any, metadata: Mapping[str, object] | None) -> Path | None:
         from mlflow.entities import LoggedModelOutput
 
         # As log_model(name="model") does, but with our client: log_model writes to the process-wide tracking URI.
@@ -148,7 +164,8 @@ class Run:
             self._client.finalize_logged_model(logged.model_id, "READY")
         except BaseException as error:
             if not isinstance(error, Unanswered):  # it would not answer this either
-                self._client.finalize_logged_model(logged.model_id, "FAILED")
+                with suppress(Refused):
+                    self._client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -184,7 +201,9 @@ def start(
     try:
         occupied.check_run(folder, run_id=resume)  # once more: jobs of a sweep may share one
         store = open_store(tracking.uri, outputs)
-        unsent.replay(store, folder)
+        refused = unsent.replay(store, folder)
+        if refused is not None:
+            say(f"not all of {folder / unsent.FILE} can be sent yet: {refused}")
         if parent is None:  # a sweep's start has looked
             stale.close_dead(store, tracking.experiment)
         own = {**(tags or {}), **({PARENT: parent} if parent else {})}
@@ -215,6 +234,7 @@ def create_run(store: Store, experiment: str, name: str, folder: Path, tags: Map
     experiment_id = store.experiment(experiment)
     began = int(time.time() * 1000)
     entries = _tags({**source, **tags, **alive.place(folder)})
+    name = limits.title(name, limits.RUN_NAME)
 
     def earlier() -> Any:
         """The run of an attempt whose answer was lost."""
@@ -246,15 +266,7 @@ def _close(run: Run, error: BaseException | None) -> None:
         if error is not None and status == "FAILED" and not isinstance(error, UserError):
             run.text("".join(traceback.format_exception(error)), "traceback.txt")
     except BaseException as lost:
-        left = ""
-        if isinstance(lost, Unanswered) or not isinstance(lost, Exception):
-            left = _leave(run, status, ended, tags)
-        told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {patience.reason(lost)}. {left}"
-        if error is None and isinstance(lost, Exception):
-            raise UserError(told) from lost
-        say(told)  # the run's own error comes after this line
-        if not isinstance(lost, Exception):
-            raise
+        _not_closed(run, status, ended, tags, lost, error)
 
 
 def _end(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> None:
@@ -263,10 +275,38 @@ def _end(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> None:
         run.flush()
     except Unanswered:
         raise
-    except Exception:  # refused, as by a deleted run; it ends all the same
+    except Exception:  # refused before the work began; it ends all the same
         run._client.set_terminated(run.id, status, ended)
         raise
+    if run._outbox.missed is not None:  # the end waits with the rest, so that the next start finds it
+        raise run._outbox.missed
     run._client.set_terminated(run.id, status, ended)
+
+
+def _not_closed(
+    run: Run, status: str, ended: int, tags: Mapping[str, str], lost: BaseException, error: BaseException | None
+) -> None:
+    left = ""
+    if isinstance(lost, Unanswered) or run._outbox.begun or not isinstance(lost, Exception):
+        left = _leave(run, status, ended, tags)
+        if isinstance(lost, Refused) and _replayed(run):
+            return
+    remedy = f"{lost.remedy} " if isinstance(lost, Refused) and lost.remedy else ""
+    why = f"{patience.reason(lost)}. {remedy}{left}"
+    told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
+    if error is None and isinstance(lost, Exception):
+        raise UserError(told) from lost
+    say(told)  # the run's own error comes after this line
+    if not isinstance(lost, Exception):
+        raise lost
+
+
+def _replayed(run: Run) -> bool:
+    """Whether a last attempt sent everything: what was refused may be allowed by now."""
+    try:
+        return (run.folder / unsent.FILE).exists() and unsent.replay(run._store, run.folder) is None
+    except Unanswered:
+        return False
 
 
 def _leave(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> str:
@@ -274,7 +314,7 @@ def _leave(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> str:
         file = run._outbox.leave(status, ended, tags)
     except OSError as error:
         return f"What was not sent is lost, as {run.folder} cannot be written: {error.strerror}."
-    return f"What was not sent is in {file}: the next start of train.py sends it."
+    return f"What was not sent is in {file}: the next start of train.py sends it. Results are in {run.folder}."
 
 
 def _reason(error: BaseException) -> str:
@@ -284,13 +324,9 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _name(key: str) -> str:
-    """A key as MLflow takes it: `finetune.stages[0].name` becomes `finetune.stages_0_.name`."""
-    return re.sub(r"[^\w./: -]" if sys.platform != "win32" else r"[^\w./ -]", "_", key)[:_NAME_CHARS]
-
-
 def _tags(tags: Mapping[str, object]) -> dict[str, str]:
-    return {_name(key): str(value)[:_TAG_CHARS] for key, value in tags.items()}
+    own = limits.names(tags)
+    return {own[key]: limits.value(value, limits.TAG) for key, value in tags.items()}
 
 
 def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
@@ -300,6 +336,6 @@ def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
+        return limits.value(getpass.getuser(), limits.USER)
     except (KeyError, OSError):  # a container's user without a name
         return "unknown"

@@ -4,6 +4,7 @@ from typing import Any
 
 from thaw.console import say
 from thaw.tracking import alive, unsent
+from thaw.tracking.patience import Refused
 from thaw.tracking.resumed import REASON
 from thaw.tracking.store import Store
 
@@ -25,6 +26,8 @@ def close_dead(store: Store, experiment: str) -> None:
             continue
         try:
             close(store, run)
+        except Refused as refused:  # one run that was deleted, say, keeps no other from starting
+            say(f"run {run.info.run_id} ({run.info.run_name}) ended, and cannot be closed: {refused}")
         finally:
             lock.release()
 
@@ -33,8 +36,9 @@ def close(store: Store, run: Any) -> None:
     """Close a dead run as it said itself when its store was away, or else as KILLED, with how to go on with it."""
     run_id = run.info.run_id
     folder = alive.folder_here(run.data.tags)
-    if folder is not None:
-        unsent.replay(store, folder)
+    refused = unsent.replay(store, folder) if folder is not None else None
+    if refused is not None:
+        say(f"run {run_id} ({run.info.run_name}): not all of {folder}/{unsent.FILE} can be sent: {refused}")
     # It may have ended well since it was found.
     if store.client.get_run(run_id).info.status != "RUNNING":
         return

@@ -9,7 +9,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from thaw.errors import UserError
-from thaw.tracking.patience import Patient, reason
+from thaw.tracking import limits
+from thaw.tracking.patience import Patient, Refused, reason
 
 # Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
 _QUIET = {
@@ -46,13 +47,15 @@ class Store:
         Raises UserError when it was deleted, or when its artifact folder is gone: MLflow keeps that as an absolute
         path, and would create the old folder anew after `outputs` was moved.
         """
-        from mlflow.exceptions import MlflowException
-
         found = self.client.get_experiment_by_name(name)
         if found is None:
+            if len(name) > limits.EXPERIMENT:
+                raise UserError(
+                    f"tracking.experiment={name} is {len(name)} characters long; stores take {limits.EXPERIMENT}"
+                )
             try:
                 return str(self.client.create_experiment(name, self._new_artifacts()))
-            except MlflowException:  # another job was faster
+            except Refused:  # another job was faster
                 found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -72,8 +75,14 @@ class Store:
     def _new_artifacts(self) -> str | None:
         if self.artifacts is None:
             return None
+        place = self.artifacts.as_uri()
+        if self.uri.startswith(_DATABASES) and len(place) > limits.ARTIFACTS:
+            raise UserError(
+                f"outputs={self.outputs} is too long a path for {self.uri}: with artifacts in it, it makes an address "
+                f"of {len(place)} characters, and the database takes {limits.ARTIFACTS}. Choose a shorter one"
+            )
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        return self.artifacts.as_uri()
+        return place
 
 
 def open_store(uri: str, outputs: Path) -> Store:
@@ -128,6 +137,8 @@ def _open_sqlite(database: Path, outputs: Path) -> Store:
                     _create_database(database, artifacts)
         database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
         return Store(uri, outputs, artifacts, Patient(lambda: MlflowClient(uri), uri, (database,)))
+    except Refused as refused:
+        raise _unusable(uri, refused.__cause__) from refused
     except UserError:
         raise
     except Exception as error:  # of the file system, SQLAlchemy, alembic or MLflow

@@ -15,6 +15,7 @@ from thaw.config.schema import TrackingConfig
 from thaw.tracking import alive, occupied, stale
 from thaw.tracking.folds import FoldRun, Setting, over_folds
 from thaw.tracking.lookup import BEST, OVERRIDES, PARENT
+from thaw.tracking.patience import Refused, Unanswered
 from thaw.tracking.runs import OBJECTIVE, Run, create_run
 from thaw.tracking.store import Store, open_store
 
@@ -54,6 +55,7 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path)
         stale.close_dead(store, tracking.experiment)
         run = create_run(store, tracking.experiment, name, folder, {stale.SWEEP: name})
         alive.write(folder, run.id, store.uri)
+        run.text(name + "\n", "overrides.txt")  # whole: name and tag are cut at what a database holds
     except BaseException:
         lock.release()
         raise
@@ -63,14 +65,17 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path)
 def best_objective(run: Run, parent_id: str) -> float | None:
     """Return the best objective among the sweep's finished runs; None before the first.
 
-    For an objective that is maximized, as all are.
+    For an objective that is maximized, as all are. None too when the store does not say: the run has trained.
     """
-    best = run._store.client.search_runs(
-        [run.experiment_id],
-        f"tags.`{PARENT}` = '{parent_id}' AND attributes.status = 'FINISHED'",
-        order_by=["metrics.objective DESC"],
-        max_results=1,
-    )
+    try:
+        best = run._store.client.search_runs(
+            [run.experiment_id],
+            f"tags.`{PARENT}` = '{parent_id}' AND attributes.status = 'FINISHED'",
+            order_by=["metrics.objective DESC"],
+            max_results=1,
+        )
+    except (Refused, Unanswered):
+        return None
     return best[0].data.metrics.get("objective") if best else None
 
 
