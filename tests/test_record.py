@@ -27,6 +27,9 @@ class Tracked:
 
     def flush(self) -> None: ...
 
+    def command(self, script: str, key: str) -> str:
+        return f"python scripts/{script}.py {key}={self.id}"
+
     def text(self, text: str, name: str) -> None:
         self.texts[name] = text
 

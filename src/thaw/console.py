@@ -1,17 +1,20 @@
 """What the user sees while thaw works: lines, tables and progress bars, on standard output."""
 
+import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,10 +24,35 @@ from rich.progress import (
 # soft_wrap: a piped log keeps one line per message, whatever the width.
 _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
+# Seconds until a log without a terminal gets a line of progress, and the longest between two; each wait is twice the
+# one before. Work that is short leaves no line.
+FIRST, LONGEST = 30.0, 300.0
+
+
+class _Shell:
+    """What a process was started with: its folder, and whether its output is data that no line may be in."""
+
+    folder: Path | None = None
+    output_is_data = False
+
 
 def say(message: str = "") -> None:
-    """Print a message; control characters in it, which could steer a terminal, are escaped."""
-    _console.print(escaped(message))
+    """Print a message; control characters in it, which could steer a terminal, are escaped.
+
+    An output that is gone, as a closed terminal or pipe, ends no run.
+    """
+    try:
+        _console.print(escaped(message))
+    except OSError:
+        give_up_output()
+
+
+def give_up_output() -> None:
+    """Send standard output nowhere from now on; what a program writes there would fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def show(renderable: object) -> None:
@@ -47,16 +75,33 @@ def escaped(text: str, lines: bool = True) -> str:
     return re.sub(controls, lambda found: repr(found[0])[1:-1], text)
 
 
+def printed_from(folder: Path) -> None:
+    """Print paths as from this folder, the shell's, though the process works in another one."""
+    _Shell.folder = folder
+
+
+def output_is_data() -> None:
+    """Have progress lines on standard error: a program reads the output."""
+    _Shell.output_is_data = True
+
+
 def shown(path: Path) -> Path:
-    """A path as it is printed: from the current folder where it lies in it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """A path as it is printed: from the shell's folder where it lies in it."""
+    here = _Shell.folder or Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-class Steps:
+class Steps(Protocol):
     """A progress bar's handle; `advance(n)` after n more items, `describe(text)` to change its label."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+    def advance(self, n: int = 1) -> None: ...
+
+    def describe(self, text: str) -> None: ...
+
+
+class _Bar:
+    def __init__(self, progress: Progress, description: str, total: int) -> None:
+        self._progress, self._task = progress, progress.add_task(description, total=total)
 
     def advance(self, n: int = 1) -> None:
         self._progress.advance(self._task, n)
@@ -65,9 +110,44 @@ class Steps:
         self._progress.update(self._task, description=text)
 
 
+class _Lines:
+    """Progress where there is no terminal: `frozen activations 12,288 of 50,000 · 25 % · 4 min left`, now and then."""
+
+    def __init__(self, description: str, total: int) -> None:
+        self._description, self._total, self._done = description, total, 0
+        self._began = time.monotonic()
+        self._wait = FIRST
+        self._next = self._began + FIRST
+        self._lock = Lock()
+
+    def advance(self, n: int = 1) -> None:
+        with self._lock:
+            self._done += n
+            now = time.monotonic()
+            if now < self._next or self._done >= self._total:
+                return
+            self._wait = min(2 * self._wait, LONGEST)
+            self._next = now + self._wait
+        left = (now - self._began) * (self._total - self._done) / max(self._done, 1)
+        line = (
+            f"{self._description} {self._done:,} of {self._total:,} · {100 * self._done / self._total:.0f} % · "
+            f"{_duration(left)} left"
+        )
+        if _Shell.output_is_data:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            say(line)
+
+    def describe(self, text: str) -> None:
+        self._description = text
+
+
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Steps]:
-    """Show a bar with count and time left while the block runs; nothing is drawn when output is not a terminal."""
+    """Show a bar with count and time left while the block runs; without a terminal a line now and then."""
+    if not sys.stdout.isatty():
+        yield _Lines(description, total)
+        return
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -77,7 +157,12 @@ def progress(description: str, total: int) -> Iterator[Steps]:
         TimeRemainingColumn(),
         console=_console,
         transient=True,
-        disable=not sys.stdout.isatty(),
     )
     with bar:
-        yield Steps(bar, bar.add_task(description, total=total))
+        yield _Bar(bar, description, total)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

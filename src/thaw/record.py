@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from thaw import tracking
-from thaw.config import stored
+from thaw.config import commands, stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
@@ -36,7 +36,7 @@ def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]
         yield checkpoints
     except BaseException as error:
         if checkpoints.any() or not isinstance(error, Exception):
-            say(f"go on: python train.py resume={tracked.id}")
+            say(f"go on: {commands.of_run('train', 'resume', tracked.id, job.folder, config.tracking.uri)}")
         raise
 
 
@@ -79,7 +79,7 @@ def must_be_as_recorded(tracked: Run, entry: str, sha256: str, what: str) -> Non
     if began not in (None, sha256):
         raise UserError(
             f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
-            f"now). Bring back what it had, or train anew. What differs: python scripts/reproduce.py run={tracked.id}"
+            f"now). Bring back what it had, or train anew. What differs: {tracked.command('reproduce', 'run')}"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from thaw import backend, environment, leak, record, tracking
 from thaw.cache import Store
-from thaw.config import stored
+from thaw.config import commands, stored
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
@@ -89,7 +89,7 @@ def run(config: Config, job: Job) -> Result:
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
         tracked.tags({tracking.WEIGHTS: result.weights_sha256})
-        _summary(result, job)  # before the store is told: it may refuse, and the result is there all the same
+        _summary(result, config, job)  # before the store is told: it may refuse, and the result is there all the same
     checkpoints.clear()
     return result
 
@@ -517,7 +517,7 @@ def _stage_entry(done: StageResult) -> dict[str, Any]:
     }
 
 
-def _summary(result: Result, job: Job) -> None:
+def _summary(result: Result, config: Config, job: Job) -> None:
     m = result.metrics
     say(
         f"test accuracy {m['test/accuracy']:.4f} · macro F1 {m['test/macro_f1']:.4f} · "
@@ -525,4 +525,6 @@ def _summary(result: Result, job: Job) -> None:
     )
     say(f"result {shown(job.folder / 'result.json')}")
     if result.model:
-        say(f"predict: python scripts/predict.py model={result.run_id} images='FOLDER/*.jpg'")
+        uri = config.tracking.uri if config.tracking.log_model else "only in the folder"
+        predict = commands.of_run("predict", "model", result.run_id, job.folder, uri)
+        say(f"predict: {predict} images='FOLDER/*.jpg'")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.segment import ROW, DataFile, Segment
+from thaw.config import commands
 from thaw.errors import UserError
 
 # Bytes that all rows of the process may hold in memory together: 4 GB are to do for a run on 50,000 images, whatever
@@ -234,7 +235,7 @@ class Rows:
         except (EOFError, OSError) as error:
             raise UserError(
                 f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
-                f"python scripts/cache.py action=verify checks everything"
+                f"{commands.script('cache')} action=verify checks everything"
             ) from error
 
 

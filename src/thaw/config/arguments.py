@@ -122,6 +122,14 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(entry)
 
 
+def unquoted(value: str) -> str:
+    """Return what `quote` was given; a value without quotes is returned as it is."""
+    if len(value) < 2 or value[0] not in "'\"" or value[-1] != value[0]:
+        return value
+    inside = re.sub(rf"(\\+){value[0]}", lambda m: "\\" * (len(m[1]) // 2) + value[0], value[1:-1])
+    return re.sub(r"\\+$", lambda m: "\\" * (len(m[0]) // 2), inside)
+
+
 def quote(value: str) -> str:
     """Return a value in quotes, so that nothing in it is grammar."""
     escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only

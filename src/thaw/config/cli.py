@@ -21,7 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config import checks, sweeps, trusted
+from thaw import console
+from thaw.config import checks, commands, streams, sweeps, trusted
 from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, folder_of_choices, quoted
 from thaw.config.compose import to_config
 from thaw.config.help import help_text, keys, sections
@@ -42,6 +43,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
+    streams.open_closed(errors_on_output=True)
     with one_clear_error(root, Config):
         _prepare(root)
         sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]), Config)]
@@ -96,6 +98,8 @@ def train(root: Path) -> None:
 
 def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
+    streams.open_closed()
+    console.output_is_data()
     with one_clear_error(root, schema):
         _prepare(root)
         arguments = quoted(sys.argv[1:], schema, sweeps=False)
@@ -107,7 +111,7 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
         unknown = [a for a in arguments if "=" not in a]
         if unknown:
             raise UserError(
-                f"{unknown[0]} is not understood: every argument is key=value. python scripts/{name}.py --help"
+                f"{unknown[0]} is not understood: every argument is key=value. {commands.script(name)} --help"
             )
         check_no_empty(arguments)
         with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):

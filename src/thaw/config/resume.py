@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import hydra
 
-from thaw.config import stored
-from thaw.config.arguments import quote
+from thaw import console
+from thaw.config import commands, stored
+from thaw.config.arguments import quote, unquoted
 from thaw.config.compose import to_config
 from thaw.config.schema import Config
 from thaw.errors import UserError, listed
@@ -35,7 +36,7 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
     Raises UserError when there is no such run, when it has finished, and when today's config differs from the stored
     one, by whatever cause: an argument, or a file of conf/.
     """
-    wanted = [a.partition("=")[2].strip("'\"") for a in arguments if a.partition("=")[0] == KEY]
+    wanted = [unquoted(a.partition("=")[2]) for a in arguments if a.partition("=")[0] == KEY]
     if not wanted or wanted[-1] == "null":
         return None
     if not wanted[-1]:
@@ -72,7 +73,7 @@ def resumed(conf: Path, arguments: list[str]) -> Resumed | None:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
             f"run {run.id} cannot go on with another config than it began with:{lines}\n"
-            f"Leave that out (python train.py resume={run.id} needs nothing else), or train anew"
+            f"Leave that out ({commands.of_run('train', KEY, run.id, folder, uri)} needs nothing else), or train anew"
         )
     place = [a for a in (*own, *given) if a.partition("=")[0] != "hydra.run.dir"]
     if now.tracking.uri != uri:
@@ -136,6 +137,7 @@ def _work_where_it_began(run: "RunInfo") -> None:
 
     began = run.tags.get(tracking.CWD)
     if began and Path(began).is_dir():
+        console.printed_from(Path.cwd())
         os.chdir(began)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from thaw import tracking
 from thaw.cache import Store
 from thaw.cache.tool import size
+from thaw.config import commands
 from thaw.config.schema import ExploreConfig
 from thaw.console import say, show
 from thaw.errors import UserError
@@ -110,7 +111,8 @@ def _show(seen: Pictures, found: list[Finding], said: list[str], folder: Path) -
     say(f"page {_shown(page_file)} · {size(page_file.stat().st_size)}")
     say(f"all findings {_shown(folder / 'findings.csv')} · all images {_shown(folder / 'images.csv')}")
     if any(finding.kind == "near_duplicate" for finding in found) and seen.pixels.catalog.paths is not None:
-        say(f"near duplicates on one side: train.py dataset=csv dataset.path={_shown(folder / 'groups.csv')}")
+        table = commands.setting("dataset.path", str(_shown(folder / "groups.csv")))
+        say(f"near duplicates on one side: {commands.script('train')} dataset=csv {table}")
 
 
 def _shown(path: Path) -> Path:

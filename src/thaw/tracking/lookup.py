@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thaw.config import commands
 from thaw.config.schema import BackboneConfig
 from thaw.console import say
 from thaw.errors import UserError, listed
@@ -89,7 +90,9 @@ def find_run(uri: str, outputs: Path, run_id: str) -> RunInfo:
     """
     database = sqlite_path(uri)
     if database is not None and not database.exists():  # do not create a store to find nothing in it
-        raise UserError(f"no run {run_id}: there is no store at {database} yet. Train first: python train.py")
+        raise UserError(
+            f"no run {run_id}: there is no store at {database} yet. Train first: {commands.script('train')}"
+        )
     store = open_store(uri, outputs)
     experiments = [e.experiment_id for e in store.client.search_experiments()]
     found = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from thaw.config import commands
 from thaw.console import say
 from thaw.errors import UserError
 
@@ -37,7 +38,7 @@ class Refused(UserError):
     """
 
     def __init__(self, uri: str, error: BaseException) -> None:
-        self.code, self.remedy = str(getattr(error, "error_code", "")), remedy(error)
+        self.code, self.remedy = str(getattr(error, "error_code", "")), remedy(uri, error)
         super().__init__(f"tracking.uri={uri} refused: {reason(error)}. {self.remedy}".rstrip())
         self.__cause__ = error
 
@@ -161,7 +162,7 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def remedy(error: BaseException) -> str:
+def remedy(uri: str, error: BaseException) -> str:
     """Return what can be done about a refusal, as far as its words tell."""
     text = f"{getattr(error, 'error_code', '')} {error}"
     if re.search(r"\b40[13]\b|UNAUTHENTICATED|PERMISSION_DENIED", text):
@@ -170,7 +171,8 @@ def remedy(error: BaseException) -> str:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         )
     if "lifecycle_stage" in text or "'active' state" in text or "RESOURCE_DOES_NOT_EXIST" in text:
-        return "Was the run or its experiment deleted? Restore it: mlflow runs restore, mlflow experiments restore."
+        restore = commands.of_mlflow(uri, "runs restore --run-id RUN_ID")
+        return f"Was the run or its experiment deleted? Restore it: {restore}, or mlflow experiments restore."
     return ""
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from thaw.config import commands
 from thaw.config.schema import TrackingConfig
 from thaw.console import say
 from thaw.errors import UserError
@@ -75,6 +76,10 @@ class Run:
         if self._before is not None:
             entries = [entry for entry in entries if not self._before.has(entry.key, entry.step, entry.value)]
         self._outbox.add(entries, {})
+
+    def command(self, script: str, key: str) -> str:
+        """Return the command that names this run: `python scripts/reproduce.py run=RUN_ID`."""
+        return commands.of_run(script, key, self.id, self.folder, self._store.uri)
 
     def flush(self) -> None:
         """Send the metrics and tags that wait."""
@@ -291,7 +296,7 @@ def _not_closed(
         left = _leave(run, status, ended, tags)
         if isinstance(lost, Refused) and _replayed(run):
             return
-    remedy = f"{lost.remedy} " if isinstance(lost, Refused) and lost.remedy else ""
+    remedy = f"{lost.remedy} ".replace("RUN_ID", run.id) if isinstance(lost, Refused) and lost.remedy else ""
     why = f"{patience.reason(lost)}. {remedy}{left}"
     told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
     if error is None and isinstance(lost, Exception):

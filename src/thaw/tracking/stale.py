@@ -1,7 +1,9 @@
 """Runs that ended without a word are closed by the next one that starts."""
 
+from pathlib import Path
 from typing import Any
 
+from thaw.config import commands
 from thaw.console import say
 from thaw.tracking import alive, unsent
 from thaw.tracking.patience import Refused
@@ -42,7 +44,9 @@ def close(store: Store, run: Any) -> None:
     # It may have ended well since it was found.
     if store.client.get_run(run_id).info.status != "RUNNING":
         return
-    hint = "" if SWEEP in run.data.tags else f" go on: python train.py resume={run_id}"
+    where = folder or Path(run.data.tags.get(alive.FOLDER, "."))
+    go_on = commands.of_run("train", "resume", run_id, where, store.uri)
+    hint = "" if SWEEP in run.data.tags else f" go on: {go_on}"
     store.client.set_tag(run_id, REASON, _WITHOUT_A_WORD + hint)
     store.client.set_terminated(run_id, "KILLED")
     say(f"run {run_id} ({run.info.run_name}) {_WITHOUT_A_WORD} It is closed as KILLED.{hint}")

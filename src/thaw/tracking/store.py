@@ -1,16 +1,20 @@
 """The MLflow store: found or created once, whatever the working directory and however many jobs start together."""
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
+from thaw.config import commands
 from thaw.errors import UserError
-from thaw.tracking import limits
-from thaw.tracking.patience import Patient, Refused, reason
+from thaw.tracking import limits, schema
+from thaw.tracking.patience import Patient, Refused, reason, remedy
 
 # Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
 _QUIET = {
@@ -62,7 +66,7 @@ class Store:
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"tracking.experiment={name} was deleted from {self.uri}. Choose another name, or restore it: "
-                f"mlflow experiments restore --experiment-id {found.experiment_id}"
+                + commands.of_mlflow(self.uri, f"experiments restore --experiment-id {found.experiment_id}")
             )
         kept = local_path(found.artifact_location)
         if self.artifacts is not None and kept is not None and not kept.exists():
@@ -131,7 +135,9 @@ def _open_sqlite(database: Path, outputs: Path) -> Store:
 
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        if not database.exists():
+        if database.exists():
+            schema.check(database)
+        else:
             with FileLock(database.with_name(database.name + ".lock")):
                 if not database.exists():
                     _create_database(database, artifacts)
@@ -139,6 +145,8 @@ def _open_sqlite(database: Path, outputs: Path) -> Store:
         return Store(uri, outputs, artifacts, Patient(lambda: MlflowClient(uri), uri, (database,)))
     except Refused as refused:
         raise _unusable(uri, refused.__cause__) from refused
+    except schema.Unfit as unfit:
+        raise UserError(f"tracking.uri={uri} cannot be used: {unfit}") from None
     except UserError:
         raise
     except Exception as error:  # of the file system, SQLAlchemy, alembic or MLflow
@@ -169,6 +177,22 @@ def _connect(uri: str) -> Patient:
 
 
 def _unusable(uri: str, error: object) -> UserError:
+    text = f"{getattr(error, 'error_code', '')} {error}"
+    if "valid JSON format" in text or re.search(r"error code (30\d|40[45]|501)", text):
+        return UserError(
+            f"tracking.uri={uri} cannot be used: what answers there is no MLflow server. Is it the port of another "
+            "program? A server is started with: mlflow server --host 127.0.0.1 --port PORT"
+        )
+    if "out-of-date database schema" in text:
+        return UserError(
+            f"tracking.uri={uri} cannot be used: its tables are of another version of MLflow than this one, "
+            f"{version('mlflow')}. If they are older: make a copy, then mlflow db upgrade {shlex.quote(uri)}. "
+            "If they are newer: install that MLflow here"
+        )
+    if need := remedy(uri, error) if isinstance(error, BaseException) else "":
+        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
+    if "too many" in text:
+        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. The server's own log says why")
     need = "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
     return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
 
