@@ -12,8 +12,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from thaw.config import cli, schema
+from thaw.config import cli, flags, schema
 from thaw.config.arguments import HYDRAS, NUMBERS_TOO, PATHS, quoted
+from thaw.config.compose import settled
 from thaw.config.help import keys, texts
 from thaw.config.schema import Config
 
@@ -281,7 +282,6 @@ def test_an_empty_value_is_an_error_that_names_the_key(told, script: type | None
         (["-m", "tracking.experiment=choice(a,'')"], None, "tracking.experiment="),
         (["+dataset.path="], None, "dataset.path="),
         (["++dataset.path="], None, "dataset.path="),
-        (["~dataset.path="], None, "dataset.path="),
         (["finetune.stages=[{name:''}]"], None, "finetune.stages="),
         (["outputs=${oc.env:NOTHING}"], None, "outputs="),
         (["hydra.run.dir=${oc.env:NOTHING}"], None, "hydra.run.dir="),
@@ -307,7 +307,11 @@ def test_an_empty_environment_variable_is_not_the_working_directory(told, monkey
         assert told([], script).startswith("THAW_OUTPUTS= is empty.")
 
 
-@pytest.mark.parametrize("key", [*keys(Config), "finetune.stages[0].name", "finetune.stages[0].freeze"])
+OTHERS = ["seed", "deterministic", "split.folds", "optimizer.learning_rate", "dataset", "finetune.head_optimizer"]
+STAGE = ["finetune.stages", "finetune.stages[0].name", "finetune.stages[0].freeze", "finetune.stages[0].epochs"]
+
+
+@pytest.mark.parametrize("key", [*sorted(texts(Config)), *OTHERS, *STAGE])
 def test_an_empty_value_in_a_file_is_an_error_that_names_the_key(told, tmp_path, key: str) -> None:
     file = tmp_path / "conf" / "experiment" / "x.yaml"
     file.parent.mkdir(parents=True)
@@ -316,5 +320,107 @@ def test_an_empty_value_in_a_file_is_an_error_that_names_the_key(told, tmp_path,
         entry = f"[{entry}]" if name == "[" else f"{{{name}: {entry}}}"
     file.write_text(f"# @package _global_\n{entry[1:-1]}\n")
     said = told([f"--config-dir={tmp_path}/conf", "experiment=x"])
-    assert key in said
-    assert said.startswith(f"{key}= is empty.") or "section is expected" in said or key == "finetune.stages"
+    assert key.rpartition("].")[2] in said  # of an entry's number OmegaConf names the last word only
+    assert "= is empty." in said or "section is expected" in said or key == "finetune.stages"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "optimizer.learning_rate=interval(1e-5,1e-3)"], "optimizer.learning_rate=interval(1e-5,1e-3) has no"),
+        (["-m", "backbone=glob(xyz*)"], "backbone=glob(xyz*): there is no such value"),
+        (["seed=1,2"], "seed=1,2 is several values: -m trains with each"),
+        (["optimizer.learning_rate=choice(1e-5,1e-3)"], "Sweep parameters 'optimizer.learning_rate=choice("),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib is not installed"),
+        (["-m", "hydra/sweeper=optuna", "seed=1"], "hydra/sweeper=optuna is not installed"),
+        (["--config-name", "mine"], "--config-name and --config-path are refused"),
+        (["-cn", "mine"], "--config-name and --config-path are refused"),
+        (["-cp", "mine"], "--config-name and --config-path are refused"),
+        (["--config-dir", "absent"], "--config-dir=absent is no folder"),
+        (["--foo"], "unrecognized arguments: --foo"),
+        (["--cfg", "x"], "argument --cfg/-c: invalid choice: 'x'"),
+        (["seed = 3"], "seed = 3 is not understood: write key=value, without spaces"),
+        (["seed", "=", "3"], "seed is not understood"),
+        (["~dataset"], "~dataset is refused"),
+        (["+seed=3"], "seed: Could not append to config"),
+        (["hydra.mode=FOO"], "hydra.mode: Invalid value 'FOO'"),
+        (["-m", "hydra.sweeper.max_batch_size=0", "seed=1,2"], "hydra.sweeper.max_batch_size=0 is out of range"),
+    ],
+)
+def test_a_way_of_hydras_that_does_not_work_is_one_line(told, arguments: list[str], said: str) -> None:
+    assert told(arguments).startswith(said)
+
+
+@pytest.mark.parametrize("argument", ["-m", "--multirun", "--cfg=job", "--config-dir=x", "~backbone", "seed = 3", "-"])
+def test_a_flag_of_hydras_is_one_line_in_a_script(told, argument: str) -> None:
+    assert told([argument], schema.LayersConfig).startswith(argument)
+
+
+def test_a_file_without_its_package_line_is_told_the_line(told, tmp_path) -> None:
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    for text in ("seed: 3\n", "defaults: [override /augment: none]\nhead: {hidden: 3}\n"):
+        file.write_text(text)
+        for sweep in ([], ["-m", "seed=1,2"]):
+            said = told([*sweep, f"--config-dir={tmp_path}/conf", "experiment=mine"])
+            assert said.startswith("experiment/mine.yaml lacks its first line: # @package _global_")
+
+
+def test_flags_may_stand_anywhere() -> None:
+    read = flags.read(["seed=1", "-m", "augment=light,strong"])
+    assert (read.all(), read.sweep) == (["--multirun", "seed=1", "augment=light,strong"], True)
+    assert flags.read(["seed=1", "hydra.mode=MULTIRUN"]).all() == ["--multirun", "seed=1"]
+    assert flags.read(["seed=1", "--multi"]).sweep
+    assert flags.read(["seed=1", "--cfg", "job", "--resolve"]).all() == ["--resolve", "--cfg=job", "seed=1"]
+    assert flags.read(["--info", "defaults"]).all() == ["--info=defaults"]
+    assert flags.read(["-sc", "query=bash"]).all() == ["--shell-completion", "query=bash"]
+    assert not flags.read(["seed=1"]).sweep
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["seed=${hydra:job.num}", "augment=light,strong"],
+        ["backbone=glob(vgg*)"],
+        ["seed=range(0,3)"],
+        ["optimizer.learning_rate=choice(1e-4,1e-3)"],
+        ["optimizer.learning_rate=1e-4,1e-3", "++seed=1"],
+        ["hydra/sweeper=any", "optimizer.learning_rate=interval(1e-5,1e-3)"],
+    ],
+)
+def test_sweeps_as_hydra_writes_them_pass_the_check(told, arguments: list[str]) -> None:
+    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(group="hydra/sweeper", name="any", node={"_target_": "their.Sweeper"})
+    try:
+        cli.check_sweep(ROOT / "conf", arguments)
+    finally:
+        del ConfigStore.instance().repo["hydra"]["sweeper"]["any.yaml"]
+
+
+def test_a_jobs_number_is_stored_as_its_value() -> None:
+    cfg = OmegaConf.create({"seed": 7, "tracking": {"experiment": "07"}})
+    given = [r"seed=$\{hydra\:job.num\}", "++tracking.experiment=${hydra:job.id}", "seed=${split.fold}"]
+    assert settled(given, cfg) == ["seed=7", "tracking.experiment='07'", "seed=${split.fold}"]
+
+
+def test_what_only_prints_works(commands) -> None:
+    for arguments, shown in (
+        (["--cfg", "job", "seed=5"], "seed: 5"),
+        (["--hydra-help"], "hydra.cc"),
+        (["-sc", "install=bash"], "complete"),
+    ):
+        done = commands.run(*arguments)
+        assert (done.code, done.err, shown in done.out) == (0, "", True)
+
+
+def test_relative_paths_are_those_of_the_command_line_wherever_hydra_works(commands, photos) -> None:
+    (commands.folder / "here").symlink_to(photos)
+    done = commands.run(
+        "hydra.job.chdir=true", "outputs=there", "-m", "recipe=scratch", "backbone=cnn", "backbone.weights=none",
+        "dataset=image_folder", "dataset.path=here", "scratch.epochs=1", "seed=${hydra:job.num}", "engine=tensorflow",
+    )  # fmt: skip
+    assert (done.code, "UserWarning" in done.err) == (0, False), done.err
+    (result,) = (commands.folder / "there" / "sweeps").glob("*/*/0/result.json")
+    assert "seed=0" in done.out
+    assert {file.name for file in result.parent.iterdir()} >= {"manifest.csv", "report"}
+    assert not list(result.parent.glob("there"))

@@ -8,7 +8,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from thaw import tracking
-from thaw.config.arguments import folder_of_choices
+from thaw.config import flags
 from thaw.config.compose import to_config
 from thaw.config.resume import resumed
 from thaw.config.schema import Config, TrackingConfig
@@ -205,7 +205,7 @@ def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path)
     (own / "experiment").mkdir(parents=True)
     (own / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 3\n")
     for arguments in (["-cd", str(own)], [f"--config-dir={own}"]):
-        command = [*folder_of_choices(arguments), "experiment=mine", "dataset=digits"]
+        command = [*flags.read(arguments).arguments, "experiment=mine", "dataset=digits"]
         run_id, _ = begun(command=command)
         found = resumed(CONF, [f"resume={run_id}"])
         assert found is not None

@@ -22,21 +22,6 @@ NUMBERS_TOO = {"backbone.freeze", "finetune.freeze"}
 SEARCH_PATH = "hydra.searchpath"
 
 
-def folder_of_choices(arguments: list[str]) -> list[str]:
-    """Put `--config-dir=DIR` as a key, which is checked, stored and taken up again as all keys are."""
-    result, rest = [], iter(arguments)
-    for argument in rest:
-        flag, sign, value = argument.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            value = value if sign else next(rest, "")
-            if not value.strip():
-                raise empty(flag)
-            folder = Path(value).expanduser().absolute()
-            argument = f"{SEARCH_PATH}=[{quote(f'file://{folder}')}]"
-        result.append(argument)
-    return result
-
-
 _PLAIN = r"(?!(?:true|false|null|inf|nan)$)[a-z_/][\w./-]*"
 _GRAMMAR = r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)|\{.*\}|\$\{[^}]*\}|(['\"]).*\1"
 _ENTRY = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^]]*\]|\{[^}]*\}|[^,])+|(?<=,)(?=,|$)|^(?=,)""")
@@ -102,7 +87,7 @@ def check_no_empty(arguments: list[str]) -> None:
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if sign and not key.startswith("-") and not value.strip():
-            raise empty(key.lstrip("+~").strip())
+            raise empty(key.lstrip("+~"))
     given = [a for a in arguments if "=" in a and not a.startswith("-")]
     for override in OverridesParser.create().parse_overrides(given):
         if any(not text.strip() for text in _texts(override._value)):

@@ -7,24 +7,25 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw import console
-from thaw.config import checks, commands, streams, sweeps, trusted
-from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, folder_of_choices, quoted
-from thaw.config.compose import to_config
+from thaw.config import checks, commands, flags, streams, sweeps, trusted
+from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, quoted
+from thaw.config.compose import first_job, settled, to_config
 from thaw.config.help import help_text, keys, sections
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
@@ -46,9 +47,13 @@ def train(root: Path) -> None:
     streams.open_closed(errors_on_output=True)
     with one_clear_error(root, Config):
         _prepare(root)
-        sys.argv = [sys.argv[0], *quoted(folder_of_choices(sys.argv[1:]), Config)]
+        given = flags.read(sys.argv[1:])
+        given = replace(given, arguments=quoted(given.arguments, Config))
+        if not given.flags or given.flags[0] != "--shell-completion":
+            check_no_empty(given.arguments)
+        sys.argv = [sys.argv[0], *given.all()]
     ConfigStore.instance().store(name="schema", node=Config)
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    if given.flags == ["--help"]:
         _help(root / "conf", Config, "python train.py", "config")
         return
 
@@ -57,13 +62,16 @@ def train(root: Path) -> None:
 
     def job(cfg: DictConfig) -> float | None:
         own = HydraConfig.get()
+        os.chdir(own.runtime.cwd)  # whatever hydra.job.chdir says: relative paths are those of the command line
         sweep = own.mode == RunMode.MULTIRUN
         try:
             config = to_config(cfg, Config)
             checks.check(config)
             parent = SweepParent.read(own.sweep.dir) if sweep else None
             choices = [o for o in own.overrides.hydra if o.startswith(f"{SEARCH_PATH}=")]
-            where = Job(root, Path(own.runtime.output_dir).absolute(), [*choices, *own.overrides.task], parent)
+            where = Job(
+                root, Path(own.runtime.output_dir).absolute(), [*choices, *settled(own.overrides.task, cfg)], parent
+            )
             if gone_on:
                 where = replace(where, parent=gone_on.parent, resume=gone_on.run_id)
             from thaw.run import run  # late: `--help` and a misspelt key answer without it
@@ -76,9 +84,8 @@ def train(root: Path) -> None:
             return None
 
     with one_clear_error(root, Config):
-        check_no_empty(sys.argv[1:])
-        if {"-m", "--multirun"} & set(sys.argv[1:]):
-            check_sweep(root / "conf", [a for a in sys.argv[1:] if not a.startswith("-")])
+        if given.sweep:
+            check_sweep(root / "conf", given.arguments)
         gone_on = resumed(root / "conf", sys.argv[1:])
         SweepParent.resumes = gone_on.run_id if gone_on else None
         if gone_on:
@@ -108,11 +115,12 @@ def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) ->
         _help(root / "conf", schema, f"python scripts/{name}.py", name)
         return
     with one_clear_error(root, schema):
-        unknown = [a for a in arguments if "=" not in a]
-        if unknown:
-            raise UserError(
-                f"{unknown[0]} is not understood: every argument is key=value. {commands.script(name)} --help"
-            )
+        for argument in arguments:
+            if argument.startswith("-"):
+                raise UserError(
+                    f"{argument} is not understood: every argument is key=value. {commands.script(name)} --help"
+                )
+            flags.check(argument)
         check_no_empty(arguments)
         with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
             config = to_config(hydra.compose(name, arguments), schema)
@@ -132,24 +140,46 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
 
     A key or choice that does not exist is found in a second; Hydra would find it after the sweep's run was opened.
     """
-    parsed = OverridesParser.create().parse_overrides(arguments)
-    texts = [
-        [f"{text.partition('=')[0]}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [text]
-        for o, text in zip(parsed, arguments, strict=True)
-    ]
-    first = [own[0] for own in texts]
     jobs = []
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        texts = [_values(argument, arguments) for argument in arguments]
+        first = [own[0] for own in texts]
         for place, own in enumerate(texts):
             for text in own if len(own) > 1 or place == 0 else []:
                 overrides = [*first[:place], text, *first[place + 1 :]]
-                jobs.append(to_config(hydra.compose("config", overrides), Config))
+                jobs.append(_job_of_sweep(overrides))
                 checks.check_values(jobs[-1], "")
-        fixed = [text for o, text in zip(parsed, arguments, strict=True) if not o.is_sweep_override()]
-        parent = to_config(hydra.compose("config", fixed), Config)
+        parent = _job_of_sweep([argument for argument in arguments if not _parsed(argument).is_sweep_override()])
     sweeps.check(parent, jobs)
+
+
+def _job_of_sweep(overrides: list[str]) -> Config:
+    with first_job(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
+        config = to_config(cfg, Config)
+    assert isinstance(config, Config)
+    return config
+
+
+def _parsed(argument: str) -> Any:
+    (parsed,) = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([argument])
+    return parsed
+
+
+def _values(argument: str, arguments: list[str]) -> list[str]:
+    """An argument for each value that the grid runs through; a sampler's interval as its ends."""
+    parsed = _parsed(argument)
+    key, value = argument.partition("=")[0], parsed._value
+    if isinstance(value, IntervalSweep):
+        if not any(other.startswith("hydra/sweeper=") for other in arguments):
+            raise UserError(
+                f"{argument} has no steps for a grid to run through: list values, {key}={value.start},{value.end}, or "
+                "install a sweeper that draws from it, such as hydra-optuna-sweeper"
+            )
+        return [f"{key}={value.start}", f"{key}={value.end}"]
+    found = [f"{key}={each}" for each in parsed.sweep_string_iterator()] if parsed.is_sweep_override() else [argument]
+    if not found:
+        raise UserError(f"{argument}: there is no such value to run through")
+    return found
 
 
 def _prepare(root: Path) -> None:
@@ -201,16 +231,27 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = sorted(error.options or [])
+        if group in ("hydra/launcher", "hydra/sweeper"):
+            kind = group.removeprefix("hydra/")
+            return f"{group}={choice} is not installed: a {kind} is a plugin of Hydra, such as hydra-{choice}-{kind}"
         return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {listed(options)}"
     if isinstance(error, OverrideParseException):
-        if "=" not in error.override:
-            return f"{error.override} is not understood: every argument is key=value, as in experiment=quickstart"
         return (
             f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
         )
     cause = _cause(error)
     key = getattr(cause, "full_key", None)
     text = str(error).strip() or str(cause)
+    experiment = re.match(r"In '(experiment/[^']*)'", text)
+    if experiment and ("Key 'experiment' not in" in text or "@experiment." in text):
+        return (
+            f"{experiment[1]}.yaml lacks its first line: # @package _global_. Without it its keys are no keys of a run"
+        )
+    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+        key, _, value = found[1].partition("=")
+        return (
+            f"{found[1]} is several values: -m trains with each. A text that has a comma is quoted: \"{key}='{value}'\""
+        )
     found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
     if found and found[1] not in set(keys(schema)):
         return _unknown_key(found[1], conf, schema)
@@ -293,12 +334,12 @@ class SweepParent:
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from thaw import tracking
 
-        with open_dict(own := deepcopy(config)):
-            del own["hydra"]
         with _refusing():
-            checked = to_config(own, Config)
+            with first_job(config) as own:
+                checked = to_config(own, Config)
             self._folder = Path(config.hydra.sweep.dir).absolute()
-            name = " ".join(config.hydra.overrides.task) or "sweep"
+            typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+            name = " ".join(typed) or "sweep"
             self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
         (self._folder / self.FILE).write_text(self._sweep.id)
         SweepParent._open = self

@@ -1,13 +1,17 @@
 """From Hydra's composed config to the schema's dataclasses."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.config.arguments import empty
+from thaw.config.arguments import empty, quote
 from thaw.config.help import keys
 from thaw.errors import UserError, did_you_mean
 
@@ -26,6 +30,38 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
     if "outputs" in cfg:
         cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
     return OmegaConf.to_object(cfg)
+
+
+@contextmanager
+def first_job(config: DictConfig) -> Iterator[DictConfig]:
+    """Give a sweep's config as its first job would have it: `${hydra:job.num}` is 0.
+
+    config: composed with the node `hydra`. What is yielded has none, as a job's has not.
+    """
+    own, before = deepcopy(config), HydraConfig.instance().cfg
+    with open_dict(own):
+        own.hydra.job.num, own.hydra.job.id = 0, "0"
+        own.hydra.runtime.output_dir = str(Path.cwd())
+        HydraConfig.instance().set_config(own)
+        del own["hydra"]
+    try:
+        yield own
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def settled(overrides: Iterable[str], config: DictConfig) -> list[str]:
+    """Return a job's overrides as they can be given again: what Hydra knows of this job only becomes its value."""
+    found = []
+    for override in overrides:
+        key, _, value = override.partition("=")  # in a sweep Hydra escapes the braces
+        key = key.lstrip("+")
+        if re.search(r"\$\\?\{(hydra|now)\\?:", value):
+            own = OmegaConf.select(config, key)
+            if isinstance(own, (str, int, float)):
+                override = f"{key}={quote(own) if isinstance(own, str) else own}"
+        found.append(override)
+    return found
 
 
 def check_no_empty(cfg: DictConfig | ListConfig, prefix: str = "") -> None:

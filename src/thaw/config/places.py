@@ -29,6 +29,8 @@ def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[
     made: those of them that this process made since. Raises UserError for one outside `outputs`, and for one that holds
     something already.
     """
+    if "outputs" not in config:  # --hydra-help composes Hydra's own part
+        return set()
     _check_not_empty(config)
     _check_subdir(config)
     usual = _usual(config)
