@@ -20,9 +20,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on: rich would end the process, and a training with it."""
+        give_up_output()
+
+
 # Names come out as they are: nothing in them is markup, a colour or, as in plate:100:, the name of an emoji.
 # soft_wrap: a piped log keeps one line per message, whatever the width.
-_console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+_console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 # Seconds until a log without a terminal gets a line of progress, and the longest between two; each wait is twice the
 # one before. Work that is short leaves no line.
