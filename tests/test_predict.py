@@ -13,7 +13,7 @@ from thaw.backend import Hardware
 from thaw.config.schema import Config, DatasetConfig, PredictConfig
 from thaw.errors import UserError
 from thaw.models.saved import Saved, yaml_text
-from thaw.predict import MANY, Computed, choose, recorded
+from thaw.predict import MANY, Computed, choose, judged_by, recorded
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
 BARE = Hardware(openvino=False, bfloat16=True, float16=False)
@@ -29,9 +29,13 @@ STOCK = Computed()
         (("auto", "auto"), Computed("openvino", "float32"), MANY, BF16, ("openvino", "float32")),
         (("auto", "auto"), Computed("openvino", "float32"), MANY, AMPERE, ("openvino", "float32")),
         (("auto", "auto"), Computed("tensorflow", "float16"), MANY, BF16, ("tensorflow", "float16")),
-        # Few images: another engine, never another precision.
-        (("auto", "auto"), Computed("openvino", "bfloat16"), MANY - 1, BF16, ("tensorflow", "bfloat16")),
-        (("auto", "auto"), Computed("openvino", "float32"), 1, BF16, ("tensorflow", "float32")),
+        # Few images: another engine where that changes nothing but rounding, never another precision.
+        (("auto", "auto"), Computed("openvino", "bfloat16"), 1, BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), Computed("openvino", "float32"), MANY - 1, BF16, ("tensorflow", "float32")),
+        (("auto", "float32"), Computed("openvino", "bfloat16"), 1, BF16, ("tensorflow", "float32")),
+        # A run whose engine did not agree with its network was judged by Keras.
+        (("auto", "auto"), Computed("keras", "float32"), MANY, BF16, ("keras", "float32")),
+        (("auto", "auto"), Computed("keras", "float32"), 1, BF16, ("keras", "float32")),
         # What is asked for is what is done.
         (("openvino", "auto"), Computed("tensorflow", "bfloat16"), 1, BF16, ("openvino", "bfloat16")),
         (("auto", "float32"), Computed("openvino", "bfloat16"), MANY, BF16, ("openvino", "float32")),
@@ -76,6 +80,21 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     for content, found in (({"engine": engine}, Computed("tensorflow", "bfloat16")), ({"run_id": "a"}, STOCK)):
         file.write_text(json.dumps(content))
         assert recorded(file) == found
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        ({"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"}, Computed("openvino", "bfloat16")),
+        (
+            {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16", "thaw.parity": "failed"},
+            Computed("keras", "float32"),
+        ),
+        ({}, STOCK),
+    ],
+)
+def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, found: Computed) -> None:
+    assert judged_by(tags) == found
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "table"])

@@ -47,6 +47,9 @@ def test_the_kept_network_says_what_the_engine_said(finetuned, stored) -> None:
     assert stored.data.metrics["parity/differ"] <= 1
     assert stored.data.metrics["parity/max_probability_difference"] < 0.1
     assert "get the same class from the kept network" in finetuned.out
+    assert stored.data.tags["thaw.parity"] == "passed"
+    assert finetuned.result()["parity"]["passed"] is True
+    assert finetuned.result()["parity"]["judged_with"] == finetuned.result()["engine"]
     assert finetuned.result()["engine"]["engine"] in ("openvino", "tensorflow")
     assert stored.data.tags["thaw.precision"] == finetuned.result()["engine"]["trained"]
 
@@ -359,14 +362,18 @@ def test_a_bad_picture_is_named_before_training(commands, photos) -> None:
     assert "network:" not in ran.out, time.perf_counter() - started
 
 
-def test_predict_with_a_trained_run(commands, photos, finetuned) -> None:
+def test_predict_gives_the_runs_own_predictions(commands, photos, finetuned) -> None:
     run_id = finetuned.result()["run_id"]
     listing = commands.run("scripts/predict.py", f"model={run_id[:8]}", f"images={photos}", "format=csv", "top=1")
     assert listing.code == 0, listing.err
-    rows = list(csv.DictReader(listing.out.splitlines()))
+    rows = {Path(row["image"]).relative_to(photos).as_posix(): row for row in csv.DictReader(listing.out.splitlines())}
     assert len(rows) == 60
-    right = sum(row["image"].split("/")[-2] == row["class"] for row in rows)
-    assert right >= 50
+    report = Path(finetuned.result()["model"]).parents[1] / "report" / "predictions.csv"
+    own = list(csv.DictReader(report.read_text().splitlines()))
+    assert len(own) == 6
+    for row in own:
+        assert rows[row["image"]]["class"] == row["predicted"]
+        assert float(rows[row["image"]]["probability"]) == pytest.approx(float(row["confidence"]), abs=1e-6)
 
 
 def test_predict_with_a_stock_network_goes_on_past_a_bad_file(commands, photos) -> None:

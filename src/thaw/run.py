@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from thaw import backend, environment, leak, record, tracking
 from thaw.cache import Store
 from thaw.config import commands, stored
@@ -26,8 +24,9 @@ from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
+from thaw.judged import settle
 from thaw.models import saved, table
-from thaw.results import parity, report
+from thaw.results import report
 from thaw.results.evaluate import Evaluation, evaluate
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
@@ -73,7 +72,11 @@ def run(config: Config, job: Job) -> Result:
         results, cuts = _train(config, choice, store, network, data, tracked, clock, checkpoints, places)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
-        evaluations = {name: evaluate(p, data.labels(name), data.class_names) for name, p in results[-1].judged.items()}
+        with clock("evaluate"):
+            judged = settle(choice, store, config.backbone, network, data, results, tracked)
+        evaluations = {
+            name: evaluate(p, data.labels(name), data.class_names) for name, p in judged.probabilities.items()
+        }
         metrics = _log_metrics(results, evaluations, tracked)
         kept = None
         if _complete(config, job, tracked, metrics[OBJECTIVE]):
@@ -81,11 +84,10 @@ def run(config: Config, job: Job) -> Result:
             kept = _keep(config, network, tracked, job.folder)
             if config.recipe == "bottleneck":
                 _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
-        with clock("evaluate"):
-            _check_parity(config, store, network, data, results, tracked)
         tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         sha256 = config_sha256(config, initial_sha256, cuts)
         result = _result(sha256, choice, tracked, network, data, results, metrics, kept, clock)
+        result = dataclasses.replace(result, parity=judged.parity)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
         tracked.tags({tracking.WEIGHTS: result.weights_sha256})
@@ -388,39 +390,6 @@ def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
     if best is not None and not complete:
         say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
     return complete
-
-
-def _check_parity(
-    config: Config, store: Store, network: Network, data: Data, results: list[StageResult], tracked: Run
-) -> None:
-    """The figures come from the engine and from kept activations: see that the network itself says the same."""
-    from thaw.frozen.reference import end_to_end
-
-    last = results[-1]
-    indices = np.concatenate([data.splits.named()[split] for split in last.judged])
-    untouched = all(done.plan.all_frozen for done in results)
-    kept_bytes = data.pixels.kept_bytes + sum(done.cache_bytes for done in results)
-    fits = kept_bytes + parity.rows_bytes(math.prod(network.pooled.shape[1:])) <= store.max_bytes
-    found = parity.check(
-        np.concatenate(list(last.judged.values())),
-        lambda rows: end_to_end(
-            network, config.backbone, data.pixels, indices[rows], store if untouched and fits else None
-        ),
-        data.seed,
-        sum(layer.macs or 0 for layer in network.backbone.graph.layers),
-    )
-    tracked.metrics(
-        {
-            "parity/images": found.images,
-            "parity/differ": found.differs,
-            "parity/max_probability_difference": found.probability,
-            "parity/max_logit_difference": found.logit,
-        }
-    )
-    say(
-        f"parity: {found.images - found.differs} of {found.images} images get the same class from the kept network end "
-        f"to end; probabilities differ by at most {found.probability:.2g}, logits by {found.logit:.2g}"
-    )
 
 
 def _report(

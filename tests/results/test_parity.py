@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from thaw.errors import UserError
 from thaw.results import parity
 from thaw.results.parity import ARITHMETIC, LARGE_SAMPLE, SAMPLE, Parity, check, compare
 
@@ -48,8 +47,7 @@ class Kept:
 def sampled(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the first sample, and those of the large one."""
     kept = Kept(flipped(probabilities(count), slice(None)))
-    with pytest.raises(UserError):
-        check(probabilities(count), kept, seed, HEAVY)
+    check(probabilities(count), kept, seed, HEAVY)
     return kept.asked[0], kept.asked[1]
 
 
@@ -73,6 +71,14 @@ def test_a_rounding_that_changes_no_class_is_measured_and_not_counted() -> None:
     found = compare(given, given * np.float32(1 - 1e-3))
     assert found.differs == 0
     assert 0 < found.probability <= 1.001e-3
+
+
+def test_an_engine_that_gives_no_numbers_where_the_network_does_differs() -> None:
+    given = probabilities(64)
+    fast = given.copy()
+    fast[5:8] = np.nan
+    assert compare(fast, given).differs == 3
+    assert compare(fast, fast).differs == 0, "a network that diverged is found where it is judged"
 
 
 def test_the_logit_difference_does_not_see_a_constant() -> None:
@@ -128,13 +134,12 @@ def test_between_them_as_many_images_as_the_arithmetic_allows_are_compared() -> 
 
 
 @pytest.mark.parametrize(("macs", "sizes"), [(HEAVY, [SAMPLE, LARGE_SAMPLE]), (0.0, [LARGE_SAMPLE])])
-def test_a_run_with_too_many_flips_is_stopped_after_the_large_sample(macs: float, sizes: list[int]) -> None:
+def test_too_many_flips_are_found_broken_after_the_large_sample(macs: float, sizes: list[int]) -> None:
     given = probabilities(2000)
     kept = Kept(flipped(given, slice(None, None, 20)))  # 5 %
-    with pytest.raises(UserError, match=r"of 512 images get another class.*precision=float32") as caught:
-        check(given, kept, 0, macs)
+    found = check(given, kept, 0, macs)
+    assert (found.images, found.broken) == (512, True)
     assert kept.sizes == sizes
-    assert "engine=tensorflow" in str(caught.value)
 
 
 def test_flips_only_in_the_first_sample_pass_when_the_large_one_has_few() -> None:
@@ -167,11 +172,11 @@ def test_fewer_images_than_a_sample_are_all_compared(count: int, macs: float) ->
 
 
 @pytest.mark.parametrize("macs", [HEAVY, 0.0])
-def test_a_small_set_whose_classes_differ_is_stopped_without_asking_twice(macs: float) -> None:
+def test_a_small_set_whose_classes_differ_is_broken_without_asking_twice(macs: float) -> None:
     given = probabilities(30)
     kept = Kept(flipped(given, [3, 4]))
-    with pytest.raises(UserError, match="2 of 30 images"):
-        check(given, kept, 0, macs)
+    found = check(given, kept, 0, macs)
+    assert (found.images, found.differs, found.broken) == (30, 2, True)
     assert kept.sizes == [30]
 
 
@@ -181,8 +186,8 @@ def test_a_set_between_the_samples_is_decided_by_all_of_it() -> None:
     assert all_of_it.tolist() == list(range(300))
     found = check(given, Kept(flipped(given, first[:3])), 0, HEAVY)
     assert (found.images, found.differs) == (300, 3)
-    with pytest.raises(UserError, match="4 of 300"):
-        check(given, Kept(flipped(given, first[:4])), 0, HEAVY)
+    assert not found.broken
+    assert check(given, Kept(flipped(given, first[:4])), 0, HEAVY).broken
 
 
 def test_the_sample_is_spread_over_all_images_and_the_same_for_a_seed() -> None:

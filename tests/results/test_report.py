@@ -78,9 +78,9 @@ def test_the_table_of_predictions_holds_each_image_in_order(tmp_path, evaluation
     first, second, third = rows(tmp_path / "p.csv")
     assert first == {
         "image": "a.jpg", "label": "cat", "predicted": "cat", "correct": "1",
-        "confidence": "0.7500", "probability_of_label": "0.7500",
+        "confidence": "0.7500000", "probability_of_label": "0.7500000",
     }  # fmt: skip
-    assert (second["predicted"], second["correct"], second["probability_of_label"]) == ("cat", "0", "0.2500")
+    assert (second["predicted"], second["correct"], second["probability_of_label"]) == ("cat", "0", "0.2500000")
     assert third["image"] == "ü.jpg"
 
 

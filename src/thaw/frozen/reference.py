@@ -1,6 +1,6 @@
 """A network end to end as Keras runs it: what the figures of an engine, and of kept activations, are held against."""
 
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from thaw.cache import Store
 from thaw.config.schema import BackboneConfig
+from thaw.console import progress
 from thaw.data.pixels import Pixels
 from thaw.frozen import engine
-from thaw.frozen.activations import frozen_at
-from thaw.frozen.engine import Function
+from thaw.frozen.activations import BATCH, frozen_at
+from thaw.frozen.engine import Arrays, Function
 from thaw.frozen.forward import two_columns
 from thaw.models.network import Network
 
@@ -30,11 +31,18 @@ def end_to_end(
     new in every run.
     """
     choice = engine.reference()
-    given: Any
+    given: Callable[[npt.NDArray[np.int64]], Arrays]
     if store is None:
-        model, given = network.model, (pixels.sample(indices),)
+        model, given = network.model, lambda rows: (pixels.sample(rows),)
     else:
         model = keras.Model(network.pooled, network.model.output, name="head")
         features = frozen_at(network, len(network.backbone.layers), backbone, choice)
-        given = features.activations(store, pixels, indices).take(indices)
-    return two_columns(Function(model, choice.engine, choice.trained)(*given)[0])
+        given = features.activations(store, pixels, indices).take
+    function = Function(model, choice.engine, choice.trained)
+    found = []
+    with progress("kept network", len(indices)) as steps:
+        for start in range(0, len(indices), BATCH):
+            rows = indices[start : start + BATCH]
+            found.append(function(*given(rows))[0])
+            steps.advance(len(rows))
+    return two_columns(np.concatenate(found))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.errors import UserError
-
 ALLOWED = 0.01  # share of images whose first class may differ
 TIE = 0.01  # classes whose probabilities differ by less are equally likely: which comes first is no evidence
 SAMPLE, LARGE_SAMPLE = 32, 512
@@ -33,19 +31,20 @@ class Parity:
         return self.differs > max(1, ALLOWED * self.images)
 
 
-def rows_bytes(features: int) -> int:
-    """Bytes of the cache that a sample's features take when they are kept, float32, at most."""
-    return LARGE_SAMPLE * (4 * features + 128)
+def rows_bytes(images: int, features: int) -> int:
+    """Bytes of the cache that the features of so many images take when they are kept, float32."""
+    return images * (4 * features + 128)
 
 
 def compare(fast: npt.NDArray[np.float32], kept: npt.NDArray[np.float32]) -> Parity:
     """Compare probabilities (N, C) with probabilities (N, C).
 
     Logits are log-probabilities less their mean, which a softmax does not see. Probabilities under 1e-4 are cut off:
-    what a network is sure not to see would drown the rest.
+    what a network is sure not to see would drown the rest. What is no number differs from every number.
     """
     rows, theirs = np.arange(len(kept)), fast.argmax(axis=1)
-    differs = int((kept.max(axis=1) - kept[rows, theirs] > TIE).sum())
+    lost = np.isfinite(kept).all(axis=1) & ~np.isfinite(fast).all(axis=1)
+    differs = int(((kept.max(axis=1) - kept[rows, theirs] > TIE) | lost).sum())
     probability = float(np.abs(fast - kept).max())
     return Parity(len(fast), differs, probability, float(np.abs(_logits(fast) - _logits(kept)).max()))
 
@@ -65,7 +64,6 @@ def check(
 
     run_kept: rows of `fast` -> probabilities of the kept network, end to end. macs: multiplications it takes for an
     image; 512 images are compared, of large networks fewer, but 32 and, where any of those differs, 512 after all.
-    Raises UserError when more than 1 % of them get another class.
     """
     order = np.random.default_rng(seed).permutation(len(fast))
     sample = int(np.clip(ARITHMETIC / max(macs, 1), SAMPLE, LARGE_SAMPLE)) // SAMPLE * SAMPLE
@@ -74,10 +72,4 @@ def check(
     if found.differs and len(fast) > sample and sample < LARGE_SAMPLE:
         rows = np.sort(order[:LARGE_SAMPLE])
         found = compare(fast[rows], run_kept(rows))
-    if found.broken:
-        raise UserError(
-            f"{found.differs} of {found.images} images get another class from the network that is kept than from the "
-            f"engine (probabilities differ by up to {found.probability:.2g}); 1 % is allowed. "
-            "Set precision=float32 frozen_precision=float32, or engine=tensorflow"
-        )
     return found

@@ -116,7 +116,7 @@ def predictions_csv(names: Sequence[str], evaluation: Evaluation, class_names: S
     """
     guesses = evaluation.probabilities.argmax(axis=1)
     rows = [
-        [name, class_names[label], class_names[guess], int(label == guess), f"{p[guess]:.4f}", f"{p[label]:.4f}"]
+        [name, class_names[label], class_names[guess], int(label == guess), f"{p[guess]:.7f}", f"{p[label]:.7f}"]
         for name, label, guess, p in zip(names, evaluation.labels, guesses, evaluation.probabilities, strict=True)
     ]
     _write_csv(path, ["image", "label", "predicted", "correct", "confidence", "probability_of_label"], rows)

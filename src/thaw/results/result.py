@@ -28,6 +28,8 @@ class Result:
     trainable_params, boundary` each. seconds: `total`, `scan`, `extract`, `train`, `evaluate`.
     cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions `frozen` and
     `trained`, `device`, `tf32`.
+    parity: `passed`, `images` compared, `differ`, the largest differences, and `judged_with`, as `engine`: what the
+    metrics come from, which is Keras in float32 where it was not passed.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
     model: path or URI of the network that was kept, None without one.
     """
@@ -44,6 +46,7 @@ class Result:
     model: str | None
     class_names: Sequence[str]
     engine: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
     graph_sha256: str | None = None
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
