@@ -13,7 +13,7 @@ from thaw.backend import Hardware
 from thaw.config.schema import Config, DatasetConfig, PredictConfig
 from thaw.errors import UserError
 from thaw.models.saved import Saved, yaml_text
-from thaw.predict import MANY, Computed, choose, judged_by, recorded
+from thaw.predict import Computed, choose, judged_by, recorded
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
 BARE = Hardware(openvino=False, bfloat16=True, float16=False)
@@ -22,34 +22,28 @@ STOCK = Computed()
 
 
 @pytest.mark.parametrize(
-    ("asked", "judged", "files", "hardware", "expected"),
+    ("asked", "judged", "hardware", "expected"),
     [
         # As the run, whatever this machine would choose for a run of its own.
-        (("auto", "auto"), Computed("openvino", "bfloat16"), MANY, BF16, ("openvino", "bfloat16")),
-        (("auto", "auto"), Computed("openvino", "float32"), MANY, BF16, ("openvino", "float32")),
-        (("auto", "auto"), Computed("openvino", "float32"), MANY, AMPERE, ("openvino", "float32")),
-        (("auto", "auto"), Computed("tensorflow", "float16"), MANY, BF16, ("tensorflow", "float16")),
-        # Few images: another engine where that changes nothing but rounding, never another precision.
-        (("auto", "auto"), Computed("openvino", "bfloat16"), 1, BF16, ("openvino", "bfloat16")),
-        (("auto", "auto"), Computed("openvino", "float32"), MANY - 1, BF16, ("tensorflow", "float32")),
-        (("auto", "float32"), Computed("openvino", "bfloat16"), 1, BF16, ("tensorflow", "float32")),
+        (("auto", "auto"), Computed("openvino", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), Computed("openvino", "float32"), BF16, ("openvino", "float32")),
+        (("auto", "auto"), Computed("openvino", "float32"), AMPERE, ("openvino", "float32")),
+        (("auto", "auto"), Computed("tensorflow", "float16"), BF16, ("tensorflow", "float16")),
         # A run whose engine did not agree with its network was judged by Keras.
-        (("auto", "auto"), Computed("keras", "float32"), MANY, BF16, ("keras", "float32")),
-        (("auto", "auto"), Computed("keras", "float32"), 1, BF16, ("keras", "float32")),
+        (("auto", "auto"), Computed("keras", "float32"), BF16, ("keras", "float32")),
         # What is asked for is what is done.
-        (("openvino", "auto"), Computed("tensorflow", "bfloat16"), 1, BF16, ("openvino", "bfloat16")),
-        (("auto", "float32"), Computed("openvino", "bfloat16"), MANY, BF16, ("openvino", "float32")),
+        (("openvino", "auto"), Computed("tensorflow", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "float32"), Computed("openvino", "bfloat16"), BF16, ("openvino", "float32")),
         # Stock networks were judged by nobody.
-        (("auto", "auto"), STOCK, MANY, BF16, ("openvino", "float32")),
-        (("auto", "auto"), STOCK, MANY, AMPERE, ("tensorflow", "float32")),
-        (("auto", "auto"), STOCK, 1, BF16, ("tensorflow", "float32")),
-        (("auto", "bfloat16"), STOCK, MANY, BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), STOCK, BF16, ("openvino", "float32")),
+        (("auto", "auto"), STOCK, AMPERE, ("tensorflow", "float32")),
+        (("auto", "bfloat16"), STOCK, BF16, ("openvino", "bfloat16")),
     ],
 )
 def test_a_network_computes_as_it_was_judged(
-    asked: tuple, judged: Computed, files: int, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
+    asked: tuple, judged: Computed, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
 ) -> None:
-    choice = choose(*asked, judged, files, hardware)
+    choice = choose(*asked, judged, hardware)
     assert (choice.engine, choice.frozen) == expected
     assert capsys.readouterr() == ("", "")
 
@@ -60,7 +54,7 @@ def test_a_network_computes_as_it_was_judged(
 def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
     judged: Computed, hardware: Hardware, capsys: pytest.CaptureFixture
 ) -> None:
-    choice = choose("auto", "auto", judged, MANY, hardware)
+    choice = choose("auto", "auto", judged, hardware)
     assert (choice.engine, choice.frozen) == ("tensorflow", judged.precision)
     said = capsys.readouterr()
     assert said.out == "", "the listing may be read by a program"
@@ -70,14 +64,21 @@ def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
 
 def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
     with pytest.raises(UserError, match="not installed"):
-        choose("openvino", "auto", STOCK, MANY, BARE)
+        choose("openvino", "auto", STOCK, BARE)
 
 
 def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     assert recorded(file) == STOCK
     engine = {"engine": "tensorflow", "version": "2.21", "frozen": "bfloat16", "trained": "float32"}
-    for content, found in (({"engine": engine}, Computed("tensorflow", "bfloat16")), ({"run_id": "a"}, STOCK)):
+    parted = {"engine": engine, "stages": [{"name": "head", "cut": 150}, {"name": "thaw", "cut": 88}]}
+    keras = {"parity": {"judged_with": {"engine": "keras", "frozen": "float32", "trained": "float32"}}}
+    for content, found in (
+        (parted, Computed("tensorflow", "bfloat16", "float32", 88)),
+        ({**parted, **keras}, Computed("keras", "float32")),  # where the engine did not agree with the network
+        ({"engine": engine}, Computed("tensorflow", "bfloat16")),  # an earlier version
+        ({"run_id": "a"}, STOCK),
+    ):
         file.write_text(json.dumps(content))
         assert recorded(file) == found
 
@@ -86,6 +87,15 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     ("tags", "found"),
     [
         ({"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"}, Computed("openvino", "bfloat16")),
+        (
+            {
+                "thaw.engine": "openvino 2026.1",
+                "thaw.frozen_precision": "bfloat16",
+                "thaw.precision": "bfloat16",
+                "fingerprint.cuts": "150 88",
+            },
+            Computed("openvino", "bfloat16", "bfloat16", 88),
+        ),
         (
             {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16", "thaw.parity": "failed"},
             Computed("keras", "float32"),

@@ -146,11 +146,12 @@ def processor() -> Hardware:
 _deterministic = False
 
 
-def start(seed: int, deterministic: bool, tf32: bool = False) -> None:
+def start(seed: int, deterministic: bool | None, tf32: bool = False) -> None:
     """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
 
     deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
-    BatchNorm in training mode otherwise differs by rounding from call to call.
+    BatchNorm in training mode otherwise differs by rounding from call to call. None: nothing will train, and it does
+    not matter.
     """
     global _deterministic
     import_tensorflow()
@@ -169,7 +170,7 @@ def start(seed: int, deterministic: bool, tf32: bool = False) -> None:
                 ) from error
         tf.config.experimental.enable_op_determinism()
         _deterministic = True
-    elif _deterministic:
+    elif _deterministic and deterministic is not None:
         raise UserError(
             "deterministic=false after a job with deterministic=true: TensorFlow stays deterministic for the life of a "
             "process. Run them as two sweeps"

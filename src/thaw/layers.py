@@ -22,7 +22,7 @@ def layers(config: LayersConfig) -> None:
     """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
     chosen = tracking.with_weights_of_run(config.backbone, config.tracking_uri, Path(config.outputs))
     table.check(chosen)
-    backend.start(0, False)
+    backend.start(0, None)
     from thaw.models import backbones
 
     if chosen.weights in ("imagenet", "none"):  # a listing needs no weights, but the graph that they call for
@@ -59,7 +59,7 @@ def _with_top(config: Any) -> int | None:
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
     stock = dataclasses.replace(config, image_size=None, weights="none")
-    backend.start(0, False)
+    backend.start(0, None)
     return int(backbones.build_stock(stock).count_params())
 
 

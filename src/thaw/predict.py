@@ -4,9 +4,9 @@ import glob
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from thaw import backend, tracking
+from thaw import backend, record, tracking
 from thaw.backend import Hardware
 from thaw.config.schema import PredictConfig
 from thaw.console import printable, progress, say, show
@@ -31,27 +31,36 @@ from thaw.models import saved, table
 from thaw.models.saved import Saved
 
 Guess = tuple[str, float]
-MANY = 32  # images from which OpenVINO's conversion of a network, seconds, is made up for
 AHEAD = 64  # images decoded in one go, in threads, before the network sees them
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What a network was judged with: engine (auto: not known) and precision of what was frozen, most of it."""
+    """What a network was judged with: engine (auto: not known), precisions of what was frozen and of what trained.
+
+    cut: where it was parted, as `Cut.at` of the last stage; None of stock networks and of runs of earlier versions:
+    these run as one, in the precision of what was frozen.
+    """
 
     engine: str = "auto"
     precision: str = "float32"
+    trained: str = "float32"
+    cut: int | None = None
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network, the names of its outputs, and the side of its square input in pixels."""
+    """A network, the names of its outputs, and the side of its square input in pixels.
+
+    trained: the same with its parts, of a network that thaw trained.
+    """
 
     model: Any
     names: list[str]
     size: int
     judged: Computed
     bits: int | None = None  # dataset.bits of its run
+    trained: Any = None
 
 
 def predict(config: PredictConfig) -> None:
@@ -114,12 +123,13 @@ def find(images: Any) -> list[str]:
 def _classifier(config: PredictConfig) -> Classifier:
     if config.model:
         place, judged = _saved(config.model, config)
-        backend.start(0, False)
-        return Classifier(saved.load(place).model, place.class_names(), place.image_size(), judged, place.bits())
+        backend.start(0, None)
+        network = saved.load(place)
+        return Classifier(network.model, place.class_names(), place.image_size(), judged, place.bits(), network)
     table.check(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
-    backend.start(0, False)
+    backend.start(0, None)
     from thaw.models import backbones, imagenet
 
     size = table.image_size(config.backbone)
@@ -145,22 +155,26 @@ def judged_by(tags: Mapping[str, str]) -> Computed:
     """What a run's tags say that it was judged with."""
     if tags.get("thaw.parity") == "failed":
         return Computed("keras")
-    return Computed(tags.get("thaw.engine", "auto").split()[0], tags.get("thaw.frozen_precision", "float32"))
+    frozen, cuts = tags.get("thaw.frozen_precision", "float32"), record.cuts(tags)
+    trained = tags.get("thaw.precision", "float32")
+    return Computed(tags.get("thaw.engine", "auto").split()[0], frozen, trained, cuts[-1] if cuts else None)
 
 
 def recorded(result: Path) -> Computed:
     """What a run's result.json says that it was judged with."""
     content = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
     own = content.get("parity", {}).get("judged_with") or content.get("engine")
-    return Computed(own["engine"], own["frozen"]) if own else Computed()
+    if not own:
+        return Computed()
+    cut = content["stages"][-1].get("cut") if content.get("stages") and own["engine"] != "keras" else None
+    return Computed(own["engine"], own["frozen"], own.get("trained", "float32"), cut)
 
 
 def _guesses(
     network: Classifier, files: list[str], config: PredictConfig, bad: list[BadImage]
 ) -> dict[str, list[Guess]]:
     """The top classes by file; files that cannot be read are put into `bad`."""
-    choice = choose(config.engine, config.precision, network.judged, len(files), backend.hardware())
-    function = Function(network.model, choice.engine, choice.frozen)
+    probabilities = _function(network, config)
     found: dict[str, list[Guess]] = {}
     bits, highest = config.bits or network.bits, list[int | None]()
     with progress("predicting", len(files)) as steps:
@@ -169,7 +183,7 @@ def _guesses(
             bad += [image for _, image in group if isinstance(image, BadImage)]
             for start in range(0, len(good), config.batch_size):
                 batch = good[start : start + config.batch_size]
-                out = two_columns(function(np.stack([image for _, image in batch]))[0])
+                out = probabilities(np.stack([image for _, image in batch]))
                 for (file, _), row in zip(batch, out, strict=True):
                     best = np.argsort(-row, kind="stable")[: config.top]
                     found[file] = [(network.names[i], float(row[i])) for i in best]
@@ -179,16 +193,29 @@ def _guesses(
     return found
 
 
-def choose(asked: str, precision: str, judged: Computed, files: int, hardware: Hardware) -> Choice:
-    """Engine and precision of `files` images: those that the network was judged with, unless others are asked for.
+def _function(network: Classifier, config: PredictConfig) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Images uint8 (B, S, S, 3) -> probabilities float32 (B, C): as the run was judged, unless otherwise asked for."""
+    choice = choose(config.engine, config.precision, network.judged, backend.hardware())
+    judged = network.judged
+    as_judged = (choice.engine, choice.frozen) == (judged.engine, judged.precision)
+    if network.trained is not None and judged.cut is not None and as_judged:
+        from thaw.frozen.as_judged import AsJudged
 
-    In float32 few images run on TensorFlow, which need not convert the network: probabilities differ by 1e-7. In half
-    precision they would by 6e-3 (EfficientNet-Lite0 in bfloat16). What this machine cannot run as it was judged runs on
-    TensorFlow too, which is said on standard error.
+        return AsJudged(network.trained, judged.cut, replace(choice, trained=judged.trained))
+    function = Function(network.model, choice.engine, choice.frozen)
+    return lambda images: two_columns(function(images)[0])
+
+
+def choose(asked: str, precision: str, judged: Computed, hardware: Hardware) -> Choice:
+    """Engine and precision: those that the network was judged with, unless others are asked for.
+
+    Few images too: OpenVINO converts a network and runs an image in no more time than TensorFlow traces and folds it
+    (EfficientNet-Lite0 1.5 and 2.9 s, InceptionV3 5 and 10 s), and another engine rounds otherwise, by 4e-6 of a
+    probability in float32. What this machine cannot run as it was judged runs on TensorFlow, which is said on standard
+    error.
     """
     precision = judged.precision if precision == "auto" else precision
-    few = files < MANY and precision == "float32" and judged.engine != "keras"
-    wanted = asked if asked != "auto" else "tensorflow" if few else judged.engine
+    wanted = asked if asked != "auto" else judged.engine
 
     def chosen(engine_: str) -> Choice:
         return engine.choose(engine_, precision, "auto", depthwise=False, thaws=False, hardware=hardware)

@@ -86,7 +86,7 @@ def run(config: Config, job: Job) -> Result:
                 _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
         tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         sha256 = config_sha256(config, initial_sha256, cuts)
-        result = _result(sha256, choice, tracked, network, data, results, metrics, kept, clock)
+        result = _result(sha256, choice, tracked, network, data, results, cuts, metrics, kept, clock)
         result = dataclasses.replace(result, parity=judged.parity)
         write(result, job.folder / "result.json")
         tracked.artifact(job.folder / "result.json")
@@ -439,6 +439,7 @@ def _result(
     network: Network,
     data: Data,
     results: list[StageResult],
+    cuts: tuple[int, ...],
     metrics: dict[str, float],
     kept: Path | None,
     clock: Clock,
@@ -456,7 +457,7 @@ def _result(
         run_id=tracked.id,
         objective=Objective(OBJECTIVE, metrics[OBJECTIVE]),
         metrics=metrics,
-        stages=[_stage_entry(done) for done in results],
+        stages=[_stage_entry(done, cut) for done, cut in zip(results, cuts, strict=True)],
         seconds=seconds,
         images_per_second=speeds,
         weights_sha256=weights_sha256(network.model),
@@ -474,7 +475,7 @@ def _result(
     )
 
 
-def _stage_entry(done: StageResult) -> dict[str, Any]:
+def _stage_entry(done: StageResult, cut: int) -> dict[str, Any]:
     return {
         "name": done.stage.name,
         "epochs": len(done.fit.history),
@@ -483,6 +484,7 @@ def _stage_entry(done: StageResult) -> dict[str, Any]:
         "frozen_layers": done.plan.boundary,
         "trainable_params": done.trainable_params,
         "boundary": done.plan.name,
+        "cut": cut,
     }
 
 

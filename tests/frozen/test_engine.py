@@ -367,3 +367,21 @@ def test_a_process_that_used_both_engines_ends_clean() -> None:
     )  # fmt: skip
     assert done.stdout.count("[(20, 30, 30, 8), (20, 8)]") == 4
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) -> None:
+    """The conversion of swish, whose gradient is Keras's own, added an output each."""
+    from thaw import backend
+
+    backend.start(0, deterministic=True)
+    import keras
+
+    images = x = keras.Input((8, 8, 3), name="images")
+    for i in range(3):
+        x = keras.layers.Conv2D(4, 3, activation="swish", name=f"conv{i}")(x)
+    model = keras.Model(images, x)
+    given = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    found = Function(model, engine, "float32")(given)
+    assert [y.shape for y in found] == [(3, 2, 2, 4)]
+    np.testing.assert_allclose(found[0], Function(model, "keras", "float32")(given)[0], rtol=1e-4, atol=1e-4)

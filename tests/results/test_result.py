@@ -27,7 +27,8 @@ def test_result_has_the_keys_that_scripts_rely_on(tmp_path):
     write(RESULT, tmp_path / "run" / "result.json")
     found = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert set(found) == {
-        "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "engine",
+        "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "engine", "graph_sha256",
+        "parity",
         "weights_sha256", "config_sha256", "data_sha256", "model", "class_names",
     }  # fmt: skip
     assert found["objective"] == {"name": "val/accuracy", "value": 0.5}

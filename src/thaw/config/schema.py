@@ -297,8 +297,7 @@ class PredictConfig:
     batch_size: int = key(32, "images a step", min=1)
     engine: str = key(
         "auto",
-        "what runs the network; auto: as its run was judged, and in float32 tensorflow for fewer than 32 images "
-        "(openvino takes seconds to convert a network)",
+        "what runs the network; auto: as its run was judged",
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(

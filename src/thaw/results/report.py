@@ -112,7 +112,8 @@ def per_class_csv(
 def predictions_csv(names: Sequence[str], evaluation: Evaluation, class_names: Sequence[str], path: Path) -> None:
     """Write a row an image: `image, label, predicted, correct, confidence, probability_of_label`.
 
-    `names` (N,) are the images' paths or indices, in the order of the evaluation.
+    `names` (N,) are the images' paths or indices, in the order of the evaluation. Seven decimals,
+    as predict prints: what predicts again is compared with these.
     """
     guesses = evaluation.probabilities.argmax(axis=1)
     rows = [

@@ -25,9 +25,9 @@ class Result:
     """A run's outcome.
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
-    trainable_params, boundary` each. seconds: `total`, `scan`, `extract`, `train`, `evaluate`.
-    cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions `frozen` and
-    `trained`, `device`, `tf32`.
+    trainable_params, boundary, cut` each; cut: how many layers ran on the engine. seconds: `total`, `scan`, `extract`,
+    `train`, `evaluate`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions
+    `frozen` and `trained`, `device`, `tf32`.
     parity: `passed`, `images` compared, `differ`, the largest differences, and `judged_with`, as `engine`: what the
     metrics come from, which is Keras in float32 where it was not passed.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
