@@ -17,6 +17,7 @@ from thaw.config.arguments import HYDRAS, NUMBERS_TOO, PATHS, quoted
 from thaw.config.compose import settled
 from thaw.config.help import keys, texts
 from thaw.config.schema import Config
+from thaw.config.written import keep_texts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -215,6 +216,26 @@ def test_a_text_in_a_list_or_a_sweep_is_what_was_typed(text: str) -> None:
         (swept,) = OverridesParser.create().parse_overrides(quoted([f"tracking.experiment={given}"], Config))
         jobs = OverridesParser.create().parse_overrides([f"x={each}" for each in swept.sweep_string_iterator()])
         assert [job.value() for job in jobs] == [text, "b"]
+
+
+@pytest.mark.parametrize("text", ["2026_11_27", "1e5", "1.10", "007", "yes", "true", "12:30:45", "0x10", "1_0", "a b"])
+def test_a_text_in_a_file_is_what_was_written(tmp_path, text: str) -> None:
+    for name, content in {
+        "experiment/x": f"# @package _global_\ntracking: {{experiment: {text}}}\ndataset:\n  path: {text}\nseed: 1_0\n"
+        "backbone: {freeze: 0.50}\nhydra: {job: {name: " + text + "}}\n",
+        "dataset/mine": f"name: csv\npath: {text}\nval_fraction: 2e-1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(content)
+    keep_texts()
+    ConfigStore.instance().store(name="schema", node=Config)
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        there = f"hydra.searchpath=[file://{tmp_path}]"
+        one = hydra.compose("config", [there, "experiment=x"], return_hydra_config=True)
+        other = hydra.compose("config", [there, "dataset=mine"])
+    assert (one.tracking.experiment, one.dataset.path, one.hydra.job.name) == (text, text, text)
+    assert (one.seed, one.backbone.freeze) == (10, 0.5)
+    assert (other.dataset.path, other.dataset.val_fraction) == (text, 0.2)
 
 
 @pytest.mark.parametrize(("given", "value"), [("172", 172), ("0.5", 0.5), ("block6c", "block6c"), ("all", "all")])

@@ -15,6 +15,14 @@ def test_what_was_written_is_read_again() -> None:
     assert stored.read(yaml_text(config), "config.yaml") == config
 
 
+@pytest.mark.parametrize("text", ["1e5", "12e45678", "2026_11_27", "1.10", "007", "true", "12:30:45", "0x10", "abc"])
+def test_a_text_that_looks_like_a_number_is_read_again(text: str) -> None:
+    config = stored.read("{outputs: /o}", "config.yaml")
+    config.backbone.weights = config.tracking.experiment = text
+    assert stored.read(yaml_text(config), "config.yaml") == config
+    assert stored.read(f"backbone: {{weights: {text}}}", "config.yaml").backbone.weights == text
+
+
 def test_a_key_that_is_newer_than_the_file_takes_its_default() -> None:
     config = stored.read("seed: 7", "config.yaml")
     assert (config.seed, config.checkpoint) == (7, CheckpointConfig())

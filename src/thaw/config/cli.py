@@ -30,6 +30,7 @@ from thaw.config.help import help_text, keys, sections
 from thaw.config.job import Job, Terminated
 from thaw.config.resume import Resumed, resumed
 from thaw.config.schema import Config
+from thaw.config.written import keep_texts
 from thaw.console import escaped, say, shown
 from thaw.errors import UserError, did_you_mean, listed
 
@@ -189,6 +190,7 @@ def _prepare(root: Path) -> None:
     os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach one_clear_error
     signal.signal(signal.SIGTERM, _terminate)
+    keep_texts()
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.config.schema import Config
+from thaw.config.written import kept
 from thaw.errors import UserError
 
 # Keys that say where things lie, how often is saved, what is refused and gone on from: none changes a number. Of the
@@ -38,7 +39,7 @@ def read(text: str, where: str) -> Config:
     Raises UserError for what this schema does not know; `where` names the file.
     """
     try:
-        written = OmegaConf.create(text)
+        written = kept(OmegaConf.create(text), text)
         for key, value in UNTIL_THEN.items():
             if OmegaConf.select(written, key) is None:
                 OmegaConf.update(written, key, value, force_add=True)
