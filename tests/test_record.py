@@ -1,5 +1,6 @@
 """What a run leaves in the store when it begins, and what it must find there when it goes on."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from thaw import record, tracking
 from thaw.config.job import Job
 from thaw.config.schema import Config
 from thaw.errors import UserError
+from thaw.training.checkpoint import Place
 
 
 class Tracked:
@@ -74,6 +76,22 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
     with pytest.raises(type(error)):
         begin(Tracked(), job, error)
     assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(None, False), (tracking.NotClosed("refused"), False), (UserError("no room"), True), (KeyboardInterrupt(), True)],
+)
+def test_checkpoints_go_once_there_is_a_result_though_the_store_was_not_told(
+    job: Job, error: BaseException | None, left: bool
+) -> None:
+    file = job.folder / "checkpoints" / Place(0, 1, 0).name
+    file.parent.mkdir()
+    file.write_bytes(b"")
+    with contextlib.suppress(UserError, KeyboardInterrupt), record.ended(Config(), job):
+        if error:
+            raise error
+    assert file.exists() == left
 
 
 def test_what_it_began_with_must_still_be_there() -> None:

@@ -11,7 +11,7 @@ from thaw.config.schema import BackboneConfig, Config
 from thaw.console import say, shown
 from thaw.errors import UserError
 from thaw.models import saved, table
-from thaw.tracking import Run
+from thaw.tracking import NotClosed, Run
 from thaw.training import checkpoint
 from thaw.training.checkpoint import Folder
 
@@ -38,6 +38,18 @@ def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]
         if checkpoints.any() or not isinstance(error, Exception):
             say(f"go on: {commands.of_run('train', 'resume', tracked.id, job.folder, config.tracking.uri)}")
         raise
+
+
+@contextmanager
+def ended(config: Config, job: Job) -> Iterator[None]:
+    """Remove the checkpoints of a run that has its result, whether or not the store could be told."""
+    checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, "")
+    try:
+        yield
+    except NotClosed:
+        checkpoints.clear()
+        raise
+    checkpoints.clear()
 
 
 def _log_beginning(tracked: Run, config: Config, job: Job) -> None:

@@ -50,6 +50,7 @@ def run(config: Config, job: Job) -> Result:
     tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
     with (
+        record.ended(config, job),
         tracking.start(
             config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
             resume=job.resume,
@@ -92,7 +93,6 @@ def run(config: Config, job: Job) -> Result:
         tracked.artifact(job.folder / "result.json")
         tracked.tags({tracking.WEIGHTS: result.weights_sha256})
         _summary(result, config, job)  # before the store is told: it may refuse, and the result is there all the same
-    checkpoints.clear()
     return result
 
 

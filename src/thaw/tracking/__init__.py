@@ -6,7 +6,7 @@ from thaw.tracking.folds import Setting
 from thaw.tracking.lookup import OVERRIDES, PARENT, RunInfo, best_of, find_run, of_folder, with_weights_of_run
 from thaw.tracking.occupied import check_whole, run_of_folder
 from thaw.tracking.resumed import REASON
-from thaw.tracking.runs import WEIGHTS, Run, start
+from thaw.tracking.runs import WEIGHTS, NotClosed, Run, start
 from thaw.tracking.store import open_store, sqlite_path
 from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
 
@@ -20,6 +20,7 @@ __all__ = [
     "WEIGHTS",
     "Child",
     "Fingerprint",
+    "NotClosed",
     "Run",
     "RunInfo",
     "Setting",

@@ -138,7 +138,8 @@ class Outbox:
             if isinstance(error, Unanswered) and self._failed is None:
                 self._failed = error
             if self.missed is None:
-                say(f"{error} Training goes on; what is not sent is kept in {self._folder / FILE}")
+                why = str(error).replace("RUN_ID", self._run_id)
+                say(f"{why} Training goes on; what is not sent is kept in {self._folder / FILE}")
             self.missed = error
 
     def _work_on(self) -> None:

@@ -26,6 +26,10 @@ OBJECTIVE = "thaw.objective"
 WEIGHTS = "thaw.weights_sha256"  # of the final network
 
 
+class NotClosed(UserError):
+    """The work was done, and its run could not be closed in the store."""
+
+
 class Run:
     """A run that is being written.
 
@@ -300,7 +304,7 @@ def _not_closed(
     why = f"{patience.reason(lost)}. {remedy}{left}"
     told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
     if error is None and isinstance(lost, Exception):
-        raise UserError(told) from lost
+        raise NotClosed(told) from lost
     say(told)  # the run's own error comes after this line
     if not isinstance(lost, Exception):
         raise lost
