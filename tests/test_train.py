@@ -279,6 +279,8 @@ def test_bottleneck_on_features_in_a_file_and_a_loss_that_explodes(commands, pho
     bad = next(r for r in runs if r.data.params["optimizer.learning_rate"] == "1e+30")
     assert good.info.status == "FINISHED", ran.err
     assert good.data.metrics["test/accuracy"] >= 0.75
+    epochs = [point.value for point in client.get_metric_history(good.info.run_id, "epoch/val_loss")]
+    assert good.data.metrics["val/loss"] == pytest.approx(min(epochs), rel=1e-4), "without smoothing, of the best epoch"
     assert bad.info.status == "FAILED"
     assert "Lower the learning rate" in bad.data.tags["thaw.reason"] or "diverged" in bad.data.tags["thaw.reason"]
 

@@ -132,6 +132,13 @@ def test_a_run_from_before_there_were_versions_of_the_split_goes_on_by_its_own(b
         resumed(CONF, [f"resume={run_id}", "split.version=2"])
 
 
+def test_a_run_from_before_there_was_a_choice_of_val_loss_goes_on_with_its_own(begun) -> None:
+    run_id, _ = begun(without="val_loss: cross_entropy")
+    found = resumed(CONF, [f"resume={run_id}"])
+    assert found is not None
+    assert found.arguments[:-1] == [*BEGAN, "train.val_loss=objective"]
+
+
 def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path) -> None:
     import shutil
 

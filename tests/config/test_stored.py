@@ -34,6 +34,12 @@ def test_a_run_from_before_there_were_versions_splits_by_the_first_rule() -> Non
     assert stored.read(yaml_text(Config()), "config.yaml").split.version == Config().split.version == 2
 
 
+def test_a_run_from_before_there_was_a_choice_of_val_loss_watches_what_it_watched() -> None:
+    assert stored.read("seed: 7", "config.yaml").train.val_loss == "objective"
+    assert stored.read("train: {patience: 5}", "config.yaml").train.val_loss == "objective"
+    assert stored.read(yaml_text(Config()), "config.yaml").train.val_loss == Config().train.val_loss == "cross_entropy"
+
+
 def test_an_unknown_key_is_refused_with_its_file() -> None:
     with pytest.raises(UserError, match=r"here/config\.yaml is no config of this version of thaw: .*sed"):
         stored.read("sed: 7", "here/config.yaml")

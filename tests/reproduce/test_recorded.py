@@ -78,6 +78,15 @@ def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(o
     assert "split.version=1" in again.overrides, "should the rerun be stopped and resumed"
 
 
+def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its_own(options, outputs):
+    text = saved.yaml_text(TRAINED).replace("  val_loss: cross_entropy\n", "")
+    assert "val_loss" not in text
+    run = read(add(options, outputs, text), options, outputs)
+    assert run.config.train.val_loss == "objective"
+    again = tool._job(run, run.config, Path(), outputs)
+    assert "train.val_loss=objective" in again.overrides, "should the rerun be stopped and resumed"
+
+
 def test_figures_come_to_the_last_bit(options, outputs):
     run = read(add(options, outputs, epochs=3), options, outputs)
     found = recorded.figures(run.info)

@@ -20,6 +20,7 @@ from thaw.data.catalog import Catalog
 from thaw.data.splits import Splits
 from thaw.frozen.engine import Choice
 from thaw.models import freeze
+from thaw.results.evaluate import evaluate
 from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import Folder
 from thaw.training.data import Data
@@ -230,6 +231,31 @@ def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:
     labels = data.labels("val")
     final = -np.log(np.clip(result.judged["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
     assert final == pytest.approx(min(seen), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "rate", [1e-3, 100.0]
+)  # at 100 the network is sure of what is wrong, beyond what is told apart
+def test_the_last_epochs_val_loss_is_the_runs_val_loss(data, tmp_path: Path, rate: float) -> None:
+    """Whatever training minimizes: label smoothing and class weights are not in it."""
+    head = HeadConfig(name="linear", label_smoothing=0.3)
+    sgd = OptimizerConfig(name="sgd", learning_rate=rate)
+    _, result, _ = run(data, tmp_path, request="all", head=head, optimizer=sgd, class_weight="balanced")
+    judged = evaluate(result.judged["val"], data.labels("val"), ("r", "g", "b"))
+    last = result.fit.history[-1]
+    assert last["val_loss"] == pytest.approx(judged.metrics["loss"], rel=1e-4)
+    assert last["val_accuracy"] == pytest.approx(judged.metrics["accuracy"])
+
+
+def test_the_val_loss_can_be_what_training_minimizes_as_keras_has_it(data, tmp_path: Path) -> None:
+    import keras
+
+    head = HeadConfig(name="linear", label_smoothing=0.3)
+    sgd = OptimizerConfig(name="sgd", learning_rate=1e-3)
+    _, result, _ = run(data, tmp_path, request="all", head=head, optimizer=sgd, val_loss="objective")
+    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.3)
+    targets = np.eye(3, dtype=np.float32)[data.labels("val")]
+    assert result.fit.history[-1]["val_loss"] == pytest.approx(float(smoothed(targets, result.judged["val"])), rel=1e-4)
 
 
 def test_the_learning_rate_follows_its_schedule(data, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ PLACES = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "lea
 
 
 # What runs did before there was a key for it, where that is not what new runs do.
-UNTIL_THEN = {"split.version": 1}
+UNTIL_THEN = {"split.version": 1, "train.val_loss": "objective"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from thaw import record, tracking
 from thaw.cache import Store
+from thaw.config import stored
 from thaw.config.arguments import quote
 from thaw.config.job import Job
 from thaw.config.schema import Config, ReproduceConfig
@@ -83,7 +84,8 @@ def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
 def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
     """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
     computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
-    computed.append(f"split.version={today.split.version}")  # a run of an older version has no override for it
+    settings = dict(stored.flat(dataclasses.asdict(today)))
+    computed += [f"{key}={settings[key]}" for key in stored.UNTIL_THEN]  # a run of an older version has no override
     if today.dataset.path:
         computed.append(f"dataset.path={quote(today.dataset.path)}")
     tags = {REPRODUCES: before.info.id}

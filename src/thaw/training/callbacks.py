@@ -65,14 +65,18 @@ class Rate(keras.callbacks.Callback):
 
 
 class Validate(keras.callbacks.Callback):
-    """Adds `val_loss` and `val_accuracy` to an epoch's figures, as Keras's own validation has them.
+    """Adds `val_loss` and `val_accuracy` to an epoch's figures: those that the run's val/loss and val/accuracy are.
 
-    Keras starts a data set anew for every validation, which takes longer than a head takes on a thousand images.
+    The loss is the mean cross-entropy of `results.evaluate`. objective: it is what training minimizes instead, which
+    has label smoothing in it. Keras's own validation starts a data set anew every time, which takes longer than a head
+    takes on a thousand images.
     """
 
-    def __init__(self, batches: Batches, sigmoid: bool, bar: Steps, between: Callable[[], None]) -> None:
+    def __init__(
+        self, batches: Batches, sigmoid: bool, objective: bool, bar: Steps, between: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self.batches, self.sigmoid, self.bar, self.between = batches, sigmoid, bar, between
+        self.batches, self.sigmoid, self.objective, self.bar, self.between = batches, sigmoid, objective, bar, between
         self._step: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -92,9 +96,19 @@ class Validate(keras.callbacks.Callback):
     def _judge(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
         """Mean loss of a batch, and how many of its images are right."""
         out = self.model(tf.nest.map_structure(lambda a: tf.cast(a, tf.float32), inputs), training=False)
-        loss = self.model.compute_loss(x=inputs, y=targets, y_pred=out, training=False)
+        if self.objective:
+            loss = self.model.compute_loss(x=inputs, y=targets, y_pred=out, training=False)
+        else:
+            loss = _cross_entropy(out, targets)
         right = tf.equal(out > 0.5, targets > 0.5)[:, 0] if self.sigmoid else _first(out) == _first(targets)
         return loss, tf.reduce_sum(tf.cast(right, tf.int32))
+
+
+def _cross_entropy(out: Any, targets: Any) -> Any:
+    """The mean over a batch, of a softmax (B, C) or a sigmoid (B, 1); clipped as `results.evaluate` clips it."""
+    out, targets = tf.cast(out, tf.float64), tf.cast(targets, tf.float64)
+    of_label = 1 - tf.abs(targets - out)[:, 0] if out.shape[1] == 1 else tf.reduce_sum(out * targets, axis=1)
+    return -tf.reduce_mean(tf.math.log(tf.clip_by_value(of_label, 1e-7, 1 - 1e-7)))
 
 
 def _first(scores: Any) -> Any:

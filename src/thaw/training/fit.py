@@ -67,9 +67,8 @@ def fit(
         ending = _ending(stage, options)
         keep = Keep(stage, seed, saver, stops, epochs, ending)
         # Epochs before those that change the rate: it records the one that the epoch was trained with.
-        callbacks = Callbacks(
-            [Rate(stage, steps, place), Validate(val, sigmoid, bar, keep.look), epochs, *ending, keep], model
-        )
+        validate = Validate(val, sigmoid, options.val_loss == "objective", bar, keep.look)
+        callbacks = Callbacks([Rate(stage, steps, place), validate, epochs, *ending, keep], model)
         _run(model, stage, train, place, sigmoid, class_weight, callbacks, keep)
     return FitResult(epochs.history, epochs.seconds)
 
