@@ -66,25 +66,43 @@ class Network:
     """Takes part in a failing job."""
 
 
-def job(held: list) -> None:
+def job(held: list, kind: type[Exception]) -> None:
     network = Network()
     held.append(weakref.ref(network))
-    try:
-        raise OSError("the disk is full")
-    except OSError as error:
-        raise UserError(f"no room for {type(network).__name__}") from error
+
+    def train() -> None:
+        """Closes over the network, as comprehensions do in Python 3.11."""
+        try:
+            raise OSError("the disk is full")
+        except OSError as error:
+            raise kind(f"no room for {type(network).__name__}") from error
+
+    train()
 
 
-def test_a_failed_jobs_error_holds_nothing_that_the_job_had() -> None:
-    held: list = []
+def failed(held: list, kind: type[Exception]) -> JobReturn:
     ended = JobReturn(status=JobStatus.FAILED)
     try:
-        job(held)
-    except UserError as error:
+        job(held, kind)
+    except kind as error:
         ended.return_value = error
+    return ended
+
+
+@pytest.mark.parametrize("kind", [UserError, RuntimeError])
+def test_a_failed_jobs_error_holds_nothing_that_the_job_had(kind) -> None:
+    held: list = []
+    ended = failed(held, kind)
     assert held[0]() is not None
     SweepParent().on_job_end(config=None, job_return=ended)
     assert held[0]() is None
+
+
+def test_a_defect_is_still_printed_with_the_lines_that_it_came_from() -> None:
+    ended = failed([], RuntimeError)
+    SweepParent().on_job_end(config=None, job_return=ended)
     printed = "".join(traceback.format_exception(ended._return_value))
+    assert "RuntimeError: no room for Network" in printed
     assert "the disk is full" in printed
-    assert 'raise UserError(f"no room for {type(network).__name__}") from error' in printed
+    assert 'raise OSError("the disk is full")' in printed
+    assert "job(held, kind)" in printed

@@ -76,12 +76,7 @@ class HeadConfig:
     name: str = key("gap_dense", "the head's kind", choices=("gap_dense", "linear", "flatten_dense"))
     hidden: int = key(1024, "units of the hidden Dense layer (linear has none)", min=1)
     dropout: float = key(0.0, "dropout before the output", min=0, max=0.95)
-    label_smoothing: float = key(
-        0.0,
-        "share of the target spread over all classes in training: epoch/loss has it, validation's has not",
-        min=0,
-        max=0.9,
-    )
+    label_smoothing: float = key(0.0, "share of training's targets spread over all classes", min=0, max=0.9)
     output: str = key(
         "softmax", "sigmoid: one output and binary cross-entropy, two classes only", choices=("softmax", "sigmoid")
     )
@@ -138,8 +133,7 @@ class TrainConfig:
     )
     val_loss: str = key(
         "cross_entropy",
-        "what epoch/val_loss is, which early stopping and plateau watch; cross_entropy: as val/loss; objective: what "
-        "training minimizes, with label smoothing, as Keras has it and runs had it before there was this key",
+        "what early stopping and plateau watch: cross_entropy, as val/loss; objective: with label smoothing, as in Keras",
         choices=("cross_entropy", "objective"),
     )
 

@@ -44,17 +44,19 @@ def _values(key: str, configs: Sequence[Config]) -> list[str]:
     return list(dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in found))
 
 
-def let_go(error: BaseException | None) -> None:
-    """Drop what the frames of an error's traceback hold, its causes' too: a job's network and data.
+def let_go(error: BaseException) -> None:
+    """Drop a failed job's frames, and with them its network and data: Hydra keeps the error until the sweep ends.
 
-    Hydra keeps a failed job's error until the sweep ends. The lines of the traceback stay.
+    A defect's traceback becomes a note, which is printed with it. `traceback.clear_frames` would not do: a frame keeps
+    its function, and that what it closes over.
     """
+    if not isinstance(error, UserError):
+        error.add_note("In the job:\n" + "".join(traceback.format_exception(error)))
     seen: set[int] = set()
-    waiting = [error]
+    waiting: list[BaseException | None] = [error]
     while waiting:
         one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        traceback.clear_frames(one.__traceback__)
-        waiting += [one.__cause__, one.__context__]
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]
