@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw import console
-from thaw.config import checks, commands, flags, streams, sweeps, trusted
+from thaw.config import checks, commands, effects, flags, streams, sweeps, trusted
 from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, quoted
 from thaw.config.compose import first_job, settled, to_config
 from thaw.config.help import help_text, keys, sections
@@ -68,6 +68,10 @@ def train(root: Path) -> None:
         try:
             config = to_config(cfg, Config)
             checks.check(config)
+            if not gone_on:  # a run that has begun goes on as it began
+                effects.check(config)
+                for line in effects.notes(config, own.overrides.task):
+                    say(line)
             parent = SweepParent.read(own.sweep.dir) if sweep else None
             choices = [o for o in own.overrides.hydra if o.startswith(f"{SEARCH_PATH}=")]
             where = Job(

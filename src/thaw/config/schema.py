@@ -133,7 +133,7 @@ class TrainConfig:
     )
     val_loss: str = key(
         "cross_entropy",
-        "what early stopping and plateau watch: cross_entropy, as val/loss; objective: with label smoothing, as in Keras",
+        "what early stopping and plateau watch: cross_entropy, as val/loss; objective: with label smoothing, as Keras",
         choices=("cross_entropy", "objective"),
     )
 

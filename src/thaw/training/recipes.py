@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from thaw.config.effects import takes_head_optimizer
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 
@@ -57,14 +58,10 @@ def finetune(config: Config) -> list[Stage]:
     ]
     result, epochs = [], 0
     for number, stage in enumerate(planned):
-        optimizer = stage.optimizer or (own.head_optimizer if _is_head(number, planned) else config.optimizer)
+        shared = own.head_optimizer if takes_head_optimizer(number, planned) else config.optimizer
+        optimizer = stage.optimizer or shared
         if stage.learning_rate is not None:
             optimizer = replace(optimizer, learning_rate=stage.learning_rate)
         result.append(Stage(number, stage.name, stage.freeze, own.batchnorm, stage.epochs, epochs, optimizer))
         epochs += stage.epochs
     return result
-
-
-def _is_head(number: int, planned: list[StageConfig]) -> bool:
-    """Stages with everything frozen take head_optimizer; the last one is always `optimizer`'s, in every recipe."""
-    return str(planned[number].freeze) == "all" and number < len(planned) - 1

@@ -1,0 +1,113 @@
+"""Keys that contradict a run's stages are refused; keys of its command that nothing reads are named; defaults never."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from thaw.config import effects
+from thaw.config.arguments import quoted
+from thaw.config.compose import to_config
+from thaw.config.schema import Config
+from thaw.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+STAGES = "finetune.stages=[{name:a,freeze:all,epochs:2},{name:b,freeze:block6c,epochs:3,learning_rate:1e-3}]"
+
+
+def composed(*arguments: str) -> Config:
+    ConfigStore.instance().store(name="schema", node=Config)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(hydra.compose("config", quoted(list(arguments))), Config)
+
+
+def notes(*arguments: str) -> list[str]:
+    config = composed(*arguments)
+    effects.check(config)
+    return effects.notes(config, quoted(list(arguments)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("optimizer.warmup_epochs=5",), "optimizer.warmup_epochs=5 and finetune.epochs=5: "),
+        (("finetune.head_optimizer.warmup_epochs=4",), "finetune.head_optimizer.warmup_epochs=4 and finetune.head_epo"),
+        (("recipe=bottleneck", "optimizer.warmup_epochs=20"), "optimizer.warmup_epochs=20 and bottleneck.epochs=20"),
+        (("recipe=scratch", "optimizer.warmup_epochs=30.5"), "optimizer.warmup_epochs=30.5 and scratch.epochs=30"),
+        ((STAGES, "optimizer.warmup_epochs=3"), "optimizer.warmup_epochs=3 and finetune.stages[1].epochs=3"),
+        ((STAGES, "finetune.head_optimizer.warmup_epochs=2"), "warmup_epochs=2 and finetune.stages[0].epochs=2"),
+        (
+            ("finetune.stages=[{name:a,epochs:2,optimizer:{warmup_epochs:9}}]",),
+            "finetune.stages[0].optimizer.warmup_epochs=9 and finetune.stages[0].epochs=2",
+        ),
+        (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
+        (
+            ("finetune.stages=[{name:a,epochs:2,optimizer:{name:sgd,nesterov:true}}]",),
+            "finetune.stages[0].optimizer.nesterov=true needs a momentum",
+        ),
+    ],
+)
+def test_a_stage_whose_keys_contradict_each_other_is_refused_with_both(arguments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        effects.check(composed(*arguments))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("recipe=bottleneck", "finetune.epochs=9", "finetune.freeze=all"),
+            "note: finetune.epochs, finetune.freeze have no effect: recipe=bottleneck",
+        ),
+        (("recipe=bottleneck", "finetune.head_optimizer=adam"), "note: finetune.head_optimizer has no effect: recipe="),
+        (("bottleneck.epochs=9",), "note: bottleneck.epochs has no effect: recipe=finetune"),
+        ((STAGES, "finetune.epochs=9"), "note: finetune.epochs has no effect: finetune.stages takes its place"),
+        (
+            ("finetune.stages=[{name:b,freeze:block6c,epochs:3}]", "finetune.head_optimizer.learning_rate=0.1"),
+            "note: finetune.head_optimizer.learning_rate has no effect: no stage trains with it",
+        ),
+        ((STAGES, "optimizer.learning_rate=0.1"), "note: optimizer.learning_rate has no effect: every stage that"),
+        (("optimizer.plateau_factor=0.5",), "note: optimizer.plateau_factor has no effect: optimizer.schedule=const"),
+        (
+            ("optimizer.schedule=cosine", "optimizer.plateau_patience=1"),
+            "note: optimizer.plateau_patience has no effect: optimizer.schedule=cosine",
+        ),
+        (
+            ("optimizer.schedule=plateau", "finetune.epochs=3"),
+            "note: with finetune.epochs=3 and optimizer.plateau_patience=2 the learning rate never falls",
+        ),
+        (("head=linear", "head.hidden=64"), "note: head.hidden has no effect: head=linear has no hidden layer"),
+        (("finetune.freeze=all", "finetune.batchnorm=trainable"), "finetune.batchnorm has no effect: everything stays"),
+        (("recipe=scratch", "frozen_precision=bfloat16"), "frozen_precision has no effect: recipe=scratch freezes"),
+        (("dataset.max_bad_fraction=0.1",), "note: dataset.max_bad_fraction has no effect: dataset.on_bad=stop"),
+        (("split.folds=5", "dataset.val_fraction=0.2"), "note: dataset.val_fraction has no effect: split.folds makes"),
+        (("augment=light", "augment.magnitude=5"), "note: augment.magnitude has no effect: augment.ops=0"),
+        (("tracking.complete=none", "tracking.log_model=true"), "note: tracking.log_model has no effect: tracking.co"),
+    ],
+)
+def test_what_the_command_sets_and_nothing_reads_is_named_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    (line,) = notes(*arguments)
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("recipe=bottleneck",),
+        ("recipe=scratch",),
+        *((f"experiment={file.stem}",) for file in sorted((CONF / "experiment").glob("*.yaml"))),
+        ("experiment=quickstart", "finetune.epochs=1", "optimizer.momentum=0.8", "optimizer.nesterov=true"),
+        ("head=linear", "head.dropout=0.2", "head.label_smoothing=0.1"),
+        ("train.patience=50",),  # the best weights are restored all the same
+        ("optimizer.schedule=plateau", "optimizer.plateau_factor=0.5", "finetune.epochs=4"),
+        ("dataset.on_bad=quarantine", "dataset.max_bad_fraction=0.1"),
+        ("optimizer.warmup_epochs=4.5", "finetune.freeze=block5c", "backbone.freeze=block6c"),
+        ("augment=strong", "augment.magnitude=5", "cache.views=2"),
+        (STAGES, "optimizer.weight_decay=1e-4", "finetune.head_optimizer=adam", "finetune.batchnorm=trainable"),
+    ],
+)
+def test_what_has_an_effect_and_what_is_a_default_is_not_talked_about(arguments: tuple[str, ...]) -> None:
+    assert notes(*arguments) == []
