@@ -4,8 +4,17 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 
 from thaw import backend
+from thaw.errors import UserError
+
+
+def test_a_process_that_is_deterministic_does_not_run_a_job_that_is_not_to_be() -> None:
+    """It would be deterministic too, and as slow, and not say so."""
+    backend.start(0, deterministic=True)
+    with pytest.raises(UserError, match="deterministic=false after a job with deterministic=true"):
+        backend.start(0, deterministic=False)
 
 
 def trained(activation: str) -> "weakref.ref[object]":

@@ -202,8 +202,8 @@ _spared = False
 def _spare_modules() -> None:
     """Take what is alive out of the garbage collector's sight, once in a process, before its first network exists.
 
-    It is mostly modules, which stay; not to look at them again saves a sweep's job half a second. Done while a network
-    is alive, it would keep that network for good: a network is a cycle of references.
+    It is mostly modules, which stay: a full collection takes 4 ms instead of 0.36 s, and every job of a sweep has some.
+    Done while a network is alive, it would keep that network for good: a network is a cycle of references.
     """
     global _spared
     if not _spared:
