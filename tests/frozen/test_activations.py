@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from thaw import environment
-from thaw.cache import Store
+from thaw.cache import Store, writer
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
 from thaw.data.catalog import Catalog
@@ -267,9 +268,9 @@ def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function)
 
 
 def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts, function, monkeypatch) -> None:
-    """One pass, whatever the lots; what was cut earlier is there when its stage begins, to the last image."""
+    """One pass; what was cut earlier is there when its stage begins, to the last image."""
     monkeypatch.setattr(activations, "BATCH", 8)
-    monkeypatch.setattr(activations._Aside, "LOT", 10_000)
+    monkeypatch.setattr(writer, "SEGMENT", 10_000)
     pictures = read(tmp_path / "data", list(range(20)))
     end = parted(joined, "all")
     first = Frozen(end.frozen, end.cut, end.shapes, BACKBONE, "tf", CHOICE)
@@ -475,6 +476,30 @@ def test_what_a_later_stage_wants_is_kept_when_extraction_breaks_off(tmp_path, s
     with pytest.raises(KeyboardInterrupt):
         own.activations(store, pictures, indices, later=[later])
     assert later.space(store, None).missing(pictures.digests(indices)) == [4, 5]
+
+
+def test_what_a_later_stage_wants_is_one_file_however_long_the_extraction_takes(
+    tmp_path, store, parts, monkeypatch
+) -> None:
+    monkeypatch.setattr(activations, "BATCH", 2)
+    seconds = count(step=60.0)  # a batch a minute: every row is a commit
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    pictures, indices = read(tmp_path / "data", list(range(40))), np.arange(40)
+    own, later = two_cuts(parts, Both())
+    own.activations(store, pictures, indices, later=[later])
+    for part in (own, later):
+        assert part.space(store, None).missing(pictures.digests(indices)) == []
+        assert len(list((store.folder / part.space(store, None).id).glob("*.rows"))) == 1
+
+
+def test_what_cannot_be_kept_for_a_later_stage_does_not_stop_this_one(tmp_path, store, parts, capsys) -> None:
+    pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
+    own, later = two_cuts(parts, Both())
+    (store.folder / later.space(store, None).id).parent.mkdir(exist_ok=True)
+    (store.folder / later.space(store, None).id).write_text("in the way")
+    kept = own.activations(store, pictures, indices, later=[later])
+    assert kept.rows.misses == 6
+    assert "not kept for a later stage: the cache cannot be written to" in capsys.readouterr().out
 
 
 def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:

@@ -43,7 +43,7 @@ def kept(folder: Path) -> list[Kept]:
 def kept_in(space: Path) -> list[Kept]:
     """Every segment of one space's folder, also those still being written."""
     found: dict[str, Kept] = {}
-    with suppress(FileNotFoundError), os.scandir(space) as entries:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(space) as entries:
         for entry in entries:
             name, _, kind = entry.name.partition(".")
             if kind not in ("rows", "index"):

@@ -4,14 +4,15 @@ import queue
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.segment import ROW, DataFile, Segment
+from thaw.cache.files import DataFile
+from thaw.cache.segment import ROW, Segment
 from thaw.config import commands
 from thaw.errors import UserError
 
@@ -28,6 +29,8 @@ _taking = threading.Lock()
 
 # Where a row lies: its segment, and its number in the segment's table.
 Place = tuple[Segment, int]
+# The places of those digests that have a committed row now.
+Find = Callable[[Collection[bytes]], Mapping[bytes, Place]]
 
 
 @dataclass
@@ -54,11 +57,10 @@ class Layout:
         file: list[int] = []
         tables = [np.empty(0, ROW)]
         for segment, own in by_segment.values():
-            assert segment.data is not None
             own.sort()  # a table is in the order of the offsets
             digests += [digest for _, digest in own]
             file += [len(files)] * len(own)
-            files.append(segment.data)
+            files.append(_opened(segment))
             tables.append(segment.table[[row for row, _ in own]])
         table = np.concatenate(tables)
         columns = {name: np.ascontiguousarray(table[name]) for name in ("offset", "length", "crc", "ndim", "shape")}
@@ -67,6 +69,26 @@ class Layout:
     @property
     def bytes(self) -> int:
         return int(self.length.sum())
+
+    def read_into(self, row: int, into: npt.NDArray[np.uint8]) -> None:
+        """Read one row. Raises as `DataFile.read_into` does."""
+        self.files[self.file[row]].read_into(into, int(self.offset[row]))
+
+    def found_again(self, file: int, find: "Find") -> "Layout":
+        """A layout in which the rows of one file lie where they are found now; where they are not, it stays."""
+        rows = np.flatnonzero(self.file == file).tolist()
+        there = find({self.digests[row] for row in rows})
+        files, of, offset = list(self.files), self.file.copy(), self.offset.copy()
+        numbers: dict[int, int] = {}
+        for row in rows:
+            own, at = there.get(self.digests[row], (None, 0))
+            # The same bytes: whoever took rows before must not get others now.
+            if own is not None and (own.table["length"][at], own.table["crc"][at]) == (self.length[row], self.crc[row]):
+                if id(own) not in numbers:
+                    numbers[id(own)] = len(files)
+                    files.append(_opened(own))
+                of[row], offset[row] = numbers[id(own)], own.table["offset"][at]
+        return replace(self, files=files, file=of, offset=offset)
 
     def chunks(self) -> list[tuple[int, int]]:
         """Runs [first, end) of rows that lie one behind the other, of CHUNK bytes or one row."""
@@ -79,6 +101,11 @@ class Layout:
                 first, size = row, 0
             size += length
         return [*result, (first, len(self.length))] if len(self.length) else []
+
+
+def _opened(segment: Segment) -> DataFile:
+    assert segment.data is not None  # `Segment.open` has been called
+    return segment.data
 
 
 def check(
@@ -183,12 +210,13 @@ class Rows:
     """
 
     def __init__(
-        self, digests: Sequence[bytes], layout: Layout, held: npt.NDArray[np.uint8] | None, misses: int
+        self, digests: Sequence[bytes], layout: Layout, held: npt.NDArray[np.uint8] | None, misses: int, find: Find
     ) -> None:
         number = {digest: row for row, digest in enumerate(layout.digests)}
         self._where = np.array([number[digest] for digest in digests], np.int64)
         self.hits, self.misses, self.bytes = len(digests) - misses, misses, layout.bytes
         self._layout, self._held = layout, held
+        self._find, self._finding = find, threading.Lock()
         lengths = np.unique(layout.length)
         self._length = int(lengths[0]) if len(lengths) == 1 else None if len(lengths) else 0
         self._starts = np.concatenate([[0], np.cumsum(layout.length)])
@@ -230,21 +258,37 @@ class Rows:
         return alone
 
     def _read(self, row: int, into: npt.NDArray[np.uint8]) -> None:
+        layout = self._layout
         try:
-            self._layout.files[self._layout.file[row]].read_into(into, int(self._layout.offset[row]))
+            try:
+                layout.read_into(row, into)
+            except FileNotFoundError:  # merged with others, or evicted; and no longer open
+                self._again(layout, int(layout.file[row])).read_into(row, into)
         except (EOFError, OSError) as error:
             raise UserError(
                 f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
                 f"{commands.script('cache')} action=verify checks everything"
             ) from error
 
+    def _again(self, stale: Layout, file: int) -> Layout:
+        """Look for the rows of a file that is gone, unless another thread has meanwhile."""
+        with self._finding:
+            if self._layout is stale:
+                self._layout = stale.found_again(file, self._find)
+            return self._layout
 
-def load(digests: Sequence[bytes], places: Mapping[bytes, Place], misses: int) -> tuple[Rows | None, list[bytes]]:
-    """Open the rows of `digests`, in memory while there is room; or return None and the digests that are damaged."""
+
+def load(
+    digests: Sequence[bytes], places: Mapping[bytes, Place], misses: int, find: Find
+) -> tuple[Rows | None, list[bytes]]:
+    """Open the rows of `digests`, in memory while there is room; or return None and the digests that are damaged.
+
+    find: for rows that are read later, when their file has gone.
+    """
     layout = Layout.of(places)
     held = _memory(layout.bytes)
     bad = check(layout, held)
-    return (None, bad) if bad else (Rows(digests, layout, held, misses), [])
+    return (None, bad) if bad else (Rows(digests, layout, held, misses, find), [])
 
 
 def _memory(size: int) -> npt.NDArray[np.uint8] | None:

@@ -5,8 +5,6 @@ The index is the commit. It is written last and whole; rows that no index names 
 
 import hashlib
 import os
-import threading
-import weakref
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from thaw.atomic import replace
 from thaw.cache.disk import remove
+from thaw.cache.files import DataFile
 
 FORMAT = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.
@@ -30,6 +29,8 @@ ROW = np.dtype(
         ("shape", "<i8", (4,)),
     ]
 )
+# How often a folder that changes meanwhile is read: rows that are merged just then lie in a segment not listed before.
+LOOKS = 3
 _MAGIC = b"thaw-idx%d" % FORMAT
 _HEADER = len(_MAGIC) + 32  # and the sha256 of what follows: a torn index is known by it
 
@@ -58,45 +59,15 @@ def read_index(path: Path) -> npt.NDArray[np.void]:
     return np.frombuffer(body, ROW)
 
 
+def digests(table: npt.NDArray[np.void]) -> list[bytes]:
+    """The digest of every row of a table, 32 bytes each."""
+    joined = np.ascontiguousarray(table["digest"]).tobytes()
+    return [joined[start : start + 32] for start in range(0, len(joined), 32)]
+
+
 def extent(table: npt.NDArray[np.void]) -> int:
     """Bytes of the data file that the index speaks of."""
     return int((table["offset"] + table["length"]).max(initial=0))
-
-
-class DataFile:
-    """An open `.rows` file. Once open it stays readable, also when it is evicted meanwhile (not so on Windows).
-
-    Any number of threads may read at once. The file is closed with the last reference to it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self._descriptor)
-        self._path, self._seeking = path, threading.Lock()
-
-    def __len__(self) -> int:
-        return os.fstat(self._descriptor).st_size
-
-    def read_into(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
-        """Fill the contiguous buffer from the file. Raises EOFError when the file is too short, OSError."""
-        view = buffer.data
-        while len(view):
-            read = self._read(view, offset)
-            if not read:
-                raise EOFError(f"{self._path} ends before byte {offset + len(view)}")
-            view, offset = view[read:], offset + read
-
-    def _read(self, view: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._descriptor, [view], offset)
-        if hasattr(os, "pread"):
-            data = os.pread(self._descriptor, len(view), offset)
-        else:
-            with self._seeking:
-                os.lseek(self._descriptor, offset, os.SEEK_SET)
-                data = os.read(self._descriptor, len(view))
-        view[: len(data)] = data
-        return len(data)
 
 
 @dataclass
@@ -118,8 +89,7 @@ class Segment:
 
     def digests(self) -> list[bytes]:
         """The digest of every row, 32 bytes each."""
-        joined = np.ascontiguousarray(self.table["digest"]).tobytes()
-        return [joined[start : start + 32] for start in range(0, len(joined), 32)]
+        return digests(self.table)
 
     def readable(self) -> npt.NDArray[np.bool_]:
         """Which rows lie within the data file: (rows,)."""
@@ -141,15 +111,32 @@ class Segment:
 
 def segments(folder: Path) -> tuple[list[Segment], list[Path]]:
     """Every committed segment of a space's folder, and the paths of torn indexes. Empty when there is no folder."""
-    found, torn = [], []
+    for _ in range(LOOKS):
+        before = _changed_at(folder)
+        found, torn, vanished = _segments(folder)
+        if not vanished and _changed_at(folder) == before:
+            break
+    return found, torn
+
+
+def _segments(folder: Path) -> tuple[list[Segment], list[Path], bool]:
+    """As `segments`; also whether one was removed between listing and reading."""
+    found, torn, vanished = [], [], False
     for path in index_paths(folder):
         try:
             found.append(Segment(folder, path.stem, read_index(path)))
-        except FileNotFoundError:  # evicted since it was listed
-            continue
+        except FileNotFoundError:
+            vanished = True
         except Torn:
             torn.append(path)
-    return found, torn
+    return found, torn, vanished
+
+
+def _changed_at(folder: Path) -> int:
+    """When a file of the folder was made or removed last, ns."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return folder.stat().st_mtime_ns
+    return 0
 
 
 def index_paths(folder: Path) -> list[Path]:

@@ -5,15 +5,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from thaw.atomic import replace
-from thaw.cache import budget, rows, segment
-from thaw.cache.disk import changing, computing, writing
+from thaw.cache import budget, merging, rows, segment
+from thaw.cache.disk import MOMENT, changing, computing, idle, writing
 from thaw.cache.rows import Place, Rows
 from thaw.cache.segment import Segment
 from thaw.cache.writer import Writer
@@ -24,6 +24,7 @@ from thaw.errors import UserError
 ROUNDS = 5
 
 Compute = Callable[[list[int]], Iterable[np.ndarray]]
+Add = Callable[[str, np.ndarray], None]
 
 
 class Space:
@@ -59,6 +60,7 @@ class Space:
         holds the lock. Raises UserError when the cache cannot be written to, or the rows exceed its budget.
         """
         self._must_be_on()
+        self._merge()
         wanted = _parsed(digests)
         first = _first(wanted)
         places: dict[bytes, Place] = {}
@@ -70,7 +72,7 @@ class Space:
                 self._drop(rows.check(rows.Layout.of(places)), places)
                 with computing(self._store, self.id, waiting):
                     self._fill(first, places, compute, computed)
-            opened, damaged = rows.load(wanted, places, len(computed))
+            opened, damaged = rows.load(wanted, places, len(computed), self._places)
             if opened is not None:
                 return opened
             self._drop(damaged, places)
@@ -84,33 +86,89 @@ class Space:
         self._must_be_on()
         wanted = _parsed(digests)
         first = _first(wanted)
-        places: dict[bytes, Place] = {}
-        self._find(first, places)
-        return rows.load(wanted, places, 0)[0] if len(places) == len(first) else None
+        for _ in range(segment.LOOKS):
+            places = self._places(first)
+            if len(places) < len(first):
+                return None
+            opened, damaged = rows.load(wanted, places, 0, self._places)
+            if opened is not None or all(places[digest][0].rows_path.exists() for digest in damaged):
+                return opened
+        return None
+
+    @contextmanager
+    def adding(self, digests: Sequence[str]) -> Iterator[Add | None]:
+        """Give what adds the row of one of these digests as it comes along; a row that is there is not written again.
+
+        What was added is committed every few seconds, and when the block ends, however it ends. Gives None when another
+        run computes in the space: nobody waits for that. Adding raises UserError as `rows` does.
+        """
+        self._must_be_on()
+        wanted = _parsed(digests)
+        with idle(self._store, self.id, MOMENT) as nobody:
+            if not nobody:
+                yield None
+                return
+            self._prepare()
+            there: dict[bytes, Place] = {}
+            self._find(set(wanted), there)
+            room = _Room(self._store, self._folder, self._max_bytes, there, len(wanted))
+            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
+            added: set[bytes] = set()
+
+            def add(digest: str, array: np.ndarray) -> None:
+                own = bytes.fromhex(digest)
+                if own not in there and own not in added:
+                    writer.add(own, array)
+                    added.add(own)
+
+            with _committed(writer):
+                yield add
+
+    def _merge(self) -> None:
+        """Merge small segments when there are many; what cannot be merged now stays as it is."""
+        if len(merging.small(self._folder, self._max_bytes)) <= merging.MANY:
+            return
+        with suppress(OSError, UserError), idle(self._store, self.id) as nobody:
+            if nobody:
+                merging.merge(self._store, self._folder, self._max_bytes)
 
     def _must_be_on(self) -> None:
         if self._max_bytes <= 0:
             raise ValueError("the cache is off: nothing is read or written")
 
-    def _find(self, first: Mapping[bytes, int], places: dict[bytes, Place]) -> None:
+    def _find(self, wanted: Collection[bytes], places: dict[bytes, Place]) -> None:
         """Add the places of rows that are on disk; their data files are open from now on."""
-        if len(places) == len(first):
-            return
+        for _ in range(segment.LOOKS):
+            if len(places) == len(wanted) or not self._look(wanted, places):
+                return
+
+    def _look(self, wanted: Collection[bytes], places: dict[bytes, Place]) -> bool:
+        """As `_find`; return whether a segment was removed meanwhile, whose rows may be in another one now."""
+        vanished = False
         for own in segment.segments(self._folder)[0]:
             hits = [
                 (digest, row)
                 for row, (digest, sound) in enumerate(zip(own.digests(), own.readable().tolist(), strict=True))
-                if sound and digest in first and digest not in places
+                if sound and digest in wanted and digest not in places
             ]
             if hits and own.open():
                 places.update((digest, (own, row)) for digest, row in hits)
+            elif hits:
+                vanished = True
+        return vanished
+
+    def _places(self, wanted: Collection[bytes]) -> dict[bytes, Place]:
+        places: dict[bytes, Place] = {}
+        self._find(wanted, places)
+        return places
 
     def _drop(self, damaged: Iterable[bytes], places: dict[bytes, Place]) -> None:
         """Take damaged rows out of their indexes, and out of `places`."""
         by_segment: dict[str, tuple[Segment, list[int]]] = {}
         for digest in damaged:
             own, row = places.pop(digest)
-            by_segment.setdefault(own.name, (own, []))[1].append(row)
+            if own.rows_path.exists():  # else evicted or merged since it was found: nothing is damaged
+                by_segment.setdefault(own.name, (own, []))[1].append(row)
         if not by_segment:
             return
         self._say_damaged(sum(len(bad) for _, bad in by_segment.values()))
@@ -125,23 +183,27 @@ class Space:
         self, first: Mapping[bytes, int], places: dict[bytes, Place], compute: Compute, computed: set[bytes]
     ) -> None:
         """Compute what is missing, again should the budget have taken it meanwhile. The space's lock is held."""
+        self._prepare()
+        self._find(first, places)  # what another process computed while this one waited
+        while missing := {digest: position for digest, position in first.items() if digest not in places}:
+            room = _Room(self._store, self._folder, self._max_bytes, places, len(first))
+            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
+            try:
+                with _committed(writer):
+                    self._write(missing, compute, writer)
+            finally:
+                found = {digest: (own, row) for own in writer.segments for row, digest in enumerate(own.digests())}
+                computed.update(found)
+            places.update(found)
+
+    def _prepare(self) -> None:
+        """Make the folder, and clean up what killed runs left in it. The space's lock is held."""
         with changing(self._store), writing(self._store):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._write_key()
             lost = segment.sweep(self._folder)
         if lost:
             self._say_damaged(lost)
-        self._find(first, places)  # what another process computed while this one waited
-        while missing := {digest: position for digest, position in first.items() if digest not in places}:
-            room = _Room(self._store, self._folder, self._max_bytes, places, len(first))
-            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
-            try:
-                self._write(missing, compute, writer)
-            finally:
-                writer.close()
-                found = {digest: (own, row) for own in writer.segments for row, digest in enumerate(own.digests())}
-                computed.update(found)
-            places.update(found)
 
     def _write(self, missing: Mapping[bytes, int], compute: Compute, writer: Writer) -> None:
         arrays = iter(compute(list(missing.values())))
@@ -152,11 +214,9 @@ class Space:
                 except StopIteration:
                     raise ValueError(f"compute yielded {done} rows of {len(missing)}") from None
                 writer.add(digest, array)
-        except BaseException:
-            with suppress(UserError):  # what stopped us is to be told, not that it could not be saved
-                writer.commit()
-            raise
-        writer.commit()
+        finally:
+            if isinstance(arrays, Generator):  # now, not when it is collected: it may hold the locks of other spaces
+                arrays.close()
 
     def _write_key(self) -> None:
         """Write down, for people and for scripts/cache.py, what the rows are of."""
@@ -164,6 +224,21 @@ class Space:
         content = json.dumps({"format": segment.FORMAT, "key": self.key}, indent=1, ensure_ascii=False).encode()
         if not path.exists() or path.read_bytes() != content:
             replace(path, content)
+
+
+@contextmanager
+def _committed(writer: Writer) -> Iterator[None]:
+    """Commit what the block has written, also when it raises."""
+    try:
+        try:
+            yield
+        except BaseException:
+            with suppress(UserError):  # what stopped us is to be told, not that it could not be saved
+                writer.commit()
+            raise
+        writer.commit()
+    finally:
+        writer.close()
 
 
 class _Room:

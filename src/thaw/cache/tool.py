@@ -14,6 +14,7 @@ from rich.table import Table
 from thaw.cache import budget, rows, segment
 from thaw.cache.budget import Kept
 from thaw.cache.disk import MOMENT, changing, idle, remove, writing
+from thaw.cache.files import DataFile
 from thaw.config.schema import CacheToolConfig
 from thaw.console import Steps, progress, say, show
 from thaw.errors import UserError, did_you_mean, listed
@@ -165,7 +166,7 @@ def _verify(spaces: list[Listed], folder: Path) -> None:
 def _bad(own: segment.Segment, steps: Steps) -> list[int]:
     """The rows of a segment that are not what was written; none when it was evicted meanwhile."""
     try:
-        own.data = segment.DataFile(own.rows_path)
+        own.data = DataFile(own.rows_path)
     except FileNotFoundError:
         return list(range(len(own.table))) if own.index_path.exists() else []
     numbers = {digest: row for row, digest in enumerate(own.digests())}

@@ -12,12 +12,19 @@ import numpy as np
 
 from thaw.cache import segment
 from thaw.cache.disk import changing, remove, writing
+from thaw.cache.files import DataFile
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
 SEGMENT = 256_000_000
 COMMIT_SECONDS = 5.0
 # Bytes gathered before they are written: rows of a few KB would be a system call and a look at the budget each.
 BUFFER = 16_000_000
+
+
+def largest(max_bytes: float) -> float:
+    """Bytes at which a segment of a store with this budget ends."""
+    return min(SEGMENT, max_bytes / 8)
+
 
 # reserve(file, length, name): see to it that the file may grow to so many bytes, and make it that long.
 Reserve = Callable[[int, int, str], None]
@@ -33,7 +40,7 @@ class Writer:
 
     def __init__(self, store: Path, folder: Path, max_bytes: float, reserve: Reserve) -> None:
         self._store, self._folder, self._reserve = store, folder, reserve
-        self._largest = min(SEGMENT, max_bytes / 8)
+        self._largest = largest(max_bytes)
         self.segments: list[segment.Segment] = []  # with rows, in the order written; their data is open
         self._file = -1
         self._buffer = bytearray()
@@ -94,7 +101,7 @@ class Writer:
         self._entries: list[tuple] = []
         self._committed_at = time.monotonic()
         # Opened at once: what an evictor removes under our hands is still ours to read.
-        self._data = segment.DataFile(self._path)
+        self._data = DataFile(self._path)
 
     def _end(self) -> None:
         if self._file >= 0:

@@ -1,8 +1,8 @@
 """Activations at a cut: kept by the content of every image and computed once, or run on the engine batch by batch."""
 
 import importlib.metadata
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,14 @@ from ml_dtypes import bfloat16
 
 from thaw import environment
 from thaw.cache import Rows, Space, Store
+from thaw.cache.space import Add
 from thaw.config.schema import AugmentConfig, BackboneConfig
-from thaw.console import progress
+from thaw.console import progress, say
 from thaw.data import decode, kept
 from thaw.data.depth import DEFAULT, Rules
 from thaw.data.pipeline import Batches, view
 from thaw.data.pixels import Pixels
+from thaw.errors import UserError
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import ahead
 from thaw.models import table
@@ -200,22 +202,24 @@ class Frozen:
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
         pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
         function, later = self._together(later, read(indices[:8]))
-        aside = [_Aside(other.space(store, view, pixels.rules)) for other in later]
+        digests = pixels.digests(indices)
+        aside: list[_Aside] = []
         try:
+            aside += (_Aside(other.space(store, view, pixels.rules), digests) for other in later)
             with progress(name, len(indices)) as steps:
                 for group, images in zip(groups, ahead(groups, read), strict=True):
                     outputs = list(function(images))
                     own = [outputs.pop(0) for _ in self.cut]
                     for other, kept_there in zip(later, aside, strict=True):
                         theirs = [outputs.pop(0) for _ in other.cut]
-                        kept_there.add(pixels.digests(group), list(_rows(theirs, self.choice)))
+                        kept_there.add(pixels.digests(group), _rows(theirs, self.choice))
                         if group is groups[-1]:  # now: nobody asks for more than the last row
-                            kept_there.flush()
+                            kept_there.close()
                     yield from _rows(own, self.choice)
                     steps.advance(len(images))
         finally:
             for kept_there in aside:  # of an extraction that was broken off too
-                kept_there.flush()
+                kept_there.close()
 
     def _together(
         self, later: Sequence["Frozen"], images: npt.NDArray[np.uint8]
@@ -262,27 +266,34 @@ def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: Choice) -> Iterato
 
 
 class _Aside:
-    """Rows for another space, handed over in lots: each lot is a commit."""
+    """Adds rows to the space of a later stage as they come along; what cannot be added, that stage computes itself."""
 
-    LOT = 256e6  # bytes, as the cache's own segments
-    SECONDS = 10.0  # a run that is killed loses no more of them
+    def __init__(self, space: Space, digests: list[str]) -> None:
+        self._open = ExitStack()
+        self._add: Add | None = None
+        with self._optional():
+            self._add = self._open.enter_context(space.adding(digests))
 
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.rows: dict[str, npt.NDArray[np.uint8]] = {}
-        self.bytes, self.since = 0, time.monotonic()
+    def add(self, digests: list[str], rows: Iterable[npt.NDArray[np.uint8]]) -> None:
+        with self._optional():
+            for digest, row in zip(digests, rows, strict=True):
+                if self._add is None:
+                    return
+                self._add(digest, row)
 
-    def add(self, digests: list[str], rows: list[npt.NDArray[np.uint8]]) -> None:
-        self.rows.update(zip(digests, rows, strict=True))
-        self.bytes += sum(row.nbytes for row in rows)
-        if self.bytes >= self.LOT or time.monotonic() - self.since >= self.SECONDS:
-            self.flush()
+    def close(self) -> None:
+        """Commit what was added, and let others compute in the space."""
+        self._add = None
+        with self._optional():
+            self._open.close()
 
-    def flush(self) -> None:
-        digests, rows = list(self.rows), list(self.rows.values())
-        if digests:
-            self.space.rows(digests, lambda missing: (rows[i] for i in missing))
-        self.rows, self.bytes, self.since = {}, 0, time.monotonic()
+    @contextmanager
+    def _optional(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            say(f"not kept for a later stage: {error}")
+            self.close()
 
 
 def viewer(pixels: Pixels, wanted: View | None) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
