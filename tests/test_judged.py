@@ -34,6 +34,7 @@ def config(commands, photos, **changes) -> Config:
         engine="tensorflow",
         precision="float32",
         outputs=str(commands.outputs),
+        cache=CacheConfig(dir=str(commands.outputs / "cache")),
         backbone=BackboneConfig(image_size=32),
         dataset=DatasetConfig(name="image_folder", path=str(photos)),
         bottleneck=BottleneckConfig(epochs=5),

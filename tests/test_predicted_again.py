@@ -9,6 +9,7 @@ from thaw.config.job import Job
 from thaw.config.schema import (
     BackboneConfig,
     BottleneckConfig,
+    CacheConfig,
     Config,
     DatasetConfig,
     HeadConfig,
@@ -80,6 +81,7 @@ def test_a_run_is_predicted_again_as_it_was_judged(fed, photos, tmp_path, monkey
         dataset=DatasetConfig(name="image_folder", path=str(photos)),
         head=HeadConfig(name="linear"),
         bottleneck=BottleneckConfig(epochs=3),
+        cache=CacheConfig(dir=str(tmp_path / "cache")),
         optimizer=OptimizerConfig(name="rmsprop", learning_rate=1e-3),
         tracking=TrackingConfig(uri=uri, log_model=False),
     )

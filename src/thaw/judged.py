@@ -78,7 +78,7 @@ class _Kept:
     ) -> None:
         self.backbone, self.network, self.data = backbone, network, data
         self.store = store if all(done.plan.all_frozen for done in results) else None
-        self.room = store.max_bytes - data.pixels.kept_bytes - sum(done.cache_bytes for done in results)
+        self.room = store.room().bytes - data.pixels.kept_bytes - sum(done.cache_bytes for done in results)
 
     def __call__(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         from thaw.frozen.reference import end_to_end

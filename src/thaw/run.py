@@ -61,7 +61,8 @@ def run(config: Config, job: Job) -> Result:
         _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
-        store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
+        outputs = Path(config.outputs).expanduser().absolute()
+        store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, beside=outputs)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
         leak.check(config, data, tracked)

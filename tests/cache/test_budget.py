@@ -183,19 +183,6 @@ def test_garbage_of_a_killed_run_makes_room(tmp_path):
     assert fill(dead, [0])[1] == []
 
 
-@pytest.fixture
-def tiny(tmp_path):
-    """A disk of 1 MB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    if os.name == "nt" or os.geteuid() or not shutil.which("mount"):
-        pytest.skip("mounting a small disk takes root")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def large(number):
     return content(number).repeat(100)  # 24 kB
 

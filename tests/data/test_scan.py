@@ -1,6 +1,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +179,40 @@ def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_
         found = scan.scan(of_files(paths), spaces, pixels=False)
         pixels.of(found, np.arange(3), spaces).get(1)
         assert small.used() <= small.max_bytes
+
+
+def test_a_scan_on_a_disk_without_room_finds_what_it_finds_with_room(tmp_path, store, touched, monkeypatch):
+    """What was known before is not looked at again."""
+    paths = [write(tmp_path / f"{i}.png", noise(5, 5, seed=i)) for i in range(6)]
+    (tmp_path / "7.png").write_bytes(b"no picture")
+    paths += [shutil.copy(paths[0], tmp_path / "6.png"), tmp_path / "7.png", shutil.copy(paths[5], tmp_path / "8.png")]
+    expected = scanned(of_files(paths), Store(tmp_path / "other", 1e9))
+    scanned(of_files(paths[:3]), store)
+    forget(touched)
+    # After the plan: another process has filled the disk.
+    spaces = kept.spaces(store, 8, len(paths))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
+    found = scan.scan(of_files(paths), spaces)
+    assert {Path(path).name for path in touched["decoded"]} >= {"3.png", "4.png", "7.png"}
+    assert not {Path(path).name for path in touched["decoded"]} & {"0.png", "1.png", "2.png"}
+    assert (found.sha256, found.modes, found.bad) == (expected.sha256, expected.modes, expected.bad)
+    assert np.array_equal(
+        pixels.of(found, np.arange(8), spaces).get(4), pixels.of(expected, np.arange(8), spaces).get(4)
+    )
+
+
+def test_pixels_are_not_kept_where_the_disk_has_no_room_for_them(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store", 1e9)
+    usage = {"free": 1e9}
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9 - usage["free"], int(usage["free"]))
+    )
+    assert kept.spaces(store, 100, 100).pixels is not None  # 3 MB
+    usage["free"] = 2e6
+    assert kept.spaces(store, 100, 100).pixels is None
+    assert kept.spaces(store, 100, 100).verdicts is not None
+    usage["free"] = 0
+    assert kept.spaces(store, 100, 100).verdicts is None
 
 
 def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):

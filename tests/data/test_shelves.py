@@ -1,3 +1,4 @@
+import shutil
 import threading
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_threads_that_come_together_open_and_fill_the_space_once(tmp_path, monke
     assert sorted(seen) == [(n, [n, 19 - n]) for n in range(8)]
     assert sorted(files.decoded) == list(range(20))
     assert len(opened) == 1
+
+
+def test_a_disk_without_room_costs_time_and_changes_nothing(tmp_path, monkeypatch, capsys):
+    files = Drawer()
+    shelf = Disk(files, Store(tmp_path, 1e6).space({"kind": "test"}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
+    for _ in range(2):
+        assert numbers(shelf.take([7, 3, 19])) == [7, 3, 19]
+    assert numbers(shelf.sample([5])) == [5]
+    assert capsys.readouterr().out.count("decoded images are not kept: the cache cannot be written to") == 1
 
 
 def test_a_sample_decodes_what_it_shows_and_nothing_else(tmp_path):

@@ -36,9 +36,9 @@ def beside(need: Need) -> int:
     return INDEX * (need.images + 32)
 
 
-def said(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED) -> str:
+def said(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED, *, disk: bool = False) -> str:
     plan = freeze.plan(request, graph, "x", "frozen")
-    return line(choose(plan, graph, need, max_bytes and max_bytes + beside(need)), plan, need, max_bytes)
+    return line(choose(plan, graph, need, max_bytes and max_bytes + beside(need)), plan, need, max_bytes, disk=disk)
 
 
 def test_the_boundary_itself_is_kept_when_it_fits() -> None:
@@ -152,6 +152,16 @@ def test_the_line_says_what_it_takes_when_nothing_fits() -> None:
     assert text.startswith("keep nothing")
     assert "51.2 MB of 1.0 MB" in text
     assert "raise cache.max_gb" in text
+
+
+def test_the_line_says_when_it_is_the_disk_that_has_no_more_room() -> None:
+    text = said("c_conv", 2e9, need=Need(100_000, 4, 8, 50), disk=True)
+    assert "51.2 MB of 2.0 GB that the disk has room for · saves" in text
+    for room in (1e6, 0.0):
+        text = said("c_conv", room, need=Need(100_000, 4, 8, 50), disk=True)
+        assert f"the boundary takes 51.2 MB of {gb(room)} that the disk has room for" in text
+        assert "make room on the disk, or set cache.dir to another" in text
+        assert "cache.max_gb" not in text
 
 
 def test_the_line_says_that_the_cache_is_off() -> None:

@@ -1,5 +1,6 @@
 """Stages on a small real network: what moves, what does not, and that kept activations change nothing."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,14 @@ def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen",
     places = options.pop("places", None)
     optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
     stage = Stage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
+    meanwhile = options.pop("meanwhile", lambda planned: None)
     choice = Choice(options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32")))
     means = Means(
         choice, Store(folder, max_gb * 1e9), options.pop("views", 0), config, TrainConfig(batch_size=8, **options), head
     )
     before = freeze.hashes(built.layers)
     (planned,) = plans([stage], joined, data, means, places)
+    meanwhile(planned)
     weights = changed(joined, [planned.plan])
     result = run_stage(
         planned, joined, data, means,
@@ -208,6 +211,47 @@ def test_views_are_kept_and_cycled_over_the_epochs(data, tmp_path: Path) -> None
     assert losses(two) != losses(three)
     _, no_room, _ = run(augmented, tmp_path, request="all", views=2, epochs=5, max_gb=0.0)
     assert losses(no_room) == losses(two)
+
+
+def free(monkeypatch: pytest.MonkeyPatch, bytes: float) -> None:
+    """Let the disk have so many bytes free."""
+    usage = shutil._ntuple_diskusage(1e12, 1e12 - bytes, int(bytes))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+
+
+def test_a_disk_that_fills_up_while_activations_are_kept_costs_time_and_changes_nothing(
+    data, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """In bfloat16, as rows are rounded to it when they are kept."""
+    options = {"request": "conv_pw_12", "engine": "openvino", "precisions": ("bfloat16", "float32"), "epochs": 2}
+    _, kept, _ = run(data, tmp_path / "a", **options)
+    _, full, _ = run(data, tmp_path / "b", meanwhile=lambda planned: free(monkeypatch, 10_000), **options)
+    assert "what cannot be kept is computed in every epoch: the cache cannot be written to" in capsys.readouterr().out
+    assert (kept.misses, full.misses) == (48, 0)
+    assert losses(full) == losses(kept)
+    assert full.judged["test"].tobytes() == kept.judged["test"].tobytes()
+
+
+def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: Path, monkeypatch) -> None:
+    """Not what the budget alone allows: that would end in the middle of extraction."""
+    found = []
+
+    class Enough(Exception):
+        pass
+
+    def stop(planned: object) -> None:
+        found.append(planned)
+        raise Enough
+
+    for bytes in (2e9, 150_000):
+        free(monkeypatch, bytes)
+        with pytest.raises(Enough):
+            run(data, tmp_path, request="conv_pw_12", meanwhile=stop)
+    large, small = found
+    assert (large.cut.kept, large.cut.at, large.room.disk) == (True, large.plan.boundary, False)
+    assert small.room.bytes <= 150_000
+    assert not small.cut.kept or small.cut.bytes < small.room.bytes
+    assert "that the disk has room for" in " ".join(small.lines(None, augmented=False))
 
 
 def test_bfloat16_trains_close_to_float32_and_leaves_a_float32_network(data, tmp_path: Path) -> None:

@@ -63,10 +63,13 @@ def make_room(folder: Path, max_bytes: float, needed: int, space: str, keep: Con
     space, keep: the caller's own, and the names of its segments that it needs. The caller holds the store's lock and
     its own space's.
     """
+    lacking = sum(segment.bytes for segment in kept(folder)) + needed - max_bytes
+    return evict(folder, lacking, space, keep) if lacking > 0 else 0
+
+
+def evict(folder: Path, lacking: float, space: str, keep: Container[str]) -> float:
+    """Remove the least recently used segments, of so many bytes; return how many are lacking still. As `make_room`."""
     there = kept(folder)
-    lacking = sum(segment.bytes for segment in there) + needed - max_bytes
-    if lacking <= 0:
-        return 0
     lacking -= _remove_garbage(folder, there, space)
     for segment in sorted(there, key=lambda segment: segment.used):
         if lacking <= 0:

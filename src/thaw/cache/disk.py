@@ -1,5 +1,6 @@
 """Locks, and the one message for a folder that cannot be written to."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,10 @@ LOCKS = "locks"
 MOMENT = 0.3
 
 
+class Full(UserError):
+    """There is no room for rows, on the disk or in the budget; whoever can do without keeping them goes on."""
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Turn an OSError of the block into a UserError that names the cache's folder and what to do."""
@@ -23,7 +28,8 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = "it is not a folder" if folder.exists() and not folder.is_dir() else (error.strerror or str(error))
-        raise UserError(
+        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        raise (Full if full else UserError)(
             f"the cache cannot be written to {folder}: {reason}. Set cache.dir to a folder with room, "
             f"or cache.max_gb=0 to keep nothing"
         ) from error

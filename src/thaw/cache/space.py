@@ -13,7 +13,7 @@ import numpy as np
 
 from thaw.atomic import replace
 from thaw.cache import budget, merging, rows, segment
-from thaw.cache.disk import MOMENT, changing, computing, idle, writing
+from thaw.cache.disk import MOMENT, Full, changing, computing, idle, writing
 from thaw.cache.rows import Place, Rows
 from thaw.cache.segment import Segment
 from thaw.cache.writer import Writer
@@ -28,13 +28,16 @@ Add = Callable[[str, np.ndarray], None]
 
 
 class Space:
-    """Rows that depend on `key` and on the image's content alone. id: names its folder."""
+    """Rows that depend on `key` and on the image's content alone. id: names its folder.
 
-    def __init__(self, folder: Path, max_bytes: float, key: Mapping[str, object]) -> None:
+    reserve: bytes of the disk for which older rows make room, as they do for new ones; not a limit.
+    """
+
+    def __init__(self, folder: Path, max_bytes: float, key: Mapping[str, object], reserve: float = 0.0) -> None:
         self.key = dict(key)
         self._canonical = json.dumps(self.key, sort_keys=True, separators=(",", ":"), allow_nan=False)
         self.id = hashlib.sha256(self._canonical.encode()).hexdigest()[:24]
-        self._store, self._max_bytes = folder, max_bytes
+        self._store, self._max_bytes, self._reserve = folder, max_bytes, reserve
         self._folder = folder / self.id
 
     def missing(self, digests: Sequence[str]) -> list[int]:
@@ -57,7 +60,7 @@ class Space:
 
         compute: called under the space's lock with positions into digests; yields one array of at most 4 dimensions
         for each, in that order. Rows that it yielded before it raised are kept. waiting: printed when another process
-        holds the lock. Raises UserError when the cache cannot be written to, or the rows exceed its budget.
+        holds the lock. Raises Full when there is no room for the rows, UserError when the cache cannot be written to.
         """
         self._must_be_on()
         self._merge()
@@ -111,7 +114,7 @@ class Space:
             self._prepare()
             there: dict[bytes, Place] = {}
             self._find(set(wanted), there)
-            room = _Room(self._store, self._folder, self._max_bytes, there, len(wanted))
+            room = self._room(there, len(wanted))
             writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
             added: set[bytes] = set()
 
@@ -186,7 +189,7 @@ class Space:
         self._prepare()
         self._find(first, places)  # what another process computed while this one waited
         while missing := {digest: position for digest, position in first.items() if digest not in places}:
-            room = _Room(self._store, self._folder, self._max_bytes, places, len(first))
+            room = self._room(places, len(first))
             writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
             try:
                 with _committed(writer):
@@ -195,6 +198,9 @@ class Space:
                 found = {digest: (own, row) for own in writer.segments for row, digest in enumerate(own.digests())}
                 computed.update(found)
             places.update(found)
+
+    def _room(self, places: dict[bytes, Place], wanted: int) -> "_Room":
+        return _Room(self._store, self._folder, self._max_bytes, self._reserve, places, wanted)
 
     def _prepare(self) -> None:
         """Make the folder, and clean up what killed runs left in it. The space's lock is held."""
@@ -244,9 +250,11 @@ def _committed(writer: Writer) -> Iterator[None]:
 class _Room:
     """Makes room for one call's writer, at the cost of whatever the call itself does not need."""
 
-    def __init__(self, store: Path, folder: Path, max_bytes: float, places: dict[bytes, Place], wanted: int) -> None:
-        self._store, self._folder, self._max_bytes, self._places = store, folder, max_bytes, places
-        self._wanted = wanted
+    def __init__(
+        self, store: Path, folder: Path, max_bytes: float, free: float, places: dict[bytes, Place], wanted: int
+    ) -> None:
+        self._store, self._folder, self._max_bytes, self._free = store, folder, max_bytes, free
+        self._places, self._wanted = places, wanted
         self._own: set[str] = set()  # segments written now
 
     def reserve(self, file: int, length: int, name: str) -> None:
@@ -256,13 +264,20 @@ class _Room:
             growth = length - os.fstat(file).st_size
             if growth <= 0:
                 return
-            if shutil.disk_usage(self._folder).free < growth:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._make_room_on_disk(growth)
             while lacking := budget.make_room(self._store, self._max_bytes, growth, self._folder.name, self._keep()):
                 if not self._give_up_one():
                     self._too_small(lacking)
             # The file's length is the promise: other processes count it before a byte is written.
             os.ftruncate(file, length)
+
+    def _make_room_on_disk(self, growth: int) -> None:
+        """Older rows go first, as for the budget: plans count on the bytes that they take. Raises OSError."""
+        lacking = growth + self._free - shutil.disk_usage(self._folder).free
+        if lacking > 0:
+            budget.evict(self._store, lacking, self._folder.name, self._keep())
+        if shutil.disk_usage(self._folder).free < growth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _keep(self) -> set[str]:
         return self._own | {own.name for own, _ in self._places.values()}
@@ -285,7 +300,7 @@ class _Room:
         return True
 
     def _too_small(self, lacking: float) -> None:
-        raise UserError(
+        raise Full(
             f"cache.max_gb={self._max_bytes / 1e9:g} is too small: {self._wanted} rows of one kind need more than "
             f"{(self._max_bytes + lacking) / 1e9:.3g} GB. Raise it, or set cache.max_gb=0 to keep nothing"
         )

@@ -1,5 +1,6 @@
 """The cache of one folder: spaces that share a budget."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +8,30 @@ from pathlib import Path
 from thaw.cache import budget
 from thaw.cache.space import Space
 
+# Bytes left free for what else a run writes to the same disk: pictures, logs, the store, a network and its checkpoints.
+RESERVE = 1_000_000_000
+BLOCKS = 0.02  # of the free bytes, for what a file takes on disk besides its length
+
+
+@dataclass(frozen=True)
+class Room:
+    """What plans may count on. bytes: of all spaces together; disk: the disk sets them, not the budget."""
+
+    bytes: float
+    disk: bool = False
+
 
 @dataclass(frozen=True)
 class Store:
     """Spaces in one folder under one budget. Any number of processes may share it.
 
-    folder: absolute; made when something is first written. max_bytes: of all spaces together.
+    folder: absolute; made when something is first written. max_bytes: of all spaces together. beside: a folder that a
+    run writes other things to; where it is on the same disk, some of that is left free.
     """
 
     folder: Path
     max_bytes: float
+    beside: Path | None = None
 
     @property
     def off(self) -> bool:
@@ -25,8 +40,27 @@ class Store:
 
     def space(self, key: Mapping[str, object]) -> Space:
         """The rows that depend on `key`, which JSON can hold; no effect on disk."""
-        return Space(self.folder, self.max_bytes, key)
+        return Space(self.folder, self.max_bytes, key, self._reserve(RESERVE))
 
     def used(self) -> int:
         """Bytes of all committed segments of all spaces."""
         return sum(segment.bytes for segment in budget.kept(self.folder) if segment.committed)
+
+    def room(self, reserve: float = RESERVE) -> Room:
+        """Bytes that everything together may take, what is kept already included: the budget, or less on a full disk.
+
+        reserve: bytes that are left free for what is written to `beside`.
+        """
+        free = shutil.disk_usage(_there(self.folder)).free * (1 - BLOCKS)
+        disk = max(self.used() + free - self._reserve(reserve), 0.0)
+        return Room(disk, disk=True) if disk < self.max_bytes else Room(self.max_bytes)
+
+    def _reserve(self, bytes: float) -> float:
+        if self.beside is None or _there(self.beside).stat().st_dev != _there(self.folder).stat().st_dev:
+            return 0.0
+        return bytes
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next((path for path in (folder, *folder.parents) if path.is_dir()), Path())

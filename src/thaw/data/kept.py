@@ -4,13 +4,14 @@ import dataclasses
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import features
 
-from thaw.cache import Space, Store
+from thaw.cache import Full, Rows, Space, Store
 from thaw.data import decode
 from thaw.data.depth import DEFAULT, Rules
 from thaw.data.look import Seen, Verdict
@@ -53,8 +54,11 @@ class Kept:
         return range(len(hashes)) if self.verdicts is None else self.verdicts.missing(hashes)
 
     def add(self, seen: Iterable[Seen]) -> None:
-        """Keep what there is of those that were looked at."""
-        seen = list(seen)
+        """Keep what there is of those that were looked at; where there is no room, the next run looks again."""
+        with suppress(Full):
+            self._add(list(seen))
+
+    def _add(self, seen: list[Seen]) -> None:
         self._add_pixels({one.sha256: one.pixels for one in seen if one.pixels is not None})
         verdicts = {one.sha256: one.verdict for one in seen if one.sha256 and one.verdict is not None}
         if self.verdicts is not None and verdicts:  # after pixels: what has a verdict is not decoded by the next run
@@ -73,8 +77,22 @@ class Kept:
         if not hashes:
             return []
         assert self.verdicts is not None  # then nothing was known
-        rows = self.verdicts.rows(hashes, lambda missing: (_row(look_again(i)) for i in missing))
-        return [Verdict(*json.loads(rows.one(position).tobytes())) for position in range(len(hashes))]
+        try:
+            rows = self.verdicts.rows(hashes, lambda missing: (_row(look_again(i)) for i in missing))
+        except Full:
+            return self._known_but_for_some(hashes, look_again)
+        return [_verdict(rows, position) for position in range(len(hashes))]
+
+    def _known_but_for_some(self, hashes: Sequence[str], look_again: Callable[[int], Verdict]) -> list[Verdict]:
+        """As `known`, where there is no room for the verdicts that are lacking."""
+        assert self.verdicts is not None
+        lacking = {hashes[position]: look_again(position) for position in self.verdicts.missing(hashes)}
+        there = [sha256 for sha256 in hashes if sha256 not in lacking]
+        if there and (rows := self.verdicts.open(there)) is not None:
+            found = {sha256: _verdict(rows, position) for position, sha256 in enumerate(there)}
+        else:  # none, or damaged
+            found = {sha256: look_again(position) for position, sha256 in enumerate(hashes) if sha256 not in lacking}
+        return [(lacking if sha256 in lacking else found)[sha256] for sha256 in hashes]
 
     def _add_pixels(self, pixels: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         if self.pixels is None:
@@ -103,15 +121,16 @@ def spaces(
     share: float = 1.0,
     rules: Rules = DEFAULT,
 ) -> Kept:
-    """Return the spaces that have room in the store's budget: for what is known of so many images, and for the pixels
-    of the `used` ones, at most, of them; default: of all. share: of the budget that pixels may take; frozen activations
-    save more, and want the rest.
+    """Return the spaces that have room in the store, by its budget and its disk: for what is known of so many images,
+    and for the pixels of the `used` ones, at most, of them; default: of all. share: of the room that pixels may take;
+    frozen activations save more, and want the rest.
     """
     used = images if used is None else used
-    if store is None or store.off or ABOUT * images > store.max_bytes:
+    room = 0.0 if store is None or store.off else store.room().bytes
+    if store is None or ABOUT * images > room or not room:
         return Kept(image_size, None, None, None, Held(), rules)
     decoder = {"decoder": decode.VERSION, **versions(), **rules.key()}
-    fits = 3 * image_size**2 * used + ABOUT * images <= share * store.max_bytes
+    fits = 3 * image_size**2 * used + ABOUT * images <= share * room
     how = {"resize": decode.RESIZE, "image_size": image_size}
     return Kept(
         image_size,
@@ -121,6 +140,10 @@ def spaces(
         held=Held(),
         rules=rules,
     )
+
+
+def _verdict(rows: Rows, position: int) -> Verdict:
+    return Verdict(*json.loads(rows.one(position).tobytes()))
 
 
 def _row(verdict: Verdict) -> npt.NDArray[np.uint8]:

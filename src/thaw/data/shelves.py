@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Rows, Space
+from thaw.cache import Full, Rows, Space
+from thaw.console import say
 from thaw.data.depth import DEFAULT, Rules
 from thaw.data.look import again
 from thaw.data.threads import counted, in_order
@@ -101,16 +102,19 @@ class Memory:
 
 
 class Disk:
-    """Pixels kept in a space of the cache; those that are missing are decoded when the first image is taken."""
+    """Pixels kept in a space of the cache; those that are missing are decoded when the first image is taken.
+
+    Where the space has no more room for them, images are taken as from `Memory`.
+    """
 
     def __init__(self, files: Files, space: Space) -> None:
         self._files, self._space = files, space
-        self._opened: Rows | None = None
+        self._opened: Rows | Memory | None = None
         self._lock = threading.Lock()
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
         opened = self._open()
-        return (_row(opened, row) for row in rows)
+        return opened.take(rows) if isinstance(opened, Memory) else (_row(opened, row) for row in rows)
 
     def sample(self, rows: Sequence[int]) -> Iterable[Images]:
         if self._opened is not None:
@@ -120,10 +124,14 @@ class Disk:
             return map(self._files.pixels, rows)
         return (_row(found, position) for position in range(len(rows)))
 
-    def _open(self) -> Rows:
+    def _open(self) -> "Rows | Memory":
         with self._lock:  # the first thread fills, the others wait for it
             if self._opened is None:
-                self._opened = self._space.rows(self._files.sha256, self._decode)
+                try:
+                    self._opened = self._space.rows(self._files.sha256, self._decode)
+                except Full as error:
+                    say(f"decoded images are not kept: {error}")
+                    self._opened = Memory(self._files, Held())
             return self._opened
 
     def _decode(self, rows: list[int]) -> Iterable[Images]:

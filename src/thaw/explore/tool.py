@@ -32,7 +32,7 @@ def explore(config: ExploreConfig) -> None:
     config = dataclasses.replace(config, backbone=weighed)
     folder = Path(config.output).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9)
+    store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, beside=folder)
     seen = pictures.read(config, store)
     say(_data_line(config, seen))
     distinct = _first_of_each_content(seen)

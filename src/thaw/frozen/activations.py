@@ -265,6 +265,12 @@ def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: Choice) -> Iterato
     yield from np.ascontiguousarray(np.concatenate(flat, axis=1)).view(np.uint8)
 
 
+def as_kept(function: Callable[..., Arrays], choice: Choice) -> Callable[..., Arrays]:
+    """The function, with its outputs rounded as they are when they are kept."""
+    dtype = STORED[choice.frozen]
+    return lambda *images: tuple(y.astype(dtype).astype(np.float32) for y in function(*images))
+
+
 class _Aside:
     """Adds rows to the space of a later stage as they come along; what cannot be added, that stage computes itself."""
 
@@ -330,7 +336,7 @@ class LiveBatches:
     views: as in `KeptBatches`, made anew each time: what there is no room to keep trains as it would if there were.
     """
 
-    def __init__(self, images: Batches, function: Function, views: Sequence[View | None] = ()) -> None:
+    def __init__(self, images: Batches, function: Callable[..., Arrays], views: Sequence[View | None] = ()) -> None:
         self.images, self.function, self.views = images, function, views
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.frozen.activations import STORED
+from thaw.frozen.activations import as_kept
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import two_columns
 from thaw.models.network import Network, cut_tensors, frozen_part
@@ -23,12 +23,10 @@ class AsJudged:
 
         rest = keras.Model(cut_tensors(network, at), network.model.output, name="rest")
         head_alone = at == len(network.backbone.layers)
-        self._frozen = Function(frozen_part(network, at), choice.engine, choice.frozen) if at else None
+        frozen = Function(frozen_part(network, at), choice.engine, choice.frozen) if at else None
+        self._frozen = as_kept(frozen, choice) if frozen is not None else None
         self._rest = Function(rest, "keras" if head_alone else choice.engine, choice.trained)
-        self._stored = STORED[choice.frozen]
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        given: tuple[npt.NDArray[Any], ...] = (images,)
-        if self._frozen is not None:
-            given = tuple(y.astype(self._stored).astype(np.float32) for y in self._frozen(images))
+        given: tuple[npt.NDArray[Any], ...] = self._frozen(images) if self._frozen is not None else (images,)
         return two_columns(self._rest(*given)[0])

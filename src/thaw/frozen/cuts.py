@@ -118,13 +118,18 @@ def _saving(graph: Graph, at: int, boundary: int, need: Need) -> float:
     return sum(macs[:at]) / epoch if epoch else 0.0
 
 
-def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
-    """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen."""
+def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float, *, disk: bool = False) -> str:
+    """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen.
+
+    disk: so many bytes are what the disk has room for, not the budget.
+    """
     if plan.boundary == 0:
         return ""
     # Who takes the rest is of interest only where it is missed.
     exact = cut.kept and cut.at == plan.boundary
-    budget = gb(max_bytes) if exact or cut.room >= max_bytes else f"{gb(cut.room)} that pixels and other stages leave"
+    budget = f"{gb(max_bytes)}{' that the disk has room for' if disk else ''}"
+    if not exact and cut.room < max_bytes:
+        budget = f"{gb(cut.room)} that pixels and other stages leave{f' of {budget}' if disk else ''}"
     if cut.kept:
         instead = (
             "" if cut.at == plan.boundary else f" (layer {cut.at}; the boundary itself takes {gb(cut.exact_bytes)})"
@@ -134,13 +139,14 @@ def line(cut: Cut, plan: FreezePlan, need: Need, max_bytes: float) -> str:
             f"{need.images:,} images: {gb(cut.bytes)} of {budget} · saves {100 * cut.saving:.0f} % of an "
             "epoch's arithmetic"
         )
-    if max_bytes <= 0:
+    if max_bytes <= 0 and not disk:
         return "keep nothing (cache.max_gb=0): every epoch runs the frozen layers"
     if _fits(cut.exact_bytes, need, cut.room):
         return "keep nothing: the frozen layers are too small a part of an epoch's arithmetic; they run in every epoch"
     return (
         f"keep nothing: the boundary takes {gb(cut.exact_bytes)} of {budget}, and no worthwhile cut before it "
-        "fits; every epoch runs the frozen layers (raise cache.max_gb)"
+        "fits; every epoch runs the frozen layers "
+        f"({'make room on the disk, or set cache.dir to another' if disk else 'raise cache.max_gb'})"
     )
 
 

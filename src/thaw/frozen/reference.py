@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Store
+from thaw.cache import Full, Store
 from thaw.config.schema import BackboneConfig
 from thaw.console import progress
 from thaw.data.pixels import Pixels
@@ -37,7 +37,10 @@ def end_to_end(
     else:
         model = keras.Model(network.pooled, network.model.output, name="head")
         features = frozen_at(network, len(network.backbone.layers), backbone, choice)
-        given = features.activations(store, pixels, indices).take
+        try:
+            given = features.activations(store, pixels, indices).take
+        except Full:  # since it was planned; a run that is done must not end for want of room
+            return end_to_end(network, backbone, pixels, indices, None)
     function = Function(model, choice.engine, choice.trained)
     found = []
     with progress("kept network", len(indices)) as steps:

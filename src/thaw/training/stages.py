@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Store
+from thaw.cache import RESERVE, Full, Room, Store
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.console import say
 from thaw.errors import UserError
 from thaw.frozen import cuts
-from thaw.frozen.activations import STORED, Activations, KeptBatches, LiveBatches, frozen_at
+from thaw.frozen.activations import STORED, Activations, Frozen, KeptBatches, LiveBatches, as_kept, frozen_at
 from thaw.frozen.cuts import Cut, Need
 from thaw.frozen.engine import Choice, Function
 from thaw.frozen.forward import Batches, probabilities
@@ -42,17 +42,18 @@ class Means:
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage, its freeze plan, and where its activations are kept."""
+    """A stage, its freeze plan, and where its activations are kept. room: what that was chosen for."""
 
     stage: Stage
     plan: FreezePlan
     cut: Cut
     need: Need
+    room: Room
     later: tuple[int, ...] = ()  # cuts of later stages that are computed on the way to this one's, as `Cut.at`
 
     def lines(self, means: Means, augmented: bool) -> list[str]:
         """The plan as it is printed before anything runs."""
-        kept = cuts.line(self.cut, self.plan, self.need, means.store.max_bytes)
+        kept = cuts.line(self.cut, self.plan, self.need, self.room.bytes, disk=self.room.disk)
         if augmented and not means.views and self.plan.boundary:
             kept = (
                 "training images are augmented anew in every epoch, so every epoch runs the frozen layers "
@@ -112,7 +113,6 @@ def plans(
     places: where each stage was cut (`Cut.at`), of a run that is resumed or done again.
     """
     backbone = network.backbone
-    head = [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
     freezes = [freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm) for stage in stages]
     needs = [
         Need(
@@ -121,21 +121,35 @@ def plans(
             ),
             itemsize=STORED[means.choice.frozen].itemsize,
             pooled=int(np.prod(network.pooled.shape[1:])),
-            head=sum(layer.count_params() for layer in head),
+            head=sum(layer.count_params() for layer in _head(network)),
         )
         for stage in stages
     ]
     planned = []
     if places is not None and len(places) != len(stages):
         raise UserError(f"the run was planned in {len(places)} stages, and there are {len(stages)} now. Train anew")
-    chosen = cuts.share(freezes, backbone.graph, needs, means.store.max_bytes - data.pixels.kept_bytes, places)
+    room = means.store.room(max(RESERVE, _beside(network, freezes)))
+    chosen = cuts.share(freezes, backbone.graph, needs, room.bytes - data.pixels.kept_bytes, places)
     for stage, plan, need, cut in zip(stages, freezes, needs, chosen, strict=True):
         if places is None and data.augmented and not means.views and cut.at < plan.boundary:
             cut = cuts.choose(
                 plan, backbone.graph, need, 0.0
             )  # training images, which are the many, run to the boundary
-        planned.append(Planned(stage, plan, cut, need))
-    return [replace(entry, later=_on_the_way(planned[i:], means.store.max_bytes)) for i, entry in enumerate(planned)]
+        planned.append(Planned(stage, plan, cut, need, room))
+    return [replace(entry, later=_on_the_way(planned[i:], room.bytes)) for i, entry in enumerate(planned)]
+
+
+def _beside(network: Network, plans: list[FreezePlan]) -> int:
+    """Bytes that a run may write besides the cache: the network twice, and three checkpoints of what trains.
+
+    Each of them holds weights, the best weights and two moments.
+    """
+    trained = [*network.backbone.layers[min(plan.boundary for plan in plans) :], *_head(network)]
+    return 4 * (2 * network.model.count_params() + 3 * 4 * sum(layer.count_params() for layer in trained))
+
+
+def _head(network: Network) -> list[Any]:
+    return [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
 
 
 def _views(means: Means, stage: Stage) -> int:
@@ -177,7 +191,7 @@ def run_stage(
     freeze.apply(backbone.layers, plan.boundary)
     parts = part(network, plan, planned.cut.at)
     # The head is hashed too: a stage in which nothing moved has trained nothing.
-    layers = [*backbone.layers, *(layer for layer in network.model.layers if layer.name in HEAD_LAYERS)]
+    layers = [*backbone.layers, *_head(network)]
     before = saver.begin(lambda: freeze.hashes(layers))
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
@@ -217,7 +231,7 @@ def run_stage(
         sum(a.rows.bytes for a in kept),
         unmoved,
         judged,
-        plan.all_frozen and planned.cut.kept and planned.cut.at == plan.total,
+        plan.all_frozen and planned.cut.kept and planned.cut.at == plan.total and not source.full,
     )
 
 
@@ -227,6 +241,7 @@ class _Source:
     def __init__(self, planned: Planned, parts: Parts, network: Network, data: Data, means: Means) -> None:
         self.planned, self.data, self.means = planned, data, means
         self.kept: dict[str, list[Activations]] = {}
+        self.full = False  # there was no room for all that was to be kept
         self.seconds = 0.0
         at, *later = [frozen_at(network, at, means.backbone, means.choice) for at in (planned.cut.at, *planned.later)]
         self.frozen, self.later = at if planned.cut.at else None, later
@@ -239,18 +254,24 @@ class _Source:
         if self.frozen is None or not self.planned.cut.kept:
             return
         started = time.perf_counter()
-        for split, indices in self.data.splits.named().items():
-            if views := self.data.views(split, _views(self.means, self.planned.stage)):
-                self.kept[split] = [
-                    self.frozen.activations(self.means.store, self.data.pixels, indices, view, self.later)
-                    for view in views
-                ]
+        try:
+            self._keep(self.frozen)
+        except Full as error:  # the disk was filled since the plan was made
+            self.full = True
+            say(f"  what cannot be kept is computed in every epoch: {error}")
         self.seconds = time.perf_counter() - started
         found = [a.rows for views in self.kept.values() for a in views]
         say(
             f"  activations: {sum(r.hits for r in found):,} from the cache, {sum(r.misses for r in found):,} computed "
             f"in {self.seconds:.1f} s"
         )
+
+    def _keep(self, frozen: Frozen) -> None:
+        for split, indices in self.data.splits.named().items():
+            if views := self.data.views(split, _views(self.means, self.planned.stage)):
+                self.kept[split] = [
+                    frozen.activations(self.means.store, self.data.pixels, indices, view, self.later) for view in views
+                ]
 
     def batches(self, split: str, *, training: bool = False) -> Batches:
         """The split's batches as `Parts.trained` takes them; shuffled in training."""
@@ -262,9 +283,10 @@ class _Source:
             return KeptBatches(images, self.kept[split])
         if self.frozen is None:
             return images
-        return LiveBatches(
-            images, self.frozen.function(), self.data.views(split, _views(self.means, self.planned.stage))
-        )
+        views = self.data.views(split, _views(self.means, self.planned.stage))
+        function = self.frozen.function()
+        # What was to be kept trains as if it were.
+        return LiveBatches(images, as_kept(function, self.means.choice) if self.full and views else function, views)
 
 
 def _judge(
