@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -483,7 +484,7 @@ def test_what_a_later_stage_wants_is_one_file_however_long_the_extraction_takes(
 ) -> None:
     monkeypatch.setattr(activations, "BATCH", 2)
     seconds = count(step=60.0)  # a batch a minute: every row is a commit
-    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     pictures, indices = read(tmp_path / "data", list(range(40))), np.arange(40)
     own, later = two_cuts(parts, Both())
     own.activations(store, pictures, indices, later=[later])
