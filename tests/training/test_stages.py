@@ -232,6 +232,18 @@ def test_a_disk_that_fills_up_while_activations_are_kept_costs_time_and_changes_
     assert full.judged["test"].tobytes() == kept.judged["test"].tobytes()
 
 
+def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
+    from thaw.frozen.reference import end_to_end
+
+    network, *_ = run(data, tmp_path, request="all", epochs=1)
+    config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
+    free(monkeypatch, 100)
+    found, without = (
+        end_to_end(network, config, data.pixels, data.splits.test, store) for store in (Store(tmp_path, 1e9), None)
+    )
+    np.testing.assert_array_equal(found, without)
+
+
 def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: Path, monkeypatch) -> None:
     """Not what the budget alone allows: that would end in the middle of extraction."""
     found = []

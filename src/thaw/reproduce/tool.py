@@ -105,7 +105,7 @@ def _rerun(before: Recorded, today: Config, job: Job) -> str:
 
 def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]:
     """List what differs in the data; what can no longer be used or split ends the rerun after this."""
-    store = Store(Path(today.cache.dir), today.cache.max_gb * 1e9)
+    store = Store(Path(today.cache.dir), today.cache.max_gb * 1e9, beside=Path(today.outputs))
     found, _ = scan_data(today, store)
     rows = [
         dict(zip(manifest.COLUMNS, map(str, row), strict=True))
