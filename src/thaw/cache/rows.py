@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.files import DataFile
-from thaw.cache.segment import ROW, Segment
+from thaw.cache.segment import LOOKS, ROW, Segment
 from thaw.config import commands
 from thaw.errors import UserError
 
@@ -74,9 +74,10 @@ class Layout:
         """Read one row. Raises as `DataFile.read_into` does."""
         self.files[self.file[row]].read_into(into, int(self.offset[row]))
 
-    def found_again(self, file: int, find: "Find") -> "Layout":
-        """A layout in which the rows of one file lie where they are found now; where they are not, it stays."""
-        rows = np.flatnonzero(self.file == file).tolist()
+    def found_again(self, find: "Find") -> "Layout":
+        """A layout in which rows whose files are gone lie where they are found now; those that are not found stay."""
+        gone = np.array([not file.path.exists() for file in self.files])
+        rows = np.flatnonzero(gone[self.file]).tolist()
         there = find({self.digests[row] for row in rows})
         files, of, offset = list(self.files), self.file.copy(), self.offset.copy()
         numbers: dict[int, int] = {}
@@ -260,21 +261,23 @@ class Rows:
     def _read(self, row: int, into: npt.NDArray[np.uint8]) -> None:
         layout = self._layout
         try:
-            try:
-                layout.read_into(row, into)
-            except FileNotFoundError:  # merged with others, or evicted; and no longer open
-                self._again(layout, int(layout.file[row])).read_into(row, into)
+            for _ in range(LOOKS):
+                try:
+                    return layout.read_into(row, into)
+                except FileNotFoundError:  # merged with others, or evicted; and no longer open
+                    layout = self._again(row, int(layout.file[row]))
+            layout.read_into(row, into)
         except (EOFError, OSError) as error:
             raise UserError(
                 f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
                 f"{commands.script('cache')} action=verify checks everything"
             ) from error
 
-    def _again(self, stale: Layout, file: int) -> Layout:
-        """Look for the rows of a file that is gone, unless another thread has meanwhile."""
+    def _again(self, row: int, file: int) -> Layout:
+        """Look for a row whose file is gone, and for all like it, unless another thread has meanwhile."""
         with self._finding:
-            if self._layout is stale:
-                self._layout = stale.found_again(file, self._find)
+            if self._layout.file[row] == file:
+                self._layout = self._layout.found_again(self._find)
             return self._layout
 
 

@@ -30,7 +30,7 @@ ROW = np.dtype(
     ]
 )
 # How often a folder that changes meanwhile is read: rows that are merged just then lie in a segment not listed before.
-LOOKS = 3
+LOOKS = 5
 _MAGIC = b"thaw-idx%d" % FORMAT
 _HEADER = len(_MAGIC) + 32  # and the sha256 of what follows: a torn index is known by it
 

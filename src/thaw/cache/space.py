@@ -148,7 +148,8 @@ class Space:
     def _look(self, wanted: Collection[bytes], places: dict[bytes, Place]) -> bool:
         """As `_find`; return whether a segment was removed meanwhile, whose rows may be in another one now."""
         vanished = False
-        for own in segment.segments(self._folder)[0]:
+        # The larger first: of a segment and those that it was merged from, the one that stays.
+        for own in sorted(segment.segments(self._folder)[0], key=lambda own: -len(own.table)):
             hits = [
                 (digest, row)
                 for row, (digest, sound) in enumerate(zip(own.digests(), own.readable().tolist(), strict=True))
