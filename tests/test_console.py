@@ -24,6 +24,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(console, "time", made)
+    monkeypatch.setattr(console._Shell, "output_is_data", False)  # a script that ran in this process has set it
     return made
 
 

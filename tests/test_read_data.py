@@ -32,6 +32,9 @@ class Tracked:
 
     def tags(self, tags): ...
 
+    def command(self, script, key):
+        return f"python scripts/{script}.py {key}={self.id}"
+
     def manifest(self):
         return list(csv.DictReader(io.StringIO(self.artifacts["manifest.csv"])))
 

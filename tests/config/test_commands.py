@@ -11,6 +11,7 @@ import pytest
 
 from thaw.config import commands as printed
 from thaw.config.arguments import quote, quoted, unquoted
+from thaw.config.schema import Config
 
 ROOT = Path(__file__).parent.parent.parent
 DEFAULT = f"sqlite:///{ROOT}/outputs/mlflow.db"
@@ -118,4 +119,4 @@ def test_a_run_in_the_default_store_is_named_by_its_id_another_by_its_folder(mon
 def test_what_is_quoted_for_hydra_is_read_back(value: str) -> None:
     assert unquoted(quote(value)) == value
     if value and value[0] not in "'\"[":
-        assert unquoted(quoted([f"resume={value}"], sweeps=False)[0].partition("=")[2]) == value
+        assert unquoted(quoted([f"resume={value}"], Config, sweeps=False)[0].partition("=")[2]) == value

@@ -19,13 +19,13 @@ STAGES = "finetune.stages=[{name:a,freeze:all,epochs:2},{name:b,freeze:block6c,e
 def composed(*arguments: str) -> Config:
     ConfigStore.instance().store(name="schema", node=Config)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(hydra.compose("config", quoted(list(arguments))), Config)
+        return to_config(hydra.compose("config", quoted(list(arguments), Config)), Config)
 
 
 def notes(*arguments: str) -> list[str]:
     config = composed(*arguments)
     effects.check(config)
-    return effects.notes(config, quoted(list(arguments)))
+    return effects.notes(config, quoted(list(arguments), Config))
 
 
 @pytest.mark.parametrize(

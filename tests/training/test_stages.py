@@ -117,9 +117,13 @@ def test_kept_activations_train_as_live_ones_do(data, tmp_path: Path) -> None:
     np.testing.assert_allclose(cached.judged["test"], tensorflow.judged["test"], atol=1e-2)
 
 
-def test_a_cut_that_was_chosen_for_want_of_room_gives_the_same_losses_kept_or_not(data, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_cut_that_was_chosen_for_want_of_room_gives_the_same_losses_kept_or_not(
+    data, tmp_path: Path, precision: str
+) -> None:
     """As of a run that is resumed or done again where there is more room, or less."""
-    cheap = {"request": "conv_pw_11_relu", "epochs": 2, "places": [40]}
+    precisions = (precision, "float32")
+    cheap = {"request": "conv_pw_11_relu", "epochs": 2, "places": [40], "engine": "openvino", "precisions": precisions}
     _, kept, _ = run(data, tmp_path, **cheap)
     _, live, _ = run(data, tmp_path, max_gb=0.0, **cheap)
     assert [(r.hits, r.misses) for r in (kept, live)] == [(0, 48), (0, 0)]

@@ -284,9 +284,8 @@ class _Source:
         if self.frozen is None:
             return images
         views = self.data.views(split, _views(self.means, self.planned.stage))
-        function = self.frozen.function()
-        # What was to be kept trains as if it were.
-        return LiveBatches(images, as_kept(function, self.means.choice) if self.full and views else function, views)
+        # Rounded as what is kept: whether there is room for it must not change a number.
+        return LiveBatches(images, as_kept(self.frozen.function(), self.means.choice), views)
 
 
 def _judge(
