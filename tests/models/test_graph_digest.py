@@ -111,14 +111,16 @@ def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: 
 
 
 def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: Path) -> None:
-    """There was no digest; the .keras file has the layers."""
+    """There was no digest; the .keras file has the layers. MLflow's has its one output in a list."""
     fed("efficientnetb0")
     for source in ("imagenet", "none"):
         joined = network.join(build("efficientnetb0", source), HEAD, CLASSES)
         digest = graph_sha256(joined.model)
         # Weights of a file went into the graph without Rescaling: the config alone would mislead.
         own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "/somewhere/weights.h5"), head=HEAD)
-        kept = saved.save(joined, own, tmp_path / source)
+        logged = tmp_path / f"{source}.keras"
+        keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
+        kept = saved.save(joined, own, tmp_path / source, logged)
         (kept.folder / saved.GRAPH).unlink()
         backend.start(0, deterministic=True)
         assert graph_sha256(saved.load(kept).model) == digest

@@ -8,7 +8,7 @@ left out: they do not change what a network with given weights computes (precisi
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # `module` moves between Keras's versions; `build_config` and `registered_name` follow from the rest.
@@ -95,7 +95,7 @@ def _describe(config: Mapping[str, Any]) -> Description:
         }
         for layer in config["layers"]
     ]
-    outputs = _positions(config["output_layers"], position)
+    outputs = list(_positions(config["output_layers"], position))
     return [*operations, {"class": "outputs", "config": {}, "inputs": outputs}]
 
 
@@ -116,13 +116,13 @@ def _normal(value: Any, position: Mapping[str, int]) -> Any:
     return value
 
 
-def _positions(layers: Any, position: Mapping[str, int]) -> Any:
-    """Names of output layers, [name, node, tensor] or a structure of such, by position."""
+def _positions(layers: Any, position: Mapping[str, int]) -> Iterator[list[int]]:
+    """Each output as [operation, node, tensor], in order; one output is the same with and without a list around it."""
     if isinstance(layers, list) and len(layers) == 3 and isinstance(layers[0], str):
-        return [position[layers[0]], *layers[1:]]
-    if isinstance(layers, Mapping):
-        return {key: _positions(entry, position) for key, entry in layers.items()}
-    return [_positions(entry, position) for entry in layers]
+        yield [position[layers[0]], *layers[1:]]
+        return
+    for entry in layers.values() if isinstance(layers, Mapping) else layers:
+        yield from _positions(entry, position)
 
 
 def _setting(stored: Any, built: Any, key: str) -> str | None:
