@@ -6,14 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, schema
+from thaw.config import cli, tool_schemas
 
 
-def main(config: schema.CacheToolConfig) -> None:
+def main(config: tool_schemas.CacheToolConfig) -> None:
     from thaw.cache.tool import cache
 
     cache(config)
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "cache", schema.CacheToolConfig, main)
+    cli.command(ROOT, "cache", tool_schemas.CacheToolConfig, main)

@@ -6,14 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, schema
+from thaw.config import cli, tool_schemas
 
 
-def main(config: schema.ExploreConfig) -> None:
+def main(config: tool_schemas.ExploreConfig) -> None:
     from thaw.explore.tool import explore
 
     explore(config)
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "explore", schema.ExploreConfig, main)
+    cli.command(ROOT, "explore", tool_schemas.ExploreConfig, main)

@@ -6,14 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, schema
+from thaw.config import cli, tool_schemas
 
 
-def main(config: schema.LayersConfig) -> None:
+def main(config: tool_schemas.LayersConfig) -> None:
     from thaw.layers import layers
 
     layers(config)
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "layers", schema.LayersConfig, main)
+    cli.command(ROOT, "layers", tool_schemas.LayersConfig, main)

@@ -6,14 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, schema
+from thaw.config import cli, tool_schemas
 
 
-def main(config: schema.PredictConfig) -> None:
+def main(config: tool_schemas.PredictConfig) -> None:
     from thaw.predict import predict
 
     predict(config)
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "predict", schema.PredictConfig, main)
+    cli.command(ROOT, "predict", tool_schemas.PredictConfig, main)

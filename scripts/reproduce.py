@@ -6,14 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, schema
+from thaw.config import cli, tool_schemas
 
 
-def main(config: schema.ReproduceConfig) -> None:
+def main(config: tool_schemas.ReproduceConfig) -> None:
     from thaw.reproduce.tool import reproduce
 
     sys.exit(reproduce(config, ROOT))
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "reproduce", schema.ReproduceConfig, main)
+    cli.command(ROOT, "reproduce", tool_schemas.ReproduceConfig, main)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.config.schema import FaultsConfig
+from thaw.config.tool_schemas import FaultsConfig
 from thaw.faults import reference
 from thaw.faults.kills import kill
 from thaw.faults.moments import EVALUATION, THAW, WRITE, in_evaluation, in_stage, in_write

@@ -10,7 +10,8 @@ from PIL import Image
 
 from thaw import predict
 from thaw.backend import Hardware
-from thaw.config.schema import Config, DatasetConfig, PredictConfig
+from thaw.config.schema import Config, DatasetConfig
+from thaw.config.tool_schemas import PredictConfig
 from thaw.errors import UserError
 from thaw.models.saved import Saved, yaml_text
 from thaw.predict import Computed, choose, judged_by, recorded

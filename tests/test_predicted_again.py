@@ -14,9 +14,9 @@ from thaw.config.schema import (
     DatasetConfig,
     HeadConfig,
     OptimizerConfig,
-    PredictConfig,
     TrackingConfig,
 )
+from thaw.config.tool_schemas import PredictConfig
 from thaw.models.table import BACKBONES
 
 ROOT = Path(__file__).parents[1]

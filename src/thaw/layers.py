@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from thaw import backend, tracking
-from thaw.config.schema import LayersConfig
+from thaw.config.tool_schemas import LayersConfig
 from thaw.console import say, show
 from thaw.models import freeze, table
 from thaw.models.graph import Graph

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from thaw import backend, record, tracking
 from thaw.backend import Hardware
-from thaw.config.schema import PredictConfig
+from thaw.config.tool_schemas import PredictConfig
 from thaw.console import printable, progress, say, show
 from thaw.csv_text import sheet_text
 from thaw.data import depth

@@ -9,7 +9,7 @@ from thaw.benchmark import machine, tool
 from thaw.benchmark.measure import Bench, Ran, in_turn, middle
 from thaw.benchmark.outcome import Outcome
 from thaw.benchmark.table import Row
-from thaw.config.schema import BenchmarkConfig
+from thaw.config.tool_schemas import BenchmarkConfig
 from thaw.errors import UserError
 
 HERE = {

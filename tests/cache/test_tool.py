@@ -10,7 +10,8 @@ import pytest
 
 from thaw.cache import tool
 from thaw.cache.disk import computing
-from thaw.config.schema import CacheConfig, CacheToolConfig
+from thaw.config.schema import CacheConfig
+from thaw.config.tool_schemas import CacheToolConfig
 from thaw.errors import UserError
 
 from .made import KEY, assert_clean, digest, fill

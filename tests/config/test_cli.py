@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from thaw.config import cli, flags, schema
+from thaw.config import cli, flags, schema, tool_schemas
 from thaw.config.arguments import HYDRAS, NUMBERS_TOO, PATHS, quoted
 from thaw.config.compose import settled
 from thaw.config.help import keys, texts
@@ -166,12 +166,12 @@ def test_a_script_takes_key_value_only(commands) -> None:
     ],
 )
 def test_paths_need_no_quoting(given: str, passed_on: str) -> None:
-    one = schema.PredictConfig if given.partition("=")[0] in ("images", "model") else Config
+    one = tool_schemas.PredictConfig if given.partition("=")[0] in ("images", "model") else Config
     assert quoted([given], one) == [passed_on]
 
 
 def test_without_sweeps_a_comma_is_part_of_a_path() -> None:
-    assert quoted(["images=a,b.jpg"], schema.PredictConfig, sweeps=False) == ["images='a,b.jpg'"]
+    assert quoted(["images=a,b.jpg"], tool_schemas.PredictConfig, sweeps=False) == ["images='a,b.jpg'"]
 
 
 # Texts that Hydra's grammar or YAML would read as something else.
@@ -195,10 +195,10 @@ def value_of(schema_: type, key: str, given: str, sweeps: bool = False) -> objec
         (each, key)
         for each in (
             Config,
-            schema.CacheToolConfig,
-            schema.ReproduceConfig,
-            schema.FaultsConfig,
-            schema.BenchmarkConfig,
+            tool_schemas.CacheToolConfig,
+            tool_schemas.ReproduceConfig,
+            tool_schemas.FaultsConfig,
+            tool_schemas.BenchmarkConfig,
         )
         for key in sorted(texts(each) - NUMBERS_TOO)
         if key != "backbones"
@@ -211,7 +211,7 @@ def test_a_text_is_what_was_typed(schema_: type, key: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text in READ_OTHERWISE if text not in (" a", "it's", 'a"b')])
 def test_a_text_in_a_list_or_a_sweep_is_what_was_typed(text: str) -> None:
-    assert value_of(schema.BenchmarkConfig, "backbones", f"[vgg16, {text}]") == ["vgg16", text]
+    assert value_of(tool_schemas.BenchmarkConfig, "backbones", f"[vgg16, {text}]") == ["vgg16", text]
     for given in (f"{text},b", f"choice({text}, b)"):
         (swept,) = OverridesParser.create().parse_overrides(quoted([f"tracking.experiment={given}"], Config))
         jobs = OverridesParser.create().parse_overrides([f"x={each}" for each in swept.sweep_string_iterator()])
@@ -256,9 +256,10 @@ def test_the_home_of_a_user_who_does_not_exist_is_named(told) -> None:
 
 TRAIN = [*keys(Config), "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "experiment"]
 SCRIPTS = {
-    schema.LayersConfig: "layers", schema.CacheToolConfig: "cache", schema.PredictConfig: "predict",
-    schema.ReproduceConfig: "reproduce", schema.ExploreConfig: "explore", schema.BenchmarkConfig: "benchmark",
-    schema.FaultsConfig: "faults",
+    tool_schemas.LayersConfig: "layers", tool_schemas.CacheToolConfig: "cache", tool_schemas.PredictConfig: "predict",
+    tool_schemas.ReproduceConfig: "reproduce", tool_schemas.ExploreConfig: "explore",
+    tool_schemas.BenchmarkConfig: "benchmark",
+    tool_schemas.FaultsConfig: "faults",
 }  # fmt: skip
 
 
@@ -280,7 +281,9 @@ def told(tmp_path, monkeypatch):
 
 
 def test_every_schema_is_tried_with_empty_values() -> None:
-    own = {each for each in vars(schema).values() if dataclasses.is_dataclass(each)}
+    own = {
+        each for module in (schema, tool_schemas) for each in vars(module).values() if dataclasses.is_dataclass(each)
+    }
     inner = {field.default_factory for each in own for field in dataclasses.fields(each)} | {schema.StageConfig}
     assert own - inner == {*SCRIPTS, Config}
 
@@ -309,12 +312,12 @@ def test_an_empty_value_is_an_error_that_names_the_key(told, script: type | None
         (["tracking.experiment=${oc.env:NOTHING}"], None, "tracking.experiment="),
         (["--config-dir="], None, "--config-dir="),
         (["--config-dir", ""], None, "--config-dir="),
-        (["images=[a.jpg,]"], schema.PredictConfig, "images="),
-        (["images=[a.jpg,'']"], schema.PredictConfig, "images="),
-        (["images=[]"], schema.PredictConfig, "images="),
-        (["images=${oc.env:NOTHING}"], schema.PredictConfig, "images="),
-        (["backbones=[]"], schema.BenchmarkConfig, "backbones="),
-        (["jobs=[]"], schema.BenchmarkConfig, "jobs="),
+        (["images=[a.jpg,]"], tool_schemas.PredictConfig, "images="),
+        (["images=[a.jpg,'']"], tool_schemas.PredictConfig, "images="),
+        (["images=[]"], tool_schemas.PredictConfig, "images="),
+        (["images=${oc.env:NOTHING}"], tool_schemas.PredictConfig, "images="),
+        (["backbones=[]"], tool_schemas.BenchmarkConfig, "backbones="),
+        (["jobs=[]"], tool_schemas.BenchmarkConfig, "jobs="),
     ],
 )
 def test_an_empty_part_of_a_value_is_an_error_too(told, monkeypatch, arguments, script, named: str) -> None:
@@ -374,7 +377,7 @@ def test_a_way_of_hydras_that_does_not_work_is_one_line(told, arguments: list[st
 
 @pytest.mark.parametrize("argument", ["-m", "--multirun", "--cfg=job", "--config-dir=x", "~backbone", "seed = 3", "-"])
 def test_a_flag_of_hydras_is_one_line_in_a_script(told, argument: str) -> None:
-    assert told([argument], schema.LayersConfig).startswith(argument)
+    assert told([argument], tool_schemas.LayersConfig).startswith(argument)
 
 
 def test_a_file_without_its_package_line_is_told_the_line(told, tmp_path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, ExploreConfig
+from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig
+from thaw.config.tool_schemas import ExploreConfig
 from thaw.explore import features, tool
 
 from . import made

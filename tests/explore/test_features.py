@@ -5,7 +5,8 @@ import pytest
 
 from thaw import backend
 from thaw.cache import Store
-from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, ExploreConfig, HeadConfig
+from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, HeadConfig
+from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import pixels, sources
 from thaw.explore import features
 from thaw.frozen import engine

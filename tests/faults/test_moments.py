@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thaw.config.schema import FaultsConfig
+from thaw.config.tool_schemas import FaultsConfig
 from thaw.faults.kills import plan
 from thaw.faults.left import Left
 from thaw.faults.moments import BEFORE, EVALUATION, HEAD, RESULT, THAW, phase

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from thaw.config.schema import FaultsConfig
+from thaw.config.tool_schemas import FaultsConfig
 from thaw.errors import UserError
 from thaw.faults import tool
 from thaw.faults.left import Left

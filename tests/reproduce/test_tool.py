@@ -18,9 +18,9 @@ from thaw.config.schema import (
     Config,
     DatasetConfig,
     HeadConfig,
-    ReproduceConfig,
     TrackingConfig,
 )
+from thaw.config.tool_schemas import ReproduceConfig
 from thaw.errors import UserError
 from thaw.reproduce import tool
 from thaw.reproduce.recorded import Recorded

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw.config.schema import BackboneConfig, PredictConfig
+from thaw.config.schema import BackboneConfig
+from thaw.config.tool_schemas import PredictConfig
 from thaw.errors import UserError
 from thaw.models import saved, table
 from thaw.predict import _saved

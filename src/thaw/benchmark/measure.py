@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from thaw.config.schema import BenchmarkConfig
+from thaw.config.tool_schemas import BenchmarkConfig
 from thaw.console import say
 from thaw.errors import UserError
 

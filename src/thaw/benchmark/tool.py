@@ -17,7 +17,7 @@ from thaw.benchmark.measure import Bench
 from thaw.benchmark.outcome import Outcome
 from thaw.benchmark.parts import PARTS
 from thaw.benchmark.table import Row
-from thaw.config.schema import BenchmarkConfig
+from thaw.config.tool_schemas import BenchmarkConfig
 from thaw.console import say, show
 from thaw.errors import UserError, did_you_mean, listed
 from thaw.results import charts

@@ -15,7 +15,7 @@ from thaw.cache import budget, rows, segment
 from thaw.cache.budget import Kept
 from thaw.cache.disk import MOMENT, changing, idle, remove, writing
 from thaw.cache.files import DataFile
-from thaw.config.schema import CacheToolConfig
+from thaw.config.tool_schemas import CacheToolConfig
 from thaw.console import Steps, progress, say, show
 from thaw.errors import UserError, did_you_mean, listed
 

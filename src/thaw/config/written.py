@@ -13,7 +13,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
-from thaw.config import schema
+from thaw.config import schema, tool_schemas
 from thaw.config.arguments import HYDRAS, NUMBERS_TOO
 from thaw.config.help import texts
 
@@ -51,7 +51,7 @@ class _Files(FileConfigSource):
 
 @cache
 def _texts() -> set[str]:
-    return (texts(schema.Config) | texts(schema.ExploreConfig) | HYDRAS) - NUMBERS_TOO
+    return (texts(schema.Config) | texts(tool_schemas.ExploreConfig) | HYDRAS) - NUMBERS_TOO
 
 
 def _scalars(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from thaw import backend
 from thaw.cache import Store
-from thaw.config.schema import ExploreConfig, HeadConfig
+from thaw.config.schema import HeadConfig
+from thaw.config.tool_schemas import ExploreConfig
 from thaw.console import progress, say
 from thaw.data.pixels import Pixels
 from thaw.errors import UserError

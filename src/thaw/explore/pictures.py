@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import Store
-from thaw.config.schema import ExploreConfig
+from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import kept, pixels, quarantine, sources, splits
 from thaw.data.catalog import FREE, Catalog
 from thaw.data.depth import Rules

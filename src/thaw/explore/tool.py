@@ -10,7 +10,7 @@ from thaw import tracking
 from thaw.cache import Store
 from thaw.cache.tool import size
 from thaw.config import commands
-from thaw.config.schema import ExploreConfig
+from thaw.config.tool_schemas import ExploreConfig
 from thaw.console import say, show
 from thaw.errors import UserError
 from thaw.explore import features, findings, labels, looks, neighbours, page, pictures, tables

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thaw.config.schema import FaultsConfig
+from thaw.config.tool_schemas import FaultsConfig
 from thaw.faults import left
 from thaw.faults.left import Left
 from thaw.faults.process import Ended, Process, Processes

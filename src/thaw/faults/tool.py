@@ -16,7 +16,7 @@ from typing import Any
 
 from thaw.atomic import replace
 from thaw.benchmark import machine
-from thaw.config.schema import FaultsConfig
+from thaw.config.tool_schemas import FaultsConfig
 from thaw.console import progress, say, show
 from thaw.errors import UserError
 from thaw.faults import (

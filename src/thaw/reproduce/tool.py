@@ -13,7 +13,8 @@ from thaw.cache import Store
 from thaw.config import stored
 from thaw.config.arguments import quote
 from thaw.config.job import Job
-from thaw.config.schema import Config, ReproduceConfig
+from thaw.config.schema import Config
+from thaw.config.tool_schemas import ReproduceConfig
 from thaw.console import printable, say, shown
 from thaw.data import manifest
 from thaw.errors import UserError

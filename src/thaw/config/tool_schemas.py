@@ -1,0 +1,148 @@
+"""The schemas of the scripts: one dataclass a command, from the sections of the run's."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, key
+
+
+@dataclass
+class LayersConfig:
+    """scripts/layers.py: a backbone's layers, blocks and boundaries."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    format: str = key("table", "of the listing", choices=("table", "csv", "json"))
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
+
+
+@dataclass
+class CacheToolConfig:
+    """scripts/cache.py: what is kept, whether it is sound, and making room."""
+
+    action: str = key("list", "what to do", choices=("list", "verify", "clear"))
+    space: str | None = key(None, "only the spaces whose id begins so; default: all")
+    unused_days: float = key(0.0, "list, clear: only what was not used for so many days", min=0)
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    cache: CacheConfig = key(CacheConfig, "")
+
+
+@dataclass
+class PredictConfig:
+    """scripts/predict.py: class names and probabilities for pictures."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
+    images: Any = key(None, "a file, a folder, a pattern in quotes ('photos/*.jpg'), or a list of them")
+    model: str | None = key(None, "id of a run, or a run's folder; default: the backbone's own ImageNet classifier")
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
+    top: int = key(5, "classes shown for an image", min=1)
+    format: str = key("table", "of the output", choices=("table", "csv", "json"))
+    output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
+    batch_size: int = key(32, "images a step", min=1)
+    engine: str = key(
+        "auto",
+        "what runs the network; auto: as its run was judged",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "of computation; auto: as the network's run was judged, float32 for stock networks",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
+class ReproduceConfig:
+    """scripts/reproduce.py: a run done again, and held against what it was."""
+
+    run: str | None = key(None, "id of a run, the first characters of it, or a run's folder")
+    tolerance: float = key(
+        1e-3,  # rounding moves a head's losses by 1e-6, another seed accuracies by 1e-2
+        "largest absolute difference of losses, and of final accuracies, that is still the same. Exit code 0: "
+        "identical, 2: same within tolerance, 3: different, 1: the run cannot be done again",
+        min=0,
+    )
+    fresh: bool = key(
+        True, "read and compute all anew, in a cache that is removed afterwards; false: believe what the cache keeps"
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run, and gets the new one")
+
+
+@dataclass
+class ExploreConfig:
+    """scripts/explore.py: a data set looked through, as one HTML page and three CSV files."""
+
+    defaults: list[Any] = field(
+        default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}, {"dataset": "image_folder"}]
+    )
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    dataset: DatasetConfig = key(DatasetConfig, "")
+    cache: CacheConfig = key(CacheConfig, "")
+    output: str = key("${outputs}/explore", "folder for explore.html, findings.csv, images.csv and groups.csv")
+    thumbnails: int = key(24, "pictures shown of a class, and findings shown of a kind; the CSV files hold all", min=1)
+    similarity: float = key(
+        0.85,
+        "cosine of two pictures' features from which they may be near duplicates; lower: more, and more false ones",
+        min=0,
+        max=1,
+    )
+    folds: int = key(5, "of the cross-validation that looks for wrong labels", min=2, max=20)
+    seed: int = key(0, "of splits and folds; a run with the same seed splits the same", min=0, max=2**31 - 1)
+    engine: str = key(
+        "auto",
+        "what runs the backbone; auto: openvino on CPUs, tensorflow on GPUs",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "of computation; auto: what this hardware does fast for the network",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to, the cache among it")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
+
+
+@dataclass
+class BenchmarkConfig:
+    """scripts/benchmark.py: thaw against the same work written by hand in Keras."""
+
+    what: str = key(
+        "all",
+        "what to measure",
+        choices=("all", "extract", "jpeg", "stages", "rerun", "sweep", "scratch", "determinism", "growth"),
+    )
+    repeats: int = key(3, "times each side is measured, in turn; the medians are compared", min=1)
+    images: int = key(256, "images of extract and jpeg", min=8)
+    photos: int = key(520, "photos of stages, rerun, sweep, determinism and growth's jobs", min=20)
+    small_images: int = key(10_000, "32-pixel images of scratch and determinism", min=100)
+    backbones: list[str] = key(
+        ["inceptionv3", "vgg16", "resnet50", "mobilenetv2", "efficientnet_lite0"], "networks of extract and jpeg"
+    )
+    image_size: int | None = key(None, "side of all inputs in pixels; default: each network's own", min=75, max=1024)
+    epochs: int = key(3, "epochs of each stage, and of scratch and determinism, whose first one is left out", min=2)
+    jobs: list[int] = key([1, 2, 5, 10, 20], "jobs of growth's sweeps; sweep runs the largest")
+    growth: list[int] = key([250, 1000, 4000, 16000], "photos of growth")
+    growth_repeats: int = key(1, "times growth measures each point", min=1)
+    output: str = key("${oc.env:THAW_OUTPUTS,outputs}/benchmark", "folder for the table, the figures and the plot")
+
+
+@dataclass
+class FaultsConfig:
+    """scripts/faults.py: a small real training under faults, and a table of what came of it."""
+
+    what: str = key(
+        "all",
+        "the faults to make",
+        choices=(
+            "all", "kills", "torn", "full", "readonly", "locked", "absent", "together", "stops", "diverged", "offline",
+        ),
+    )  # fmt: skip
+    kills: int = key(100, "trials that are killed; a quarter of them are aimed", min=1)
+    jobs: int = key(2, "trials at a time", min=1, max=64)
+    seed: int = key(0, "of the moments and of the bytes that change", min=0, max=2**31 - 1)
+    output: str = key("${oc.env:THAW_OUTPUTS,outputs}/faults", "folder for faults.json and the trials' logs")
