@@ -58,15 +58,19 @@ def read(own):
     return _read_data(own, Store(Path(own.outputs) / "cache", 1e9), tracked, folder), tracked
 
 
-def trained(own, *, without: str = "") -> str:
+def trained(own, *, without: str = "", parent: str | None = None) -> str:
     """A run as train.py leaves it in the store and in its folder, without the training."""
     _, read_as = read(own)
-    folder = Path(own.outputs) / f"of {own.seed} {own.backbone.weights[-8:].replace('/', '_')} {own.recipe} {without}"
+    folder = (
+        Path(own.outputs)
+        / f"of {parent} {own.seed} {own.backbone.weights[-8:].replace('/', '_')} {own.recipe} {without}"
+    )
     left = {"config.yaml": saved.yaml_text(own), "manifest.csv": read_as.artifacts["manifest.csv"]}
-    with tracking.start(own.tracking, Path(own.outputs), name="made", folder=folder) as run:
+    with tracking.start(own.tracking, Path(own.outputs), name="made", folder=folder, parent=parent) as run:
         for name, text in left.items():
             if name != without:
                 run.text(text, name)
+        run.objective("val/accuracy", 0.5)
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.yaml").write_text(left["config.yaml"])
     (folder / "model" / "model.keras").write_bytes(b"")
@@ -149,6 +153,23 @@ def test_a_runs_own_model_file_leads_to_its_manifest(outputs, pictures, first, c
     _, figures, _ = checked(config(outputs, pictures, str(file), seed=1), capsys)
     assert figures[leak.TAG] == first
     assert figures["leak/test_images"] > 0
+
+
+def test_a_runs_folder_a_sweep_and_its_folder_mean_the_run_whose_weights_they_give(outputs, pictures, capsys):
+    """As `backbone.weights` takes them: thaw's own lines name runs by their folders."""
+    own = config(outputs, pictures, seed=3, **THAWED)
+    sweep = tracking.open_sweep(own.tracking, outputs, "a sweep", outputs / "sweep")
+    run = trained(own, parent=sweep.id)
+    tracking.close_sweep(sweep)
+    folder = Path(tracking.find_run(own.tracking.uri, outputs, run).tags[tracking.FOLDER])
+    figures = [checked(config(outputs, pictures, run, seed=1), capsys)[1]]
+    assert figures[0]["leak/test_images"] > 0
+    for weights in (str(folder), sweep.id, str(outputs / "sweep")):
+        said, found, _ = checked(config(outputs, pictures, weights, seed=1), capsys)
+        assert "is not known" not in said
+        figures.append(found)
+    assert all(found == figures[0] for found in figures)
+    assert figures[0][leak.TAG] == run
 
 
 def test_weights_that_are_of_no_run_say_nothing(outputs, pictures, capsys, tmp_path):

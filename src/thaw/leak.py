@@ -88,7 +88,7 @@ def _said(before: Earlier, own: dict[str, list[str]], trained: dict[str, int], j
 
 
 def earlier(weights: str, uri: str, outputs: Path) -> Earlier:
-    """Gather what the run of `backbone.weights`, an id or its model's file, and those before it were trained on."""
+    """Gather what the run that `backbone.weights` means, and those before it, were trained on."""
     found = Earlier()
     cwd = Path.cwd()
     while weights not in ("imagenet", "none"):
@@ -102,7 +102,11 @@ def earlier(weights: str, uri: str, outputs: Path) -> Earlier:
         found.ids.append(source.id)
         config = _config(source)
         _add(found, source, moved=not _frozen(config))
-        weights, cwd = str(config.get("backbone", {}).get("weights", f"the weights of {source.id}")), source.cwd
+        began = config.get("backbone", {}).get("weights")
+        if began is None:  # nobody knows what that run started from
+            found.unknown += [] if source.id in found.unknown else [source.id]
+            break
+        weights, cwd = str(began), source.cwd
     return found
 
 
@@ -128,14 +132,15 @@ def _frozen(config: dict[str, Any]) -> bool:
 
 
 def _source(weights: str, uri: str, outputs: Path, cwd: Path) -> Source | None:
-    """Find a run by its id in the store, or by the file of its model in its folder."""
-    file = (cwd / weights).expanduser()
-    if file.is_file():
-        folder = file.parent.parent
+    """Find the run that `backbone.weights` means: by id, folder or model's file; of a sweep its best run."""
+    place = (cwd / weights).expanduser()
+    if place.is_file():
+        folder = place.parent.parent
         known = tracking.run_of_folder(folder)
-        return None if known is None else Source(known[0], folder / "manifest.csv", file.parent / saved.CONFIG, folder)
+        return None if known is None else Source(known[0], folder / "manifest.csv", place.parent / saved.CONFIG, folder)
     try:
-        run = tracking.find_run(uri, outputs, weights)
+        named = tracking.of_folder(place, uri, outputs) if place.is_dir() else None
+        run = tracking.best_of(named[0] if named else tracking.find_run(uri, outputs, weights), lambda line: None)
     except UserError:
         return None
     return Source(

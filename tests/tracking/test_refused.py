@@ -137,7 +137,9 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
         run.objective("val/accuracy", 0.75)
         trained = True
     assert trained
-    assert f"What was not sent is in {folder / FILE}: the next start of train.py sends it" in str(told.value)
+    assert f"What was not sent is in {folder / FILE}: the next start of train.py with that tracking.uri" in str(
+        told.value
+    )
     assert capsys.readouterr().out.count("Training goes on") == 1
     assert proxy.asked < 10, "not asked again and again"
     left = json.loads((folder / FILE).read_text())

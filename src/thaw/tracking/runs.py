@@ -323,7 +323,10 @@ def _leave(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> str:
         file = run._outbox.leave(status, ended, tags)
     except OSError as error:
         return f"What was not sent is lost, as {run.folder} cannot be written: {error.strerror}."
-    return f"What was not sent is in {file}: the next start of train.py sends it. Results are in {run.folder}."
+    return (
+        f"What was not sent is in {file}: the next start of train.py with that tracking.uri and experiment sends it. "
+        f"Results are in {run.folder}."
+    )
 
 
 def _reason(error: BaseException) -> str:
