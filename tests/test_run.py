@@ -9,6 +9,7 @@ from thaw.backend import Hardware
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, TrackingConfig
 from thaw.errors import UserError
+from thaw.frozen.engine import Choice
 from thaw.run import config_sha256, run
 
 
@@ -32,6 +33,13 @@ def test_the_configs_hash_goes_by_the_content_of_weights_and_by_where_stages_are
     assert config_sha256(here, "1" * 64) == config_sha256(there, "1" * 64) != config_sha256(here, "2" * 64)
     assert config_sha256(Config(), "1" * 64) == config_sha256(Config(), "2" * 64)  # imagenet: Keras's own
     assert config_sha256(Config(), cuts=(150, 88)) != config_sha256(Config(), cuts=(150, 44))
+
+
+def test_the_configs_hash_goes_by_what_auto_came_to() -> None:
+    here, there = (Choice("openvino", "1", precision, "float32") for precision in ("float32", "bfloat16"))
+    assert config_sha256(Config(), choice=here) != config_sha256(Config(), choice=there)
+    asked = Config(engine="openvino", precision="float32", frozen_precision="float32")
+    assert config_sha256(Config(), choice=here) == config_sha256(asked, choice=here)
 
 
 @pytest.mark.parametrize(

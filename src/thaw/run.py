@@ -87,7 +87,7 @@ def run(config: Config, job: Job) -> Result:
             if config.recipe == "bottleneck":
                 _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
         tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
-        sha256 = config_sha256(config, initial_sha256, cuts)
+        sha256 = config_sha256(config, initial_sha256, cuts, choice)
         result = _result(sha256, choice, tracked, network, data, results, cuts, metrics, kept, clock)
         result = dataclasses.replace(result, parity=judged.parity)
         write(result, job.folder / "result.json")
@@ -128,17 +128,21 @@ class Clock:
         return time.perf_counter() - self.started
 
 
-def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = ()) -> str:
+def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = (), choice: Choice | None = None) -> str:
     """sha256 of the resolved config, without the keys that change no number (`stored.PLACES`).
 
     weights: sha256 of the backbone's as they were loaded; it takes the place of a file's or a run's name. cuts: where
     the stages were cut: `cache.max_gb` decides on it, with the room there was, and a cheaper cut rounds differently.
+    choice: what `auto` came to on this machine.
     """
     content = dict(stored.flat(dataclasses.asdict(config)))
     content = {key: value for key, value in content.items() if not stored.is_place(key)}
     if config.backbone.weights not in ("imagenet", "none"):
         content["backbone.weights"] = weights
     content["cuts"] = cuts
+    if choice is not None:
+        content |= {"engine": choice.engine, "precision": choice.trained, "frozen_precision": choice.frozen}
+        content |= {"device": choice.device, "tf32": choice.tf32}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

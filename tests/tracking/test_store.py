@@ -143,3 +143,9 @@ def test_importing_tracking_imports_no_mlflow():
     code = "import sys, thaw.tracking, thaw.results.result; print('mlflow' in sys.modules, 'tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("uri", ["mysql://localhost/x", "mssql://localhost/x"])
+def test_a_database_without_its_driver_is_told_what_to_install(uri, tmp_path):
+    with pytest.raises(UserError, match=r"driver is not installed \(Python package (MySQLdb|pyodbc)\). Install it"):
+        open_store(uri, tmp_path)

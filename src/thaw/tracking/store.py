@@ -177,6 +177,11 @@ def _connect(uri: str) -> Patient:
 
 
 def _unusable(uri: str, error: object) -> UserError:
+    if isinstance(error, ModuleNotFoundError):  # SQLAlchemy imports the driver that the URI names
+        return UserError(
+            f"tracking.uri={uri} cannot be used: the database's driver is not installed (Python package "
+            f"{error.name}). Install it, or name another in the URI, as in postgresql+psycopg://"
+        )
     text = f"{getattr(error, 'error_code', '')} {error}"
     if "valid JSON format" in text or re.search(r"error code (30\d|40[45]|501)", text):
         return UserError(
