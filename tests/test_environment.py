@@ -61,6 +61,26 @@ def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, na
     assert collect(ROOT).flat() == before
 
 
+@pytest.mark.parametrize(
+    "name", ["TF_VAR_db_password", "TF_TOKEN_app_terraform_io", "TF_CLI_CONFIG_FILE", "NVIDIA_API_KEY", "TF_MY_TOKEN"]
+)
+def test_other_programs_variables_and_secrets_are_written_nowhere(monkeypatch, name: str) -> None:
+    """Terraform's begin with TF_ too; the fingerprint is in the store, the kernels in the cache's space.json."""
+    monkeypatch.delenv(name, raising=False)
+    before = collect(ROOT).flat(), environment.kernels(threads=True)
+    monkeypatch.setenv(name, "hunter2")
+    assert (collect(ROOT).flat(), environment.kernels(threads=True)) == before
+
+
+@pytest.mark.parametrize(("limit", "half"), [("AVX2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_AMX", True)])
+def test_half_precision_is_not_chosen_where_onednn_is_held_to_fewer_instructions(monkeypatch, limit, half) -> None:
+    monkeypatch.setattr(environment, "cpuinfo", lambda key: "avx2 avx512f avx512_bf16 amx_bf16")
+    assert "avx512_bf16" in environment.instruction_sets()
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", limit)
+    assert ("avx512_bf16" in environment.instruction_sets()) == half
+    assert "avx2" in environment.instruction_sets()
+
+
 def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     now = collect(ROOT).flat()
@@ -122,7 +142,8 @@ def test_gpus_and_their_driver_are_read_from_the_drivers_own_files(tmp_path, mon
 def test_keras_json_decides_nothing(tmp_path) -> None:
     """Seen where it would show: in the settings that Keras ends up with, in a process of its own."""
     (tmp_path / "keras.json").write_text(
-        '{"floatx": "float64", "epsilon": 0.5, "image_data_format": "channels_first", "backend": "torch"}'
+        '{"floatx": "float64", "epsilon": 0.5, "image_data_format": "channels_first", "backend": "torch", '
+        '"nnx_enabled": true}'
     )
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})\n"
@@ -133,7 +154,7 @@ def test_keras_json_decides_nothing(tmp_path) -> None:
         "backend.start(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
     )
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    environ["KERAS_HOME"] = str(tmp_path)
+    environ |= {"KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
     assert done.stdout.split("\n")[:3] == ["float32 1e-07 channels_last tensorflow float32", "False", "True"]
     (tmp_path / "keras.json").write_text('{"floatx": "float7"}')

@@ -179,6 +179,19 @@ def test_weights_that_are_of_no_run_say_nothing(outputs, pictures, capsys, tmp_p
         assert (said, "leak/test_images" in figures) == ("", False)
 
 
+def test_a_runs_model_that_was_copied_out_of_its_folder_is_said_and_refused_by_stop(outputs, pictures, capsys):
+    """Nobody knows what it was trained on; a file of no run, such as Keras's own, says nothing."""
+    import zipfile
+
+    file = outputs / "copied.keras"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Functional", "config": {"name": "thaw"}}')
+    own = config(outputs, pictures, str(file), leak="stop")
+    data, tracked = read(own)
+    with pytest.raises(UserError, match=r"copied\.keras trained on is not known"):
+        leak.check(own, data, tracked)
+
+
 def test_a_run_without_a_manifest_is_said_and_refused_by_stop(outputs, pictures, capsys):
     run = trained(config(outputs, pictures, seed=7, **THAWED), without="manifest.csv")
     own = config(outputs, pictures, run)

@@ -46,7 +46,8 @@ def import_tensorflow() -> None:
     environment.check()
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ["KERAS_BACKEND"] = "tensorflow"
+        # Whatever the user's environment or keras.json says: thaw is Keras 3 on TensorFlow.
+        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "false", "TF_USE_LEGACY_KERAS": "0"}
         _import()
         _let_gpu_memory_grow()
     _set_keras_defaults()

@@ -1,6 +1,7 @@
 """What the machine and the user's environment bring into a computation, besides the config: read, refused, recorded."""
 
 import os
+import re
 from pathlib import Path
 
 from thaw.errors import UserError
@@ -10,12 +11,17 @@ _PREFIXES = (
     "TF_", "KERAS_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "BLIS_", "OV_",
     "OPENVINO_", "TBB_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_", "HIP_", "ROCM_",
 )  # fmt: skip
-# Of them, what thaw sets itself, what only logs, and places of files.
+# Of them, what thaw sets itself, what only logs, places of files, and Terraform's, which begin with TF_ too.
 _WITHOUT_EFFECT = (
-    "KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DUMP_", "TF_SQLITE_", "TF_GRPC_",
-    "TF_LOG_", "TF_PROFILE", "XLA_PYTHON_CLIENT", "OV_VISUALIZE_", "OPENVINO_LOG_LEVEL", "CUDA_CACHE_", "CUDA_HOME",
-    "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_",
+    "KERAS_BACKEND", "KERAS_HOME", "KERAS_NNX_ENABLED", "TF_USE_LEGACY_KERAS", "TF_VAR_", "TF_TOKEN_", "TF_CLI_",
+    "TF_DATA_DIR", "TF_WORKSPACE", "TF_IN_AUTOMATION", "TF_INPUT", "TF_REGISTRY_", "TF_PLUGIN_", "TF_CLOUD_",
+    "TF_REATTACH_", "TF_ENCRYPTION", "TF_IGNORE", "TF_APPEND_", "TF_ACC", "TF_STATE", "TF_CPP_",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DUMP_", "TF_SQLITE_", "TF_GRPC_", "TF_LOG_", "TF_PROFILE", "XLA_PYTHON_CLIENT",
+    "OV_VISUALIZE_", "OPENVINO_LOG_LEVEL", "CUDA_CACHE_", "CUDA_HOME", "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_",
 )  # fmt: skip
+# Whatever is called so may be a secret, and a fingerprint is read by others.
+_SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH")
 # Of the rest, what sets how many threads compute and where, and not which kernels.
 _THREADS = ("THREAD", "PROC_BIND", "PLACES", "AFFINITY", "BLOCKTIME", "CUDA_VISIBLE_DEVICES")
 
@@ -34,6 +40,7 @@ _REFUSED = {
 }
 # Instruction sets that change which kernels run, and so speed and the last bits of a result; by their Linux names.
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8")
+_HALF = re.compile("bf16|fp16|amx")
 _DRIVER = Path("/proc/driver/nvidia")  # files of NVIDIA's driver, on Linux
 
 
@@ -46,11 +53,16 @@ def check() -> None:
 
 
 def settings() -> dict[str, str]:
-    """Return the environment variables that numerical libraries read, by name; those without effect are left out."""
+    """Return the environment variables that numerical libraries read, by name.
+
+    Those without effect are left out, and all that may be a secret: the values go to the store and into the cache.
+    """
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith(_PREFIXES) and not name.startswith(_WITHOUT_EFFECT)
+        if name.startswith(_PREFIXES)
+        and not name.startswith(_WITHOUT_EFFECT)
+        and not any(word in name.upper() for word in _SECRET)
     }
 
 
@@ -70,9 +82,18 @@ def cpus() -> int:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """Return those of this processor's instruction sets that change results, by their Linux names; elsewhere none."""
+    """Return those of this processor's instruction sets that change results, by their Linux names; elsewhere none.
+
+    Half precision is left out where oneDNN is held to fewer instructions: it would have no kernel for it.
+    """
     flags = set(cpuinfo("flags").split())
-    return tuple(name for name in _INSTRUCTION_SETS if name in flags)
+    held = any(_without_half(os.environ.get(name, "")) for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    return tuple(name for name in _INSTRUCTION_SETS if name in flags and not (held and _HALF.search(name)))
+
+
+def _without_half(limit: str) -> bool:
+    """Whether a limit of oneDNN's (`AVX2`, `AVX512_CORE_VNNI`, `AVX512_CORE_BF16`, ...) excludes bfloat16."""
+    return limit.upper() not in ("", "ALL", "DEFAULT") and not re.search("BF16|FP16|AMX|AVX10", limit.upper())
 
 
 def cpuinfo(key: str) -> str:

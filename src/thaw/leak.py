@@ -1,6 +1,8 @@
 """Test and validation images that earlier runs trained on, where training starts from the weights of a run."""
 
 import csv
+import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from thaw.models import saved
 from thaw.tracking import Run
 from thaw.training.data import Data
 
+NAME = "thaw"  # of the networks that `models.network.join` makes
 TAG = "thaw.weights_from"  # ids of the runs, the latest first
 
 
@@ -83,7 +86,9 @@ def _said(before: Earlier, own: dict[str, list[str]], trained: dict[str, int], j
     if judged:
         said += f"; {judged:,} more test images validated it"
     if before.unknown:
-        said += f". What {listed(map(printable, before.unknown))} trained on is not known: it has no manifest.csv"
+        said += (
+            f". What {listed(map(printable, before.unknown))} trained on is not known: no manifest.csv belongs to it"
+        )
     return said
 
 
@@ -94,7 +99,8 @@ def earlier(weights: str, uri: str, outputs: Path) -> Earlier:
     while weights not in ("imagenet", "none"):
         source = _source(weights, uri, outputs, cwd)
         if source is None:
-            if not (cwd / weights).expanduser().is_file():  # a file that is of no run says nothing of images
+            file = (cwd / weights).expanduser()
+            if not file.is_file() or _is_thaws(file):  # another file is of no run, and says nothing of images
                 found.unknown.append(weights)
             break
         if source.id in found.ids:
@@ -108,6 +114,15 @@ def earlier(weights: str, uri: str, outputs: Path) -> Earlier:
             break
         weights, cwd = str(began), source.cwd
     return found
+
+
+def _is_thaws(file: Path) -> bool:
+    """Whether a weights file is a network that a run trained, copied out of its folder."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return bool(json.loads(archive.read("config.json"))["config"]["name"] == NAME)
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return False
 
 
 def _add(found: Earlier, source: Source, *, moved: bool) -> None:

@@ -39,6 +39,20 @@ def test_data_of_any_depth_is_spread_from_black_to_white():
         assert levels(content, Rules(bits)) == [0, 255]
 
 
+def test_a_sensors_hot_pixels_hide_no_depth_and_refuse_no_picture():
+    """Seen in microscopes and cameras: a few pixels at the end of the range, whatever the picture shows."""
+    picture = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    picture[3, 5] = picture[40, 2] = 65535
+    content = encoded(Image.fromarray(picture), "PNG")
+    assert decode(content).highest <= 4095
+    found = np.asarray(decode(content, rules=TWELVE).image)[..., 0]
+    assert found[3, 5] == 255
+    assert 120 < found.mean() < 135
+    picture[:2] = 5000  # too many for defects: the setting is wrong
+    with pytest.raises(BadImage, match="allows 4,095"):
+        decode(encoded(Image.fromarray(picture), "PNG"), rules=TWELVE)
+
+
 def test_0_for_white_is_white_at_any_depth():
     assert levels(tiff("II", 16, b"\0\0\xff\x0f", white_is_zero=True)) == [255, 0]
 

@@ -44,6 +44,12 @@ def test_other_names_are_none(name):
     "names",
     [
         ("seg_train", "seg_test", "seg_pred"),
+        ("pets-train-jpg", "pets-test-jpg"),
+        ("food_train_v2", "food_test_v2"),
+        ("GTSRB_Final_Training_Images", "GTSRB_Final_Test_Images"),
+        ("DIV2K_train_HR", "DIV2K_valid_HR"),
+        ("a_train_b", "a_test_b"),
+        ("cattrain", "cattest"),
         ("asl_alphabet_train", "asl_alphabet_test"),
         ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
         ("train_cats", "test_cats"),
@@ -54,6 +60,14 @@ def test_another_word_counts_where_two_splits_share_it(names):
     assert set(recognised([*names, "other"])) == set(names)
     assert are_splits(names)
     assert recognised(names[:1]) == {}
+
+
+def test_split_words_in_all_names_are_splits_whatever_else_the_names_hold():
+    for names in (("train_HR", "valid_LR"), ("train_final_v2", "test_final"), ("ＴＲＡＩＮ", "ＴＥＳＴ")):
+        assert set(recognised(names)) == set(names)
+        assert are_splits(names)
+    assert recognised(("freight_train", "passenger_train", "bus")) == {}
+    assert recognised(("protest", "contest", "train_station")) == {}
 
 
 def test_eval_tests_beside_a_validation_set_and_validates_otherwise():

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from thaw.data.files import BadImage
 
 WHOLE = 65535  # the highest value of 16 bits
+DEFECTS = 1000  # of so many pixels one may be a sensor's hot one
 _SHALLOW = WHOLE // 4  # a camera of 14 bits has none above; photos that use all 16 bits have some, but for dark ones
 _FEW = 0.05  # of pictures of which the others use all bits: dark photos
 _DEPTHS = (8, 10, 12, 14)  # of sensors
@@ -59,25 +60,35 @@ def without_range(image: Image.Image, content: bytes) -> bool:
 
 
 def highest(image: Image.Image) -> int:
-    """Return the highest value of a loaded picture of 16 bits a channel, of colours not exactly but at most."""
+    """Return the highest value of a loaded picture of 16 bits a channel, of colours not exactly but at most.
+
+    But for defects: a sensor's hot pixels are at the end of the range whatever the picture shows.
+    """
     if image.mode.startswith("I"):
         levels = np.asarray(image)
         clear = image.info.get("transparency")
         shown = levels[levels != clear] if isinstance(clear, int) else levels
-        return int(shown.max(initial=0))
-    upper = int(np.asarray(image)[..., :3].max())  # all that Pillow keeps
+        return _highest(shown)
+    upper = _highest(np.asarray(image)[..., :3])  # all that Pillow keeps
     return 256 * upper + 255 if upper else 0
+
+
+def _highest(values: npt.NDArray[np.integer]) -> int:
+    """The value that no more than one in `DEFECTS` exceeds; of a small picture the highest."""
+    above = values.size // DEFECTS
+    return int(np.partition(values.reshape(-1), -1 - above)[-1 - above] if above else values.max(initial=0))
 
 
 def to_grey(image: Image.Image, top: int, name: str) -> Image.Image:
     """Scale grey 0-top to 0-255; Pillow's own conversion cuts off at 255, and the picture is all white.
 
-    Raises BadImage when a value is above.
+    Raises BadImage when values are above, more of them than defects would be: those become white.
     """
     grey = np.asarray(image).astype(np.int64)  # modes I;16, I;16B (2 bytes) and I (4; PPM's, scaled to 65535)
     clear = image.info.get("transparency")
     nothing = grey == clear if isinstance(clear, int) else None  # the grey that stands for nothing, laid on white
     _check(grey if nothing is None else grey[~nothing], top, name)
+    grey = np.minimum(grey, top)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
         grey = top - grey  # 0 is white; with 8 bits and fewer Pillow sees to it
     if nothing is not None:
@@ -88,8 +99,8 @@ def to_grey(image: Image.Image, top: int, name: str) -> Image.Image:
 def stretch_colours(image: Image.Image, content: bytes, top: int, name: str) -> None:
     """Scale the colours of a loaded picture, of which Pillow keeps the upper 8 bits, from 0-top to 0-255, in place.
 
-    Alpha stays: it uses its whole range. Raises BadImage when a value is above, and for kinds of files of which the
-    lower 8 bits cannot be had.
+    Alpha stays: it uses its whole range. Raises BadImage when values are above as in `to_grey`, and for kinds of files
+    of which the lower 8 bits cannot be had.
     """
     lower = _lower_bytes(image, content)
     if lower is None:
@@ -127,8 +138,8 @@ def _lower_bytes(image: Image.Image, content: bytes) -> npt.NDArray[np.uint8] | 
 
 
 def _check(values: npt.NDArray[np.integer], top: int, name: str) -> None:
-    found = int(values.max(initial=0))
-    if found > top:
+    if _highest(values) > top:
+        found = int(values.max())
         bits = top.bit_length()
         raise BadImage(
             name, f"it holds the value {found:,}, and dataset.bits={bits} allows {top:,} at most", "out_of_range"

@@ -1,8 +1,9 @@
 """Which names of folders, and which words of a table, mean a split: train, Training_set, val2017, seg_test, ..."""
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from thaw.data.catalog import TEST, TRAIN, VAL
 
@@ -77,19 +78,39 @@ def _decorated(name: str) -> int | None:
 
 
 def _siblings(names: Iterable[str]) -> dict[str, int]:
-    """Names that begin, or end, with a split's word, and have the rest in common with one of another split."""
+    """Names with a split's word that have the rest in common with one of another split: GTSRB_Training_Images, cattest.
+
+    And all, when each of them has a split's word, one of them training's: train_HR and valid_LR.
+    """
     alike: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    every: dict[str, int] = {}
     for name in names:
         tokens = _tokens(name)
-        if len(tokens) > 1:
-            for word, rest in ((tokens[0], ("first", *tokens[1:])), (tokens[-1], ("last", *tokens[:-1]))):
-                if word in _WORDS:
-                    alike[rest][name] = _WORDS[word]
+        for word, rest in _with_word(tokens):
+            alike[rest][name] = _WORDS[word]
+        words = {_WORDS[token] for token in tokens if token in _WORDS}
+        if len(words) == 1:
+            every[name] = words.pop()
     splits = [own for own in alike.values() if len(set(own.values()) - {UNLABELLED}) > 1]
+    if len(every) == len(list(names)) and TRAIN in every.values() and len(set(every.values()) - {UNLABELLED}) > 1:
+        splits.append(every)
     return {name: number for own in splits for name, number in own.items()}
+
+
+def _with_word(tokens: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each split's word in a name, with the rest: as a word of its own, or glued to the beginning or the end."""
+    for i, token in enumerate(tokens):
+        if token in _WORDS and len(tokens) > 1:
+            yield token, (*tokens[:i], "", *tokens[i + 1 :])
+    glued = "".join(tokens)
+    for word in _WORDS:
+        if glued.endswith(word) and glued != word:
+            yield word, (glued[: -len(word)], "")
+        if glued.startswith(word) and glued != word:
+            yield word, ("", glued[len(word) :])
 
 
 def _tokens(name: str) -> list[str]:
     """The words of a name, without digits and signs: `TrainImages_2017` is train and images."""
-    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name))
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", parted)]
