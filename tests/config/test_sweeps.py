@@ -29,9 +29,14 @@ def _home(monkeypatch) -> None:
         (("tracking.experiment=a,b",), "Give one for all of it, tracking.experiment=b"),
         (("outputs=/tmp/a,/tmp/b",), "a sweep cannot vary outputs (/tmp/home, /tmp/a, /tmp/b)"),
         (("tracking.uri=sqlite:///a.db,sqlite:///b.db",), "a sweep cannot vary tracking.uri"),
+        (("seed=1,2", "hydra.sweep.subdir=same"), "hydra.sweep.subdir=same: all 2 jobs would have this folder"),
+        (
+            ("recipe=bottleneck", "bottleneck.epochs=1,2", "optimizer.warmup_epochs=1"),
+            "optimizer.warmup_epochs=1 and bottleneck.epochs=1",
+        ),
     ],
 )
-def test_what_holds_for_a_whole_sweep_cannot_be_swept(arguments, said) -> None:
+def test_what_cannot_be_swept_is_refused_before_the_first_job(arguments, said) -> None:
     with pytest.raises(UserError) as caught:
         check_sweep(CONF, list(arguments))
     assert said in str(caught.value)

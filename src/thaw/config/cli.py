@@ -148,6 +148,7 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
     jobs = []
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         texts = [_values(argument, arguments) for argument in arguments]
+        sweeps.check_folders(texts)
         first = [own[0] for own in texts]
         for place, own in enumerate(texts):
             for text in own if len(own) > 1 or place == 0 else []:

@@ -1,9 +1,11 @@
 """What a sweep cannot vary, and what is left of a job that failed."""
 
+import math
 import traceback
 from collections.abc import Sequence
 from operator import attrgetter
 
+from thaw.config import effects
 from thaw.config.schema import Config
 from thaw.errors import UserError
 
@@ -17,11 +19,13 @@ OF_A_SWEEP = {
 
 
 def check(parent: Config, jobs: Sequence[Config]) -> None:
-    """Raise UserError when a key that holds for the whole sweep has several values.
+    """Raise UserError when a key that holds for the whole sweep has several values, or a job contradicts itself.
 
     parent: the config without the keys that are swept, which is that of the sweep's own run. jobs: configs in which
     every swept value occurs once.
     """
+    for job in jobs:
+        effects.check(job)
     for key, why in OF_A_PROCESS.items():
         values = _values(key, jobs)
         if len(values) > 1:
@@ -35,6 +39,18 @@ def check(parent: Config, jobs: Sequence[Config]) -> None:
             raise UserError(
                 f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Give one for all of it, {key}={values[-1]}, "
                 "or run sweeps of their own"
+            )
+
+
+def check_folders(overrides: Sequence[Sequence[str]]) -> None:
+    """Raise UserError when a sweep's jobs would all have the same folder. overrides: of each argument its values."""
+    jobs = math.prod(len(own) for own in overrides)
+    for own in overrides:
+        key, _, value = own[0].partition("=")
+        if key == "hydra.sweep.subdir" and len(own) == 1 and jobs > 1 and "$" not in value:
+            raise UserError(
+                f"{own[0]}: all {jobs} jobs would have this folder. Leave it out, or let each have its own: "
+                f"'hydra.sweep.subdir={value}-${{hydra.job.num}}'"
             )
 
 
