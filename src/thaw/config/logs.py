@@ -77,7 +77,7 @@ def _handler(section: Any, formatters: tuple[Any, ...], files: bool, job: str) -
             return rules | {"filename": lambda _: "Hydra logs to the terminal: no run has a folder yet"}
         return rules | {
             "filename": lambda value: _file(value, job),
-            "mode": _one_of("a", "w"),
+            "mode": _one_of("a"),  # w would empty a file of the user's, where the run's folder is one of theirs
             "delay": _one_of(True, False),
             "encoding": _one_of("utf-8", "utf8"),
         }
