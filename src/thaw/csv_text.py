@@ -1,11 +1,15 @@
 r"""Rows as CSV text, for every list that holds names of files: these may hold any character but a slash.
 
 A spreadsheet takes a cell that begins with `= + - @`, a tab or a carriage return for a formula, which may run commands
-or send what is in other cells (OWASP: CSV injection). A file or a class can be named so. There are two kinds of lists:
+or send what is in other cells (OWASP: CSV injection). A file or a class can be named so. Some split cells at `;` or
+tabs (German and French locales): to them `x,"a;=1"` has a cell `=1"`, in quotes or not, for quotes count only at the
+beginning of what they take for a cell. There are two kinds of lists:
 
 - for people, `sheet_text`: findings.csv, images.csv, predictions.csv, per_class.csv, bad_files.csv,
-  data_differences.csv, and what predict writes. Such a cell gets an apostrophe in front, which makes it text; numbers
-  stay numbers. `re.sub(r"^'(?='*[=+\-@\t\r\n])", "", cell)` takes it off. predict's `format=json` has plain names.
+  data_differences.csv, and what predict writes. What begins so gets an apostrophe in front, which makes it text: the
+  cell, and what follows `;`, `|`, a tab or a line end in it. Numbers stay numbers. The original is
+  `re.sub(r"(?:^'(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))'(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]))", "", cell)`.
+  predict's `format=json` has plain names.
 - for programs, `csv_text`: manifest.csv, which reproduce reads, and groups.csv, which `dataset=csv` reads. Every cell
   is exactly what it was.
 """
@@ -33,17 +37,20 @@ def sheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return csv_text(columns, ([_no_formula(cell) for cell in row] for row in rows))
 
 
-# Those of full width count in East Asian versions. An apostrophe is told from one of ours by another in front.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# Where a formula begins. Signs of full width count in East Asian versions; spaces and quotes in front may be dropped.
+# An apostrophe is told from one of ours by another in front.
+_FORMULA = re.compile(
+    r"^(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])",
+)
 
 
 def _no_formula(cell: object) -> object:
-    if not isinstance(cell, str) or not _FORMULA.match(cell):
+    if not isinstance(cell, str):
         return cell
     try:
         float(cell)
     except ValueError:
-        return f"'{cell}"
+        return _FORMULA.sub("'", cell)
     return cell
 
 
