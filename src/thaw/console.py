@@ -27,6 +27,12 @@ class _Console(Console):
         give_up_output()
 
 
+class _Table(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command that shows a table end: rich would have it end with 1, as with a mistake."""
+        raise
+
+
 # Names come out as they are: nothing in them is markup, a colour or, as in plate:100:, the name of an emoji.
 # soft_wrap: a piped log keeps one line per message, whatever the width.
 _console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -67,7 +73,7 @@ def show(renderable: object) -> None:
     if sys.stdout.isatty():
         _console.print(renderable)
     else:
-        Console(width=250, highlight=False, markup=False, emoji=False).print(renderable)
+        _Table(width=250, highlight=False, markup=False, emoji=False).print(renderable)
 
 
 def printable(name: str) -> str:

@@ -421,6 +421,34 @@ def test_sweeps_as_hydra_writes_them_pass_the_check(told, arguments: list[str]) 
         del ConfigStore.instance().repo["hydra"]["sweeper"]["any.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (
+            "seed=${hydra:job.num}",
+            "seed=${hydra:job.num}: only the runs of a sweep have a number. Add -m, or give seed a value",
+        ),
+        (
+            "+experiment=quickstart",
+            "+experiment=quickstart: experiment has a choice already, and + adds another. Write experiment=quickstart",
+        ),
+        (
+            "+finetune.head_optimizer=sgd",
+            "+finetune.head_optimizer=sgd: finetune.head_optimizer has a choice already, and + adds another. "
+            "Write finetune.head_optimizer=sgd",
+        ),
+        (
+            "tracking.experiment=${oc.env:NOT_SET}",
+            "tracking.experiment: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET' not "
+            'found"',
+        ),
+    ],
+)
+def test_what_hydra_says_in_its_own_terms_is_one_line_with_the_remedy(commands, argument: str, said: str) -> None:
+    ran = commands.run(argument)
+    assert (ran.code, ran.out, ran.err) == (1, "", f"error: {said}\n")
+
+
 def test_a_jobs_number_is_stored_as_its_value() -> None:
     cfg = OmegaConf.create({"seed": 7, "tracking": {"experiment": "07"}})
     given = [r"seed=$\{hydra\:job.num\}", "++tracking.experiment=${hydra:job.id}", "seed=${split.fold}"]

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw import console
-from thaw.config import checks, commands, effects, flags, streams, sweeps, trusted
+from thaw.config import checks, commands, effects, flags, remedies, streams, sweeps, trusted
 from thaw.config.arguments import SEARCH_PATH, check_no_empty, empty, quoted
 from thaw.config.compose import first_job, settled, to_config
 from thaw.config.help import help_text, keys, sections
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@streams.quiet_when_unread
 def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
     streams.open_closed(errors_on_output=True)
@@ -82,10 +83,11 @@ def train(root: Path) -> None:
             from thaw.run import run  # late: `--help` and a misspelt key answer without it
 
             return run(config, where).objective.value
-        except UserError as mistake:
+        except (UserError, OmegaConfBaseException) as error:
             if sweep:  # Hydra goes on with the other jobs, names this one's overrides, and raises at the end
                 raise
-            mistakes.append(mistake)  # past Hydra, which would print a line of its own
+            clear = error if isinstance(error, UserError) else UserError(explain(error, root / "conf", Config))
+            mistakes.append(clear)  # past Hydra, which would print a line of its own
             return None
 
     with one_clear_error(root, Config):
@@ -108,6 +110,7 @@ def train(root: Path) -> None:
             raise mistakes[0]
 
 
+@streams.quiet_when_unread
 def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
     streams.open_closed()
@@ -137,7 +140,7 @@ def _help(conf: Path, schema: type, program: str, name: str) -> None:
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         defaults = OmegaConf.to_container(hydra.compose(name), resolve=False)
     assert isinstance(defaults, dict)
-    print(help_text(conf, schema, program, {str(key): value for key, value in defaults.items()}))
+    streams.put(help_text(conf, schema, program, {str(key): value for key, value in defaults.items()}) + "\n")
 
 
 def check_sweep(conf: Path, arguments: list[str]) -> None:
@@ -246,7 +249,7 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
         return (
             f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
         )
-    cause = _cause(error)
+    cause = remedies.cause(error)
     key = getattr(cause, "full_key", None)
     text = str(error).strip() or str(cause)
     experiment = re.match(r"In '(experiment/[^']*)'", text)
@@ -263,6 +266,8 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
     if found and found[1] not in set(keys(schema)):
         return _unknown_key(found[1], conf, schema)
     message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if remedy := remedies.remedy(message, key, sys.argv[1:]):
+        return remedy
     if blank := re.search(r"Value '\s*' ", message):
         return str(empty(found[1] if found else key or blank[0]))
     if section := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
@@ -274,14 +279,6 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
     if missing and key not in set(keys(schema)):
         return _unknown_key(key or missing[1], conf, schema)
     return f"{key}: {message}" if key else message
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What OmegaConf said, which names the key; Hydra wraps it."""
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, OmegaConfBaseException):
-        link = link.__cause__ or link.__context__
-    return link or error
 
 
 def _unknown_key(key: str, conf: Path, schema: type) -> str:
