@@ -476,3 +476,15 @@ def test_relative_paths_are_those_of_the_command_line_wherever_hydra_works(comma
     assert "seed=0" in done.out
     assert {file.name for file in result.parent.iterdir()} >= {"manifest.csv", "report"}
     assert not list(result.parent.glob("there"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("tracking.experiment=null", "tracking.experiment=null: this key needs a value. Leave it out for its default"),
+        ("outputs=null", "outputs=null: this key needs a value"),
+        ("", "an argument is empty. Is a shell variable unset?"),
+    ],
+)
+def test_what_has_no_value_is_told_by_its_name(told, argument: str, said: str) -> None:
+    assert said in told([argument])

@@ -71,6 +71,8 @@ def _folder(given: str) -> Path:
 def check(argument: str) -> None:
     """Raise UserError for an argument that is no `key=value`, and for one that takes a key away."""
     key = argument.partition("=")[0]
+    if not argument.strip():
+        raise UserError("an argument is empty. Is a shell variable unset? Every argument is key=value")
     if re.search(r"^\s|\s$", key) or key in ("", "+", "++"):
         raise UserError(f"{argument} is not understood: write key=value, without spaces around =")
     if argument.startswith("~"):

@@ -28,4 +28,6 @@ def remedy(message: str, key: str | None, arguments: Iterable[str]) -> str | Non
             if added.lstrip("+") in (group, group.rpartition("@")[2]) and added.startswith("+"):
                 name = added.lstrip("+").rpartition("@")[2]
                 return f"+{name}={choice}: {name} has a choice already, and + adds another. Write {name}={choice}"
+    if found := re.match(r"field '([^']+)' is not Optional", message):
+        return f"{key or found[1]}=null: this key needs a value. Leave it out for its default"
     return None
