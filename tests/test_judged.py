@@ -97,6 +97,7 @@ def test_a_failed_parity_loses_no_training_and_says_what_to_set(result, told) ->
     assert result["engine"]["engine"] == "tensorflow", "what trained it"
     (line,) = told
     assert line.startswith(f"parity failed: {result['parity']['differ']} of 12 images get another class")
+    assert "Up to 1 % of them would be accepted. Probabilities differ by up to" in line
     assert "train again with" in line
 
 

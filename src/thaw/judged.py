@@ -114,7 +114,8 @@ def _failure(found: Parity, choice: Choice) -> str:
         remedy = "engine=tensorflow" if choice.engine != "tensorflow" else "another backbone"
     return (
         f"parity failed: {found.differs} of {found.images} images get another class from the kept network than from "
-        f"the engine ({choice.line()}), where 1 % may; probabilities differ by up to {found.probability:.2g}. The "
-        "figures of validation and test, the report and result.json are therefore those of the kept network itself, "
-        f"run by Keras in float32. It was trained on what the engine computed: train again with {remedy}"
+        f"the engine ({choice.line()}). Up to 1 % of them would be accepted. Probabilities differ by up to "
+        f"{found.probability:.2g}. The figures of validation and test, the report and result.json are therefore those "
+        "of the kept network itself, run by Keras in float32. It was trained on what the engine computed: train again "
+        f"with {remedy}"
     )

@@ -175,6 +175,18 @@ def test_a_sweep_is_answered_with_the_runs_that_can_go_on(begun, tmp_path: Path,
         assert f"have not finished: {stopped}. Its best run, which has finished: {finished}." in str(no.value)
 
 
+def test_a_sweep_whose_runs_have_finished_is_answered_in_one_sentence(begun, tmp_path: Path, outputs: Path) -> None:
+    sweep = tracking.open_sweep(tracking_config(), outputs, "seed=1", tmp_path / "sweep")
+    finished, _ = begun(parent=sweep.id, killed=False)
+    tracking.close_sweep(sweep)
+    with pytest.raises(UserError) as no:
+        resumed(CONF, [f"resume={sweep.id}"])
+    assert str(no.value) == (
+        f"run {sweep.id} is a sweep (seed=1) whose runs have all finished: there is nothing to go on with. "
+        f"Its best run: {finished}"
+    )
+
+
 def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) -> None:
     run_id, folder = begun()
     moved = folder.rename(tmp_path / "moved")

@@ -311,12 +311,53 @@ def test_a_strangers_file_runs_nothing_and_is_named(commands, tmp_path, where: s
     assert not made.exists()
 
 
+@pytest.mark.parametrize(
+    ("group", "text"),
+    [
+        ("experiment", "# @package _global_\nhydra: {callbacks: {x: {_target_: os.makedirs}}}"),
+        ("hydra/callbacks", "x: {_target_: os.makedirs}"),
+    ],
+)
+def test_the_file_that_is_named_is_one_of_this_composition(tmp_path: Path, group: str, text: str) -> None:
+    folder = tmp_path / "theirs" / group
+    folder.mkdir(parents=True)
+    for name in ("a1", "a7", "a9"):
+        (folder / f"{name}.yaml").write_text(text)
+    config = composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", f"{group}=a7")
+    with pytest.raises(UserError) as caught:
+        trusted.check(config)
+    assert str(caught.value).startswith(f"{folder}/a7.yaml: hydra.callbacks.x._target_=os.makedirs is refused")
+
+
+def test_no_file_is_named_for_what_the_command_line_says(tmp_path: Path) -> None:
+    config = with_file(tmp_path, "seed: 1", "hydra/job_logging=default", "++hydra.job_logging.handlers.file.mode=w")
+    (tmp_path / "theirs" / "experiment" / "a.yaml").write_text("hydra: {job_logging: {handlers: {file: {mode: w}}}}")
+    with pytest.raises(UserError, match=r"^hydra\.job_logging\.handlers\.file\.mode=w is refused: lines are appended"):
+        trusted.check(config)
+
+
+def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
+    log = "{version: 1, root: null, handlers: {mine: {filename: '${hydra.runtime.output_dir}/x.log'}}}"
+    config = with_file(tmp_path, f"defaults: [override /hydra/job_logging: none]\nhydra: {{job_logging: {log}}}")
+    missing = "hydra.job_logging.handlers.mine.class=None is refused: it is missing; it can be logging.StreamHandler or"
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/theirs/experiment/x.yaml: {missing}")):
+        trusted.check(config)
+
+
+@pytest.mark.parametrize("name", ["report", "checkpoints", "result.json"])
+def test_hydras_notes_are_not_named_as_what_a_run_keeps(tmp_path: Path, name: str) -> None:
+    config = with_file(tmp_path, f"hydra: {{output_subdir: {name}}}")
+    with pytest.raises(UserError, match=f"hydra.output_subdir={name} is refused: a run keeps its own {name} there"):
+        places.check(config, [], set())
+    places.check(with_file(tmp_path, "hydra: {output_subdir: notes}"), [], set())
+
+
 @pytest.mark.parametrize("sweep", [False, True])
 def test_a_strangers_file_writes_over_no_file_of_the_users(commands, tmp_path, sweep: bool) -> None:
     thesis, file = tmp_path / "thesis.tex", tmp_path / "theirs" / "experiment" / "x.yaml"
     thesis.write_text("years of work")
     file.parent.mkdir(parents=True)
-    log = "{class: logging.FileHandler, mode: w, filename: '" + str(thesis) + "'}"
+    log = "{class: logging.FileHandler, filename: '" + str(thesis) + "'}"
     file.write_text(
         "# @package _global_\ndefaults: [override /hydra/job_logging: default]\n"
         f"hydra: {{job_logging: {{handlers: {{file: {log}}}}}}}\n"

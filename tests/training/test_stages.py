@@ -236,6 +236,11 @@ def test_a_disk_that_fills_up_while_activations_are_kept_costs_time_and_changes_
     assert full.judged["test"].tobytes() == kept.judged["test"].tobytes()
 
 
+def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
+    run(data, tmp_path, request="all", epochs=1)
+    assert " images for 1 epoch\n" in capsys.readouterr().out
+
+
 def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
     from thaw.frozen.reference import end_to_end
 

@@ -44,6 +44,8 @@ def refused(config: Mapping[str, Any] | None, *, files: bool, job: str) -> Itera
         for key, section in _items(config, name):
             yield from _section(section, key, rules)
     for key, section in _items(config, "handlers"):
+        if isinstance(section, Mapping) and "class" not in section:
+            yield f"{key}.class", None, f"it is missing; it can be {' or '.join(CLASSES)}"
         yield from _section(section, key, _handler(section, formatters, files, job))
 
 
@@ -77,7 +79,7 @@ def _handler(section: Any, formatters: tuple[Any, ...], files: bool, job: str) -
             return rules | {"filename": lambda _: "Hydra logs to the terminal: no run has a folder yet"}
         return rules | {
             "filename": lambda value: _file(value, job),
-            "mode": _one_of("a"),  # w would empty a file of the user's, where the run's folder is one of theirs
+            "mode": _appended,  # w would empty a file of the user's, where the run's folder is one of theirs
             "delay": _one_of(True, False),
             "encoding": _one_of("utf-8", "utf8"),
         }
@@ -93,6 +95,10 @@ def _file(value: Any, job: str) -> str | None:
     for spelling in ("${hydra.job.name}", "${hydra:job.name}"):
         name = name.replace(spelling, job)
     return None if re.fullmatch(r"[\w.=, -]*\w\.log", name) else _IN_THE_FOLDER
+
+
+def _appended(mode: Any) -> str | None:
+    return None if mode == "a" else "lines are appended to a log, which is mode: a, or no mode"
 
 
 def _anything(_: Any) -> None:

@@ -79,6 +79,11 @@ def _check_subdir(config: DictConfig) -> None:
     name = config.hydra.output_subdir
     if name is not None and (not name.strip(" .") or PurePath(name).name != name):
         raise UserError(f"{_SUBDIR}={name} is refused: it is the name of one folder in the run's own, or null")
+    if name not in (None, ".hydra"):
+        from thaw.tracking import occupied  # MLflow takes seconds
+
+        if name in occupied.OF_RUNS:
+            raise UserError(f"{_SUBDIR}={name} is refused: a run keeps its own {name} there. Choose another name")
 
 
 def _usual(config: DictConfig) -> dict[str, object]:

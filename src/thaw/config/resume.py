@@ -117,8 +117,13 @@ def _refuse_sweep(sweep: "RunInfo") -> None:
     if not sweep.sweep:
         return
     stopped = [job for status in ("KILLED", "FAILED", "RUNNING") for job in sweep.jobs(status)]
-    these = listed(job.id for job in stopped) or "none: all of them have finished"
     best = sweep.jobs("FINISHED")[:1]
+    if best and not stopped:
+        raise UserError(
+            f"run {sweep.id} is a sweep ({sweep.name}) whose runs have all finished: there is nothing to go on with. "
+            f"Its best run: {best[0].id}"
+        )
+    these = listed(job.id for job in stopped) or "none, for no run of it has begun"
     named = f" Its best run, which has finished: {best[0].id}." if best else ""
     raise UserError(
         f"run {sweep.id} is a sweep ({sweep.name}): resume= goes on with one of its runs. "

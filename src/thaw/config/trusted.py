@@ -16,6 +16,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from yaml import YAMLError
 
 from thaw.config import logs, places
 from thaw.errors import UserError
@@ -86,16 +87,19 @@ def check(config: DictConfig, arguments: Sequence[str] = ()) -> None:
             _check_called(config, name, arguments)
     if config.hydra.job.env_set:
         name = next(iter(config.hydra.job.env_set))
+        key = f"hydra.job.env_set.{name}"
         raise UserError(
-            f"{_where(config, str(name))}hydra.job.env_set.{name} is refused: environment variables decide what other "
-            f"programs run. Set it in your shell: {name}=VALUE python train.py ..."
+            f"{_where(config, key)}{key} is refused: environment variables decide what other programs run. "
+            f"Set it in your shell: {name}=VALUE python train.py ..."
         )
 
 
 def _check_logging(config: DictConfig, name: str) -> None:
     node, job = _written(config.hydra, name), str(_written(config.hydra.job, "name"))
     for key, value, reason in logs.refused(node, files=name == "job_logging", job=job):
-        raise UserError(f"{_where(config, key, value)}hydra.{name}{key}={value} is refused: {reason}")
+        place = f"hydra.{name}{key}"
+        where = _where(config, place if value is not None else place.rpartition(".")[0], value)
+        raise UserError(f"{where}{place}={value} is refused: {reason}")
 
 
 def _written(parent: DictConfig, key: str) -> Any:
@@ -111,12 +115,12 @@ def _check_called(config: DictConfig, name: str, arguments: Sequence[str]) -> No
         if isinstance(section, Mapping) and section.get("_target_") == target:
             for key, value in section.items():
                 if key != "_target_" and key not in keys:
-                    where = _where(config, key, value)
+                    where = _where(config, f"hydra.{place}.{key}", value)
                     raise UserError(f"{where}hydra.{place}.{key}={value} is refused: {target} has no use for it")
         elif isinstance(section, Mapping):
             _check_plugin(config, section, f"hydra.{place}", arguments)
         else:
-            raise UserError(f"{_where(config, place)}hydra.{place}={section} is refused: Hydra needs it")
+            raise UserError(f"{_where(config, f'hydra.{place}')}hydra.{place}={section} is refused: Hydra needs it")
     size = content.get("max_batch_size") if name == "sweeper" else None
     if size is not None and not (type(size) is int and size > 0):
         raise UserError(f"hydra.sweeper.max_batch_size={size} is out of range: it must be at least 1, or null")
@@ -199,13 +203,43 @@ def _registered() -> set[tuple[str, str]]:
     return found
 
 
-def _where(config: DictConfig, key: str, value: object = "") -> str:
-    """`FILE: ` of the first config file on `hydra` in which the key's last word and the value stand, if any."""
-    words = ("hydra", key.rpartition(".")[2].partition("[")[0], str(value))
-    for source in config.hydra.runtime.config_sources:
-        folder = Path(source.path)
-        for file in sorted(folder.rglob("*.yaml")) if source.schema == "file" and folder.is_dir() else []:
-            text = f"{file.relative_to(folder)} {file.read_text(encoding='utf-8', errors='replace')}"
-            if all(word in text for word in words):
+def _where(config: DictConfig, key: str, value: object = None) -> str:
+    """`FILE: ` of the chosen config file that says this of a key, of all that Hydra reads; nothing where none does.
+
+    key: with all sections, `hydra.callbacks.x.a[0]`. value: as it is written; None: any.
+    """
+    words = re.findall(r"[^.\[\]]+", key)
+    for file in _chosen(config):
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            continue
+        for start in range(len(words)):  # a file's package is the beginning of its keys
+            found = _within(content, words[start:])
+            if found is not None and value in (None, found, str(found)):
                 return f"{file}: "
     return ""
+
+
+def _chosen(config: DictConfig) -> Iterator[Path]:
+    """The files of this composition: of each choice the first on the search path, the main config last."""
+    runtime = config.hydra.runtime
+    folders = [
+        Path(source.path.removeprefix("file://")) for source in runtime.config_sources if source.schema == "file"
+    ]
+    names = [(str(group).partition("@")[0], choice) for group, choice in runtime.choices.items()]
+    for group, choice in [*names, ("", config.hydra.job.config_name)]:
+        for name in choice if isinstance(choice, (list, ListConfig)) else [choice]:
+            files = (folder / group / f"{str(name).removesuffix('.yaml')}.yaml" for folder in folders)
+            yield from [file for file in files if file.is_file()][:1]
+
+
+def _within(content: Any, words: Sequence[str]) -> Any:
+    for word in words:
+        if isinstance(content, Mapping):
+            content = content.get(word)
+        elif isinstance(content, list) and word.isdecimal() and int(word) < len(content):
+            content = content[int(word)]
+        else:
+            return None
+    return content

@@ -8,7 +8,7 @@ from thaw.tracking import alive, unsent
 
 # What runs write, the sweep's own files among it. Without `.hydra` and the lock: a command that was refused leaves
 # these too, and is given again in the same folder once it is mended.
-_OF_RUNS = (
+OF_RUNS = (
     alive.RUN, "result.json", unsent.FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv", "checkpoints",
     "model", "report", "features", "parent_run_id", "folds.json",
 )  # fmt: skip
@@ -65,7 +65,7 @@ def run_of_folder(folder: Path) -> tuple[str, str] | None:
 
 
 def _found(folder: Path) -> str | None:
-    return next((name for name in _OF_RUNS if (folder / name).exists()), None)
+    return next((name for name in OF_RUNS if (folder / name).exists()), None)
 
 
 def _id(folder: Path) -> str | None:

@@ -197,7 +197,8 @@ def run_stage(
     on_start(trainable)
     source = _Source(planned, parts, network, data, means)
     source.open()
-    say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {stage.epochs} epochs")
+    epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+    say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
     with computing_in(parts.trained, means.choice.trained):
         result = fit(
             parts.trained,
