@@ -5,14 +5,18 @@ import sys
 from pathlib import Path
 
 from thaw.config.schema import TrackingConfig
+from thaw.console import shown
 
 _ROOT = Path(__file__).resolve().parents[3]
 
 
 def script(name: str) -> str:
-    """Return how to call a command, `train` or a script's name: `python train.py`, or as long as it was typed."""
+    """Return how to call a command, `train` or a script's name: `python train.py`, or as long as it was typed.
+
+    ./scripts/train calls train.py by its whole path; in the shell's folder and below the rest of it is enough.
+    """
     place = "train.py" if name == "train" else f"scripts/{name}.py"
-    typed = Path(sys.argv[0])
+    typed = shown(Path(sys.argv[0]))
     if typed.name == "train.py":
         place = (typed.parent / place).as_posix()
     elif typed.parent.name == "scripts":
