@@ -20,7 +20,7 @@ from thaw.models.table import BACKBONES
 
 HEAD, CLASSES = HeadConfig(name="linear"), ("a", "b")
 # One of each way to preprocess and to build; the others, of which building takes seconds each, are slow.
-ORDINARY = {"vgg16", "mobilenet", "mobilenetv3small", "efficientnetb0", "efficientnetv2b0", "convnexttiny"}
+ORDINARY = {"vgg16", "mobilenet", "efficientnetb0", "convnexttiny"}
 PRETRAINED = [
     name if name in ORDINARY else pytest.param(name, marks=pytest.mark.slow)
     for name, row in BACKBONES.items()
