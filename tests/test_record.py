@@ -109,3 +109,12 @@ def test_what_was_chosen_for_auto_is_chosen_again() -> None:
     chosen = record.as_chosen(Config(), recorded)
     assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
     assert record.as_chosen(Config(), {}) == Config()
+
+
+def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
+    for began, said in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
+        tags = {} if began is None else {f"{record.FINGERPRINT}.{record.DEVICE}": began}
+        record.tell_other_device(Tracked(tags), "cpu")
+        out = capsys.readouterr().out
+        assert said in out
+        assert bool(out) == bool(said)

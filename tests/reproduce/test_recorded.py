@@ -148,3 +148,23 @@ def test_what_cannot_be_reproduced_is_said(options, outputs, made, said):
     run_id = add(options, outputs, **made)
     with pytest.raises(UserError, match=said):
         read(run_id, options, outputs)
+
+
+def test_a_run_that_was_trained_as_another_network_than_is_built_now_is_refused(options, outputs):
+    """EfficientNetB0-B7 from a file or a run, by a version that recorded no digest of the graph."""
+
+    def run(name: str, weights: str, **later: str) -> str:
+        config = dataclasses.replace(
+            TRAINED, backbone=dataclasses.replace(TRAINED.backbone, name=name, weights=weights)
+        )
+        tags = {**COMPUTED, "fingerprint.weights_sha256": "0" * 64}
+        return add(options, outputs, config, tags={**tags, **{f"fingerprint.{key}": v for key, v in later.items()}})
+
+    with pytest.raises(UserError, match=r"began in a version .* lacked a Rescaling layer.* train anew"):
+        read(run("efficientnetb0", "0123456789ab"), options, outputs)
+    for alike in (
+        run("efficientnetb0", "imagenet"),
+        run("resnet50", "0123456789ab"),
+        run("efficientnetb0", "0123456789ab", graph_sha256="1" * 64),
+    ):
+        assert read(alike, options, outputs).info.id == alike

@@ -11,7 +11,7 @@ from thaw.config import checks, stored
 from thaw.config.schema import Config
 from thaw.data import manifest
 from thaw.errors import UserError
-from thaw.record import as_chosen
+from thaw.record import as_chosen, must_build_alike
 from thaw.reproduce.compare import EPOCH, Figures
 from thaw.tracking import RunInfo
 
@@ -47,8 +47,8 @@ class Recorded:
 def read(run: str, uri: str, outputs: Path) -> Recorded:
     """Look up a run by its id, by the first characters of it, or by its folder; of a sweep it is the best run.
 
-    Raises UserError when it is not there, or lacks what a rerun needs: the config, the data's manifest, or anything to
-    be compared with.
+    Raises UserError when it is not there, was trained as another network than is built now, or lacks what a rerun
+    needs: the config, the data's manifest, or anything to be compared with.
     """
     found, store = _find(run, uri, outputs)
     info = tracking.best_of(found)
@@ -60,6 +60,7 @@ def read(run: str, uri: str, outputs: Path) -> Recorded:
     file = info.artifact("config.yaml")
     config = stored.read(file.read_text(encoding="utf-8"), str(file))
     checks.check(config)
+    must_build_alike(info.tags, config.backbone)
     config = dataclasses.replace(as_chosen(_from_its_folder(config, info), info.tags), resume=None)
     overrides = info.artifact("overrides.txt").read_text(encoding="utf-8").split("\n")
     return Recorded(info, store, config, [o for o in overrides if o], _rows(info.artifact("manifest.csv")))
