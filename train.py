@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli
+from thaw.cli import main
 
 if __name__ == "__main__":
-    cli.train(ROOT)
+    main.train(ROOT)

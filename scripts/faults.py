@@ -1,4 +1,4 @@
-"""Command line of thaw.faults.tool."""
+"""Command line of thaw_lab.faults.run_faults."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from thaw.config import cli, tool_schemas
+from thaw.cli import main as cli
+from thaw.config import tool_schemas
 
 
 def main(config: tool_schemas.FaultsConfig) -> None:
-    from thaw.faults.tool import faults
+    from thaw_lab.faults.run_faults import faults
 
     faults(config, ROOT)
 

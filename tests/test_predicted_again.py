@@ -17,7 +17,7 @@ from thaw.config.schema import (
     TrackingConfig,
 )
 from thaw.config.tool_schemas import PredictConfig
-from thaw.models.table import BACKBONES
+from thaw.models.backbone_table import BACKBONES
 
 ROOT = Path(__file__).parents[1]
 # The first has weights that Keras's own loader reads from a file, into a graph that depends on them; the second has its
@@ -41,9 +41,9 @@ def fed(tmp_path, monkeypatch):
         import keras
         import numpy as np
 
-        from thaw import backend
+        from thaw.common import backend
         from thaw.data.decode import fitted
-        from thaw.models import backbones, weights
+        from thaw.models import backbones, weight_files
 
         backend.start(1, deterministic=True)
         model = next(backbones.variants(backbone))
@@ -57,7 +57,7 @@ def fed(tmp_path, monkeypatch):
         from tests.models.test_graph_digest import legacy_h5
 
         legacy_h5(keras.Model(model.inputs, model.outputs), file)
-        monkeypatch.setattr(weights, "_get_file", lambda *_, **__: str(file))
+        monkeypatch.setattr(weight_files, "_get_file", lambda *_, **__: str(file))
 
     return feed
 
@@ -65,8 +65,8 @@ def fed(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_run_is_predicted_again_as_it_was_judged(fed, photos, tmp_path, monkeypatch, name: str) -> None:
-    from thaw import predict
     from thaw.run import run
+    from thaw.tools import predict
 
     backbone = BackboneConfig(
         name=name, image_size=max(BACKBONES[name].smallest, 64), alpha=0.25 if name == "mobilenet" else None

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from thaw import console
+from thaw.common import console
 
 NAMES = ["plate:100:", "[bold]x[/bold]", "[/]", ":smile:", "[link=https://x.y]a[/link]", "1.5 'a' True None", "a\\[b]"]
 

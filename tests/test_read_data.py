@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from thaw.cache import Store
+from thaw.common.errors import UserError
 from thaw.config.schema import Config, DatasetConfig
-from thaw.errors import UserError
 from thaw.run import _read_data
 
 from .data.pictures import noise, write

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from thaw import backend, tracking
-from thaw.backend import Hardware
+from thaw import tracking
+from thaw.common import backend
+from thaw.common.backend import Hardware
+from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, TrackingConfig
-from thaw.errors import UserError
 from thaw.frozen.engine import Choice
 from thaw.run import config_sha256, run
 

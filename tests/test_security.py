@@ -55,8 +55,8 @@ def faults(source: str) -> list[str]:
 ALLOWED = {
     "data/cifar10": ["unpickler _ArraysOnly"],  # admits names of numpy's arrays only
     "models/torch_tensors": ["unpickler _TensorUnpickler"],  # admits five names, for which it has its own stand-ins
-    "models/weights": ["extracts archive.extract('model.weights.h5', folder)"],  # a fixed name, a temporary folder
-    "downloads": ["fetches urllib.request.urlopen(url, timeout=SILENCE_SECONDS)"],
+    "models/weight_files": ["extracts archive.extract('model.weights.h5', folder)"],  # a fixed name, a temporary folder
+    "common/downloads": ["fetches urllib.request.urlopen(url, timeout=SILENCE_SECONDS)"],
 }
 
 

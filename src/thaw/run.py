@@ -11,28 +11,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thaw import backend, environment, leak, record, tracking
+from thaw import leakage, run_record, tracking
 from thaw.cache import Store
-from thaw.config import commands, stored
+from thaw.common import backend, environment
+from thaw.common.console import say, shown
+from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
-from thaw.console import say, shown
-from thaw.data import duplicates, kept, manifest, pixels, quarantine, sources, splits
-from thaw.data.depth import Rules
-from thaw.data.kept import Kept
+from thaw.data import cache_spaces as kept
+from thaw.data import duplicates, manifest, pixels, quarantine, sources, splits
+from thaw.data.bit_depth import Rules
+from thaw.data.cache_spaces import Kept
+from thaw.data.dataset import Data
 from thaw.data.scan import Scanned, scan
 from thaw.data.splits import Splits
 from thaw.frozen import engine
 from thaw.frozen.engine import Choice
-from thaw.judged import settle
-from thaw.models import saved, table
+from thaw.models import backbone_table, saved_model
 from thaw.results import report
 from thaw.results.evaluate import Evaluation, evaluate
+from thaw.results.final_predictions import settle
 from thaw.results.result import Objective, Result, write
 from thaw.tracking import Run
 from thaw.training import recipes
 from thaw.training.checkpoint import Checkpoint, Folder
-from thaw.training.data import Data
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.freeze import FreezePlan
@@ -50,14 +52,14 @@ def run(config: Config, job: Job) -> Result:
     tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
     with (
-        record.ended(config, job),
+        run_record.ended(config, job),
         tracking.start(
             config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
             resume=job.resume,
         ) as tracked,
-        record.begun(tracked, name, config, job) as checkpoints,
+        run_record.begun(tracked, name, config, job) as checkpoints,
     ):  # fmt: skip
-        chosen = record.as_chosen(config, tracked.recorded)
+        chosen = run_record.as_chosen(config, tracked.recorded)
         _check(chosen)
         backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
 
@@ -65,12 +67,12 @@ def run(config: Config, job: Job) -> Result:
         store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, beside=outputs)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
-        leak.check(config, data, tracked)
+        leakage.check(config, data, tracked)
 
         choice = _choose(chosen, tracked)
         backend.start(config.seed, config.deterministic, choice.tf32)
         network, initial_sha256 = _build(config, backbone, data, tracked)
-        places = job.cuts or record.cuts(tracked.recorded)
+        places = job.cuts or run_record.cuts(tracked.recorded)
         results, cuts = _train(config, choice, store, network, data, tracked, clock, checkpoints, places)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
@@ -100,7 +102,7 @@ def run(config: Config, job: Job) -> Result:
 def _check(config: Config) -> None:
     """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
     environment.check()
-    table.check(config.backbone)
+    backbone_table.check(config.backbone)
     engine.check(config.engine, config.precision, config.frozen_precision, backend.processor())
 
 
@@ -135,8 +137,8 @@ def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = (),
     the stages were cut: `cache.max_gb` decides on it, with the room there was, and a cheaper cut rounds differently.
     choice: what `auto` came to on this machine.
     """
-    content = dict(stored.flat(dataclasses.asdict(config)))
-    content = {key: value for key, value in content.items() if not stored.is_place(key)}
+    content = dict(stored_config.flat(dataclasses.asdict(config)))
+    content = {key: value for key, value in content.items() if not stored_config.is_place(key)}
     if config.backbone.weights not in ("imagenet", "none"):
         content["backbone.weights"] = weights
     content["cuts"] = cuts
@@ -162,7 +164,7 @@ def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
     limit = config.dataset.limit_per_class
     spaces = kept.spaces(
         store,
-        table.image_size(config.backbone),
+        backbone_table.image_size(config.backbone),
         len(catalog),
         catalog.usable(limit),
         share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
@@ -175,7 +177,7 @@ def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> No
     """List what cannot be used, in the store too, before it may end the run."""
     if not found.bad:
         return
-    began = not record.known(tracked, record.DATA)
+    began = not run_record.known(tracked, run_record.DATA)
     file = folder / (quarantine.LIST if began else f"resumed_{quarantine.LIST}")  # that of the beginning stays
     _log_file(quarantine.text(found), file, tracked)
     say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
@@ -202,7 +204,7 @@ def split_data(config: Config, found: Scanned) -> Splits:
 def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: Path) -> None:
     name, catalog, chosen = config.dataset.name, found.catalog, data.splits
     sha256 = manifest.data_sha256(data.pixels, chosen)
-    record.must_be_as_recorded(tracked, record.DATA, sha256, "the data")
+    run_record.must_be_as_recorded(tracked, run_record.DATA, sha256, "the data")
     counts = {split: len(indices) for split, indices in chosen.named().items()}
     profile = {
         "images": len(chosen.all()),
@@ -211,10 +213,10 @@ def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: 
         "bad": len(found.bad),
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
-    if not record.known(tracked, record.DATA):
+    if not run_record.known(tracked, run_record.DATA):
         _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
         tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-        record.log(tracked, record.DATA, sha256)  # last: what it stands for is there
+        run_record.log(tracked, run_record.DATA, sha256)  # last: what it stands for is there
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
@@ -242,20 +244,20 @@ def _choose(config: Config, tracked: Run) -> Choice:
         config.engine,
         config.precision,
         config.frozen_precision,
-        depthwise=table.row(config.backbone.name).depthwise,
+        depthwise=backbone_table.row(config.backbone.name).depthwise,
         thaws=config.recipe != "bottleneck",
         hardware=hardware,
         deterministic=config.deterministic,
     )
-    record.tell_other_device(tracked, choice.device)
+    run_record.tell_other_device(tracked, choice.device)
     tracked.tags(
         {
-            record.ENGINE: f"{choice.engine} {choice.version}",
+            run_record.ENGINE: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
     )
-    record.log(tracked, record.DEVICE, choice.device)
+    run_record.log(tracked, run_record.DEVICE, choice.device)
     say(f"engine: {choice.line()}")
     if remark := hardware.remark():
         say(remark)
@@ -266,17 +268,17 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
     """Return the network, and the sha256 of the backbone's weights as they were loaded."""
     import keras
 
-    from thaw.models import graph_digest, network, warm
+    from thaw.models import backbone_reuse, graph_digest, network
 
-    built, sha256 = warm.build(backbone, config.seed)
+    built, sha256 = backbone_reuse.build(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.join(built, config.head, data.class_names)
     graph = graph_digest.graph_sha256(joined.model)
-    record.must_build_alike(tracked.recorded, backbone)
-    record.must_be_as_recorded(tracked, record.GRAPH, graph, "the network's graph")
-    record.must_be_as_recorded(tracked, record.WEIGHTS, sha256, "the pretrained weights")
-    record.log(tracked, record.GRAPH, graph)
-    record.log(tracked, record.WEIGHTS, sha256)
+    run_record.must_build_alike(tracked.recorded, backbone)
+    run_record.must_be_as_recorded(tracked, run_record.GRAPH, graph, "the network's graph")
+    run_record.must_be_as_recorded(tracked, run_record.WEIGHTS, sha256, "the pretrained weights")
+    run_record.log(tracked, run_record.GRAPH, graph)
+    run_record.log(tracked, run_record.WEIGHTS, sha256)
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
@@ -298,13 +300,13 @@ def _train(
     places: tuple[int, ...] | None,
 ) -> tuple[list[StageResult], tuple[int, ...]]:
     """Return what came of every stage, and where each was cut; places: where they are to be cut, if that is decided."""
-    from thaw.training.saver import Saver, changed, put_back
+    from thaw.training.stage_checkpoint import Saver, changed, put_back
     from thaw.training.stages import Means, plans, run_stage
 
     means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
     planned = plans(recipes.stages(config), network, data, means, places)
     cuts = tuple(entry.cut.at for entry in planned)
-    record.log(tracked, record.CUTS, " ".join(map(str, cuts)))
+    run_record.log(tracked, run_record.CUTS, " ".join(map(str, cuts)))
     for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
         say(line)
     found = checkpoints.last()
@@ -417,8 +419,8 @@ def _keep(config: Config, network: Network, tracked: Run, folder: Path) -> Path:
     logged = None
     if config.tracking.log_model:
         logged = tracked.model(network.model, metadata={"class_names": list(network.class_names)})
-    kept = saved.save(network, config, folder / "model", logged)
-    for file in (saved.CLASSES, saved.CONFIG, saved.GRAPH):
+    kept = saved_model.save(network, config, folder / "model", logged)
+    for file in (saved_model.CLASSES, saved_model.CONFIG, saved_model.GRAPH):
         tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
     return kept.weights
 
@@ -428,7 +430,7 @@ def _export_features(
 ) -> None:
     """The features of every image, one file a split, or a view of it; those that the head was trained on."""
     from thaw.frozen.activations import frozen_at
-    from thaw.frozen.features import export
+    from thaw.frozen.feature_export import export
 
     frozen = frozen_at(network, len(network.backbone.layers), config.backbone, choice)
     for split, indices in data.splits.named().items():
@@ -449,8 +451,8 @@ def _result(
     kept: Path | None,
     clock: Clock,
 ) -> Result:
-    from thaw.models.digest import weights_sha256
     from thaw.models.graph_digest import graph_sha256
+    from thaw.models.weights_digest import weights_sha256
 
     seconds = clock.all()
     computed = sum(done.misses for done in results)
@@ -502,5 +504,5 @@ def _summary(result: Result, config: Config, job: Job) -> None:
     say(f"result {shown(job.folder / 'result.json')}")
     if result.model:
         uri = config.tracking.uri if config.tracking.log_model else "only in the folder"
-        predict = commands.of_run("predict", "model", result.run_id, job.folder, uri)
+        predict = command_lines.of_run("predict", "model", result.run_id, job.folder, uri)
         say(f"predict: {predict} images='FOLDER/*.jpg'")

@@ -14,7 +14,8 @@ from thaw.cache import Rows, Space
 from thaw.cache import segment as segments
 
 SRC = Path(__file__).parent.parent.parent / "src"
-HEAD = "import os, signal, sys, time\nfrom thaw.cache import Store, files, merging, rows, writer\nfrom made import *\n"
+HEAD = "import os, signal, sys, time\n"
+HEAD += "from thaw.cache import Store, compaction, file_pool, rows, writer\nfrom made import *\n"
 KEY = {"kind": "activations", "backbone": "inceptionv3", "weights": "ab", "cut": ["mixed6"], "image_size": 96}
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cache import RESERVE, Room, Store, budget
+from thaw.cache import RESERVE, Room, Store, eviction
 from thaw.cache.store import BLOCKS
 
 from .made import KEY, fill
-from .test_budget import age, large, spaces
+from .test_eviction import age, large, spaces
 
 GB = 1_000_000_000
 
@@ -63,7 +63,7 @@ def test_rows_that_were_used_the_longest_ago_make_room_on_a_full_disk(tiny):
     fill(newer, range(16, 24), large)
     assert store.room().bytes > 20 * 24_000
     fill(new, range(24, 48), large)
-    assert [bool(budget.kept_in(space._folder)) for space in (old, newer, new)] == [False, True, True]
+    assert [bool(eviction.kept_in(space._folder)) for space in (old, newer, new)] == [False, True, True]
 
 
 def test_older_rows_make_room_for_what_else_a_run_writes(tmp_path, free, monkeypatch):
@@ -72,8 +72,8 @@ def test_older_rows_make_room_for_what_else_a_run_writes(tmp_path, free, monkeyp
     fill(old, range(10))
     free(RESERVE // 2)  # more than enough for rows alone
     fill(new, range(10))
-    assert not budget.kept_in(old._folder)
-    assert budget.kept_in(new._folder), "what is left free is no limit: what was planned with more is kept"
+    assert not eviction.kept_in(old._folder)
+    assert eviction.kept_in(new._folder), "what is left free is no limit: what was planned with more is kept"
 
 
 def test_a_cache_that_is_off_has_no_room(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 
 from thaw.cache import Store, rows, segment, writer
 from thaw.cache import space as space_module
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 
 from .made import KEY, Work, assert_clean, content, digest, fill
 

@@ -6,11 +6,11 @@ import hydra
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from thaw.cli.arguments import quoted
+from thaw.cli.compose import to_config
+from thaw.common.errors import UserError
 from thaw.config import effects
-from thaw.config.arguments import quoted
-from thaw.config.compose import to_config
 from thaw.config.schema import Config
-from thaw.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
 STAGES = "finetune.stages=[{name:a,freeze:all,epochs:2},{name:b,freeze:block6c,epochs:3,learning_rate:1e-3}]"

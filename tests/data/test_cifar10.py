@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import thaw
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10
 from thaw.data.catalog import TEST, TRAIN
-from thaw.errors import UserError
 
 from .pictures import write
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import sources
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.errors import UserError
 
 PICTURES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "sub/e.jpg")
 

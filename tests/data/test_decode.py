@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from thaw.data import decode as decoder
+from thaw.data.corrupt_files import KINDS
 from thaw.data.decode import BadImage, decode, fitted, resize
-from thaw.data.faults import KINDS
 
 from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise, photo, turned
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import digits
 from thaw.data.catalog import FREE
-from thaw.errors import UserError
 
 
 def test_digits_use_the_whole_range_of_grey():

@@ -3,10 +3,10 @@ import os
 import numpy as np
 import pytest
 
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import image_folder
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.errors import UserError
 
 from .pictures import write
 
@@ -346,7 +346,7 @@ def test_strangers_beside_split_folders_are_refused(tmp_path):
 
 
 def test_prediction_finds_what_training_lists(tmp_path):
-    from thaw.predict import find
+    from thaw.tools.predict import find
 
     fill(tmp_path, "a/1.png", "b/2.JPG", "b/.hidden.png", "__MACOSX/1.jpg", "b/@eaDir/2.jpg", "a/._1.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from thaw.data import kept, manifest, pixels
+from thaw.data import cache_spaces, manifest, pixels
 from thaw.data.catalog import Catalog
 from thaw.data.scan import scan
 from thaw.data.splits import Splits
@@ -34,11 +34,11 @@ def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"),
 
 
 def scanned(catalog):
-    return scan(catalog, kept.spaces(None, 8, len(catalog)))
+    return scan(catalog, cache_spaces.spaces(None, 8, len(catalog)))
 
 
 def data_sha256(scanned, splits):
-    images = pixels.of(scanned, np.arange(len(scanned.catalog)), kept.spaces(None, 8, 4))
+    images = pixels.of(scanned, np.arange(len(scanned.catalog)), cache_spaces.spaces(None, 8, 4))
     return manifest.data_sha256(images, splits)
 
 

@@ -9,7 +9,7 @@ from thaw.data.pipeline import Batches, view
 from thaw.data.seeds import rng_for, words
 
 from .pictures import noise
-from .test_look import of_arrays
+from .test_probe import of_arrays
 
 ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(20)])
 LABELS = (np.arange(20) % 3).astype(np.int32)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from thaw.cache import Store
-from thaw.data import kept, look, pixels, scan, shelves
+from thaw.common.errors import UserError
+from thaw.data import cache_spaces, pixel_stores, pixels, probe, scan
+from thaw.data.cache_spaces import ABOUT
 from thaw.data.decode import fitted, resize
-from thaw.data.kept import ABOUT
-from thaw.errors import UserError
 
 from .pictures import noise, photo, turned, write
-from .test_look import of_arrays, of_files
+from .test_probe import of_arrays, of_files
 
 MIXED = [(6, 4), (30, 20), (8, 8), (6, 4), (9, 2)]
 
@@ -40,8 +40,8 @@ def store(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
-    seen, decode = [], look.decode
-    monkeypatch.setattr(look, "decode", lambda content, name, *how: seen.append(name) or decode(content, name, *how))
+    seen, decode = [], probe.decode
+    monkeypatch.setattr(probe, "decode", lambda content, name, *how: seen.append(name) or decode(content, name, *how))
     return seen
 
 
@@ -49,8 +49,8 @@ def decoded(monkeypatch):
 def place(request, tmp_path, monkeypatch):
     """Every place that pixels may come from: a store, or None."""
     if request.param == "too large for everything":
-        monkeypatch.setattr(shelves, "HELD_BYTES", 300)
-    budget = {"kept on disk": 1e9, "too large for the disk": len(MIXED) * kept.ABOUT}.get(request.param)
+        monkeypatch.setattr(pixel_stores, "HELD_BYTES", 300)
+    budget = {"kept on disk": 1e9, "too large for the disk": len(MIXED) * cache_spaces.ABOUT}.get(request.param)
     return Store(tmp_path / "store", budget) if budget else None
 
 
@@ -126,7 +126,7 @@ def test_another_version_of_the_decoder_decodes_anew(tmp_path, store, decoded, m
     catalog = of_files(files(tmp_path, MIXED))
     read(catalog, 8, store)
     decoded.clear()
-    monkeypatch.setattr(kept.decode, "VERSION", -1)
+    monkeypatch.setattr(cache_spaces.decode, "VERSION", -1)
     everything(read(catalog, 8, store))
     assert sorted(decoded) == sorted(catalog.paths)
 
@@ -167,7 +167,7 @@ def test_without_a_store_nothing_is_written_and_a_file_is_decoded_once_a_run(tmp
 
 def test_pixels_too_large_for_the_budget_are_not_written_but_verdicts_are(tmp_path, decoded):
     catalog = of_files(files(tmp_path, MIXED))
-    tight = Store(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + kept.ABOUT) - 1)
+    tight = Store(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + cache_spaces.ABOUT) - 1)
     read(catalog, 8, tight)
     assert {path.name for path in tight.folder.iterdir() if path.is_dir()} - {"locks"} == {_verdicts(tight)}
     decoded.clear()
@@ -188,7 +188,7 @@ def test_what_is_spoken_for_covers_what_is_written(tmp_path, store):
 
 def test_a_budget_that_is_met_to_the_byte_is_enough(tmp_path):
     catalog = of_files(files(tmp_path, [(20, 20)] * 30))
-    exact = Store(tmp_path / "store", 30 * (3 * 8 * 8 + kept.ABOUT))
+    exact = Store(tmp_path / "store", 30 * (3 * 8 * 8 + cache_spaces.ABOUT))
     for _ in range(2):
         assert everything(read(catalog, 8, exact)).shape == (30, 8, 8, 3)
     assert exact.used() <= exact.max_bytes
@@ -212,7 +212,7 @@ def test_a_file_that_is_no_longer_what_was_read_is_named_and_not_used(tmp_path, 
     paths = files(tmp_path, MIXED)
     catalog = of_files(paths)
     if place is None:
-        monkeypatch.setattr(shelves, "HELD_BYTES", 0)
+        monkeypatch.setattr(pixel_stores, "HELD_BYTES", 0)
     else:
         everything(read(catalog, 32, place))  # the verdicts, and pixels of another size
     got = read(catalog, 8, place)
@@ -294,9 +294,11 @@ def test_what_was_sound_among_bad_ones_is_kept(tmp_path, store, decoded):
 
 def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
     monkeypatch.setattr(scan, "CHUNK_BYTES", 200)
-    monkeypatch.setattr(look, "BLOCK", 2)
-    added, add = [], kept.Kept.add
-    monkeypatch.setattr(kept.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen]))
+    monkeypatch.setattr(probe, "BLOCK", 2)
+    added, add = [], cache_spaces.Kept.add
+    monkeypatch.setattr(
+        cache_spaces.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen])
+    )
     catalog = of_files(files(tmp_path, MIXED))
     once = everything(read(catalog, 8, store))
     assert [one.sha256 for one in added] == list(read(catalog, 8).sha256)  # each in one piece

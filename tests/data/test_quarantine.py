@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from thaw.data import kept, quarantine, scan
+from thaw.common.errors import UserError
+from thaw.data import cache_spaces, quarantine, scan
 from thaw.data.scan import Scanned
-from thaw.errors import UserError
 
 from .pictures import write
-from .test_look import of_files
+from .test_probe import of_files
 
 
 def found(folder, good, bad) -> Scanned:
@@ -17,7 +17,7 @@ def found(folder, good, bad) -> Scanned:
     for i, path in enumerate(paths[:bad]):
         path.write_bytes(b"" if i % 3 else path.read_bytes()[:40])
     catalog = of_files(paths)
-    return scan.scan(catalog, kept.spaces(None, 8, len(catalog)))
+    return scan.scan(catalog, cache_spaces.spaces(None, 8, len(catalog)))
 
 
 def refused(found, on_bad, share):
@@ -70,14 +70,14 @@ def test_a_long_list_is_cut_and_counted_and_the_csv_is_whole(tmp_path):
 def test_names_that_break_lines_are_printed_on_one(tmp_path):
     path = tmp_path / "two\nlines\r\x1b[31m.png"
     path.write_bytes(b"")
-    scanned = scan.scan(of_files([path]), kept.spaces(None, 8, 1))
+    scanned = scan.scan(of_files([path]), cache_spaces.spaces(None, 8, 1))
     assert r"two\nlines\r\x1b[31m.png: empty" in refused(scanned, "stop", 0.0)
     assert next(csv.DictReader(io.StringIO(quarantine.text(scanned), newline="")))["path"] == path.name
 
 
 def test_remarks_count_what_was_ignored_and_animations(tmp_path):
     frames = [write(tmp_path / "1.png")]
-    scanned = scan.scan(of_files(frames), kept.spaces(None, 8, 1))
+    scanned = scan.scan(of_files(frames), cache_spaces.spaces(None, 8, 1))
     assert quarantine.remarks(scanned) == []
     catalog = type(scanned.catalog)(**{**vars(scanned.catalog), "ignored": {".txt": 2, ".DS_Store": 12}})
     noted = type(scanned)(**{**vars(scanned), "catalog": catalog, "notes": ("first of 3 frames",)})

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from thaw.cache import Store
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
-from thaw.data import faults, image_folder, kept, look, pixels, scan
-from thaw.errors import UserError
+from thaw.data import cache_spaces as kept
+from thaw.data import corrupt_files, image_folder, pixels, probe, scan
 
 from .pictures import encoded, noise, photo, write
 from .planted import plant
-from .test_look import of_arrays, of_files
+from .test_probe import of_arrays, of_files
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_every_planted_fault_is_found_by_path_and_kind_and_nothing_else(planted,
     assert {bad.name: bad.kind for bad in found.bad} == made.faults
     assert set(found.catalog.names) == set(made.clean)
     assert catalog.ignored == made.ignored
-    assert set(made.faults.values()) <= set(faults.KINDS)
+    assert set(made.faults.values()) <= set(corrupt_files.KINDS)
 
 
 def test_a_planted_folder_is_left_as_it_was(planted, store):
@@ -58,11 +59,11 @@ def test_a_planted_folder_is_left_as_it_was(planted, store):
 @pytest.fixture
 def touched(monkeypatch):
     """The files that were read, and those that were decoded, in any order; every file counts as settled."""
-    monkeypatch.setattr(look, "SETTLED", -60.0)
-    seen, read, decode = {"read": [], "decoded": []}, look.read_file, look.decode
-    monkeypatch.setattr(look, "read_file", lambda path: seen["read"].append(path) or read(path))
+    monkeypatch.setattr(probe, "SETTLED", -60.0)
+    seen, read, decode = {"read": [], "decoded": []}, probe.read_file, probe.decode
+    monkeypatch.setattr(probe, "read_file", lambda path: seen["read"].append(path) or read(path))
     monkeypatch.setattr(
-        look, "decode", lambda content, name, *how: seen["decoded"].append(name) or decode(content, name, *how)
+        probe, "decode", lambda content, name, *how: seen["decoded"].append(name) or decode(content, name, *how)
     )
     return seen
 
@@ -148,7 +149,7 @@ def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, sto
     scanned(of_files(paths), store)
     monkeypatch.setattr(kept.Kept, "known", lambda self, hashes, look_again: [look_again(0)])
     paths[0].unlink()
-    monkeypatch.setattr(scan, "stamp", lambda path: None if path == str(paths[0]) else look.stamp(path))
+    monkeypatch.setattr(scan, "stamp", lambda path: None if path == str(paths[0]) else probe.stamp(path))
     monkeypatch.setattr(scan, "_known_hashes", lambda paths, kept: ["0" * 64] * len(paths))
     monkeypatch.setattr(scan, "_without_verdict", lambda hashes, kept: set())
     with pytest.raises(UserError, match=r"0\.png: no such file"):
@@ -236,7 +237,7 @@ def test_images_in_arrays_are_sound(store):
 
 @pytest.mark.slow
 def test_ten_thousand_unchanged_files_take_less_than_two_seconds(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(look, "SETTLED", -60.0)
+    monkeypatch.setattr(probe, "SETTLED", -60.0)
     large = encoded(noise(300, 200), "JPEG", quality=95)  # 0.9 GB in all: too much to be read in that time from a disk
     paths = [tmp_path / "pictures" / f"{i}.jpg" for i in range(10_000)]
     paths[0].parent.mkdir()

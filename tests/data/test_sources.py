@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import thaw
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import sources
-from thaw.errors import UserError
 
 
 def test_every_dataset_of_the_schema_has_a_source():

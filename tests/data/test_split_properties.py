@@ -5,11 +5,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import csv_table
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
 from thaw.data.splits import NAMES, split, together
-from thaw.errors import UserError
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)  # the same examples on every machine
 CLASSES = 3

@@ -3,9 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from thaw.common.errors import UserError
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
 from thaw.data.splits import absent, fold_line, split
-from thaw.errors import UserError
 
 
 def splits_of(labels, given=FREE, **changes):

@@ -3,8 +3,8 @@ import struct
 import numpy as np
 import pytest
 
+from thaw.data.bit_depth import Rules
 from thaw.data.decode import BadImage, decode
-from thaw.data.depth import Rules
 
 GREY, RGB, PALETTE, INKS, LAB, ICC_LAB = 1, 2, 3, 5, 8, 9
 CHUNKY, PLANAR = 1, 2

@@ -12,7 +12,8 @@ from PIL import Image
 
 from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig
 from thaw.config.tool_schemas import ExploreConfig
-from thaw.explore import features, tool
+from thaw.explore import backbone_features
+from thaw.tools import explore
 
 from . import made
 
@@ -50,8 +51,8 @@ def explored(tmp_path_factory) -> Explored:
     planted = made.spoil(data)
     before = listing(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "pooled", colours)
-        out = printed(lambda: tool.explore(config(data, at, seed=13)))
+        patch.setattr(backbone_features, "pooled", colours)
+        out = printed(lambda: explore.explore(config(data, at, seed=13)))
     assert listing(data) == before, "the user's files are left alone"
     return Explored(at / "explore", data, planted, out)
 

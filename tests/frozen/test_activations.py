@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw import environment
 from thaw.cache import Store, writer
+from thaw.common import environment
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
+from thaw.data.bit_depth import Rules
 from thaw.data.catalog import Catalog
-from thaw.data.depth import Rules
-from thaw.frozen import activations, cuts, features
-from thaw.frozen.activations import Frozen, View, key
+from thaw.data.pipeline import View
+from thaw.frozen import activations, cuts, feature_export
+from thaw.frozen.activations import Frozen, key
 from thaw.frozen.engine import Choice, Function
-from thaw.models.digest import weights_sha256
+from thaw.models.weights_digest import weights_sha256
 
 SIZE = 32
 BACKBONE = BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none")
@@ -185,7 +186,7 @@ def joined():
 
 def build(head: HeadConfig):
     """MobileNet with random weights, its BatchNorm calibrated: otherwise every feature fades to zero."""
-    from thaw import backend
+    from thaw.common import backend
     from thaw.models import backbones, network
 
     backend.start(0, deterministic=True)
@@ -376,11 +377,11 @@ def test_a_step_of_training_behind_the_cut_keeps_every_row(tmp_path, store, join
 def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
     """Whole stages of a run: what a second one changes there costs no extraction."""
     from thaw.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
+    from thaw.data.dataset import Data
     from thaw.data.splits import Splits
     from thaw.training.checkpoint import Folder
-    from thaw.training.data import Data
     from thaw.training.recipes import Stage
-    from thaw.training.saver import Saver, changed
+    from thaw.training.stage_checkpoint import Saver, changed
     from thaw.training.stages import Means, plans, run_stage
 
     pictures = read(tmp_path / "data", list(range(24)))
@@ -413,7 +414,7 @@ def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypat
     indices = np.array([1, 2, 4, 5, 8, 10])
     frozen, pictures = of(parts, function, replace(CHOICE, frozen=precision)), read(tmp_path / "data", list(range(12)))
     kept = frozen.activations(store, pictures, indices)
-    features.export(frozen, store, pictures, indices, None, tmp_path / "out" / "train")
+    feature_export.export(frozen, store, pictures, indices, None, tmp_path / "out" / "train")
     assert np.load(tmp_path / "out" / "train-indices.npy").tolist() == indices.tolist()
     for i, tensor in enumerate(kept.take(indices)):
         written = np.load(tmp_path / "out" / f"train-{i}.npy")
@@ -506,8 +507,8 @@ def test_what_cannot_be_kept_for_a_later_stage_does_not_stop_this_one(tmp_path, 
 def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:
     frozen, pictures, indices = of(parts, function), read(tmp_path / "data", list(range(12))), np.arange(2, 9)
     for view in (None, VIEW):
-        features.export(frozen, store, pictures, indices, view, tmp_path / "kept" / "train")
-        features.export(frozen, None, pictures, indices, view, tmp_path / "live" / "train")
+        feature_export.export(frozen, store, pictures, indices, view, tmp_path / "kept" / "train")
+        feature_export.export(frozen, None, pictures, indices, view, tmp_path / "live" / "train")
         for file in sorted((tmp_path / "kept").iterdir()):
             assert file.read_bytes() == (tmp_path / "live" / file.name).read_bytes()
 
@@ -605,10 +606,10 @@ TOGETHER = """
 import hashlib, sys, time
 from pathlib import Path
 import numpy as np
-from thaw import backend
+from thaw.common import backend
 backend.start(0, deterministic=True)
 import keras
-from thaw import environment
+from thaw.common import environment
 from thaw.cache import Store
 from thaw.config.schema import BackboneConfig
 from thaw.data import pixels

@@ -2,11 +2,11 @@
 
 import pytest
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line, share
 from thaw.models import freeze
-from thaw.models.graph import Graph, Layer, Operation, blocks
-from thaw.models.table import Row
+from thaw.models.backbone_table import Row
+from thaw.models.layer_graph import Graph, Layer, Operation, blocks
 
 ROW = Row("X", "tf", 8, 8, begins=r"^([abcd])_")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.backend import Hardware
-from thaw.errors import UserError
+from thaw.common.backend import Hardware
+from thaw.common.errors import UserError
 from thaw.frozen.engine import CHUNK, Choice, Function, choose
 
 PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)
@@ -131,7 +131,7 @@ ENGINES = tuple(CHUNK)
 @pytest.fixture(scope="module")
 def joined():
     """MobileNetV2 with random weights, its BatchNorm calibrated: otherwise every feature fades to zero."""
-    from thaw import backend
+    from thaw.common import backend
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.models import backbones, network
 
@@ -159,7 +159,7 @@ def parts(joined):
 @pytest.fixture(scope="module")
 def forked():
     """images -> three tensors of three shapes, given out in another order than they are computed in."""
-    from thaw import backend
+    from thaw.common import backend
 
     backend.start(0, deterministic=True)
     import keras
@@ -230,7 +230,7 @@ def test_several_inputs_each_go_to_their_place(joined, parts, engine: str) -> No
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_inputs_of_equal_shape_are_not_exchanged(engine: str) -> None:
-    from thaw import backend
+    from thaw.common import backend
 
     backend.import_tensorflow()
     import keras
@@ -346,7 +346,7 @@ def test_results_stay_when_it_is_called_again(forked, engine: str) -> None:
 
 ALONE = """
 import numpy as np
-from thaw import backend
+from thaw.common import backend
 backend.start(0, deterministic=True)
 import keras
 from thaw.frozen.engine import Function
@@ -372,7 +372,7 @@ def test_a_process_that_used_both_engines_ends_clean() -> None:
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) -> None:
     """The conversion of swish, whose gradient is Keras's own, added an output each."""
-    from thaw import backend
+    from thaw.common import backend
 
     backend.start(0, deterministic=True)
     import keras

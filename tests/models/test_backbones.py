@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from thaw import backend
+from thaw.common import backend
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
-from thaw.models.table import BACKBONES
+from thaw.models.backbone_table import BACKBONES
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "backbone"
 # Keras's own preprocessing functions, for a network of each family that does not preprocess by itself.

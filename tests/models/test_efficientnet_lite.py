@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.models import efficientnet_lite
 from thaw.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2, load_imagenet
-from thaw.models.imagenet import class_names
+from thaw.models.imagenet_classes import class_names
 from thaw.models.torch_tensors import read_tensors
 
 BUILDERS: list[Callable[..., Any]] = [EfficientNetLite0, EfficientNetLite1, EfficientNetLite2]

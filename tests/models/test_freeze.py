@@ -2,10 +2,10 @@
 
 import pytest
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
+from thaw.models.backbone_table import Row
 from thaw.models.freeze import FreezeBroken, boundary, plan, prove
-from thaw.models.graph import Graph, Layer, Operation, blocks
-from thaw.models.table import Row
+from thaw.models.layer_graph import Graph, Layer, Operation, blocks
 
 
 def chain_with_branch() -> Graph:

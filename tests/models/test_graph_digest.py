@@ -10,13 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from thaw import backend
+from thaw.common import backend
+from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, HeadConfig
-from thaw.errors import UserError
-from thaw.models import backbones, graph_digest, network, saved, weights
+from thaw.models import backbones, graph_digest, network, saved_model
+from thaw.models import weight_files as weights
+from thaw.models.backbone_table import BACKBONES
 from thaw.models.backbones import Backbone
 from thaw.models.graph_digest import graph_sha256
-from thaw.models.table import BACKBONES
 
 HEAD, CLASSES = HeadConfig(name="linear"), ("a", "b")
 # One of each way to preprocess and to build; the others, of which building takes seconds each, are slow.
@@ -81,7 +82,7 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
     joined_sha256 = graph_sha256(joined.model)
     values = joined.model.get_weights()
     own = dataclasses.replace(Config(), backbone=config(name, "imagenet"), head=HEAD)
-    kept = saved.save(joined, own, tmp_path / "run")
+    kept = saved_model.save(joined, own, tmp_path / "run")
     trained.model.save_weights(tmp_path / "own.weights.h5")
 
     listed = next(backbones.variants(config(name, "imagenet")))  # what scripts/layers.py lists
@@ -93,7 +94,7 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
     plain = graph_sha256(build(name, "none").model)
     assert (plain != backbone_sha256) == BACKBONES[name].graph_by_weights  # the table knows it
     backend.start(2, deterministic=True)
-    again = saved.load(kept)  # predict model=RUN
+    again = saved_model.load(kept)  # predict model=RUN
     assert graph_sha256(again.model) == joined_sha256 == kept.graph()["sha256"]
     for ours, theirs in zip(again.model.get_weights(), values, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -104,10 +105,10 @@ def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: 
     assert len(built.layers) == 237  # keras.applications.EfficientNetB0(weights=None)
     joined = network.join(built, HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "none"), head=HEAD)
-    kept = saved.save(joined, own, tmp_path)
+    kept = saved_model.save(joined, own, tmp_path)
     digest, joined_digest = graph_sha256(built.model), graph_sha256(joined.model)
     assert graph_sha256(build("efficientnetb0", str(kept.weights)).model) == digest
-    assert graph_sha256(saved.load(kept).model) == joined_digest
+    assert graph_sha256(saved_model.load(kept).model) == joined_digest
 
 
 def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: Path) -> None:
@@ -120,31 +121,31 @@ def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: 
         own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "/somewhere/weights.h5"), head=HEAD)
         logged = tmp_path / f"{source}.keras"
         keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
-        kept = saved.save(joined, own, tmp_path / source, logged)
-        (kept.folder / saved.GRAPH).unlink()
+        kept = saved_model.save(joined, own, tmp_path / source, logged)
+        (kept.folder / saved_model.GRAPH).unlink()
         backend.start(0, deterministic=True)
-        assert graph_sha256(saved.load(kept).model) == digest
+        assert graph_sha256(saved_model.load(kept).model) == digest
 
 
 def test_another_network_in_the_folder_is_refused_though_its_weights_fit(tmp_path: Path) -> None:
     joined = network.join(build("mobilenet", "none"), HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("mobilenet", "none"), head=HEAD)
-    kept = saved.save(joined, own, tmp_path)
+    kept = saved_model.save(joined, own, tmp_path)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(kept.weights) as old, zipfile.ZipFile(other, "w") as new:
         for entry in old.namelist():
             content = old.read(entry)
             new.writestr(entry, content.replace(b'"max_value": 6.0', b'"max_value": 5.0'))
     assert other.read_bytes() != kept.weights.read_bytes()
-    (kept.folder / saved.GRAPH).unlink()
+    (kept.folder / saved_model.GRAPH).unlink()
     other.replace(kept.weights)
     with pytest.raises(UserError, match=r"another network .*a ReLU: max_value is 5.0 there, 6.0 here"):
-        saved.load(kept)
+        saved_model.load(kept)
     with pytest.raises(UserError, match=r"holds a network that is not mobilenet .*max_value is 5.0 there"):
         build("mobilenet", str(kept.weights))
-    (kept.folder / saved.GRAPH).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
+    (kept.folder / saved_model.GRAPH).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
     with pytest.raises(UserError, match="another network"):
-        saved.load(kept)
+        saved_model.load(kept)
 
 
 def test_a_digest_tells_settings_constants_and_connections_apart_and_no_names() -> None:

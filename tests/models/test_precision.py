@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from thaw import backend
+from thaw.common import backend
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
 from thaw.models.precision import POLICIES, computing_in

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import thaw
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.models.torch_tensors import read_tensors
 
 TYPES = {

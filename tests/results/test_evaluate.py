@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.results.evaluate import evaluate, metric_names
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import thaw
 from thaw.config.schema import TrackingConfig
-from thaw.tracking.store import open_store
+from thaw.tracking.mlflow_store import open_store
 
 
 @pytest.fixture(scope="session")

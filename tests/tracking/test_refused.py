@@ -13,14 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
-from thaw.errors import UserError
-from thaw.tracking import outbox, patience
-from thaw.tracking.lookup import find_run
-from thaw.tracking.patience import Refused
-from thaw.tracking.runs import start
-from thaw.tracking.store import open_store
-from thaw.tracking.unsent import FILE
+from thaw.tracking import retry, write_queue
+from thaw.tracking.mlflow_store import open_store
+from thaw.tracking.retry import Refused
+from thaw.tracking.run_lookup import find_run
+from thaw.tracking.spool import FILE
+from thaw.tracking.tracked_run import start
 
 EPOCHS = [(epoch, 1 / epoch) for epoch in range(1, 11)]
 
@@ -185,7 +185,7 @@ def test_a_file_that_a_server_does_not_take_stays_in_the_folder_and_the_rest_is_
 
 
 def test_a_token_that_is_renewed_in_the_middle_leaves_nothing_behind(proxy, outputs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(outbox, "_ASK_AGAIN", 0.2)
+    monkeypatch.setattr(write_queue, "_ASK_AGAIN", 0.2)
     with start(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=tmp_path) as run:
         run.flush()
         proxy.answer = EXPIRED[401]
@@ -241,7 +241,7 @@ def test_a_dead_run_that_cannot_be_closed_keeps_no_other_from_starting(
 
 
 def test_a_store_that_stays_away_loses_no_training_and_is_waited_for_once(proxy, outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 2.0)
+    monkeypatch.setattr(retry, "PATIENCE", 2.0)
     folder = tmp_path / "run"
     ended = pytest.raises(UserError, match=r"could not be closed as FINISHED .*503.*unsent\.json")
     with ended, start(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=folder) as run:

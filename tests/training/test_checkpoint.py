@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.training import checkpoint
 from thaw.training.checkpoint import Checkpoint, Folder, Place, Torn
 

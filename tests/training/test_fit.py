@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import backend
+from thaw.common import backend
 from thaw.config.schema import CheckpointConfig, HeadConfig, OptimizerConfig, TrainConfig
 from thaw.training.checkpoint import Checkpoint, Folder, Place
 from thaw.training.recipes import Stage
@@ -56,7 +56,7 @@ def train(
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
     from thaw.models.precision import computing_in
     from thaw.training.fit import fit
-    from thaw.training.saver import Saver, put_back
+    from thaw.training.stage_checkpoint import Saver, put_back
 
     backend.start(0, deterministic=True)
     kept = Folder(folder, 2, "run")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import backend
 from thaw.cache import Store
+from thaw.common import backend
 from thaw.config.schema import (
     AugmentConfig,
     BackboneConfig,
@@ -18,13 +18,13 @@ from thaw.config.schema import (
 )  # fmt: skip
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
+from thaw.data.dataset import Data
 from thaw.data.splits import Splits
 from thaw.frozen.engine import Choice
 from thaw.models import freeze
 from thaw.results.evaluate import evaluate
 from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import Folder
-from thaw.training.data import Data
 from thaw.training.recipes import Stage
 
 HEAD = HeadConfig(name="linear", dropout=0.2)
@@ -46,7 +46,7 @@ def data() -> Data:
 def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
-    from thaw.training.saver import Saver, changed
+    from thaw.training.stage_checkpoint import Saver, changed
     from thaw.training.stages import Means, plans, run_stage
 
     backend.start(0, deterministic=True)
@@ -242,7 +242,7 @@ def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
-    from thaw.frozen.reference import end_to_end
+    from thaw.frozen.keras_inference import end_to_end
 
     network, *_ = run(data, tmp_path, request="all", epochs=1)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.files import DataFile
+from thaw.cache.file_pool import DataFile
 from thaw.cache.segment import LOOKS, ROW, Segment
-from thaw.config import commands
-from thaw.errors import UserError
+from thaw.common.errors import UserError
+from thaw.config import command_lines
 
 # Bytes that all rows of the process may hold in memory together: 4 GB are to do for a run on 50,000 images, whatever
 # its splits and views are. Rows that no longer fit are read from disk one by one.
@@ -270,7 +270,7 @@ class Rows:
         except (EOFError, OSError) as error:
             raise UserError(
                 f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
-                f"{commands.script('cache')} action=verify checks everything"
+                f"{command_lines.script('cache')} action=verify checks everything"
             ) from error
 
     def _again(self, row: int, file: int) -> Layout:

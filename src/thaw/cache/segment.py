@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thaw.atomic import replace
-from thaw.cache.disk import remove
-from thaw.cache.files import DataFile
+from thaw.cache.file_pool import DataFile
+from thaw.cache.locks import remove
+from thaw.common.files import replace
 
 FORMAT = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.

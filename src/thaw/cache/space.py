@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.atomic import replace
-from thaw.cache import budget, merging, rows, segment
-from thaw.cache.disk import MOMENT, Full, changing, computing, idle, writing
+from thaw.cache import compaction, eviction, rows, segment
+from thaw.cache.locks import MOMENT, Full, changing, computing, idle, writing
 from thaw.cache.rows import Place, Rows
 from thaw.cache.segment import Segment
 from thaw.cache.writer import Writer
-from thaw.console import say
-from thaw.errors import UserError
+from thaw.common.console import say
+from thaw.common.errors import UserError
+from thaw.common.files import replace
 
 # A disk on which what was just written is damaged so often will not do better the next time.
 ROUNDS = 5
@@ -129,11 +129,11 @@ class Space:
 
     def _merge(self) -> None:
         """Merge small segments when there are many; what cannot be merged now stays as it is."""
-        if len(merging.small(self._folder, self._max_bytes)) <= merging.MANY:
+        if len(compaction.small(self._folder, self._max_bytes)) <= compaction.MANY:
             return
         with suppress(OSError, UserError), idle(self._store, self.id) as nobody:
             if nobody:
-                merging.merge(self._store, self._folder, self._max_bytes)
+                compaction.merge(self._store, self._folder, self._max_bytes)
 
     def _must_be_on(self) -> None:
         if self._max_bytes <= 0:
@@ -266,7 +266,7 @@ class _Room:
             if growth <= 0:
                 return
             self._make_room_on_disk(growth)
-            while lacking := budget.make_room(self._store, self._max_bytes, growth, self._folder.name, self._keep()):
+            while lacking := eviction.make_room(self._store, self._max_bytes, growth, self._folder.name, self._keep()):
                 if not self._give_up_one():
                     self._too_small(lacking)
             # The file's length is the promise: other processes count it before a byte is written.
@@ -276,7 +276,7 @@ class _Room:
         """Older rows go first, as for the budget: plans count on the bytes that they take. Raises OSError."""
         lacking = growth + self._free - shutil.disk_usage(self._folder).free
         if lacking > 0:
-            budget.evict(self._store, lacking, self._folder.name, self._keep())
+            eviction.evict(self._store, lacking, self._folder.name, self._keep())
         if shutil.disk_usage(self._folder).free < growth:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -295,7 +295,7 @@ class _Room:
         if not shares or min(shares.values()) >= 1:
             return False
         name = min(shares, key=shares.__getitem__)
-        budget.Kept(self._folder.name, name, self._folder).remove()
+        eviction.Kept(self._folder.name, name, self._folder).remove()
         for digest in [digest for digest, (own, _) in self._places.items() if own.name == name]:
             del self._places[digest]
         return True

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.cache import budget
+from thaw.cache import eviction
 from thaw.cache.space import Space
 
 # Bytes left free for what else a run writes to the same disk: pictures, logs, the store, a network and its checkpoints.
@@ -44,7 +44,7 @@ class Store:
 
     def used(self) -> int:
         """Bytes of all committed segments of all spaces."""
-        return sum(segment.bytes for segment in budget.kept(self.folder) if segment.committed)
+        return sum(segment.bytes for segment in eviction.kept(self.folder) if segment.committed)
 
     def room(self, reserve: float = RESERVE) -> Room:
         """Bytes that everything together may take, what is kept already included: the budget, or less on a full disk.

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from thaw.cache import segment
-from thaw.cache.disk import changing, remove, writing
-from thaw.cache.files import DataFile
+from thaw.cache.file_pool import DataFile
+from thaw.cache.locks import changing, remove, writing
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
 SEGMENT = 256_000_000

@@ -4,8 +4,8 @@ import dataclasses
 import re
 from typing import Any
 
+from thaw.common.errors import UserError, did_you_mean, listed
 from thaw.config.schema import Config, OptimizerConfig
-from thaw.errors import UserError, did_you_mean, listed
 
 
 def check(config: Config) -> None:

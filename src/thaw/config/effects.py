@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from thaw.common.errors import UserError
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
-from thaw.errors import UserError
 
 HEAD, REST = "finetune.head_optimizer", "optimizer"
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thaw.common.downloads import NotFetched, fetch, keras_folder
+from thaw.common.errors import UserError, listed
 from thaw.config.schema import DatasetConfig
 from thaw.data.catalog import TEST, TRAIN, Catalog
-from thaw.downloads import NotFetched, fetch, keras_folder
-from thaw.errors import UserError, listed
 
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"

@@ -3,8 +3,8 @@
 import unicodedata
 from collections.abc import Iterable
 
-from thaw.console import printable
-from thaw.errors import UserError
+from thaw.common.console import printable
+from thaw.common.errors import UserError
 
 SHOWN = 20  # pairs that an error lists
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.common.console import printable
+from thaw.common.errors import UserError, did_you_mean, listed
 from thaw.config.schema import DatasetConfig
-from thaw.console import printable
 from thaw.data import class_names, split_names
 from thaw.data.catalog import FREE, Catalog
-from thaw.errors import UserError, did_you_mean, listed
 
 NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
 SHOWN = 20  # rows that an error lists

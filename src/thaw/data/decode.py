@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import depth, faults, profiles, tiff
-from thaw.data.depth import DEFAULT, Rules
-from thaw.data.files import BadImage, read_bytes
+from thaw.data import bit_depth as depth
+from thaw.data import corrupt_files, icc_profiles, tiff
+from thaw.data.bit_depth import DEFAULT, Rules
+from thaw.data.file_bytes import BadImage, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
@@ -108,7 +109,7 @@ def decode(
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise _too_large(name, f"{pixels} pixels", pixels, len(content)) from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
-        kind, reason = faults.of_error(error, content)
+        kind, reason = corrupt_files.of_error(error, content)
         raise BadImage(name, reason, kind) from error
 
 
@@ -137,8 +138,8 @@ def _open(content: bytes, name: str) -> Image.Image:
     # a sound picture. Set at every call and not around it: threads that enter and leave a filter at the same time
     # leave the wrong one behind.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    PngImagePlugin.MAX_TEXT_CHUNK = faults.MAX_NOTE  # Pillow's own, 1 MB, refuses sound pictures
-    if content.startswith(b"\x89PNG") and (found := faults.png_notes(content)):
+    PngImagePlugin.MAX_TEXT_CHUNK = corrupt_files.MAX_NOTE  # Pillow's own, 1 MB, refuses sound pictures
+    if content.startswith(b"\x89PNG") and (found := corrupt_files.png_notes(content)):
         raise BadImage(name, found[1], found[0])
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
@@ -146,7 +147,7 @@ def _open(content: bytes, name: str) -> Image.Image:
     if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()
         _fit_transparent_level(image, content, name)
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and faults.zero_tail(content):
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and corrupt_files.zero_tail(content):
         raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
         raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
@@ -254,7 +255,7 @@ def _to_rgb(image: Image.Image, name: str, top: int) -> Image.Image:
     """Lay transparency on white, and bring colours to sRGB and to 8 bits."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return profiles.to_srgb(depth.to_grey(image, top, name), profile)
+        return icc_profiles.to_srgb(depth.to_grey(image, top, name), profile)
     if image.mode == "F":
         raise BadImage(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
@@ -262,10 +263,10 @@ def _to_rgb(image: Image.Image, name: str, top: int) -> Image.Image:
     colours = {"1": "L", "LA": "L", "La": "L"}.get(image.mode, image.mode if image.mode in ("L", "CMYK") else "RGB")
     if image.has_transparency_data:
         shown = image.convert("RGBA")
-        if profiles.needed(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
+        if icc_profiles.needed(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
             alpha = shown.getchannel("A")
-            shown = profiles.to_srgb(shown.convert(colours), profile)
+            shown = icc_profiles.to_srgb(shown.convert(colours), profile)
             shown.putalpha(alpha)
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, shown).convert("RGB")
-    return profiles.to_srgb(image if image.mode == colours else image.convert(colours), profile)
+    return icc_profiles.to_srgb(image if image.mode == colours else image.convert(colours), profile)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data.catalog import FREE, Catalog
-from thaw.errors import UserError
 
 
 def load(dataset: DatasetConfig) -> Catalog:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from thaw.console import printable
+from thaw.common.console import printable
 from thaw.data.catalog import TEST, TRAIN, VAL, Catalog
 
 SHOWN = 3  # pairs that a line names

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.common.console import printable
+from thaw.common.errors import UserError, listed
 from thaw.config.schema import DatasetConfig
-from thaw.console import printable
 from thaw.data import class_names, split_names
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
 from thaw.data.decode import PICTURE_SUFFIXES, SUFFIXES
-from thaw.errors import UserError, listed
 
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 _SEVERAL = "splits by their names", "them", "they are classes"

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from thaw.csv_text import csv_text
+from thaw.common.csv_text import csv_text
 from thaw.data.pixels import Pixels
 from thaw.data.scan import Scanned
 from thaw.data.splits import Splits

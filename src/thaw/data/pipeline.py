@@ -1,16 +1,17 @@
 """One split's images in batches; any batch of any epoch can be computed alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from thaw.config.schema import AugmentConfig
 from thaw.data.augment import augment
+from thaw.data.balanced_sampling import balanced, repeats
+from thaw.data.pixel_stores import Images
 from thaw.data.pixels import Pixels
-from thaw.data.sampling import balanced, repeats
 from thaw.data.seeds import rng_for, words
-from thaw.data.shelves import Images
 
 
 class Batches:
@@ -111,3 +112,19 @@ def _augment(
     for i, digest in enumerate(digests):
         time = () if again is None or not again[i] else (again[i],)
         images[i] = augment(images[i], config, rng_for(seed, use, *place, *words(digest), *time))
+
+
+@dataclass(frozen=True)
+class View:
+    """Fixed augmented view `number` of every image."""
+
+    augment: AugmentConfig
+    seed: int
+    number: int
+
+
+def viewer(pixels: Pixels, wanted: View | None) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
+    """What reads images as they are, or this view of them: indices -> uint8 (B, S, S, 3)."""
+    if wanted is None:
+        return pixels.take
+    return lambda indices: view(pixels, indices, wanted.augment, wanted.seed, wanted.number)

@@ -8,15 +8,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from thaw.cache import Store
+from thaw.common.errors import UserError
 from thaw.data import quarantine
+from thaw.data.bit_depth import DEFAULT, Rules
+from thaw.data.cache_spaces import ABOUT, Kept, spaces
 from thaw.data.catalog import Catalog
 from thaw.data.decode import resize
-from thaw.data.depth import DEFAULT, Rules
-from thaw.data.kept import ABOUT, Kept, spaces
-from thaw.data.look import check_unchanged
+from thaw.data.pixel_stores import Arrays, Disk, Files, Images, Memory, Shelf
+from thaw.data.probe import check_unchanged
 from thaw.data.scan import Scanned, scan
-from thaw.data.shelves import Arrays, Disk, Files, Images, Memory, Shelf
-from thaw.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from thaw.console import printable
-from thaw.csv_text import sheet_text
-from thaw.data import depth
+from thaw.common.console import printable
+from thaw.common.csv_text import sheet_text
+from thaw.common.errors import UserError
+from thaw.data import bit_depth
 from thaw.data.scan import Scanned
-from thaw.errors import UserError
 
 SHOWN = 20  # bad files that are printed; the rest is in the list
 LIST = "bad_files.csv"
@@ -32,7 +32,7 @@ def remarks(found: Scanned, bits: int | None = None) -> list[str]:
     )
     lines = [f"ignored: {by_count(found.catalog.ignored)}"] if found.catalog.ignored else []
     lines += [f"only the first picture is taken of: {by_count(several)}"] if several else []
-    shallow = depth.remark(found.highest) if bits is None else ""
+    shallow = bit_depth.remark(found.highest) if bits is None else ""
     return [*map(printable, found.catalog.remarks), *lines, *([shallow] if shallow else [])]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thaw.common.parallel import counted, in_order
+from thaw.data.cache_spaces import Kept
 from thaw.data.catalog import Catalog
-from thaw.data.kept import Kept
-from thaw.data.look import Seen, Verdict, again, look_at, stamp
-from thaw.data.threads import counted, in_order
+from thaw.data.probe import Seen, Verdict, again, look_at, stamp
 
 CHUNK, CHUNK_BYTES = 8192, 128e6  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from thaw.common.errors import UserError, did_you_mean, listed
 from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10, csv_table, digits, image_folder
 from thaw.data.catalog import Catalog
-from thaw.errors import UserError, did_you_mean, listed
 
 SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
     "cifar10": cifar10.load,

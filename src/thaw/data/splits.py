@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.console import printable
+from thaw.common.console import printable
+from thaw.common.errors import UserError, listed
 from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.deal import Stuck, deal
-from thaw.data.split_rule import VERSION, Rule
-from thaw.errors import UserError, listed
+from thaw.data.split_versions import VERSION, Rule
+from thaw.data.stratified import Stuck, deal
 
 SHOWN = 10  # classes that a line names
 NAMES = ("train", "val", "test")  # by their numbers TRAIN, VAL, TEST

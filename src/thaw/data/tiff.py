@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, TiffImagePlugin
 
-from thaw.data.files import BadImage
+from thaw.data.file_bytes import BadImage
 
 # Tags, by their numbers.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIPS, _SAMPLES = 256, 257, 258, 262, 273, 277

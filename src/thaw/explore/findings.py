@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from thaw.data import depth
-from thaw.explore.labels import Labels
-from thaw.explore.looks import Looks
-from thaw.explore.neighbours import Pair, fence
-from thaw.explore.pictures import Pictures
+from thaw.data import bit_depth
+from thaw.explore.image_stats import Looks
+from thaw.explore.label_errors import Labels
+from thaw.explore.neighbors import Pair, fence
+from thaw.explore.scanned_images import Pictures
 
 PLAIN = 2.0  # contrast, the standard deviation of luma 0-255: below it there is next to nothing to see
 DARK, BRIGHT = 16.0, 245.0  # mean luma
@@ -138,7 +138,7 @@ def by_looks(pictures: Pictures, looks: Looks) -> list[Finding]:
     longer, area = across.max(axis=0) / across.min(axis=0), across.prod(axis=0)
     share = area / np.median(area)
     plain = looks.contrast < PLAIN
-    shallow = np.array([depth.is_shallow(value) for value in pictures.highest], bool)
+    shallow = np.array([bit_depth.is_shallow(value) for value in pictures.highest], bool)
     highest = np.array([value or 0 for value in pictures.highest])
     found = [
         *_where("plain", pictures, plain, looks.contrast),

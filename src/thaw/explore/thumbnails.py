@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from PIL import Image
 
+from thaw.common.parallel import counted, in_order
 from thaw.data.decode import decode, resize
-from thaw.data.threads import counted, in_order
-from thaw.explore.pictures import Pictures
+from thaw.explore.scanned_images import Pictures
 
 SIDE = 112  # longest, in pixels; smaller pictures stay as they are
 QUALITY = 70  # of the JPEG: 2 to 4 kB a picture

@@ -11,21 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from ml_dtypes import bfloat16
 
-from thaw import environment
 from thaw.cache import Rows, Space, Store
 from thaw.cache.space import Add
-from thaw.config.schema import AugmentConfig, BackboneConfig
-from thaw.console import progress, say
-from thaw.data import decode, kept
-from thaw.data.depth import DEFAULT, Rules
-from thaw.data.pipeline import Batches, view
+from thaw.common import environment
+from thaw.common.console import progress, say
+from thaw.common.errors import UserError
+from thaw.config.schema import BackboneConfig
+from thaw.data import cache_spaces, decode
+from thaw.data.bit_depth import DEFAULT, Rules
+from thaw.data.pipeline import Batches, View, viewer
 from thaw.data.pixels import Pixels
-from thaw.errors import UserError
+from thaw.frozen.batch_runner import ahead
 from thaw.frozen.engine import Choice, Function
-from thaw.frozen.forward import ahead
-from thaw.models import table
-from thaw.models.digest import weights_sha256
+from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
+from thaw.models.weights_digest import weights_sha256
 
 if TYPE_CHECKING:  # what is kept is read without Keras
     from thaw.models.network import Network
@@ -35,15 +35,6 @@ STORED = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "floa
 BATCH = 64  # images decoded and run in one go; their number does not change what comes out
 
 Arrays = tuple[npt.NDArray[np.float32], ...]
-
-
-@dataclass(frozen=True)
-class View:
-    """Fixed augmented view `number` of every image."""
-
-    augment: AugmentConfig
-    seed: int
-    number: int
 
 
 def key(
@@ -96,7 +87,7 @@ def key(
         "versions": {
             choice.engine: choice.version,
             "keras": importlib.metadata.version("keras"),
-            **kept.versions(),
+            **cache_spaces.versions(),
         },
     }
 
@@ -254,7 +245,7 @@ def frozen_at(network: "Network", at: int, backbone: BackboneConfig, choice: Cho
         cut_names(network, at),
         tuple(tuple(tensor.shape[1:]) for tensor in tensors),
         backbone,
-        table.row(backbone.name).preprocess,
+        backbone_table.row(backbone.name).preprocess,
         choice,
     )
 
@@ -300,13 +291,6 @@ class _Aside:
         except UserError as error:
             say(f"not kept for a later stage: {error}")
             self.close()
-
-
-def viewer(pixels: Pixels, wanted: View | None) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
-    """What reads images as they are, or this view of them: indices -> uint8 (B, S, S, 3)."""
-    if wanted is None:
-        return pixels.take
-    return lambda indices: view(pixels, indices, wanted.augment, wanted.seed, wanted.number)
 
 
 class KeptBatches:

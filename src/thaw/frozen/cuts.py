@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.models.freeze import FreezePlan, cut_operations
-from thaw.models.graph import Graph
+from thaw.models.layer_graph import Graph
 
 INDEX = 128  # bytes that the cache may write about a row, beside it; an upper bound
 WORTHWHILE = 0.05  # a cut that saves less of an epoch's arithmetic is not worth its bytes

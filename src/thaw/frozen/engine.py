@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw import backend
-from thaw.backend import Hardware
-from thaw.errors import UserError
-from thaw.frozen.interrupts import stops_pass
+from thaw.common import backend
+from thaw.common.backend import Hardware
+from thaw.common.errors import UserError
+from thaw.common.signals import stops_pass
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Run = Callable[[list[Arrays]], list[Arrays]]  # chunks of inputs -> chunks of outputs

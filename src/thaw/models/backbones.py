@@ -6,11 +6,13 @@ from typing import Any
 
 import keras
 
+from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.errors import UserError
-from thaw.models import baseline, efficientnet_lite, graph, graph_digest, table, weights
-from thaw.models.graph import Graph
-from thaw.models.preprocess import preprocess
+from thaw.models import backbone_table, cnn_baseline, efficientnet_lite, graph_digest
+from thaw.models import layer_graph as graph
+from thaw.models import weight_files as weights
+from thaw.models.layer_graph import Graph
+from thaw.models.preprocessing import preprocess
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def build(config: BackboneConfig) -> Backbone:
     pretrained one, as Keras's own files do. Raises UserError as `table.check` does, and when weights cannot be had or
     do not fit.
     """
-    table.check(config)
-    size = table.image_size(config)
+    backbone_table.check(config)
+    size = backbone_table.image_size(config)
     if config.weights in ("imagenet", "none"):
         source = "imagenet" if config.weights == "imagenet" else "random"
         model = _call(config, include_top=False, size=size, graph=config.weights, load=True)
@@ -51,14 +53,14 @@ def build(config: BackboneConfig) -> Backbone:
 def of_model(config: BackboneConfig, model: Any, source: str = "random") -> Backbone:
     """Describe a backbone that `build` or `variants` built."""
     layers = own_layers(model)
-    read = graph.read(model, layers, table.row(config.name))
-    return Backbone(config.name, model, layers, read, table.image_size(config), source)
+    read = graph.read(model, layers, backbone_table.row(config.name))
+    return Backbone(config.name, model, layers, read, backbone_table.image_size(config), source)
 
 
 def build_stock(config: BackboneConfig) -> Any:
     """Build the whole ImageNet classifier, top included: images (B, S, S, 3) RGB 0-255 -> probabilities (B, 1000)."""
-    table.check(config)
-    row, size = table.row(config.name), table.image_size(config)
+    backbone_table.check(config)
+    row, size = backbone_table.row(config.name), backbone_table.image_size(config)
     if row.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet classifier; choose a pretrained backbone")
     if row.source == "keras.applications" and size != row.size:
@@ -83,12 +85,12 @@ def variants(config: BackboneConfig) -> Iterator[Any]:
     """
     for name in _graphs(config):
         keras.utils.clear_session()
-        yield _call(config, include_top=False, size=table.image_size(config), graph=name, load=False)
+        yield _call(config, include_top=False, size=backbone_table.image_size(config), graph=name, load=False)
 
 
 def _graphs(config: BackboneConfig) -> tuple[str, ...]:
     """The graphs that there are, as `weights` of Keras's builder, the one that the weights call for first."""
-    if not table.row(config.name).graph_by_weights:
+    if not backbone_table.row(config.name).graph_by_weights:
         return ("none",)
     return ("none", "imagenet") if config.weights == "none" else ("imagenet", "none")
 
@@ -113,10 +115,10 @@ def _for_file(config: BackboneConfig, *, include_top: bool, size: int) -> Any:
 
 def _call(config: BackboneConfig, *, include_top: bool, size: int, graph: str, load: bool) -> Any:
     """Call Keras's builder. graph: imagenet or none, as its argument `weights`; load: load the ImageNet weights."""
-    row = table.row(config.name)
+    row = backbone_table.row(config.name)
     images = keras.Input((size, size, 3), name="images")
     arguments = {name: getattr(config, name) for name in row.arguments if getattr(config, name) is not None}
-    place = {"thaw": baseline, "package": efficientnet_lite}.get(row.source, keras.applications)
+    place = {"thaw": cnn_baseline, "package": efficientnet_lite}.get(row.source, keras.applications)
     builder = getattr(place, row.builder)
     # Only keras.applications' graphs depend on the weights.
     pretrained = graph == "imagenet" and (load or row.source == "keras.applications")

@@ -19,7 +19,7 @@ import keras
 from keras import layers
 from numpy.typing import NDArray
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 from thaw.models.torch_tensors import read_tensors
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from thaw.config import commands
-from thaw.errors import UserError, did_you_mean
-from thaw.models.digest import sha256
-from thaw.models.graph import Graph, Operation
+from thaw.common.errors import UserError, did_you_mean
+from thaw.config import command_lines
+from thaw.models.layer_graph import Graph, Operation
+from thaw.models.weights_digest import sha256
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ _EXPECTED = "Give an index, a layer or block name, a fraction between 0 and 1, a
 
 
 def _see(backbone: str) -> str:
-    return f"See them all: {commands.script('layers')} backbone={backbone}"
+    return f"See them all: {command_lines.script('layers')} backbone={backbone}"
 
 
 def _as_number(request: object) -> object:

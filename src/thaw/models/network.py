@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from thaw.common.errors import UserError
 from thaw.config.schema import HeadConfig
-from thaw.errors import UserError
 from thaw.models.backbones import Backbone
 from thaw.models.freeze import FreezePlan, cut_operations
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 
 # First of the five pickles of the format that torch wrote before 1.6 (torch.serialization.MAGIC_NUMBER), and the next.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thaw.errors import UserError
+from thaw.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from thaw.console import printable
-from thaw.csv_text import sheet_text
+from thaw.common.console import printable
+from thaw.common.csv_text import sheet_text
 from thaw.results.evaluate import Evaluation, metric_names
 
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number

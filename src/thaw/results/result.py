@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.atomic import replace
+from thaw.common.files import replace
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Remember every run: the only place that imports mlflow, and only when it is used."""
 
-from thaw.tracking.alive import CWD, FOLDER
+from thaw.tracking.cross_validation import Setting
 from thaw.tracking.fingerprint import BEGUN, Fingerprint, collect, differences
-from thaw.tracking.folds import Setting
-from thaw.tracking.lookup import OVERRIDES, PARENT, RunInfo, best_of, find_run, of_folder, with_weights_of_run
-from thaw.tracking.occupied import check_whole, run_of_folder
-from thaw.tracking.resumed import REASON
-from thaw.tracking.runs import WEIGHTS, NotClosed, Run, start
-from thaw.tracking.store import open_store, sqlite_path
-from thaw.tracking.sweeps import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
+from thaw.tracking.folder_owner import check_whole, run_of_folder
+from thaw.tracking.mlflow_store import open_store, sqlite_path
+from thaw.tracking.reopen import REASON
+from thaw.tracking.run_lock import CWD, FOLDER
+from thaw.tracking.run_lookup import OVERRIDES, PARENT, RunInfo, best_of, find_run, of_folder, with_weights_of_run
+from thaw.tracking.sweep_runs import Child, best_objective, close_sweep, fold_settings, folds_json, open_sweep
+from thaw.tracking.tracked_run import WEIGHTS, NotClosed, Run, start
 
 __all__ = [
     "BEGUN",

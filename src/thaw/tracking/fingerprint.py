@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from thaw import environment
-from thaw.config.stored import Difference
+from thaw.common import environment
+from thaw.config.stored_config import Difference
 
 # A tag of every run whose config and command are in the store: they are logged before it.
 BEGUN = "fingerprint.python"

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from thaw.console import Steps
-from thaw.errors import UserError
-from thaw.frozen.forward import Batches
+from thaw.common.console import Steps
+from thaw.common.errors import UserError
+from thaw.frozen.batch_runner import Batches
 from thaw.training import optimizers
+from thaw.training.batch_feed import as_given, signature
 from thaw.training.checkpoint import Place
-from thaw.training.feed import as_given, signature
 from thaw.training.recipes import Stage
 
 

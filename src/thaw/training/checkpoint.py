@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.atomic import whole
-from thaw.cache.disk import remove
-from thaw.console import say
-from thaw.errors import UserError
+from thaw.cache.locks import remove
+from thaw.common.console import say
+from thaw.common.errors import UserError
+from thaw.common.files import whole
 
 FORMAT = 1  # raise it when what is saved changes: a run is gone on with by the version that began it
 FOLDER = "checkpoints"

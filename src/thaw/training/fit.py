@@ -6,18 +6,18 @@ from typing import Any
 
 import keras
 
-from thaw import backend
+from thaw.common import backend
+from thaw.common.console import progress
+from thaw.common.signals import deferred
 from thaw.config.schema import HeadConfig, TrainConfig
-from thaw.console import progress
-from thaw.frozen.forward import Batches
-from thaw.frozen.interrupts import deferred
+from thaw.frozen.batch_runner import Batches
 from thaw.training import optimizers
+from thaw.training.batch_feed import dataset
 from thaw.training.callbacks import Callbacks, Epochs, Rate, Validate
 from thaw.training.checkpoint import Place
-from thaw.training.feed import dataset
-from thaw.training.keep import Keep
+from thaw.training.checkpoint_callback import Keep
 from thaw.training.recipes import Stage
-from thaw.training.saver import Saver
+from thaw.training.stage_checkpoint import Saver
 
 
 @dataclass(frozen=True)

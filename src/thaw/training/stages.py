@@ -10,22 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import RESERVE, Full, Room, Store
+from thaw.common.console import say
+from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
-from thaw.console import say
-from thaw.errors import UserError
+from thaw.data.dataset import Data
 from thaw.frozen import cuts
 from thaw.frozen.activations import STORED, Activations, Frozen, KeptBatches, LiveBatches, as_kept, frozen_at
+from thaw.frozen.batch_runner import Batches, probabilities
 from thaw.frozen.cuts import Cut, Need
 from thaw.frozen.engine import Choice, Function
-from thaw.frozen.forward import Batches, probabilities
 from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import HEAD_LAYERS, Network, Parts, part
 from thaw.models.precision import computing_in
-from thaw.training.data import Data
 from thaw.training.fit import FitResult, fit
 from thaw.training.recipes import Stage
-from thaw.training.saver import Saver
+from thaw.training.stage_checkpoint import Saver
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""From Hydra's composed config to the schema's dataclasses."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from thaw.cli.arguments import empty, quote
+from thaw.common.errors import UserError, did_you_mean
+from thaw.config.schema_keys import keys
+
+
+def to_config(cfg: DictConfig, schema: type) -> Any:
+    """Turn the composed config into the schema's dataclasses, with `outputs` made absolute.
+
+    Raises UserError for a key that was added (`+key=value`) and is not in the schema, and for a text that is empty,
+    wherever it came from: a file, an interpolation.
+    """
+    known = set(keys(schema))
+    for key in _dotted(cfg, ""):
+        if key not in known:
+            raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
+    check_no_empty(cfg)
+    if "outputs" in cfg:
+        cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
+    return OmegaConf.to_object(cfg)
+
+
+@contextmanager
+def first_job(config: DictConfig) -> Iterator[DictConfig]:
+    """Give a sweep's config as its first job would have it: `${hydra:job.num}` is 0.
+
+    config: composed with the node `hydra`. What is yielded has none, as a job's has not.
+    """
+    own, before = deepcopy(config), HydraConfig.instance().cfg
+    with open_dict(own):
+        own.hydra.job.num, own.hydra.job.id = 0, "0"
+        own.hydra.runtime.output_dir = str(Path.cwd())
+        HydraConfig.instance().set_config(own)
+        del own["hydra"]
+    try:
+        yield own
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def settled(overrides: Iterable[str], config: DictConfig) -> list[str]:
+    """Return a job's overrides as they can be given again: what Hydra knows of this job only becomes its value."""
+    found = []
+    for override in overrides:
+        key, _, value = override.partition("=")  # in a sweep Hydra escapes the braces
+        key = key.lstrip("+")
+        if re.search(r"\$\\?\{(hydra|now)\\?:", value):
+            own = OmegaConf.select(config, key)
+            if isinstance(own, (str, int, float)):
+                override = f"{key}={quote(own) if isinstance(own, str) else own}"
+        found.append(override)
+    return found
+
+
+def check_no_empty(cfg: DictConfig | ListConfig, prefix: str = "") -> None:
+    """Raise UserError for the first text that is empty or blank."""
+    parent: Any = cfg
+    for key in list(parent) if isinstance(cfg, DictConfig) else range(len(parent)):
+        name = f"{prefix}.{key}".removeprefix(".") if isinstance(cfg, DictConfig) else f"{prefix}[{key}]"
+        try:
+            value = parent[key]
+        except OmegaConfBaseException:  # another mistake, which is told where the value is used
+            continue
+        if isinstance(value, str) and not value.strip():
+            raise empty(name)
+        if isinstance(value, (DictConfig, ListConfig)):
+            check_no_empty(value, name)
+
+
+def _dotted(cfg: DictConfig, prefix: str) -> Iterator[str]:
+    for key in map(str, cfg):
+        yield f"{prefix}{key}"
+        if OmegaConf.is_dict(cfg._get_node(key)):
+            yield from _dotted(cfg[key], f"{prefix}{key}.")

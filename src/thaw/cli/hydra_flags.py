@@ -1,0 +1,81 @@
+"""Hydra's flags, in any place of the command line, and what is refused of them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from thaw.cli.arguments import SEARCH_PATH, empty, quote
+from thaw.common.errors import UserError
+
+_MODE = "hydra.mode="
+_WHERE = "An experiment is a file of keys: DIR/experiment/NAME.yaml, run by --config-dir=DIR experiment=NAME"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A command line: Hydra's flags as it takes them, then the `key=value` arguments."""
+
+    flags: list[str]
+    arguments: list[str]
+    sweep: bool
+
+    def all(self) -> list[str]:
+        return [*self.flags, *self.arguments]
+
+
+def read(given: list[str]) -> Given:
+    """Tell flags from `key=value`, and raise UserError for what is neither.
+
+    `--config-dir=DIR` becomes a key, which is stored and taken up again as all keys are.
+    """
+    parser = get_args_parser()
+    parser.error = _error  # type: ignore[method-assign]
+    known = parser.parse_intermixed_args(given)
+    if known.config_name is not None or known.config_path is not None:
+        raise UserError(f"--config-name and --config-path are refused: thaw has one config, conf/config.yaml. {_WHERE}")
+    modes = [a.removeprefix(_MODE) for a in known.overrides if a.startswith(_MODE)]
+    sweep = known.multirun or (not known.run and modes[-1:] == ["MULTIRUN"])
+    flags = {"--multirun": sweep, "--run": known.run, "--resolve": known.resolve, "--hydra-help": known.hydra_help,
+             "--shell-completion": known.shell_completion}  # fmt: skip
+    values = {"--cfg": known.cfg, "--package": known.package, "--info": known.info,
+              "--experimental-rerun": known.experimental_rerun}  # fmt: skip
+    arguments = [a for a in known.overrides if a not in (f"{_MODE}MULTIRUN", f"{_MODE}RUN")]
+    if not known.shell_completion:
+        for argument in arguments:
+            check(argument)
+    if known.config_dir is not None:
+        arguments.append(f"{SEARCH_PATH}=[{quote(f'file://{_folder(known.config_dir)}')}]")
+    if known.help:
+        return Given(["--help"], arguments, sweep)
+    made = [flag for flag, on in flags.items() if on]
+    made += [f"{flag}={value}" for flag, value in values.items() if value is not None]
+    return Given(made, arguments, sweep)
+
+
+def _error(message: str) -> NoReturn:
+    raise UserError(f"{message}. See all flags: python train.py --hydra-help")
+
+
+def _folder(given: str) -> Path:
+    if not given.strip():
+        raise empty("--config-dir")
+    folder = Path(given).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"--config-dir={given} is no folder. {_WHERE}")
+    return folder
+
+
+def check(argument: str) -> None:
+    """Raise UserError for an argument that is no `key=value`, and for one that takes a key away."""
+    key = argument.partition("=")[0]
+    if not argument.strip():
+        raise UserError("an argument is empty. Is a shell variable unset? Every argument is key=value")
+    if re.search(r"^\s|\s$", key) or key in ("", "+", "++"):
+        raise UserError(f"{argument} is not understood: write key=value, without spaces around =")
+    if argument.startswith("~"):
+        raise UserError(f"{argument} is refused: a run needs every key. For its default, leave {key[1:]} out")
+    if "=" not in argument:
+        raise UserError(f"{argument} is not understood: every argument is key=value, as in experiment=quickstart")

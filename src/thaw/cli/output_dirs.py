@@ -1,0 +1,116 @@
+"""Where Hydra makes folders: what the command line says is the user's choice, what a config file says is not.
+
+A run writes files of fixed names into its folder (result.json, report/, .hydra/config.yaml). A file that chose the
+folder could so have a user's own files of these names overwritten.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path, PurePath
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from thaw.cli.arguments import empty
+from thaw.common.errors import UserError
+
+KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+_SUBDIR = "hydra.output_subdir"
+
+
+def typed(key: str, arguments: Sequence[str]) -> bool:
+    """Whether the command line sets a key."""
+    return any(argument.partition("=")[0].lstrip("+~").strip() == key for argument in arguments)
+
+
+def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[Path]:
+    """Return the folders that config files choose, in place of conf/config.yaml and the command line.
+
+    made: those of them that this process made since. Raises UserError for one outside `outputs`, and for one that holds
+    something already.
+    """
+    if "outputs" not in config:  # --hydra-help composes Hydra's own part
+        return set()
+    _check_not_empty(config)
+    _check_subdir(config)
+    usual = _usual(config)
+    keys = [key for key in KEYS if not typed(key, arguments) and _written(config, key) != usual[key]]
+    if not keys:
+        return set()
+    outputs = Path(str(config.outputs)).expanduser().resolve()
+    numbered = _numbered(config)
+    found = {key: _resolved(numbered, key) for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")}
+    sweep = Path(found["hydra.sweep.dir"])
+    folders = {
+        "hydra.run.dir": Path(found["hydra.run.dir"]),
+        "hydra.sweep.dir": sweep,
+        "hydra.sweep.subdir": sweep / found["hydra.sweep.subdir"],
+    }
+    chosen = set()
+    for key in keys:
+        folder = folders[key].expanduser().resolve()
+        within = outputs if key != "hydra.sweep.subdir" else sweep.expanduser().resolve()
+        if within not in folder.parents:
+            raise UserError(
+                f"{key}={_written(config, key)} is refused from a file: {folder} does not lie in {within}. "
+                f"Type it where you want it there: {key}=FOLDER"
+            )
+        if folder not in made and folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"{key}={_written(config, key)} is refused from a file: {folder} holds files already, and a run would "
+                f"write over those of its own names. Type it where you want that: {key}=FOLDER"
+            )
+        chosen.add(folder)
+    return chosen
+
+
+def _check_not_empty(config: DictConfig) -> None:
+    """An empty folder would be the working directory, an empty `outputs` the root of the disk."""
+    for key in ("outputs", *KEYS):
+        try:
+            value = OmegaConf.select(config, key)
+        except OmegaConfBaseException:  # a number that the job gets later
+            continue
+        if not str(value).strip():
+            raise empty(key)
+
+
+def _check_subdir(config: DictConfig) -> None:
+    name = config.hydra.output_subdir
+    if name is not None and (not name.strip(" .") or PurePath(name).name != name):
+        raise UserError(f"{_SUBDIR}={name} is refused: it is the name of one folder in the run's own, or null")
+    if name not in (None, ".hydra"):
+        from thaw.tracking import folder_owner  # MLflow takes seconds
+
+        if name in folder_owner.OF_RUNS:
+            raise UserError(f"{_SUBDIR}={name} is refused: a run keeps its own {name} there. Choose another name")
+
+
+def _usual(config: DictConfig) -> dict[str, object]:
+    """What conf/config.yaml says."""
+    main = next(source.path for source in config.hydra.runtime.config_sources if source.provider == "main")
+    usual = OmegaConf.load(Path(main.removeprefix("file://")) / "config.yaml")
+    assert isinstance(usual, DictConfig)
+    return {key: _written(usual, key) for key in KEYS}
+
+
+def _written(config: DictConfig, key: str) -> object:
+    section, _, name = key.rpartition(".")
+    return OmegaConf.select(config, section)._get_node(name)._value()
+
+
+def _numbered(config: DictConfig) -> DictConfig:
+    """The config with a job's number, which Hydra gives it when the job starts."""
+    numbered = deepcopy(config)
+    with open_dict(numbered):
+        numbered.hydra.job.num, numbered.hydra.job.id = 0, "0"
+    return numbered
+
+
+def _resolved(config: DictConfig, key: str) -> str:
+    try:
+        return str(OmegaConf.select(config, key))
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"{key}={_written(config, key)} is refused from a file: {str(error).splitlines()[0]}. Type it: {key}=FOLDER"
+        ) from error

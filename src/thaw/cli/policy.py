@@ -1,0 +1,245 @@
+"""A config chooses, and runs nothing: refuses what Hydra would call because a config names it.
+
+Hydra calls any `_target_` among its callbacks, launcher and sweeper, and Python's logging any factory or class of a
+handler; a stranger's experiment file could so run what it likes. Hydra refuses a list of known callables. Here it is
+the other way round: what thaw and installed plugins registered is called, and nothing else; and of what is called a
+file sets only arguments that can do no harm.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from yaml import YAMLError
+
+from thaw.cli import logging_config, output_dirs
+from thaw.common.errors import UserError
+
+# Of the node `hydra`: all that Hydra instantiates or gives to logging.config.dictConfig.
+INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
+# Each in its one place, with the arguments that a config may set.
+OWN = {
+    "callbacks.sweep": ("thaw.cli.main.SweepParent", ()),  # the one line in conf/config.yaml
+    "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
+    "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
+}
+LOGGING = {*logging_config.CLASSES, "colorlog.ColoredFormatter"}
+_NUMBERS = (int, float, type(None))
+_RERUN = "--experimental-rerun"  # Hydra reads its file with pickle
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise UserError for an argument that names something to call, or a pickle to read."""
+    for argument in arguments:
+        flag, sign, value = argument.partition("=")
+        if len(flag) > 2 and _RERUN.startswith(flag):  # any beginning of the flag is the flag
+            raise UserError(f"{argument}: refused, because the file is a pickle, and a pickle can run anything")
+        if "_target_" in flag or (sign and re.search(r"_target_['\"\s]*:", value)):
+            raise UserError(f"{argument}: refused, because Hydra would call what _target_ names. A config only chooses")
+
+
+@contextmanager
+def nothing_called(arguments: list[str]) -> Iterator[None]:
+    """Check Hydra's arguments, and each config that it composes while the block runs, before it acts on it.
+
+    arguments: as Hydra will get them, those of a stored run that is gone on with among them. Raises UserError.
+
+    The one function that all configs pass is Hydra's own; there is no hook before callbacks and logging are made. What
+    is checked is what came out, whatever file, argument or interpolation it came from.
+    """
+    check_arguments(arguments)
+    compose = ConfigLoaderImpl.load_configuration
+    made: set[Path] = set()
+
+    def checked(*args: Any, **kwargs: Any) -> DictConfig:
+        config = compose(*args, **kwargs)
+        check(config, arguments)
+        made.update(output_dirs.check(config, arguments, made))
+        return config
+
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
+
+
+def check(config: DictConfig, arguments: Sequence[str] = ()) -> None:
+    """Raise UserError, with the file where it can be found, when the composed config would have something called."""
+    own = {f"hydra.{place}._target_": target for place, (target, _) in OWN.items()}
+    for name in INSTANTIATED:
+        for key, value in _named(config.hydra, name, f"hydra.{name}"):
+            allowed = value in LOGGING if name.endswith("logging") else value == own.get(key) or value in _plugins()
+            if not allowed:
+                raise UserError(
+                    f"{_where(config, key, value)}{key}={value} is refused, because Hydra would call it. A config only "
+                    "chooses; launchers and sweepers are installed as plugins and chosen by name: hydra/launcher=joblib"
+                )
+        if name.endswith("logging"):
+            _check_logging(config, name)
+        else:
+            _check_called(config, name, arguments)
+    if config.hydra.job.env_set:
+        name = next(iter(config.hydra.job.env_set))
+        key = f"hydra.job.env_set.{name}"
+        raise UserError(
+            f"{_where(config, key)}{key} is refused: environment variables decide what other programs run. "
+            f"Set it in your shell: {name}=VALUE python train.py ..."
+        )
+
+
+def _check_logging(config: DictConfig, name: str) -> None:
+    node, job = _written(config.hydra, name), str(_written(config.hydra.job, "name"))
+    for key, value, reason in logging_config.refused(node, files=name == "job_logging", job=job):
+        place = f"hydra.{name}{key}"
+        where = _where(config, place if value is not None else place.rpartition(".")[0], value)
+        raise UserError(f"{where}{place}={value} is refused: {reason}")
+
+
+def _written(parent: DictConfig, key: str) -> Any:
+    node = parent._get_node(key)
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()  # type: ignore
+
+
+def _check_called(config: DictConfig, name: str, arguments: Sequence[str]) -> None:
+    """Hold the arguments of what Hydra calls to what they may be."""
+    content = _written(config.hydra, name)
+    for place, section in [(name, content)] if name != "callbacks" else _sections(content):
+        target, keys = OWN.get(place, ("", ()))
+        if isinstance(section, Mapping) and section.get("_target_") == target:
+            for key, value in section.items():
+                if key != "_target_" and key not in keys:
+                    where = _where(config, f"hydra.{place}.{key}", value)
+                    raise UserError(f"{where}hydra.{place}.{key}={value} is refused: {target} has no use for it")
+        elif isinstance(section, Mapping):
+            _check_plugin(config, section, f"hydra.{place}", arguments)
+        else:
+            raise UserError(f"{_where(config, f'hydra.{place}')}hydra.{place}={section} is refused: Hydra needs it")
+    size = content.get("max_batch_size") if name == "sweeper" else None
+    if size is not None and not (type(size) is int and size > 0):
+        raise UserError(f"hydra.sweeper.max_batch_size={size} is out of range: it must be at least 1, or null")
+
+
+def _sections(content: Any) -> list[tuple[str, Any]]:
+    sections = content.items() if isinstance(content, Mapping) else ()
+    return [(f"callbacks.{key}", section) for key, section in sections]
+
+
+def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, arguments: Sequence[str]) -> None:
+    """A plugin may run what a text among its arguments says (a job's set-up commands): files set none.
+
+    Numbers, the plugin's own defaults and a sweep's `params`, which are checked as every argument is, pass.
+    """
+    known = _registered()
+    for key, value in section.items():
+        name = f"{dotted}.{key}"
+        if (str(key), str(value)) in known or name == "hydra.sweeper.params":
+            continue
+        if isinstance(value, Mapping):
+            _check_plugin(config, value, name, arguments)
+        elif str(key).startswith("_") or not (isinstance(value, _NUMBERS) or output_dirs.typed(name, arguments)):
+            raise UserError(
+                f"{_where(config, name, value)}{name}={value} is refused from a file, because a plugin may run what it "
+                f"says. Type it: {name}=VALUE"
+            )
+
+
+def _named(parent: Any, key: Any, dotted: str) -> Iterator[tuple[str, str]]:
+    """Each callable that `parent[key]` names, with its place; an interpolation that hides one counts as one."""
+    node: Any = parent._get_node(key)
+    if node is None or node._is_missing():
+        return
+    names_one = key in ("_target_", "()") or (key == "class" and "_logging." in dotted)
+    if node._is_interpolation():
+        if names_one or _hides_more(parent, key):
+            yield dotted, str(node._value())
+    elif isinstance(node, DictConfig) and not node._is_none():
+        children: list[Any] = list(node)
+        for child in children:
+            yield from _named(node, child, f"{dotted}.{child}")
+    elif isinstance(node, ListConfig) and not node._is_none():
+        for place in range(len(node)):
+            yield from _named(node, place, f"{dotted}[{place}]")
+    elif names_one:
+        yield dotted, str(node._value())
+
+
+def _hides_more(parent: Any, key: Any) -> bool:
+    """Whether an interpolation stands for more than a text or number, or cannot be known yet."""
+    try:
+        return isinstance(parent[key], (DictConfig, ListConfig, dict, list))
+    except InterpolationToMissingValueError:  # a figure that Hydra sets later, such as the job's folder
+        return False
+    except OmegaConfBaseException:
+        return True
+
+
+def _plugins() -> set[str]:
+    """The `_target_`s of installed plugins; Hydra registers its own two likewise."""
+    own = {target for target, _ in OWN.values()}
+    return {value for key, value in _registered() if key == "_target_"} - own
+
+
+def _registered() -> set[tuple[str, str]]:
+    """Keys and values of what installed plugins, in Python, registered: their `_target_`s and their defaults."""
+    found: set[tuple[str, str]] = set()
+
+    def collect(content: Any) -> None:
+        if isinstance(content, dict):
+            found.update((str(key), str(value)) for key, value in content.items() if not isinstance(value, dict))
+            for value in content.values():
+                collect(value)
+        elif OmegaConf.is_config(node := getattr(content, "node", None)):
+            collect(OmegaConf.to_container(node, resolve=False))
+
+    for group in ("callbacks", "launcher", "sweeper"):
+        collect(ConfigStore.instance().repo.get("hydra", {}).get(group, {}))
+    return found
+
+
+def _where(config: DictConfig, key: str, value: object = None) -> str:
+    """`FILE: ` of the chosen config file that says this of a key, of all that Hydra reads; nothing where none does.
+
+    key: with all sections, `hydra.callbacks.x.a[0]`. value: as it is written; None: any.
+    """
+    words = re.findall(r"[^.\[\]]+", key)
+    for file in _chosen(config):
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+            continue
+        for start in range(len(words)):  # a file's package is the beginning of its keys
+            found = _within(content, words[start:])
+            if found is not None and value in (None, found, str(found)):
+                return f"{file}: "
+    return ""
+
+
+def _chosen(config: DictConfig) -> Iterator[Path]:
+    """The files of this composition: of each choice the first on the search path, the main config last."""
+    runtime = config.hydra.runtime
+    folders = [
+        Path(source.path.removeprefix("file://")) for source in runtime.config_sources if source.schema == "file"
+    ]
+    names = [(str(group).partition("@")[0], choice) for group, choice in runtime.choices.items()]
+    for group, choice in [*names, ("", config.hydra.job.config_name)]:
+        for name in choice if isinstance(choice, (list, ListConfig)) else [choice]:
+            files = (folder / group / f"{str(name).removesuffix('.yaml')}.yaml" for folder in folders)
+            yield from [file for file in files if file.is_file()][:1]
+
+
+def _within(content: Any, words: Sequence[str]) -> Any:
+    for word in words:
+        if isinstance(content, Mapping):
+            content = content.get(word)
+        elif isinstance(content, list) and word.isdecimal() and int(word) < len(content):
+            content = content[int(word)]
+        else:
+            return None
+    return content

@@ -1,0 +1,219 @@
+"""Starts TensorFlow: quietly, seeded, with the threads and the precision that the configuration asks for."""
+
+import gc
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from thaw.common import environment
+from thaw.common.errors import UserError
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep the process's standard error aside while the block runs; give it back if the block fails.
+
+    TensorFlow's C++ code writes log lines before its own log level is read, so Python cannot filter them.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except Exception:  # not Ctrl-C: what was held back is noise then
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            aside.seek(0)
+            os.write(2, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and Keras (8 s) without their log noise, and set what they would take from the user's files.
+
+    Raises UserError for settings from outside that would make the config untrue.
+    """
+    environment.check()
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # Whatever the user's environment or keras.json says: thaw is Keras 3 on TensorFlow.
+        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "false", "TF_USE_LEGACY_KERAS": "0"}
+        _import()
+        _let_gpu_memory_grow()
+    _set_keras_defaults()
+
+
+def _import() -> None:
+    wrong: AssertionError | None = None
+    with quiet_stderr():
+        try:
+            import tensorflow as tf
+
+            tf.get_logger().setLevel("ERROR")
+            import keras  # noqa: F401
+        except AssertionError as error:  # TensorFlow and Keras take the values of that file to be right
+            wrong = error
+    if wrong is not None:
+        file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+        raise UserError(
+            f"{file} has a value that Keras does not know. Mend it or remove it: thaw needs none"
+        ) from wrong
+
+
+def _let_gpu_memory_grow() -> None:
+    """TensorFlow otherwise takes all of a GPU's memory at its first computation, and other programs get none."""
+    import tensorflow as tf
+
+    with quiet_stderr():  # looking for GPUs is told at length
+        gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _set_keras_defaults() -> None:
+    """What ~/.keras/keras.json would set: all of it changes weights, and none of it is in the config."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise UserError(
+            f"Keras runs on {keras.config.backend()} in this process, which imported it before thaw: set "
+            "KERAS_BACKEND=tensorflow before it is imported"
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What this machine computes with. openvino: the package is installed. bfloat16, float16: fast on this CPU.
+
+    gpus: compute capability of each GPU that TensorFlow sees. unseen: names of GPUs of this machine that it does not.
+    """
+
+    openvino: bool
+    bfloat16: bool
+    float16: bool
+    gpus: tuple[tuple[int, int], ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    def remark(self) -> str:
+        """Say that a GPU is not used, and what to do; empty when all is well."""
+        if not self.unseen or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
+            return ""
+        return (
+            f"note: this machine has a GPU ({self.unseen[0]}) that TensorFlow does not see, so the CPU computes. "
+            "TensorFlow comes without CUDA's libraries: THAW_GPU=1 ./scripts/train installs them, or pip install "
+            "'tensorflow[and-cuda]'. CUDA_VISIBLE_DEVICES=-1 says that the CPU is meant"
+        )
+
+    def fast(self, engine: str) -> str:
+        """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
+        if self.gpus and engine == "tensorflow":
+            least = min(self.gpus)
+            return "bfloat16" if least >= (8, 0) else "float16" if least >= (7, 0) else "float32"
+        return "bfloat16" if self.bfloat16 else "float32"
+
+
+def hardware() -> Hardware:
+    """Look at this machine. Call `import_tensorflow` first."""
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
+    gpus = tuple(detail.get("compute_capability", (0, 0)) for detail in details)
+    return replace(processor(), gpus=gpus, unseen=() if gpus else environment.gpu_names())
+
+
+def processor() -> Hardware:
+    """Look at what can be seen without TensorFlow: all but the GPUs."""
+    flags = set(environment.instruction_sets())
+    return Hardware(
+        openvino=importlib.util.find_spec("openvino") is not None,
+        bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
+        float16=bool(flags & {"avx512_fp16", "amx_fp16"}),
+    )
+
+
+_deterministic = False
+
+
+def start(seed: int, deterministic: bool | None, tf32: bool = False) -> None:
+    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
+
+    deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
+    BatchNorm in training mode otherwise differs by rounding from call to call. None: nothing will train, and it does
+    not matter.
+    """
+    global _deterministic
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    if deterministic:
+        if tf.config.threading.get_inter_op_parallelism_threads() != 1:
+            try:
+                with quiet_stderr():
+                    tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError as error:
+                raise UserError(
+                    "deterministic=true after a job with deterministic=false: TensorFlow's threads are fixed for the "
+                    "life of a process. Run them as two sweeps"
+                ) from error
+        tf.config.experimental.enable_op_determinism()
+        _deterministic = True
+    elif _deterministic and deterministic is not None:
+        raise UserError(
+            "deterministic=false after a job with deterministic=true: TensorFlow stays deterministic for the life of a "
+            "process. Run them as two sweeps"
+        )
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
+    _forget_gradients()
+    keras.utils.clear_session()  # collects garbage too
+    _spare_modules()
+    keras.config.set_dtype_policy("float32")  # networks are float32; stages compute in what `models.precision` sets
+    keras.utils.set_random_seed(seed)
+
+
+def _forget_gradients() -> None:
+    """Let go of the graphs that earlier runs of this process traced, and of the networks in them.
+
+    TensorFlow 2.21 registers the gradient of every function with one of its own (swish, and what Keras's optimizers sum
+    gradients with) under a number, for the life of the process, and each holds its graph: 3 MB a fit of a head.
+    """
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+
+
+_spared = False
+
+
+def _spare_modules() -> None:
+    """Take what is alive out of the garbage collector's sight, once in a process, before its first network exists.
+
+    It is mostly modules, which stay: a full collection takes 4 ms instead of 0.36 s, and every job of a sweep has some.
+    Done while a network is alive, it would keep that network for good: a network is a cycle of references.
+    """
+    global _spared
+    if not _spared:
+        gc.freeze()
+        _spared = True
+
+
+def jit_compile() -> bool:
+    """Whether to compile with XLA: not on CPUs, where it was slower and took minutes to compile a small CNN."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,53 @@
+"""The keys of a schema: which there are, which have keys of their own, and which hold text."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, get_args
+
+HYDRA_TEXT_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.name", "hydra.output_subdir"}
+# `Any` because an index or a fraction is meant as well as a name; the freeze plan reads numbers in texts itself.
+TEXT_OR_NUMBER_KEYS = {"backbone.freeze", "finetune.freeze"}
+
+
+def keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """Every key of a schema, dotted: `train.batch_size`."""
+    for field, name in fields_of(schema, prefix):
+        nested = nested_schema(field)
+        yield name
+        if nested:
+            yield from keys(nested, f"{name}.")
+
+
+def sections(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """Every key of a schema that has keys of its own, dotted, with its type."""
+    for field, name in fields_of(schema, prefix):
+        if nested := nested_schema(field):
+            yield name, nested
+            yield from sections(nested, f"{name}.")
+
+
+def texts(schema: type) -> set[str]:
+    """Every key whose type in the schema is text, a list of texts, or whatever is given (`Any`)."""
+    found = set()
+    for field, name in _all(schema, ""):
+        if {str, Any} & {field.type, *get_args(field.type)}:
+            found.add(name)
+    return found
+
+
+def _all(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+    for field, name in fields_of(schema, prefix):
+        yield field, name
+        if nested := nested_schema(field):
+            yield from _all(nested, f"{name}.")
+
+
+def fields_of(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+    for field in dataclasses.fields(schema):
+        if field.name != "defaults":
+            yield field, f"{prefix}{field.name}"
+
+
+def nested_schema(field: Any) -> type | None:
+    factory = field.default_factory
+    return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None

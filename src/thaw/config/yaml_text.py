@@ -1,0 +1,63 @@
+"""Texts of YAML files as they were written: YAML reads `2026_11_27`, `1e5`, `007` and `yes` as numbers and truths."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+from thaw.config import schema, tool_schemas
+from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, texts
+
+_READ_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
+
+
+def keep_texts() -> None:
+    """Have Hydra keep the texts of the files that it loads from now on."""
+    Plugins.instance()  # it registers Hydra's own readers, once
+    SourcesRegistry.instance().types["file"] = _Files
+
+
+def kept(config: Any, text: str, package: str = "") -> Any:
+    """Put back the texts of a config that was read from YAML, where a key is one; return the config.
+
+    package: the place of the file's keys in the whole config, dotted.
+    """
+    for key, value in _scalars(yaml.compose(text, Loader=get_yaml_loader()), ""):
+        if f"{package}.{key}".removeprefix(".") in _texts():
+            OmegaConf.update(config, key, value)
+    return config
+
+
+class _Files(FileConfigSource):
+    def load_config(self, config_path: str) -> ConfigResult:
+        found = super().load_config(config_path)
+        if OmegaConf.is_dict(found.config):
+            group = config_path.rpartition("/")[0].replace("/", ".")
+            package = found.header.get("package") or "_group_"
+            package = package.replace("_global_", "").replace("_group_", group).strip(".")
+            file = Path(self.path) / self._normalize_file_name(config_path)
+            kept(found.config, file.read_text(encoding="utf-8"), package)
+        return found
+
+
+@cache
+def _texts() -> set[str]:
+    return (texts(schema.Config) | texts(tool_schemas.ExploreConfig) | HYDRA_TEXT_KEYS) - TEXT_OR_NUMBER_KEYS
+
+
+def _scalars(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, str]]:
+    """Dotted key and text of each plain scalar that YAML reads as a number or a truth."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        name = f"{prefix}{key.value}"
+        if isinstance(value, yaml.MappingNode):
+            yield from _scalars(value, f"{name}.")
+        elif isinstance(value, yaml.ScalarNode) and value.style is None and value.tag in _READ_OTHERWISE:
+            yield name, value.value

@@ -1,0 +1,45 @@
+"""A file's bytes, or why it has none."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from thaw.common.console import printable
+from thaw.common.errors import UserError
+
+_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM), "no_permission"
+)
+
+
+class BadImage(UserError):
+    """A picture that cannot be used: `path`, `reason`, and `kind`, a key of `faults.KINDS`."""
+
+    def __init__(self, path: str, reason: str, kind: str) -> None:
+        self.path, self.reason, self.kind = printable(path), reason, kind
+        super().__init__(f"{self.path}: {reason}")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return a file's bytes; raises BadImage when it cannot be read."""
+    return read_file(path)[0]
+
+
+def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
+    """Return a file's bytes, and what the system says of it before and after reading.
+
+    Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
+            return file.readall(), before, os.fstat(descriptor)
+    except OSError as error:
+        kind = _ERRNO_KINDS.get(error.errno or 0, "unreadable")
+        if kind == "missing" and os.path.islink(path):  # noqa: PTH114
+            raise BadImage(str(path), "a link to a file that is not there", "broken_link") from error
+        raise BadImage(str(path), (error.strerror or str(error)).lower(), kind) from error

@@ -1,0 +1,46 @@
+"""Features as files for other programs: what `recipe=bottleneck` makes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.cache import Store
+from thaw.common.console import progress
+from thaw.data.pipeline import View, viewer
+from thaw.data.pixels import Pixels
+from thaw.frozen.activations import BATCH, Frozen
+from thaw.frozen.batch_runner import ahead
+
+
+def export(
+    frozen: Frozen, store: Store | None, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None, stem: Path
+) -> None:
+    """Write the tensors at a cut as `STEM-I.npy`, float32 (N, ...), and the catalog's indices as `STEM-indices.npy`.
+
+    store: where they are kept; None runs the images through the engine again, as for a budget they did not fit.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    np.save(f"{stem}-indices.npy", indices)
+    files = [
+        np.lib.format.open_memmap(f"{stem}-{i}.npy", mode="w+", dtype=np.float32, shape=(len(indices), *shape))
+        for i, shape in enumerate(frozen.shapes)
+    ]
+    take = _taker(frozen, store, pixels, indices, view)
+    starts = range(0, len(indices), BATCH)
+    with progress(stem.name, len(indices)) as steps:
+        for start, tensors in zip(starts, ahead((indices[i : i + BATCH] for i in starts), take), strict=True):
+            for file, tensor in zip(files, tensors, strict=True):
+                file[start : start + BATCH] = tensor
+            steps.advance(len(tensors[0]))
+
+
+def _taker(
+    frozen: Frozen, store: Store | None, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None
+) -> Callable[[npt.NDArray[np.int64]], Any]:
+    if store is not None:
+        return frozen.activations(store, pixels, indices, view).take
+    function, read = frozen.function(), viewer(pixels, view)
+    return lambda group: function(read(group))

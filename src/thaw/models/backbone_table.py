@@ -1,0 +1,168 @@
+"""The table of backbones: one row each. Adding a backbone is one row here and one YAML file in conf/backbone."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.config.schema import BackboneConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """What thaw must know of a network beyond its code.
+
+    builder: function of keras.applications, or of `efficientnet_lite` / `baseline`.
+    preprocess: how RGB 0-255 becomes what the weights were trained on (see `preprocess.MODES`).
+    size, smallest: default and smallest side of the input in pixels.
+    begins, ends: how layer names tell blocks: `begins` matches layers that belong to a block, which then lasts until
+    the next block's first layer; `ends` matches the last layer of a block. Group 1 is the block's name.
+    graph_by_weights: Keras builds another graph for its ImageNet weights than for random ones; a test over the table
+    holds it to that.
+    """
+
+    builder: str
+    preprocess: str
+    size: int
+    smallest: int
+    begins: str | None = None
+    ends: str | None = None
+    source: str = "keras.applications"
+    arguments: tuple[str, ...] = ()
+    graph_by_weights: bool = False
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether it has depthwise convolutions, which decides in which precision it trains fast."""
+        return not self.builder.startswith(("VGG", "ResNet", "Inception", "DenseNet", "baseline"))
+
+
+WEIGHTS_FILES = (".h5", ".hdf5", ".keras")
+
+_RESNET = r"^(conv\d_block\d+)_"
+_EFFICIENTNET = r"^(block\d[a-z]|top)_"
+_MIXED = r"^(mixed\d+)$"
+_INCEPTION_RESNET = r"^(mixed_\d[ab]$|block\d+_\d+(?=_ac$)|conv_7b(?=_ac$))"
+_NASNET = r"^((?:normal|reduction)_concat_\w+)$"
+_CONVNEXT = r"^\w*?_((?:stage_\d_)?(?:downsampling_)?block_\d+)_"
+_MOBILENET_V3 = r"^(expanded_conv(?:_\d+)?|conv_1)(?:_[a-z]|$)"
+
+BACKBONES: dict[str, Row] = {
+    "cnn": Row("baseline_cnn", "unit", 32, 16, begins=r"^(block\d)_", source="thaw"),
+    "efficientnet_lite0": Row("EfficientNetLite0", "lite", 224, 32, begins=_EFFICIENTNET, source="package"),
+    "efficientnet_lite1": Row("EfficientNetLite1", "lite", 240, 32, begins=_EFFICIENTNET, source="package"),
+    "efficientnet_lite2": Row("EfficientNetLite2", "lite", 260, 32, begins=_EFFICIENTNET, source="package"),
+    "xception": Row("Xception", "tf", 299, 71, begins=r"^(block\d+)_"),
+    "vgg16": Row("VGG16", "caffe", 224, 32, begins=r"^(block\d)_"),
+    "vgg19": Row("VGG19", "caffe", 224, 32, begins=r"^(block\d)_"),
+    "resnet50": Row("ResNet50", "caffe", 224, 32, begins=_RESNET),
+    "resnet101": Row("ResNet101", "caffe", 224, 32, begins=_RESNET),
+    "resnet152": Row("ResNet152", "caffe", 224, 32, begins=_RESNET),
+    "resnet50v2": Row("ResNet50V2", "tf", 224, 32, begins=_RESNET),
+    "resnet101v2": Row("ResNet101V2", "tf", 224, 32, begins=_RESNET),
+    "resnet152v2": Row("ResNet152V2", "tf", 224, 32, begins=_RESNET),
+    "inceptionv3": Row("InceptionV3", "tf", 299, 75, ends=_MIXED),
+    "inceptionresnetv2": Row("InceptionResNetV2", "tf", 299, 75, ends=_INCEPTION_RESNET),
+    "mobilenet": Row("MobileNet", "tf", 224, 32, ends=r"^(conv_pw_\d+)_relu$", arguments=("alpha", "depth_multiplier")),
+    "mobilenetv2": Row(
+        "MobileNetV2", "tf", 224, 32, begins=r"^(block_\d+|expanded_conv|Conv_1)(?:_|$)", arguments=("alpha",)
+    ),
+    "mobilenetv3small": Row(
+        "MobileNetV3Small", "built-in", 224, 32, begins=_MOBILENET_V3, arguments=("alpha", "minimalistic")
+    ),
+    "mobilenetv3large": Row(
+        "MobileNetV3Large", "built-in", 224, 32, begins=_MOBILENET_V3, arguments=("alpha", "minimalistic")
+    ),
+    "densenet121": Row("DenseNet121", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
+    "densenet169": Row("DenseNet169", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
+    "densenet201": Row("DenseNet201", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
+    "nasnetmobile": Row("NASNetMobile", "tf", 224, 32, ends=_NASNET),
+    "nasnetlarge": Row("NASNetLarge", "tf", 331, 32, ends=_NASNET),
+    **{
+        f"efficientnetb{i}": Row(f"EfficientNetB{i}", "built-in", size, 32, begins=_EFFICIENTNET, graph_by_weights=True)
+        for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
+    },
+    **{
+        f"efficientnetv2b{i}": Row(f"EfficientNetV2B{i}", "built-in", size, 32, begins=_EFFICIENTNET)
+        for i, size in enumerate((224, 240, 260, 300))
+    },
+    "efficientnetv2s": Row("EfficientNetV2S", "built-in", 384, 32, begins=_EFFICIENTNET),
+    "efficientnetv2m": Row("EfficientNetV2M", "built-in", 480, 32, begins=_EFFICIENTNET),
+    "efficientnetv2l": Row("EfficientNetV2L", "built-in", 480, 32, begins=_EFFICIENTNET),
+    **{
+        f"convnext{size.lower()}": Row(f"ConvNeXt{size}", "built-in", 224, 32, begins=_CONVNEXT)
+        for size in ("Tiny", "Small", "Base", "Large", "XLarge")
+    },
+}
+
+# The width multipliers and sizes for which Keras publishes ImageNet weights.
+_PUBLISHED_ALPHA = {
+    "mobilenet": (0.25, 0.5, 0.75, 1.0),
+    "mobilenetv2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    "mobilenetv3small": (0.75, 1.0),
+    "mobilenetv3large": (0.75, 1.0),
+}
+
+
+def row(name: str) -> Row:
+    """Return a backbone's row; UserError when there is none."""
+    if name not in BACKBONES:
+        raise UserError(
+            f"backbone={name} is not a backbone.{did_you_mean(name, BACKBONES)} Choose one of: {listed(BACKBONES)}"
+        )
+    return BACKBONES[name]
+
+
+def image_size(config: BackboneConfig) -> int:
+    """Side of the network's square input in pixels: as configured, or the backbone's own."""
+    return config.image_size or row(config.name).size
+
+
+def check(config: BackboneConfig) -> None:
+    """Raise UserError for a size, argument or weights that this backbone cannot have. Needs no TensorFlow."""
+    this = row(config.name)
+    if image_size(config) < this.smallest:
+        raise UserError(
+            f"backbone.image_size={image_size(config)} is below the smallest input of {config.name}, "
+            f"{this.smallest} pixels. Smaller pictures are enlarged: set backbone.image_size={this.smallest} or more, "
+            f"or leave it out for the default of {this.size}"
+        )
+    for argument in ("alpha", "depth_multiplier", "minimalistic"):
+        if getattr(config, argument) is not None and argument not in this.arguments:
+            takes = [name for name, other in BACKBONES.items() if argument in other.arguments]
+            raise UserError(f"backbone.{argument} is not an argument of {config.name}; it belongs to {listed(takes)}")
+    _check_weights(config.weights)
+    if config.weights == "imagenet":
+        _check_published(config, this)
+
+
+def _check_weights(weights: str) -> None:
+    """`imagenet`, `none`, a file that exists, what could be the id of a run, or the folder of a run."""
+    file = Path(weights).expanduser()
+    if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights) or (file / "run.json").is_file():
+        return
+    if not file.is_file():
+        raise UserError(
+            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id or folder "
+            f"of a run.{did_you_mean(weights, ('imagenet', 'none'))} Files end in {listed(WEIGHTS_FILES)}"
+        )
+    if file.suffix not in WEIGHTS_FILES:
+        raise UserError(f"backbone.weights={weights}: weights files end in {listed(WEIGHTS_FILES)}")
+
+
+def _check_published(config: BackboneConfig, this: Row) -> None:
+    if this.source == "thaw":
+        raise UserError(f"{config.name} has no ImageNet weights: set backbone.weights=none")
+    published = _PUBLISHED_ALPHA.get(config.name)
+    if published and config.alpha is not None and config.alpha not in published:
+        raise UserError(
+            f"backbone.alpha={config.alpha}: ImageNet weights of {config.name} exist for {listed(published)}; "
+            f"choose one of them or set backbone.weights=none"
+        )
+    if config.depth_multiplier not in (None, 1):
+        raise UserError(
+            f"backbone.depth_multiplier={config.depth_multiplier}: ImageNet weights of {config.name} exist for 1 only; "
+            f"leave it out or set backbone.weights=none"
+        )
+    if config.minimalistic and config.alpha not in (None, 1.0):
+        raise UserError("backbone.minimalistic=true: ImageNet weights exist for backbone.alpha=1.0 only")

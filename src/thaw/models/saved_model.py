@@ -1,0 +1,133 @@
+"""A trained network on disk: a folder with its weights, its classes and the config it was built from."""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from thaw.common.errors import UserError
+from thaw.config.schema import BackboneConfig, Config, HeadConfig
+from thaw.models import backbone_table
+
+if TYPE_CHECKING:  # a saved network's classes and size are read without TensorFlow
+    from thaw.models.network import Network
+
+WEIGHTS, CLASSES, CONFIG, GRAPH = "model.keras", "classes.json", "config.yaml", "graph.json"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a trained network lies: its .keras file, and the folder with classes and config."""
+
+    weights: Path
+    folder: Path
+
+    def class_names(self) -> list[str]:
+        """Class names in the order of the network's outputs."""
+        return list(json.loads((self.folder / CLASSES).read_text(encoding="utf-8")))
+
+    def config(self) -> dict[str, Any]:
+        """The run's config, nested."""
+        return dict(yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8")))
+
+    def graph(self) -> dict[str, str]:
+        """`sha256`, the digest of the graph that was trained, and the version of `keras` that described it.
+
+        Empty of a network that was saved before there was one.
+        """
+        file = self.folder / GRAPH
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+    def bits(self) -> int | None:
+        """`dataset.bits` of its run; runs from before there was the key had none."""
+        found = self.config().get("dataset", {}).get("bits")
+        return None if found is None else int(found)
+
+    def image_size(self) -> int:
+        """Side of the network's square input in pixels."""
+        return backbone_table.image_size(_section(BackboneConfig, self.config()["backbone"]))
+
+
+def save(network: "Network", config: Config, folder: Path, written: Path | None = None) -> Saved:
+    """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255.
+
+    written: the same network's file elsewhere; a second name for it takes neither time nor room.
+    """
+    from thaw.models import graph_digest
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if written is None:
+        network.model.save(folder / WEIGHTS)
+    else:
+        _link(written, folder / WEIGHTS)
+    (folder / CLASSES).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
+    (folder / CONFIG).write_text(yaml_text(config), encoding="utf-8")
+    content = {"sha256": graph_digest.graph_sha256(network.model), "keras": version("keras")}
+    (folder / GRAPH).write_text(json.dumps(content), encoding="utf-8")
+    return Saved(folder / WEIGHTS, folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
+
+
+def yaml_text(config: Config) -> str:
+    """The resolved config as YAML."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def load(saved: Saved) -> "Network":
+    """Build the network in code from its config and load its weights into it: no code of the file is run.
+
+    Raises UserError when there is none, when what is built is not the graph that was trained (weights would fit some
+    other graphs too, and give other probabilities), and when the weights do not fit.
+    """
+    if not saved.weights.is_file():
+        raise UserError(f"there is no trained network at {saved.weights}")
+    joined = _built(saved)
+    try:
+        joined.model.load_weights(saved.weights)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{saved.weights} does not hold the weights of that network: {reason}") from error
+    return joined
+
+
+def _built(saved: Saved) -> "Network":
+    """The network that was trained, with random weights: of the graphs that its backbone may have, its own."""
+    from thaw.models import backbones, graph_digest, network
+    from thaw.models import weight_files as weights
+
+    content, graph = saved.config(), saved.graph()
+    backbone, head = _section(BackboneConfig, content["backbone"]), _section(HeadConfig, content["head"])
+    stored = weights.description(str(saved.weights))
+    # Another Keras may describe the same network in other words; then the file is compared setting by setting.
+    binding = graph.get("keras") == version("keras")
+    difference = None
+    for model in backbones.variants(backbone):
+        joined = network.join(backbones.of_model(backbone, model), head, tuple(saved.class_names()))
+        built = graph_digest.describe(joined.model)
+        difference = stored and graph_digest.first_difference(stored, built)
+        if graph_digest.sha256(built) == graph.get("sha256") if binding else difference is None:
+            return joined
+    raise UserError(
+        f"{saved.weights} was trained as another network than {CONFIG} beside it says and this version builds: "
+        f"{difference or 'its digest is another one'}. Was a file of the folder replaced? Train anew, or use the "
+        "version of thaw and Keras that trained it"
+    )
+
+
+def _section(kind: Any, content: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in content.items() if key in known})

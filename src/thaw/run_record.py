@@ -1,0 +1,144 @@
+"""What a run's beginning leaves in the store, and what a run that is gone on with must find there."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from thaw import tracking
+from thaw.common.console import say, shown
+from thaw.common.errors import UserError
+from thaw.config import command_lines, stored_config
+from thaw.config.job import Job
+from thaw.config.schema import BackboneConfig, Config
+from thaw.models import backbone_table, saved_model
+from thaw.tracking import NotClosed, Run
+from thaw.training import checkpoint
+from thaw.training.checkpoint import Folder
+
+ENGINE = "thaw.engine"
+FINGERPRINT = "fingerprint"
+DATA, WEIGHTS, GRAPH, DEVICE, CUTS = "data_sha256", "weights_sha256", "graph_sha256", "device", "cuts"
+
+
+@contextmanager
+def begun(tracked: Run, name: str, config: Config, job: Job) -> Iterator[Folder]:
+    """Config and fingerprint go to the store before the work, so that a crash leaves evidence.
+
+    The block gets the place of the run's checkpoints. If the work is stopped, or fails with a checkpoint, the command
+    that goes on is printed.
+    """
+    _log_beginning(tracked, config, job)
+    tracked.flush()
+    checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, tracked.id)
+    try:
+        # After that: from its first line on, a run can be gone on with.
+        say(f"run {tracked.id} · {name} · {shown(job.folder)}{' · resumed' if job.resume else ''}")
+        yield checkpoints
+    except BaseException as error:
+        if checkpoints.any() or not isinstance(error, Exception):
+            say(f"go on: {command_lines.of_run('train', 'resume', tracked.id, job.folder, config.tracking.uri)}")
+        raise
+
+
+@contextmanager
+def ended(config: Config, job: Job) -> Iterator[None]:
+    """Remove the checkpoints of a run that has its result, whether or not the store could be told."""
+    checkpoints = Folder(job.folder / checkpoint.FOLDER, config.checkpoint.keep, "")
+    try:
+        yield
+    except NotClosed:
+        checkpoints.clear()
+        raise
+    checkpoints.clear()
+
+
+def _log_beginning(tracked: Run, config: Config, job: Job) -> None:
+    found = dataclasses.replace(tracking.collect(job.root), seed=config.seed)
+    if job.resume and tracking.BEGUN in tracked.recorded:
+        _tell_what_changed(tracked, found.flat())
+        return
+    tracked.params(dict(stored_config.flat(dataclasses.asdict(config))))
+    tracked.text(saved_model.yaml_text(config), "config.yaml")
+    tracked.text("\n".join(job.overrides) + "\n", "overrides.txt")
+    tracked.tags({f"{FINGERPRINT}.{key}": value for key, value in found.flat().items()})
+    if found.diff:
+        tracked.text(found.diff, "git-diff.txt")
+
+
+def _tell_what_changed(tracked: Run, now: Mapping[str, str]) -> None:
+    """The fingerprint stays that of the run's beginning; what is another since then is said, and noted."""
+    began = {
+        key.removeprefix(f"{FINGERPRINT}."): value
+        for key, value in tracked.recorded.items()
+        if key.startswith(FINGERPRINT)
+    }
+    changes = [difference.line() for difference in tracking.differences(began, now)]
+    if changes:
+        say("since the run began, this has changed; it may end with other numbers than without a stop:")
+        for line in changes:
+            say(f"  {line}")
+        tracked.tags({"thaw.resumed_with": "; ".join(changes)})
+
+
+def known(tracked: Run, entry: str) -> bool:
+    """Whether a run that is gone on with has this entry of the fingerprint, and what was logged before it."""
+    return f"{FINGERPRINT}.{entry}" in tracked.recorded
+
+
+def must_be_as_recorded(tracked: Run, entry: str, sha256: str, what: str) -> None:
+    """Raise UserError when a run that is gone on with does not find what it began with; nothing is logged before."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{entry}")
+    if began not in (None, sha256):
+        raise UserError(
+            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
+            f"now). Bring back what it had, or train anew. What differs: {tracked.command('reproduce', 'run')}"
+        )
+
+
+def must_build_alike(recorded: Mapping[str, str], backbone: BackboneConfig) -> None:
+    """Raise UserError for a run that an earlier version trained as another network than would be built now.
+
+    It put the weights of files and runs into the graph that Keras builds for random weights, which lacks a layer for
+    EfficientNetB0-B7. recorded: the run's tags; weights without a digest of the graph were recorded by such a version.
+    """
+    earlier = f"{FINGERPRINT}.{WEIGHTS}" in recorded and f"{FINGERPRINT}.{GRAPH}" not in recorded
+    if earlier and backbone.weights not in ("imagenet", "none") and backbone_table.row(backbone.name).graph_by_weights:
+        raise UserError(
+            f"this run began in a version of thaw that put backbone.weights={backbone.weights} into a graph of "
+            f"{backbone.name} that they were not trained in: it lacked a Rescaling layer. Its figures are those of "
+            "that network; train anew"
+        )
+
+
+def tell_other_device(tracked: Run, device: str) -> None:
+    """Say that a run that is gone on with is computed by another kind of device than it began on."""
+    began = tracked.recorded.get(f"{FINGERPRINT}.{DEVICE}")
+    if began not in (None, device):
+        say(f"note: the run began on the {began} and goes on on the {device}: it may end with other numbers")
+
+
+def log(tracked: Run, entry: str, sha256: str) -> None:
+    """Add a hash to the fingerprint."""
+    tracked.tags({f"{FINGERPRINT}.{entry}": sha256})
+
+
+def cuts(recorded: Mapping[str, str]) -> tuple[int, ...] | None:
+    """Return where each stage of a run was cut, as its tags say; None when they do not.
+
+    Room for the cache decides on it, and a cheaper cut rounds differently: what is gone on with or done again is cut
+    where it was, whatever room there is now.
+    """
+    text = recorded.get(f"{FINGERPRINT}.{CUTS}")
+    return None if text is None else tuple(map(int, text.split()))
+
+
+def as_chosen(config: Config, recorded: Mapping[str, str]) -> Config:
+    """A run that is gone on with, or done again, computes as it did: `auto` is what was chosen then."""
+    if ENGINE not in recorded:
+        return config
+    return dataclasses.replace(
+        config,
+        engine=recorded[ENGINE].split()[0],
+        precision=recorded["thaw.precision"],
+        frozen_precision=recorded["thaw.frozen_precision"],
+    )

@@ -1,0 +1,1 @@
+"""Commands other than training: one module a script."""

@@ -1,0 +1,197 @@
+"""Lists what the cache keeps, checks it row by row, and makes room."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from thaw.cache import eviction, rows, segment
+from thaw.cache.eviction import Kept
+from thaw.cache.file_pool import DataFile
+from thaw.cache.locks import MOMENT, changing, idle, remove, writing
+from thaw.common.console import Steps, progress, say, show
+from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.config.tool_schemas import CacheToolConfig
+
+# Of a key, what tells one space from the next; shown in this order when it is there.
+TELLING = ("kind", "backbone", "cut", "image_size", "precision", "view")
+DAY = 86400.0  # seconds
+
+
+@dataclass
+class Listed:
+    """A space on disk. key: what its space.json says, empty when it says nothing."""
+
+    folder: Path
+    key: dict
+    segments: list[Kept]
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def bytes(self) -> int:
+        return sum(own.bytes for own in self.segments)
+
+    @property
+    def what(self) -> str:
+        names = [name for name in TELLING if self.key.get(name) is not None] or list(self.key)[:3]
+        return " · ".join(_short(self.key[name]) for name in names) or "?"
+
+
+def cache(config: CacheToolConfig) -> None:
+    """List, verify or clear; other runs may use the cache meanwhile.
+
+    Raises UserError for a space that is not there, for `verify` with `unused_days`, and at the end of `verify` when a
+    row was damaged.
+    """
+    if config.action == "verify" and config.unused_days:
+        raise UserError("unused_days is for action=list and action=clear; action=verify checks all rows")
+    folder = Path(config.cache.dir).expanduser().absolute()
+    spaces = _spaces(folder)
+    if not spaces:
+        say(f"nothing is kept at {folder}")
+        return
+    chosen = _chosen(spaces, config.space)
+    if config.action == "list":
+        _list(chosen, folder, config.cache.max_gb * 1e9, _unused(config.unused_days))
+    elif config.action == "verify":
+        _verify(chosen, folder)
+    else:
+        _clear(chosen, folder, _unused(config.unused_days))
+
+
+def _spaces(folder: Path) -> list[Listed]:
+    found = (Listed(own, _key(own), eviction.kept_in(own)) for own in eviction.space_folders(folder))
+    return [space for space in found if space.segments]
+
+
+def _key(space: Path) -> dict:
+    with suppress(OSError, ValueError):
+        written = json.loads((space / "space.json").read_bytes())
+        if isinstance(written, dict) and isinstance(written.get("key"), dict):
+            return written["key"]
+    return {}
+
+
+def _chosen(spaces: list[Listed], prefix: str | None) -> list[Listed]:
+    chosen = [space for space in spaces if space.id.startswith((prefix or "").lower())]
+    if chosen:
+        return chosen
+    ids = [space.id for space in spaces]
+    near = did_you_mean(prefix, [own[: len(prefix or "")] for own in ids])
+    raise UserError(f"space={prefix} begins no space's id.{near} There are: {listed(ids)}")
+
+
+def _short(value: object) -> str:
+    text = listed(value) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1.3 GB, 512 MB, 3.4 kB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}" if count < 999.5 * scale else f"{count / scale:,.0f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def _unused(days: float) -> Callable[[Kept], bool]:
+    """Whether a segment was not used for so many days; 0: every one."""
+    before = time.time() - days * DAY
+    return lambda own: not days or own.used < before
+
+
+def _list(spaces: list[Listed], folder: Path, max_bytes: float, old: Callable[[Kept], bool]) -> None:
+    spaces = [replace(space, segments=own) for space in spaces if (own := list(filter(old, space.segments)))]
+    table = Table(title=str(folder), title_justify="left")
+    for column in ("space", "what", "rows", "size", "last used"):
+        table.add_column(column, justify="right" if column in ("rows", "size") else "left", no_wrap=column != "what")
+    for space in sorted(spaces, key=_used, reverse=True):
+        names = {own.name for own in space.segments}
+        count = sum(len(own.table) for own in segment.segments(space.folder)[0] if own.name in names)
+        table.add_row(space.id, space.what, f"{count:,}", size(space.bytes), _when(_used(space)))
+    show(table)
+    total = sum(space.bytes for space in spaces)
+    say(f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {size(total)} of {size(max_bytes)} (cache.max_gb)")
+
+
+def _used(space: Listed) -> float:
+    return max(own.used for own in space.segments)
+
+
+def _when(seconds: float) -> str:
+    if not seconds:  # nothing is committed yet
+        return "being written"
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _verify(spaces: list[Listed], folder: Path) -> None:
+    checked = damaged = torn = 0
+    total = sum(len(own.table) for space in spaces for own in segment.segments(space.folder)[0])
+    with progress("checking rows", total) as steps:
+        for space in spaces:
+            steps.describe(f"checking {space.id}")
+            found, broken = segment.segments(space.folder)
+            for path in broken:
+                torn += 1
+                say(f"damaged: space {space.id}, index {path.name}, and with it the rows that it names")
+                with changing(folder), writing(folder):
+                    remove(path)
+            for own in found:
+                bad = _bad(own, steps)
+                checked += len(own.table)
+                damaged += len(bad)
+                for row in bad:
+                    say(f"damaged: space {space.id}, row {own.digests()[row].hex()}")
+                if bad:
+                    with changing(folder), writing(folder):
+                        segment.drop(own, bad)
+    if damaged or torn:
+        indexes = f" and {torn} index{'es' * (torn > 1)}" if torn else ""
+        raise UserError(
+            f"{damaged} of {checked:,} rows{indexes} in {folder} were damaged and are dropped: "
+            f"the next run that needs them computes them again"
+        )
+    say(f"{checked:,} rows in {len(spaces)} space{'s' * (len(spaces) > 1)}: sound")
+
+
+def _bad(own: segment.Segment, steps: Steps) -> list[int]:
+    """The rows of a segment that are not what was written; none when it was evicted meanwhile."""
+    try:
+        own.data = DataFile(own.rows_path)
+    except FileNotFoundError:
+        return list(range(len(own.table))) if own.index_path.exists() else []
+    numbers = {digest: row for row, digest in enumerate(own.digests())}
+    places = {digest: (own, row) for digest, row in numbers.items()}
+    return [numbers[digest] for digest in rows.check(rows.Layout.of(places), advance=steps.advance)]
+
+
+def _clear(spaces: list[Listed], folder: Path, old: Callable[[Kept], bool]) -> None:
+    freed = 0
+    for space in spaces:
+        with writing(folder), idle(folder, space.id, MOMENT) as nobody:
+            if not nobody:
+                say(f"space {space.id} is in use by a run that computes; it stays")
+                continue
+            with changing(folder):
+                freed += _clear_one(space.folder, old)
+    say(f"{size(freed)} removed from {folder}")
+
+
+def _clear_one(space: Path, old: Callable[[Kept], bool]) -> int:
+    freed = 0
+    for own in eviction.kept_in(space):  # again, now that nothing changes any more
+        if old(own):
+            own.remove()
+            freed += own.bytes
+    if not eviction.kept_in(space):
+        shutil.rmtree(space, ignore_errors=True)
+    return freed

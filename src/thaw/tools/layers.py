@@ -1,0 +1,83 @@
+"""Lists a backbone's layers with its blocks and freeze boundaries."""
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from thaw import tracking
+from thaw.common import backend
+from thaw.common.console import say, show
+from thaw.config.tool_schemas import LayersConfig
+from thaw.models import backbone_table, freeze
+from thaw.models.layer_graph import Graph
+
+COLUMNS = ("index", "name", "type", "shape", "params", "block", "cut")
+
+
+def layers(config: LayersConfig) -> None:
+    """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
+    chosen = tracking.with_weights_of_run(config.backbone, config.tracking_uri, Path(config.outputs))
+    backbone_table.check(chosen)
+    backend.start(0, None)
+    from thaw.models import backbones
+
+    if chosen.weights in ("imagenet", "none"):  # a listing needs no weights, but the graph that they call for
+        built = backbones.of_model(chosen, next(backbones.variants(chosen)))
+    else:
+        built = backbones.build(chosen)
+    rows = list(map(list, _rows(built.graph)))
+    if config.format == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    elif config.format == "json":
+        print(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=1))
+    else:
+        _show(rows, built, _with_top(chosen))
+
+
+def _rows(graph: Graph) -> Any:
+    last = {block.last: block.name for block in graph.blocks}
+    names = iter(graph.blocks)
+    block = next(names, None)
+    for layer in graph.layers:
+        cut = len(freeze.cut_operations(graph, layer.index + 1))
+        shape = "x".join("?" if side is None else str(side) for side in layer.shape)
+        yield layer.index, layer.name, layer.type, shape, layer.params, block.name if block else "", cut
+        if layer.index in last:
+            block = next(names, None)
+
+
+def _with_top(config: Any) -> int | None:
+    from thaw.models import backbones
+
+    if backbone_table.row(config.name).source == "thaw":
+        return None
+    # At the default size: VGG's and NASNet's tops fit no other.
+    stock = dataclasses.replace(config, image_size=None, weights="none")
+    backend.start(0, None)
+    return int(backbones.build_stock(stock).count_params())
+
+
+def _show(rows: list[list[Any]], built: Any, with_top: int | None) -> None:
+    listing = Table(title=f"{built.name} at {built.image_size}x{built.image_size}", title_justify="left")
+    for column in COLUMNS:
+        listing.add_column(column, justify="right" if column in ("index", "params", "cut") else "left", no_wrap=True)
+    ends = {block.last for block in built.graph.blocks}
+    for row in rows:
+        cells = [f"{cell:,}" if column == "params" else str(cell) for column, cell in zip(COLUMNS, row, strict=True)]
+        cells[-1] = "clean" if row[-1] == 1 else cells[-1]
+        listing.add_row(*cells, end_section=row[0] in ends)
+    show(listing)
+    params = sum(layer.params for layer in built.graph.layers)
+    moving = sum(layer.moving for layer in built.graph.layers)
+    say(f"{len(rows)} layers · {params:,} parameters without the top, {moving:,} of them BatchNorm statistics")
+    if with_top is not None:
+        say(f"with its ImageNet top: {with_top:,} parameters")
+    say("cut: tensors that cross when all layers up to this one are frozen; clean is one")
+    say("freeze through a layer or block: finetune.freeze=NAME, or finetune.freeze=N for layers[:N]")

@@ -1,0 +1,131 @@
+"""Does a run again and says whether it came to the same: what differs beforehand, the rerun, the comparison."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from thaw import run_record, tracking
+from thaw.cache import Store
+from thaw.cli.arguments import quote
+from thaw.common.console import printable, say, shown
+from thaw.common.errors import UserError
+from thaw.config import stored_config
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.config.tool_schemas import ReproduceConfig
+from thaw.data import manifest
+from thaw.reproduce import manifest_check, stored_run, verdict_report
+from thaw.reproduce.comparison import compare
+from thaw.reproduce.manifest_check import FileDifference
+from thaw.reproduce.stored_run import Recorded
+from thaw.run import run, scan_data, split_data
+
+REPRODUCES = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
+VERDICT = "thaw.verdict"
+SHOWN = 20  # files that are printed; the rest is in the list
+FILES = "data_differences.csv"
+
+
+def reproduce(config: ReproduceConfig, root: Path) -> int:
+    """Rerun `config.run` and return the exit code: 0 identical, 2 same within tolerance, 3 different.
+
+    root: the checkout. Raises UserError for what keeps the run from being found or rerun.
+    """
+    if not config.run:
+        raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
+    before = stored_run.read(config.run, config.tracking_uri, Path(config.outputs))
+    folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
+    folder.mkdir(parents=True)
+    epochs = verdict_report.counted(len(stored_run.figures(before.info).epochs), "epoch")
+    say(f"reproducing run {before.info.id} · {before.info.name} · {epochs}")
+    verdict_report.stopped(before)
+    environment = tracking.differences(before.fingerprint, tracking.collect(root).flat())
+    verdict_report.environment(environment, before.config.deterministic)
+    with _cache(config.fresh, before.config, folder) as cache:
+        today = _today(before, config, cache)
+        files = _data(before, today, folder)
+        run_id = _rerun(before, today, _job(before, today, root, folder))
+    after = tracking.find_run(before.store, Path(config.outputs), run_id)
+    comparison = compare(stored_run.figures(before.info), stored_run.figures(after), config.tolerance)
+    verdict_report.comparison(comparison)
+    verdict_report.write(before, after.id, environment, files, comparison, folder / verdict_report.FILE)
+    for file in (folder / verdict_report.FILE, folder / FILES):
+        if file.exists():
+            after.add(file)
+    after.tag(VERDICT, comparison.verdict)
+    say(f"reproduction {shown(folder / verdict_report.FILE)}")
+    return comparison.code
+
+
+@contextmanager
+def _cache(fresh: bool, config: Config, folder: Path) -> Iterator[str]:
+    """The cache's folder: the run's own, or an empty one that is removed afterwards."""
+    if not fresh:
+        yield config.cache.dir
+        return
+    with tempfile.TemporaryDirectory(prefix=".cache-", dir=folder) as empty:
+        yield empty
+
+
+def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
+    """The run's config with today's places: its figures go to the store it is in, and the network is kept nowhere."""
+    own = before.config
+    return dataclasses.replace(
+        own,
+        outputs=config.outputs,
+        cache=dataclasses.replace(own.cache, dir=cache),
+        tracking=dataclasses.replace(own.tracking, uri=before.store, complete="none"),
+    )
+
+
+def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
+    """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
+    computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
+    settings = dict(stored_config.flat(dataclasses.asdict(today)))
+    computed += [
+        f"{key}={settings[key]}" for key in stored_config.UNTIL_THEN
+    ]  # a run of an older version has no override
+    if today.dataset.path:
+        computed.append(f"dataset.path={quote(today.dataset.path)}")
+    tags = {REPRODUCES: before.info.id}
+    return Job(root, folder, [*before.overrides, *computed], tags=tags, cuts=run_record.cuts(before.info.tags))
+
+
+def _rerun(before: Recorded, today: Config, job: Job) -> str:
+    """Return the new run's id; one that fails as the failed one did is a reproduction too."""
+    try:
+        return run(today, job).run_id
+    except UserError as error:
+        if before.finished or str(error) != stored_run.reason(before.info):
+            raise
+        say(f"it failed as the run did: {error}")
+        return str(json.loads((job.folder / "run.json").read_text(encoding="utf-8"))["run_id"])
+
+
+def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]:
+    """List what differs in the data; what can no longer be used or split ends the rerun after this."""
+    store = Store(Path(today.cache.dir), today.cache.max_gb * 1e9, beside=Path(today.outputs))
+    found, _ = scan_data(today, store)
+    rows = [
+        dict(zip(manifest.COLUMNS, map(str, row), strict=True))
+        for row in manifest.rows(found, split_data(today, found))
+    ]
+    there = {*found.catalog.names, *(bad.name for bad in found.bad)}
+    differences = manifest_check.differences(before.manifest, rows, there)
+    if not differences:
+        say(f"data: {len(rows):,} files as in the run")
+        return differences
+    file = folder / FILES
+    file.write_text(manifest_check.text(differences), encoding="utf-8", errors="surrogateescape", newline="")
+    counts = ", ".join(f"{kind} {n:,}" for kind, n in manifest_check.counted(differences).items())
+    say(f"data: {verdict_report.counted(len(differences), 'difference')}: {counts}")
+    for entry in differences[:SHOWN]:
+        say(f"  {printable(entry.line())}")
+    if len(differences) > SHOWN:
+        say(f"  and {len(differences) - SHOWN:,} more")
+    say(f"  the list: {shown(file)}")
+    return differences

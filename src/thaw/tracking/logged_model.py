@@ -1,0 +1,76 @@
+"""A run's logged model: written with a signature, found, and removed."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from thaw.tracking.mlflow_store import Store, local_path, quiet_mlflow
+
+KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
+
+
+def write(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
+    """Write a built Keras model to `folder`, as `mlflow.keras` loads it; `logged` is MLflow's entry of it."""
+    quiet_mlflow()
+    import keras
+    import mlflow.keras
+    from mlflow.models import Model, ModelSignature
+
+    mlflow.keras.save_model(
+        keras.Model(model.inputs, model.outputs, name=model.name),  # the same layers, never compiled
+        str(folder),
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            run_id=run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        ),
+        signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
+        pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")],
+        metadata=dict(metadata) if metadata else None,
+    )
+
+
+def ready(store: Store, experiment_id: str, run_id: str) -> Any | None:
+    """Return the run's newest model that was written whole, or None."""
+    whole = [model for model in _all(store, experiment_id, run_id) if model.status == "READY"]
+    return max(whole, key=lambda model: model.creation_timestamp, default=None)
+
+
+def is_output(store: Store, run_id: str, model_id: str) -> bool | None:
+    """Return True when the model is the run's output, else None."""
+    outputs = store.client.raw.get_run(run_id).outputs
+    return any(output.model_id == model_id for output in (outputs.model_outputs if outputs else [])) or None
+
+
+def remove_others(store: Store, experiment_id: str, run_id: str, model_id: str) -> None:
+    """Remove the run's other models, whole or not, from before it was killed; their files too if they are here."""
+    for model in _all(store, experiment_id, run_id):
+        if model.model_id == model_id:
+            continue
+        store.client.delete_logged_model(model.model_id)
+        files = local_path(model.artifact_location)
+        if files is not None:
+            shutil.rmtree(files, ignore_errors=True)
+
+
+def _all(store: Store, experiment_id: str, run_id: str) -> list[Any]:
+    return list(store.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
+
+
+def _schema(tensors: Iterable[Any]) -> Any:
+    """Keras tensors (None, S, S, 3) as MLflow's schema (-1, S, S, 3); several are named, one is not."""
+    import numpy as np
+    from mlflow.types import Schema, TensorSpec
+
+    tensors = list(tensors)
+    return Schema(
+        [
+            TensorSpec(
+                np.dtype(t.dtype), tuple(-1 if n is None else n for n in t.shape), t.name if len(tensors) > 1 else None
+            )
+            for t in tensors
+        ]
+    )

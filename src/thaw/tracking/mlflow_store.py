@@ -1,0 +1,216 @@
+"""The MLflow store: found or created once, whatever the working directory and however many jobs start together."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from thaw.common.errors import UserError
+from thaw.config import command_lines
+from thaw.tracking import mlflow_limits, store_schema
+from thaw.tracking.retry import Patient, Refused, reason, remedy
+
+# Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # MLflow would repeat a failed request 7 times in 4 minutes, whether it was stored or not: patience.py does better.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+# Only while a server is looked for.
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_SQLITE = "sqlite:///"
+_SERVERS = ("http://", "https://", "databricks")  # they choose the artifacts' place
+_DATABASES = ("postgresql", "mysql", "mssql")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store: `uri` is absolute, `artifacts` is the artifact folder, or None when a server decides.
+
+    client: MLflow's, with patience for a store that is locked or away.
+    """
+
+    uri: str
+    outputs: Path
+    artifacts: Path | None
+    client: Patient
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment `name`, created if there is none.
+
+        Raises UserError when it was deleted, or when its artifact folder is gone: MLflow keeps that as an absolute
+        path, and would create the old folder anew after `outputs` was moved.
+        """
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            if len(name) > mlflow_limits.EXPERIMENT:
+                raise UserError(
+                    f"tracking.experiment={name} is {len(name)} characters long; stores take {mlflow_limits.EXPERIMENT}"
+                )
+            try:
+                return str(self.client.create_experiment(name, self._new_artifacts()))
+            except Refused:  # another job was faster
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"tracking.experiment={name} was deleted from {self.uri}. Choose another name, or restore it: "
+                + command_lines.of_mlflow(self.uri, f"experiments restore --experiment-id {found.experiment_id}")
+            )
+        kept = local_path(found.artifact_location)
+        if self.artifacts is not None and kept is not None and not kept.exists():
+            raise UserError(
+                f"tracking.experiment={name} in {self.uri} keeps its artifacts in {kept}, which does not exist. "
+                f"Was the folder moved? Move it back, or choose another tracking.experiment."
+            )
+        return str(found.experiment_id)
+
+    def _new_artifacts(self) -> str | None:
+        if self.artifacts is None:
+            return None
+        place = self.artifacts.as_uri()
+        if self.uri.startswith(_DATABASES) and len(place) > mlflow_limits.ARTIFACTS:
+            raise UserError(
+                f"outputs={self.outputs} is too long a path for {self.uri}: with artifacts in it, it makes an address "
+                f"of {len(place)} characters, and the database takes {mlflow_limits.ARTIFACTS}. Choose a shorter one"
+            )
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        return place
+
+
+def open_store(uri: str, outputs: Path) -> Store:
+    """Open the store at `uri`; a missing SQLite file is created, once, however many processes ask.
+
+    A relative `sqlite:///` path is taken from the current folder, at this moment, and is absolute from then on.
+    Artifacts go to `outputs/artifacts`, unless `uri` is a server. Raises UserError within seconds when the store
+    cannot be reached or used.
+    """
+    outputs = Path(outputs).absolute()
+    database = sqlite_path(uri)
+    if database is not None:
+        return _open_sqlite(database, outputs)
+    if not uri.startswith(_SERVERS + _DATABASES):
+        raise _unusable(uri, "no such kind of store")
+    return Store(uri, outputs, outputs / "artifacts" if uri.startswith(_DATABASES) else None, _connect(uri))
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the absolute path of a `sqlite:///` URI's file, or None for another kind of store."""
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+
+
+def local_path(location: str) -> Path | None:
+    """Return an artifact location as a path, or None when it is on a server."""
+    quiet_mlflow()
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    return Path(local_file_uri_to_path(location)) if is_local_uri(location) else None
+
+
+def quiet_mlflow() -> None:
+    """Turn off MLflow's telemetry, log lines, progress bars and own retries; to be called before every import of it."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def _open_sqlite(database: Path, outputs: Path) -> Store:
+    uri = _SQLITE + database.as_posix()
+    artifacts = outputs / "artifacts"
+    if set("%?") & set(uri):
+        raise _unusable(uri, "a path with % or ? in it means another file to SQLAlchemy")
+    quiet_mlflow()
+    from mlflow import MlflowClient
+
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if database.exists():
+            store_schema.check(database)
+        else:
+            with FileLock(database.with_name(database.name + ".lock")):
+                if not database.exists():
+                    _create_database(database, artifacts)
+        database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
+        return Store(uri, outputs, artifacts, Patient(lambda: MlflowClient(uri), uri, (database,)))
+    except Refused as refused:
+        raise _unusable(uri, refused.__cause__) from refused
+    except store_schema.Unfit as unfit:
+        raise UserError(f"tracking.uri={uri} cannot be used: {unfit}") from None
+    except UserError:
+        raise
+    except Exception as error:  # of the file system, SQLAlchemy, alembic or MLflow
+        raise _unusable(uri, error) from error
+
+
+def _create_database(database: Path, artifacts: Path) -> None:
+    # Aside, then renamed: a Ctrl-C amid MLflow's migrations would leave a database that no later run can open.
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    aside = database.with_name(database.name + ".new")
+    aside.unlink(missing_ok=True)
+    SqlAlchemyStore(_SQLITE + aside.as_posix(), artifacts.as_uri()).engine.dispose()
+    aside.replace(database)
+
+
+def _connect(uri: str) -> Patient:
+    quiet_mlflow()
+    from mlflow import MlflowClient
+
+    with _environment(_IMPATIENT):
+        try:
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+        except Exception as error:  # of MLflow, of a missing database driver, of a misspelt scheme
+            raise _unusable(uri, error) from error
+    return Patient(lambda: client, uri)
+
+
+def _unusable(uri: str, error: object) -> UserError:
+    if isinstance(error, ModuleNotFoundError):  # SQLAlchemy imports the driver that the URI names
+        return UserError(
+            f"tracking.uri={uri} cannot be used: the database's driver is not installed (Python package "
+            f"{error.name}). Install it, or name another in the URI, as in postgresql+psycopg://"
+        )
+    text = f"{getattr(error, 'error_code', '')} {error}"
+    if "valid JSON format" in text or re.search(r"error code (30\d|40[45]|501)", text):
+        return UserError(
+            f"tracking.uri={uri} cannot be used: what answers there is no MLflow server. Is it the port of another "
+            "program? A server is started with: mlflow server --host 127.0.0.1 --port PORT"
+        )
+    if "out-of-date database schema" in text:
+        return UserError(
+            f"tracking.uri={uri} cannot be used: its tables are of another version of MLflow than this one, "
+            f"{version('mlflow')}. If they are older: make a copy, then mlflow db upgrade {shlex.quote(uri)}. "
+            "If they are newer: install that MLflow here"
+        )
+    if need := remedy(uri, error) if isinstance(error, BaseException) else "":
+        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
+    if "too many" in text:
+        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. The server's own log says why")
+    need = "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
+    return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,90 @@
+"""Pooled features as thaw computes them: of images in memory, or from photos to kept activations."""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--images", type=int, default=256, help="random images in memory")
+    parser.add_argument("--photos", help="folder of class folders, instead of images in memory")
+    parser.add_argument("--json", required=True)
+    args = parser.parse_args()
+    started = time.perf_counter()
+    from thaw.common import backend
+
+    backend.import_tensorflow()
+    from thaw.models import backbones, network  # noqa: F401
+
+    found: dict[str, Any] = {"import_seconds": time.perf_counter() - started}
+    frozen, size = _frozen(args.network, args.size)
+    started = time.perf_counter()
+    function = frozen.function()
+    found["convert_seconds"] = time.perf_counter() - started
+    found |= {"engine": frozen.choice.engine, "precision": frozen.choice.frozen}
+    images, seconds = _kept(frozen, args.photos, size) if args.photos else _in_memory(function, args.images, size)
+    found |= {"images": images, "seconds": seconds, "images_per_second": images / seconds}
+    Path(args.json).write_text(json.dumps(found))
+
+
+def _frozen(name: str, size: int | None) -> tuple[Any, int]:
+    """The whole network up to its pooled features, all frozen, on what engine=auto and precision=auto choose."""
+    from thaw.common import backend
+    from thaw.config.schema import BackboneConfig, HeadConfig
+    from thaw.frozen import engine
+    from thaw.frozen.activations import Frozen
+    from thaw.models import backbone_table, backbones, freeze, network
+
+    weights = "imagenet" if name == "efficientnet_lite0" else "none"
+    config = BackboneConfig(name=name, weights=weights, image_size=size)
+    row = backbone_table.row(name)
+    choice = engine.choose("auto", "auto", "auto", depthwise=row.depthwise, thaws=False, hardware=backend.hardware())
+    backend.start(0, True)
+    built = backbones.build(config)
+    joined = network.join(built, HeadConfig(name="linear"), ("one", "other"))
+    plan = freeze.plan("all", built.graph, name, "frozen")
+    parts = network.part(joined, plan, plan.total)
+    return Frozen(parts.frozen, parts.cut, parts.shapes, config, row.preprocess, choice), built.image_size
+
+
+def _in_memory(function: Any, count: int, size: int) -> tuple[int, float]:
+    import numpy as np
+
+    from thaw.frozen.activations import BATCH
+
+    images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+    function(images[:32])
+    started = time.perf_counter()
+    for i in range(0, count, BATCH):
+        function(images[i : i + BATCH])
+    return count, time.perf_counter() - started
+
+
+def _kept(frozen: Any, photos: str, size: int) -> tuple[int, float]:
+    """From files to activations in an empty cache: listing, hashing, decoding, checking and writing are part of it."""
+    import numpy as np
+
+    from thaw.cache import Store
+    from thaw.config.schema import DatasetConfig
+    from thaw.data import pixels, sources
+
+    frozen.function()(np.zeros((32, size, size, 3), np.uint8))
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        started = time.perf_counter()
+        store = Store(Path(folder), 20e9)
+        catalog = sources.load(DatasetConfig(name="image_folder", path=photos))
+        indices = np.arange(len(catalog.labels))
+        activations = frozen.activations(store, pixels.read(catalog, indices, size, store), indices)
+        seconds = time.perf_counter() - started
+        assert activations.rows.misses == len(indices)
+    return len(indices), seconds
+
+
+if __name__ == "__main__":
+    main()

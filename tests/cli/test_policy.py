@@ -1,0 +1,396 @@
+"""Configs that would run something, as train.py meets them."""
+
+import os
+import pickle
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from thaw.cli import main, output_dirs, policy
+from thaw.cli.resume import Resumed
+from thaw.common.errors import UserError
+from thaw.config.schema import Config
+
+from ..conftest import ROOT
+
+
+def composed(*overrides: str):
+    os.environ.setdefault("THAW_OUTPUTS", "outputs")
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def test_thaws_own_config_passes_in_milliseconds() -> None:
+    config = composed()
+    started = time.perf_counter()
+    policy.check(config)
+    assert time.perf_counter() - started < 0.1
+
+
+@pytest.mark.parametrize("logging", ["default", "stdout", "disabled"])
+def test_hydras_own_logging_passes(logging: str) -> None:
+    policy.check(composed(f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}".replace("stdout", "none")))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("callbacks.x", {"_target_": "os.makedirs"}, "callbacks.x._target_=os.makedirs"),
+        ("callbacks.x", {"a": [{"_target_": "os.makedirs"}]}, "callbacks.x.a[0]._target_=os.makedirs"),
+        ("callbacks.sweep._target_", "os.makedirs", "callbacks.sweep._target_=os.makedirs"),
+        ("sweeper._target_", "os.makedirs", "sweeper._target_=os.makedirs"),
+        ("launcher.x", {"_target_": "os.makedirs"}, "launcher.x._target_=os.makedirs"),
+        ("launcher._target_", "${augment.name}", "launcher._target_=${augment.name}"),
+        ("callbacks.x", "${hydra.help}", "callbacks.x=${hydra.help}"),
+        ("callbacks.x", "${oc.decode:'{a: b}'}", "callbacks.x=${oc.decode:"),
+        ("callbacks", "${hydra:help}", "callbacks=${hydra:help}"),
+        ("job_logging.handlers", {"x": {"class": "subprocess.Popen"}}, "job_logging.handlers.x.class=subprocess.Popen"),
+        ("hydra_logging.filters", {"x": {"()": "os.makedirs"}}, "hydra_logging.filters.x.()=os.makedirs"),
+        ("job.env_set", {"LD_PRELOAD": "x.so"}, "job.env_set.LD_PRELOAD"),
+    ],
+)
+def test_whatever_hydra_would_call_is_refused(place: str, value: object, named: str) -> None:
+    config = composed()
+    OmegaConf.update(config, f"hydra.{place}", value, force_add=True)
+    with pytest.raises(UserError) as caught:
+        policy.check(config)
+    assert f"hydra.{named}" in str(caught.value)
+
+
+def log_file(**keys: object) -> dict[str, object]:
+    """Hydra's own file handler, with other keys."""
+    own = {"class": "logging.FileHandler", "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log"}
+    return {"handlers": {"file": {**own, **keys}}}
+
+
+def to_terminal(**keys: object) -> dict[str, object]:
+    return {"handlers": {"console": {"class": "logging.StreamHandler", **keys}}}
+
+
+HOSTILE = {
+    "callbacks.sweep": [
+        {"argument": 1},
+        {"_partial_": True},
+        {"_args_": ["x"]},
+        {"_recursive_": False},
+        {"_convert_": "all"},
+    ],
+    "launcher": [{"_args_": ["x"]}, {"_partial_": True}],
+    "sweeper": [{"max_batch_size": 0}, {"max_batch_size": "x"}, {"_partial_": True}],
+    "job_logging": [
+        log_file(filename="/home/me/thesis.tex"),
+        log_file(filename="notes.log"),
+        log_file(filename="~/.bashrc"),
+        log_file(filename="${hydra.runtime.output_dir}/../../thesis.log"),
+        log_file(filename="${hydra.runtime.output_dir}/..log/x.log"),
+        log_file(filename="${hydra.runtime.output_dir}/.log"),
+        log_file(filename="${hydra.runtime.output_dir}/result.json"),
+        log_file(filename="${hydra.runtime.output_dir}/a${oc.env:HOME}.log"),
+        log_file(filename="${hydra.runtime.output_dir}${augment.name}"),
+        log_file(filename="${hydra.runtime.cwd}/x.log"),
+        log_file(filename="${outputs}/x.log"),
+        log_file(filename=None),
+        log_file(mode="w"),
+        log_file(mode="w+"),
+        log_file(mode="x"),
+        log_file(mode="${augment.name}"),
+        log_file(encoding="idna"),
+        log_file(delay="ext://antigravity"),
+        log_file(errors="x"),
+        log_file(**{".": {"baseFilename": "/home/me/thesis.tex"}}),
+        log_file(filters=["ext://os.environ"]),
+        log_file(level="ext://os.environ"),
+        log_file(**{"class": "logging.handlers.RotatingFileHandler"}),
+        log_file(**{"class": "${augment.name}"}),
+        log_file(**{"()": "logging.FileHandler"}),
+        to_terminal(stream="ext://os.environ"),
+        to_terminal(stream="ext://antigravity"),
+        to_terminal(stream="cfg://root"),
+        to_terminal(stream="${augment.name}"),
+        to_terminal(terminator="x"),
+        to_terminal(formatter="cfg://formatters.x"),
+        to_terminal(formatter="absent"),
+        {"formatters": {"simple": {"style": "{"}}},
+        {"formatters": {"simple": {"style": "$"}}},
+        {"formatters": {"simple": {"validate": False}}},
+        {"formatters": {"simple": {"defaults": {"a": "ext://os.environ"}}}},
+        {"formatters": {"simple": {"format": "ext://os.environ"}}},
+        {"formatters": {"simple": {"format": "e${augment.name}"}}},
+        {"formatters": {"simple": {"format": ["x"]}}},
+        {"formatters": {"simple": {"datefmt": "cfg://root"}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "stream": "ext://os.environ"}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "log_colors": {"INFO": "ext://os.environ"}}}},
+        {"formatters": {"simple": {"()": "colorlog.ColoredFormatter", "log_colors": "ext://os.environ"}}},
+        {"formatters": "x"},
+        {"handlers": {"console": "x"}},
+        {"root": {"handlers": ["ext://os.environ"]}},
+        {"root": {"filters": ["x"]}},
+        {"root": {"level": "LOUD"}},
+        {"loggers": {"x": {"handlers": ["absent"]}}},
+        {"loggers": {"x": {"filters": ["x"]}}},
+        {"filters": {"x": {"name": "y"}}},
+        {"incremental": True},
+        {"version": 2},
+    ],
+    "hydra_logging": [log_file(), to_terminal(stream="ext://os.environ")],
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "hostile"), [(place, one) for place, them in HOSTILE.items() for one in them], ids=str
+)
+def test_no_argument_of_what_is_called_does_harm(place: str, hostile: dict[str, object]) -> None:
+    config = composed("hydra/job_logging=default", "hydra/hydra_logging=default")
+    policy.check(config)
+    with pytest.raises((UserError, OmegaConfBaseException)) as caught:  # noqa: PT012
+        OmegaConf.update(config, f"hydra.{place}", hostile, force_add=True)  # Hydra's own sweeper takes no other keys
+        policy.check(config)
+    assert f"hydra.{place}." in str(caught.value)
+
+
+def test_every_admitted_class_is_tried_with_hostile_arguments() -> None:
+    assert set(policy.OWN) | {"job_logging", "hydra_logging"} == set(HOSTILE)
+    assert all(f"'{name}'" in str(HOSTILE) for name in policy.LOGGING)
+
+
+def test_an_own_class_passes_in_its_own_place_only() -> None:
+    for place, (target, _) in policy.OWN.items():
+        for other in {*policy.OWN, "callbacks.x"} - {place}:
+            config = composed()
+            OmegaConf.update(config, f"hydra.{other}", {"_target_": target}, force_add=True)
+            with pytest.raises(UserError, match=re.escape(f"hydra.{other}._target_={target} is refused")):
+                policy.check(config)
+
+
+@pytest.mark.parametrize("name", ["/x/y", "..", "a/../../b", "${hydra.job.num}/..", "${now:%Y}"])
+def test_a_logs_name_is_no_way_out_of_the_runs_folder(name: str) -> None:
+    config = composed("hydra/job_logging=default")
+    config.hydra.job.name = name
+    with pytest.raises(UserError, match=r"hydra\.job_logging\.handlers\.file\.filename=.* lies in the run's folder"):
+        policy.check(config)
+
+
+def test_the_colours_of_hydra_colorlog_pass() -> None:
+    config = composed("hydra/job_logging=default")
+    colours = {
+        "()": "colorlog.ColoredFormatter",
+        "format": "[%(asctime)s] %(log_color)s",
+        "log_colors": {"INFO": "red"},
+    }
+    OmegaConf.update(config, "hydra.job_logging.formatters", {"colorlog": colours}, force_add=True)
+    OmegaConf.update(config, "hydra.job_logging.handlers.console.formatter", "colorlog")
+    policy.check(config)
+
+
+@pytest.fixture
+def a_plugin():
+    """A sweeper as an installed plugin registers it."""
+    store = ConfigStore.instance()
+    node = {"_target_": "their.Sweeper", "n": 3, "setup": "true", "sampler": {"_target_": "their.Sampler"}}
+    store.store(group="hydra/sweeper", name="theirs", node=node, provider="them")
+    yield
+    del store.repo["hydra"]["sweeper"]["theirs.yaml"]
+
+
+def test_a_plugins_own_targets_pass_wherever_it_was_installed(a_plugin) -> None:
+    policy.check(composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}"))
+    config = composed("hydra/sweeper=theirs", "+hydra.sweeper.other={_target_: not.Theirs}")
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.other\._target_=not\.Theirs is refused"):
+        policy.check(config)
+
+
+@pytest.mark.parametrize("value", [{"setup": "rm -r ~"}, {"setup": ["rm -r ~"]}, {"sampler": {"setup": "rm -r ~"}}])
+def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value: dict[str, object]) -> None:
+    config = composed("hydra/sweeper=theirs")
+    OmegaConf.update(config, "hydra.sweeper", value, force_add=True)
+    with pytest.raises(UserError, match=r"hydra\.sweeper\..*setup=.* is refused from a file"):
+        policy.check(config)
+    policy.check(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
+
+
+@pytest.mark.parametrize("name", ["../..", "/tmp/x", "a/b", "..", "."])
+def test_hydras_notes_stay_in_the_runs_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r"hydra\.output_subdir=.* is refused: it is the name of one folder"):
+        output_dirs.check(composed(f"hydra.output_subdir='{name}'"), [f"hydra.output_subdir={name}"], set())
+
+
+def with_file(tmp_path: Path, text: str, *overrides: str):
+    """Composed with an experiment file x."""
+    file = tmp_path / "theirs" / "experiment" / "x.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"# @package _global_\n{text}")
+    return composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", "experiment=x", *overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("hydra: {run: {dir: FOLDER}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/../x'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/link/x'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${outputs}/full'}}", "hydra.run.dir"),
+        ("outputs: FOLDER\nhydra: {run: {dir: '${outputs}/outputs/full'}}", "hydra.run.dir"),
+        ("hydra: {run: {dir: '${hydra:help}'}}", "hydra.run.dir"),
+        ("hydra: {sweep: {dir: /x}}", "hydra.sweep.dir"),
+        ("hydra: {sweep: {subdir: ../../x}}", "hydra.sweep.subdir"),
+        ("hydra: {sweep: {subdir: /x}}", "hydra.sweep.subdir"),
+    ],
+)
+def test_a_file_does_not_choose_a_folder_that_holds_a_users_files(tmp_path, text: str, key: str) -> None:
+    outputs = tmp_path / "outputs"
+    (outputs / "full").mkdir(parents=True)
+    (outputs / "full" / "result.json").touch()
+    (outputs / "link").symlink_to(tmp_path)
+    config = with_file(tmp_path, text.replace("FOLDER", str(tmp_path)), f"outputs={outputs}")
+    if text.startswith("outputs"):
+        config.outputs = str(tmp_path)
+    with pytest.raises(UserError, match=re.escape(f"{key}=") + ".* is refused from a file"):
+        output_dirs.check(config, ["experiment=x"], set())
+
+
+def test_a_file_chooses_a_new_folder_in_outputs(tmp_path) -> None:
+    text = "hydra: {sweep: {dir: '${outputs}/mine', subdir: '${hydra.job.num}_${augment.name}'}}"
+    config = with_file(tmp_path, text, f"outputs={tmp_path}/outputs")
+    made = output_dirs.check(config, [], set())
+    assert made == {tmp_path / "outputs" / "mine", tmp_path / "outputs" / "mine" / "0_none"}
+    (tmp_path / "outputs" / "mine" / "0_none").mkdir(parents=True)
+    assert output_dirs.check(config, [], made) == made  # of a sweep that runs
+
+
+def test_the_command_line_chooses_any_folder(tmp_path) -> None:
+    given = [f"hydra.run.dir={tmp_path}", "hydra.sweep.dir=/x", "hydra.sweep.subdir=y"]
+    assert output_dirs.check(composed(*given), given, set()) == set()
+    assert output_dirs.check(composed(), [], set()) == set()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "+hydra.callbacks.x._target_=os.makedirs",
+        "+x={_target_: os.makedirs}",
+        "--experimental-rerun=job.pickle",
+        "--exp",
+    ],
+)
+def test_an_argument_is_refused_by_name(argument: str) -> None:
+    with pytest.raises(UserError, match="refused") as caught:
+        policy.check_arguments(["seed=1", argument])
+    assert str(caught.value).startswith(argument)
+
+
+def test_ordinary_arguments_pass() -> None:
+    policy.check_arguments(["-m", "dataset.path='/my/_target_/photos'", "hydra/launcher=joblib", "-", "--", "a"])
+
+
+@pytest.mark.parametrize("where", ["experiment", "callbacks", "sweep"])
+def test_a_strangers_file_runs_nothing_and_is_named(commands, tmp_path, where: str) -> None:
+    made, folder = tmp_path / "made", tmp_path / "theirs"
+    evil = f"{{_target_: os.makedirs, name: '{made}'}}"  # a callable that Hydra itself does not refuse
+    name, *given = {
+        "experiment": ("experiment/x.yaml", f"--config-dir={folder}"),
+        "callbacks": ("hydra/callbacks/x.yaml", f"--config-dir={folder}"),
+        "sweep": ("experiment/x.yaml", "-m", f"hydra.searchpath=[{folder}]", "seed=1,2"),
+    }[where]
+    file = folder / name
+    file.parent.mkdir(parents=True)
+    file.write_text(f"# @package _global_\nhydra: {{callbacks: {{x: {evil}}}}}\n")
+    ran = commands.run(*given, f"{file.parent.relative_to(folder)}=x")
+    assert ran.code == 1, ran.out
+    assert ran.err.startswith(f"error: {file}: hydra."), ran.err
+    assert "=os.makedirs is refused" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "text"),
+    [
+        ("experiment", "# @package _global_\nhydra: {callbacks: {x: {_target_: os.makedirs}}}"),
+        ("hydra/callbacks", "x: {_target_: os.makedirs}"),
+    ],
+)
+def test_the_file_that_is_named_is_one_of_this_composition(tmp_path: Path, group: str, text: str) -> None:
+    folder = tmp_path / "theirs" / group
+    folder.mkdir(parents=True)
+    for name in ("a1", "a7", "a9"):
+        (folder / f"{name}.yaml").write_text(text)
+    config = composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", f"{group}=a7")
+    with pytest.raises(UserError) as caught:
+        policy.check(config)
+    assert str(caught.value).startswith(f"{folder}/a7.yaml: hydra.callbacks.x._target_=os.makedirs is refused")
+
+
+def test_no_file_is_named_for_what_the_command_line_says(tmp_path: Path) -> None:
+    config = with_file(tmp_path, "seed: 1", "hydra/job_logging=default", "++hydra.job_logging.handlers.file.mode=w")
+    (tmp_path / "theirs" / "experiment" / "a.yaml").write_text("hydra: {job_logging: {handlers: {file: {mode: w}}}}")
+    with pytest.raises(UserError, match=r"^hydra\.job_logging\.handlers\.file\.mode=w is refused: lines are appended"):
+        policy.check(config)
+
+
+def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
+    log = "{version: 1, root: null, handlers: {mine: {filename: '${hydra.runtime.output_dir}/x.log'}}}"
+    config = with_file(tmp_path, f"defaults: [override /hydra/job_logging: none]\nhydra: {{job_logging: {log}}}")
+    missing = "hydra.job_logging.handlers.mine.class=None is refused: it is missing; it can be logging.StreamHandler or"
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/theirs/experiment/x.yaml: {missing}")):
+        policy.check(config)
+
+
+@pytest.mark.parametrize("name", ["report", "checkpoints", "result.json"])
+def test_hydras_notes_are_not_named_as_what_a_run_keeps(tmp_path: Path, name: str) -> None:
+    config = with_file(tmp_path, f"hydra: {{output_subdir: {name}}}")
+    with pytest.raises(UserError, match=f"hydra.output_subdir={name} is refused: a run keeps its own {name} there"):
+        output_dirs.check(config, [], set())
+    output_dirs.check(with_file(tmp_path, "hydra: {output_subdir: notes}"), [], set())
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_strangers_file_writes_over_no_file_of_the_users(commands, tmp_path, sweep: bool) -> None:
+    thesis, file = tmp_path / "thesis.tex", tmp_path / "theirs" / "experiment" / "x.yaml"
+    thesis.write_text("years of work")
+    file.parent.mkdir(parents=True)
+    log = "{class: logging.FileHandler, filename: '" + str(thesis) + "'}"
+    file.write_text(
+        "# @package _global_\ndefaults: [override /hydra/job_logging: default]\n"
+        f"hydra: {{job_logging: {{handlers: {{file: {log}}}}}}}\n"
+    )
+    ran = commands.run(*(("-m", "seed=1,2") if sweep else ()), f"--config-dir={tmp_path}/theirs", "experiment=x")
+    assert (ran.code, thesis.read_text()) == (1, "years of work")
+    assert ran.err.startswith(
+        f"error: {file}: hydra.job_logging.handlers.file.filename={thesis} is refused: a log lies"
+    )
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("argument", ["+hydra.callbacks.x._target_=os.makedirs", "--experimental-rerun=job.pickle"])
+def test_an_argument_is_refused_before_hydra_sees_it(commands, argument: str) -> None:
+    ran = commands.run("seed=1", argument)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: {argument}: refused")
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_the_stored_command_of_a_strangers_run_is_held_to_the_same_rule(monkeypatch, tmp_path) -> None:
+    ran, file = tmp_path / "ran", tmp_path / "job.pickle"
+    file.write_bytes(pickle.dumps(Touch(ran)))
+    monkeypatch.setattr(main, "resumed", lambda *_: Resumed("0123abcd", None, [f"--experimental-rerun={file}"]))
+    monkeypatch.setattr(main, "_prepare", lambda root: None)
+    monkeypatch.setattr(sys, "argv", ["train.py", "resume=0123abcd"])
+    with pytest.raises(SystemExit, match="refused, because the file is a pickle"):
+        main.train(ROOT)
+    assert not ran.exists()

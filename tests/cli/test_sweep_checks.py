@@ -1,0 +1,113 @@
+"""What a sweep cannot vary is refused before its first job; what a failed job held is freed."""
+
+import traceback
+import weakref
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+
+from thaw.cli.main import SweepParent, check_sweep
+from thaw.common.errors import UserError
+from thaw.config.schema import Config
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch) -> None:
+    monkeypatch.setenv("THAW_OUTPUTS", "/tmp/home")
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deterministic=true,false",), "deterministic=true, then deterministic=false"),
+        (("seed=range(3)", "deterministic=choice(false,true)"), "deterministic=false, then deterministic=true"),
+        (("tracking.experiment=a,b",), "Give one for all of it, tracking.experiment=b"),
+        (("outputs=/tmp/a,/tmp/b",), "a sweep cannot vary outputs (/tmp/home, /tmp/a, /tmp/b)"),
+        (("tracking.uri=sqlite:///a.db,sqlite:///b.db",), "a sweep cannot vary tracking.uri"),
+        (("seed=1,2", "hydra.sweep.subdir=same"), "hydra.sweep.subdir=same: all 2 jobs would have this folder"),
+        (
+            ("recipe=bottleneck", "bottleneck.epochs=1,2", "optimizer.warmup_epochs=1"),
+            "optimizer.warmup_epochs=1 and bottleneck.epochs=1",
+        ),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_before_the_first_job(arguments, said) -> None:
+    with pytest.raises(UserError) as caught:
+        check_sweep(CONF, list(arguments))
+    assert said in str(caught.value)
+
+
+@pytest.fixture
+def choices(tmp_path) -> str:
+    """Two experiments of the user's own; returns the argument that finds them."""
+    (tmp_path / "experiment").mkdir()
+    for name, deterministic in (("slow", "true"), ("fast", "false")):
+        text = f"# @package _global_\ndeterministic: {deterministic}\ntracking:\n  experiment: mine\n"
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    return f"hydra.searchpath=['file://{tmp_path}']"
+
+
+def test_nor_can_it_be_by_a_choice_that_sets_it(choices) -> None:
+    with pytest.raises(UserError, match="cannot vary deterministic"):
+        check_sweep(CONF, ["experiment=slow,fast", choices])
+    with pytest.raises(UserError, match=r"tracking\.experiment \(thaw, mine\).*tracking\.experiment=mine"):
+        check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true"])
+    check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true", "tracking.experiment=mine"])
+
+
+def test_everything_else_can_be_swept(choices) -> None:
+    check_sweep(
+        CONF, ["seed=range(3)", "precision=float32,bfloat16", "engine=openvino,tensorflow", "cache.dir=/tmp/a,/tmp/b"]
+    )
+    check_sweep(CONF, ["deterministic=false", "seed=1,2"])
+
+
+class Network:
+    """Takes part in a failing job."""
+
+
+def job(held: list, kind: type[Exception]) -> None:
+    network = Network()
+    held.append(weakref.ref(network))
+
+    def train() -> None:
+        """Closes over the network, as comprehensions do in Python 3.11."""
+        try:
+            raise OSError("the disk is full")
+        except OSError as error:
+            raise kind(f"no room for {type(network).__name__}") from error
+
+    train()
+
+
+def failed(held: list, kind: type[Exception]) -> JobReturn:
+    ended = JobReturn(status=JobStatus.FAILED)
+    try:
+        job(held, kind)
+    except kind as error:
+        ended.return_value = error
+    return ended
+
+
+@pytest.mark.parametrize("kind", [UserError, RuntimeError])
+def test_a_failed_jobs_error_holds_nothing_that_the_job_had(kind) -> None:
+    held: list = []
+    ended = failed(held, kind)
+    assert held[0]() is not None
+    SweepParent().on_job_end(config=None, job_return=ended)
+    assert held[0]() is None
+
+
+def test_a_defect_is_still_printed_with_the_lines_that_it_came_from() -> None:
+    ended = failed([], RuntimeError)
+    SweepParent().on_job_end(config=None, job_return=ended)
+    printed = "".join(traceback.format_exception(ended._return_value))
+    assert "RuntimeError: no room for Network" in printed
+    assert "the disk is full" in printed
+    assert 'raise OSError("the disk is full")' in printed
+    assert "job(held, kind)" in printed

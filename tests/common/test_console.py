@@ -1,0 +1,91 @@
+"""What a log without a terminal shows, and that no output ends a run."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from thaw.common import console
+
+SRC = Path(__file__).parents[2] / "src"
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(console, "time", made)
+    monkeypatch.setattr(console._Shell, "output_is_data", False)  # a script that ran in this process has set it
+    return made
+
+
+def test_long_work_leaves_a_line_now_and_then_where_there_is_no_terminal(clock: Clock, capsys) -> None:
+    told = []
+    with console.progress("frozen activations", 50_000) as steps:
+        for second in range(1, 1801):
+            clock.now = float(second)
+            steps.advance(20)
+            if out := capsys.readouterr().out:
+                told.append((second, out))
+    assert [second for second, _ in told] == [30, 90, 210, 450, 750, 1050, 1350, 1650]
+    assert told[2][1] == "frozen activations 4,200 of 50,000 · 8 % · 38 min left\n"
+
+
+def test_short_work_leaves_no_line(clock: Clock, capsys) -> None:
+    with console.progress("frozen activations", 3) as steps:
+        for clock.now in (10.0, 20.0, 29.0):
+            steps.advance()
+    with console.progress("nothing", 0):
+        clock.now = 100.0
+    with console.progress("one long step, and all is done", 1) as steps:
+        clock.now = 200.0
+        steps.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_output_that_a_program_reads_has_no_line_of_progress(clock: Clock, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(console._Shell, "output_is_data", True)
+    with console.progress("predicting", 10) as steps:
+        clock.now = 60.0
+        steps.advance(5)
+    assert capsys.readouterr() == ("", "predicting 5 of 10 · 50 % · 60 s left\n")
+
+
+def test_a_path_is_printed_as_it_is(capsys) -> None:
+    console.say("photos/:apple:/[bold]1")
+    assert capsys.readouterr().out == "photos/:apple:/[bold]1\n"
+
+
+def test_paths_are_printed_from_the_shells_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(console._Shell, "folder", None)
+    monkeypatch.chdir(tmp_path)
+    assert console.shown(tmp_path / "a" / "b") == Path("a/b")
+    console.printed_from(tmp_path / "a")
+    assert console.shown(tmp_path / "a" / "b") == Path("b")
+    assert console.shown(tmp_path / "c") == tmp_path / "c"
+
+
+def test_an_output_that_is_gone_ends_no_work(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom thaw.common.console import say\n"
+        "for i in range(200):\n    say(f'line {i}')\n    time.sleep(0.005)\n"
+        "open(sys.argv[1], 'w').write('done')"
+    )
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    command = f"'{sys.executable}' -c \"$CODE\" '{tmp_path}/end' | head -1"
+    done = subprocess.run(["sh", "-c", command], env={**env, "CODE": code}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("line 0\n", "")
+    for _ in range(200):  # the shell waits for the last of the pipe only
+        if (tmp_path / "end").exists():
+            break
+        time.sleep(0.1)
+    assert (tmp_path / "end").read_text() == "done"

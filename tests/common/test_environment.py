@@ -1,0 +1,162 @@
+"""What comes from outside the config is set, refused by name or recorded. No TensorFlow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thaw.common import environment
+from thaw.common.backend import Hardware
+from thaw.common.errors import UserError
+from thaw.frozen import engine
+from thaw.tracking.fingerprint import collect, differences
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KERAS_MAX_EPOCHS", "1"),
+        ("KERAS_MAX_STEPS_PER_EPOCH", "2"),
+        ("NVIDIA_TF32_OVERRIDE", "1"),
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
+        ("DNNL_DEFAULT_FPMATH_MODE", "any"),
+    ],
+)
+def test_a_variable_that_would_make_the_config_untrue_is_refused_by_name(monkeypatch, name, value) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name}={value} is refused: .*unset {name}"):
+        environment.check()
+    monkeypatch.setenv(name, "0")
+    environment.check()
+
+
+def test_such_a_variable_ends_a_run_before_its_data_is_read(commands) -> None:
+    commands.env["KERAS_MAX_EPOCHS"] = "1"
+    try:
+        ran = commands.run("dataset=digits")
+    finally:
+        del commands.env["KERAS_MAX_EPOCHS"]
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: the environment variable KERAS_MAX_EPOCHS=1 is refused")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["TF_NEW_OPTION", "ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA", "KMP_AFFINITY", "XLA_FLAGS"])
+def test_every_variable_that_numerical_libraries_read_is_in_the_fingerprint(monkeypatch, name: str) -> None:
+    before = collect(ROOT).flat()
+    monkeypatch.setenv(name, "something")
+    after = collect(ROOT).flat()
+    assert after == {**before, f"env.{name}": "something"}
+    assert [difference.key for difference in differences(before, after)] == [f"env.{name}"]
+
+
+@pytest.mark.parametrize("name", ["TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME", "CUDA_HOME", "THAW_OUTPUTS"])
+def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, name: str) -> None:
+    before = collect(ROOT).flat()
+    monkeypatch.setenv(name, "something")
+    assert collect(ROOT).flat() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["TF_VAR_db_password", "TF_TOKEN_app_terraform_io", "TF_CLI_CONFIG_FILE", "NVIDIA_API_KEY", "TF_MY_TOKEN"]
+)
+def test_other_programs_variables_and_secrets_are_written_nowhere(monkeypatch, name: str) -> None:
+    """Terraform's begin with TF_ too; the fingerprint is in the store, the kernels in the cache's space.json."""
+    monkeypatch.delenv(name, raising=False)
+    before = collect(ROOT).flat(), environment.kernels(threads=True)
+    monkeypatch.setenv(name, "hunter2")
+    assert (collect(ROOT).flat(), environment.kernels(threads=True)) == before
+
+
+@pytest.mark.parametrize(("limit", "half"), [("AVX2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_AMX", True)])
+def test_half_precision_is_not_chosen_where_onednn_is_held_to_fewer_instructions(monkeypatch, limit, half) -> None:
+    monkeypatch.setattr(environment, "cpuinfo", lambda key: "avx2 avx512f avx512_bf16 amx_bf16")
+    assert "avx512_bf16" in environment.instruction_sets()
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", limit)
+    assert ("avx512_bf16" in environment.instruction_sets()) == half
+    assert "avx2" in environment.instruction_sets()
+
+
+def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    now = collect(ROOT).flat()
+    assert now["gpu"]
+    old = {key: value for key, value in now.items() if key not in ("gpu", "env", "env.OPENBLAS_CORETYPE")}
+    assert differences(old, now) == []
+    assert [d.key for d in differences(old, {**now, "env.OMP_NUM_THREADS": "1"})] == ["env.OMP_NUM_THREADS"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "frozen", "deterministic", "allowed"),
+    [
+        ("auto", "auto", False, True),
+        ("bfloat16", "auto", False, True),
+        ("auto", "auto", True, False),
+        ("float32", "auto", False, False),
+        ("auto", "float32", False, False),
+    ],
+)
+def test_tensorfloat_32_is_allowed_on_a_gpu_only_where_neither_float32_nor_the_same_bits_are_asked_for(
+    precision, frozen, deterministic, allowed
+) -> None:
+    def choice(hardware: Hardware) -> engine.Choice:
+        return engine.choose(
+            "tensorflow", precision, frozen, depthwise=True, thaws=True, hardware=hardware, deterministic=deterministic
+        )
+
+    a100 = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0),))
+    assert (choice(a100).device, choice(a100).tf32) == ("gpu", allowed)
+    cpu = Hardware(openvino=True, bfloat16=True, float16=False)
+    assert (choice(cpu).device, choice(cpu).tf32) == ("cpu", False)
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_told_with_what_to_install(monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    unseen = Hardware(openvino=True, bfloat16=True, float16=False, unseen=("NVIDIA A100, driver 550.54",))
+    assert "GPU (NVIDIA A100, driver 550.54) that TensorFlow does not see" in unseen.remark()
+    assert "THAW_GPU=1 ./scripts/train" in unseen.remark()
+    assert Hardware(openvino=True, bfloat16=True, float16=False).remark() == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the CPU is meant
+    assert unseen.remark() == ""
+
+
+def test_gpus_and_their_driver_are_read_from_the_drivers_own_files(tmp_path, monkeypatch) -> None:
+    driver = tmp_path / "nvidia"
+    (driver / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    (driver / "gpus" / "0000:01:00.0" / "information").write_text("Model: \t\t NVIDIA GeForce RTX 4090\nIRQ: 1\n")
+    (driver / "version").write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 12\n"
+    )
+    monkeypatch.setattr(environment, "_DRIVER", driver)
+    assert environment.gpu_names() == ("NVIDIA GeForce RTX 4090, driver 550.54.15",)
+    (driver / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.1  Release Build\n")
+    assert environment.gpu_names() == ("NVIDIA GeForce RTX 4090, driver 570.1",)
+    monkeypatch.setattr(environment, "_DRIVER", tmp_path / "nothing")
+    assert environment.gpu_names() == ()
+
+
+def test_keras_json_decides_nothing(tmp_path) -> None:
+    """Seen where it would show: in the settings that Keras ends up with, in a process of its own."""
+    (tmp_path / "keras.json").write_text(
+        '{"floatx": "float64", "epsilon": 0.5, "image_data_format": "channels_first", "backend": "torch", '
+        '"nnx_enabled": true}'
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})\n"
+        "from thaw.common import backend; backend.import_tensorflow()\n"
+        "import keras, tensorflow as tf; c = keras.config\n"
+        "print(c.floatx(), c.epsilon(), c.image_data_format(), c.backend(), keras.Input((2,)).dtype)\n"
+        "backend.start(0, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+        "backend.start(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environ |= {"KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+    assert done.stdout.split("\n")[:3] == ["float32 1e-07 channels_last tensorflow float32", "False", "True"]
+    (tmp_path / "keras.json").write_text('{"floatx": "float7"}')
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=False)
+    assert "keras.json has a value that Keras does not know. Mend it or remove it" in done.stderr

@@ -1,0 +1,177 @@
+"""What an exploration finds, writes and leaves alone."""
+
+import base64
+import csv
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thaw.common.errors import UserError
+from thaw.config.schema import BackboneConfig, DatasetConfig
+from thaw.data import sources, splits
+from thaw.explore import backbone_features
+from thaw.tools import explore
+
+from . import made
+from .conftest import colours, config, printed
+
+NEAR = {"lime/1.jpg", "lime/mirrored.jpg"}
+
+
+def read(file):
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize(
+    "kind", ["bad_file", "exact_duplicate", "near_duplicate", "plain", "dark", "long", "wrong_ending"]
+)
+def test_every_planted_fault_is_found_and_nothing_else(explored, kind):
+    found = {row["file"] for row in read(explored.folder / "findings.csv") if row["kind"] == kind}
+    assert found == explored.planted[kind]
+
+
+def test_the_planted_wrong_label_is_the_first_suspect(explored):
+    found = [row for row in read(explored.folder / "findings.csv") if row["kind"] == "mislabelled"]
+    assert {row["file"] for row in found[:2]} == {*explored.planted["mislabelled"], "lime/twin.jpg"}
+    assert {row["other_class"] for row in found[:2]} == {"sky", "apple"}
+
+
+def test_pairs_name_both_files_classes_and_splits(explored):
+    rows = read(explored.folder / "findings.csv")
+    twin = next(row for row in rows if row["kind"] == "exact_duplicate")
+    assert (twin["other_file"], twin["class"], twin["other_class"]) == ("apple/0.jpg", "lime", "apple")
+    splits = {row["file"]: row["split"] for row in read(explored.folder / "images.csv")}
+    assert (twin["split"], twin["other_split"]) == (splits["lime/twin.jpg"], splits["apple/0.jpg"])
+    assert twin["split"] == twin["other_split"], "a run keeps equal pictures together"
+    page = (explored.folder / "explore.html").read_text(encoding="utf-8")
+    assert "two classes: lime, apple" in page
+    near = next(row for row in rows if row["kind"] == "near_duplicate")
+    assert near["split"] != near["other_split"], "with this seed: see that the page says so"
+    assert page.count("two splits: ") == sum(
+        row["other_file"] != "" and row["split"] != row["other_split"] for row in rows
+    )
+    assert near["other_file"] == "lime/mirrored.jpg"
+    assert float(near["score"]) > 0.98
+
+
+def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored):
+    catalog = sources.load(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
+    assert len(catalog) == len(read(explored.folder / "images.csv"))
+    group = {
+        Path(path).relative_to(explored.data).as_posix(): g
+        for path, g in zip(catalog.paths, catalog.groups, strict=True)
+    }
+    assert group["lime/1.jpg"] == group["lime/mirrored.jpg"] != ""
+    assert group["apple/2.jpg"] == ""
+    for seed in range(20):
+        chosen = splits.split(
+            catalog.labels, catalog.given, catalog.class_names, val_fraction=0.2, test_fraction=0.2,
+            limit_per_class=None, seed=seed, groups=splits.together([""] * len(catalog), catalog.groups),
+        )  # fmt: skip
+        sides = {name for name, own in chosen.named().items() for i in own if catalog.names[i] in NEAR}
+        assert len(sides) == 1
+
+
+def test_every_sound_image_is_in_the_table_with_what_it_is(explored):
+    rows = {row["file"]: row for row in read(explored.folder / "images.csv")}
+    files = {str(path.relative_to(explored.data)) for path in explored.data.rglob("*") if path.is_file()}
+    assert set(rows) == files - explored.planted["bad_file"]
+    night, really = rows["apple/night.png"], rows["apple/really.png"]
+    assert (night["width"], night["height"], night["mode"], night["format"]) == ("80", "60", "RGB", "PNG")
+    assert really["format"] == "JPEG"
+    assert int(really["bytes"]) == (explored.data / "apple/really.png").stat().st_size
+    assert float(night["brightness"]) < 16
+
+
+def test_the_terminal_says_where_and_how_many(explored):
+    assert "2 files cannot be used" in explored.out
+    assert f"page {explored.folder / 'explore.html'}" in explored.out
+
+
+def test_a_clean_folder_has_no_findings_of_a_certain_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone_features, "pooled", colours)
+    data = made.folder(tmp_path / "photos", images=12)
+    printed(lambda: explore.explore(config(data, tmp_path)))
+    kinds = {row["kind"] for row in read(tmp_path / "explore" / "findings.csv")}
+    assert kinds <= {"odd_one_out", "mislabelled"}
+
+
+def test_random_weights_are_refused():
+    own = config("photos", made.Path("out"))
+    own.backbone = BackboneConfig(name="efficientnet_lite0", weights="none")
+    with pytest.raises(UserError, match=r"backbone\.weights=none has random weights"):
+        explore.explore(own)
+
+
+def test_a_run_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    own = config(tmp_path / "no photos", tmp_path, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    own.backbone = BackboneConfig(weights="0123456789abcdef")
+    with pytest.raises(UserError, match="no run 0123456789abcdef"):
+        explore.explore(own)
+
+
+def test_copies_of_one_picture_are_nothing_to_compare(tmp_path):
+    data = made.folder(tmp_path / "photos", images=3)
+    for file in data.rglob("*.jpg"):
+        if file.name != "0.jpg" or file.parent.name != "apple":
+            shutil.copy(data / "apple" / "0.jpg", file)
+    with pytest.raises(UserError, match="all 9 pictures have the same content"):
+        explore.explore(config(data, tmp_path))
+
+
+def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone_features, "pooled", colours)
+    printed(lambda: explore.explore(config(explored.data, tmp_path, thumbnails=5, seed=13)))
+    few, many = (folder / "explore.html" for folder in (tmp_path / "explore", explored.folder))
+    text = few.read_text()
+    assert "Up to 5 pictures of each class" in text
+    assert text.count('loading="lazy"') < 60 < many.read_text().count('loading="lazy"')
+    assert len(read(tmp_path / "explore" / "findings.csv")) == len(read(explored.folder / "findings.csv"))
+
+
+def test_a_published_split_that_lacks_classes_is_explored_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone_features, "pooled", colours)
+    made.folder(tmp_path / "photos" / "training_set", images=8)
+    made.folder(tmp_path / "photos" / "test_set", images=3)
+    shutil.rmtree(tmp_path / "photos" / "test_set" / "sky")
+    out = printed(lambda: explore.explore(config(tmp_path / "photos", tmp_path)))
+    assert "warning: test has no images of 1 of 3 classes: sky" in out
+    assert "taken by their names: training_set/ for train, test_set/ for test" in out
+    assert {row["class"] for row in read(tmp_path / "explore" / "images.csv")} == {"apple", "lime", "sky"}
+
+
+def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone_features, "pooled", colours)
+    data = made.folder(tmp_path / "photos", images=8)
+    for file in sorted((data / "sky").iterdir())[1:]:
+        file.unlink()
+    out = printed(lambda: explore.explore(config(data, tmp_path)))
+    assert "a run would stop: classes are too small to be split" in out
+    assert re.search(r"apple +│ +8 │", out)
+    assert len(read(tmp_path / "explore" / "images.csv")) == 17
+
+
+def test_pictures_that_use_few_of_their_16_bits_are_found_and_shown_as_a_run_would_see_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone_features, "pooled", colours)
+    for i in range(12):
+        levels = np.random.default_rng(i).integers(3000, 4096, (60, 80)).astype(np.uint16)
+        file = tmp_path / "photos" / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels).save(file)
+    found = {}
+    for bits in (None, 12):
+        own = config(tmp_path / "photos", tmp_path)
+        own.dataset.bits = bits
+        out = printed(lambda own=own: explore.explore(own))
+        rows = [row for row in read(tmp_path / "explore" / "findings.csv") if row["kind"] == "shallow"]
+        page = (tmp_path / "explore" / "explore.html").read_text(encoding="utf-8")
+        uris = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", page)
+        brightest = max(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))).max() for uri in uris)
+        found[bits] = len(rows), "dataset.bits=12 spreads" in out, brightest > 200
+    assert found == {None: (12, True, False), 12: (0, False, True)}

@@ -1,0 +1,39 @@
+"""Where kills fall, and that enough of them are aimed."""
+
+from pathlib import Path
+
+from thaw.config.tool_schemas import FaultsConfig
+from thaw_lab.faults.kills import plan
+from thaw_lab.faults.snapshots import Left
+from thaw_lab.faults.triggers import BEFORE, EVALUATION, HEAD, RESULT, THAW, phase
+from thaw_lab.faults.workspace import Reference, Yard
+from thaw_lab.process import Processes
+
+LINES = {
+    "run 1234 · finetune · outputs/runs/a": BEFORE,
+    "stage head: frozen 150/150": BEFORE,
+    "stage thaw: frozen 129/150": BEFORE,
+    "stage head · rmsprop 0.001": HEAD,
+    "  proved: layers[:150]": HEAD,
+    "stage thaw · sgd 0.005": THAW,
+    "  thaw epoch 7 · loss 2.2": THAW,
+    "  proved: layers[:129]": EVALUATION,
+    "parity: 320 of 320": EVALUATION,
+    "result outputs/result.json": RESULT,
+}
+
+
+def test_the_phase_is_told_from_the_lines() -> None:
+    lines = list(LINES)
+    assert [phase(lines[: i + 1]) for i in range(len(lines))] == list(LINES.values())
+
+
+def test_of_100_kills_ten_are_aimed_at_writes_and_ten_at_evaluation() -> None:
+    yard = Yard(FaultsConfig(), Path(), Path(), Path(), Path(), Processes())
+    yard.references.append(Reference(Left("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
+    plans = [[moment.what for moment in plan(yard, number, 0)] for number in range(100)]
+    assert sum("checkpoint's write" in moments[0] for moments in plans) >= 10
+    assert sum("into the evaluation" in moments[0] for moments in plans) >= 10
+    assert sum(len(moments) == 2 for moments in plans) >= 20
+    assert plans == [[moment.what for moment in plan(yard, number, 0)] for number in range(100)]
+    assert plans[3] != [moment.what for moment in plan(yard, 3, 1)]

@@ -1,0 +1,44 @@
+"""A real training, killed three times on its way, ends as one that nobody touched; the whole command is `slow`."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from thaw.config.tool_schemas import FaultsConfig
+from thaw_lab.faults import baseline_run
+from thaw_lab.faults.kills import kill
+from thaw_lab.faults.triggers import EVALUATION, THAW, WRITE, in_evaluation, in_stage, in_write
+from thaw_lab.faults.workspace import Yard
+from thaw_lab.process import Processes
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are made with signals")
+
+
+def test_killed_in_a_stage_in_a_write_and_in_evaluation_it_ends_bit_for_bit_the_same(tmp_path) -> None:
+    """kill -9, three times in one run; beside it the one that nobody touches."""
+    with Processes().until_done() as processes, ThreadPoolExecutor(1) as beside:
+        yard = Yard(FaultsConfig(), ROOT, tmp_path, tmp_path / "logs", tmp_path / "failed", processes)
+        untouched = beside.submit(baseline_run.trial, yard, 1)
+        moments = [in_stage(THAW, 1), in_write(THAW, 3, 0.002), in_evaluation(1.0)]
+        trial = kill(yard.place("killed"), moments, by_folder=True)
+        assert untouched.result().wrong == []
+    assert trial is not None
+    assert trial.wrong == [], (tmp_path / "logs" / "killed.log").read_text()
+    assert trial.notes["fell"] == [THAW, WRITE, EVALUATION]
+
+
+@pytest.mark.slow
+def test_the_whole_command(tmp_path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "faults.py"), "kills=8", f"output={tmp_path}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads((tmp_path / "faults.json").read_text())
+    assert all(row["held"] == row["trials"] for row in written["rows"])
+    assert sum(row["trials"] for row in written["rows"] if row["fault"].startswith("kill -9")) == 8
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["faults.json", "logs"]

@@ -1,0 +1,122 @@
+"""A run whose engine gives other classes than the network it keeps: nothing is lost, and every figure is the network's.
+
+The engine's outputs are shuffled on their way out, so that the head is trained on features which no network gives.
+"""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thaw.config.job import Job
+from thaw.config.schema import (
+    BackboneConfig,
+    BottleneckConfig,
+    CacheConfig,
+    Config,
+    DatasetConfig,
+    OptimizerConfig,
+    TrackingConfig,
+)
+from thaw.data.decode import fitted
+from thaw.run import run
+from thaw.tools.predict import Computed, recorded
+
+ROOT = Path(__file__).parents[2]
+
+
+def config(commands, photos, **changes) -> Config:
+    usual = Config(
+        recipe="bottleneck",
+        engine="tensorflow",
+        precision="float32",
+        outputs=str(commands.outputs),
+        cache=CacheConfig(dir=str(commands.outputs / "cache")),
+        backbone=BackboneConfig(image_size=32),
+        dataset=DatasetConfig(name="image_folder", path=str(photos)),
+        bottleneck=BottleneckConfig(epochs=5),
+        optimizer=OptimizerConfig(name="rmsprop", learning_rate=1e-3),
+        tracking=TrackingConfig(uri=f"sqlite:///{commands.outputs}/mlflow.db"),
+    )
+    return dataclasses.replace(usual, **changes)
+
+
+def spoilt(*model_and_precision):
+    from thaw.frozen import engine
+
+    run = engine._sound(*model_and_precision)
+    return lambda chunks: [tuple(np.roll(y, 1, axis=-1) for y in outputs) for outputs in run(chunks)]
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def failed(commands, photos, told) -> Path:
+    """The folder of a run with a spoilt engine."""
+    from thaw.frozen import engine
+    from thaw.results import final_predictions
+
+    folder = commands.folder / "spoilt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_sound", engine._tensorflow, raising=False)
+        patch.setattr(engine, "_tensorflow", spoilt)
+        patch.setattr(final_predictions, "say", told.append)
+        run(config(commands, photos, cache=CacheConfig(dir=str(commands.folder / "spoilt cache"))), Job(ROOT, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(failed) -> dict:
+    return json.loads((failed / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def own(failed, photos, result) -> dict[str, np.ndarray]:
+    """Probabilities of the kept network by image, from the file alone: val and test."""
+    import keras
+
+    rows = list(csv.DictReader((failed / "manifest.csv").open()))
+    model = keras.models.load_model(result["model"])
+    names = [row["path"] for row in rows if row["split"] in ("val", "test")]
+    images = np.stack([fitted(str(photos / name), 32) for name in names]).astype(np.float32)
+    return dict(zip(names, np.asarray(model([images], training=False)), strict=True))
+
+
+def test_a_failed_parity_loses_no_training_and_says_what_to_set(result, told) -> None:
+    assert result["parity"]["passed"] is False
+    assert result["parity"]["images"] == 12
+    assert result["parity"]["differ"] >= 2
+    assert result["parity"]["max_probability_difference"] > 0.1
+    assert result["parity"]["judged_with"]["engine"] == "keras"
+    assert result["engine"]["engine"] == "tensorflow", "what trained it"
+    (line,) = told
+    assert line.startswith(f"parity failed: {result['parity']['differ']} of 12 images get another class")
+    assert "Up to 1 % of them would be accepted. Probabilities differ by up to" in line
+    assert "train again with" in line
+
+
+def test_its_figures_are_those_of_the_network_that_is_kept(failed, own, result, commands) -> None:
+    rows = list(csv.DictReader((failed / "report" / "predictions.csv").open()))
+    for row in rows:
+        assert row["predicted"] == result["class_names"][own[row["image"]].argmax()]
+        assert float(row["confidence"]) == pytest.approx(own[row["image"]].max(), abs=1e-6)
+    right = {name: result["class_names"][p.argmax()] == Path(name).parent.name for name, p in own.items()}
+    test = [row["image"] for row in rows]
+    assert result["metrics"]["test/accuracy"] == pytest.approx(np.mean([right[name] for name in test]))
+    val = np.mean([is_right for name, is_right in right.items() if name not in test])
+    assert result["objective"]["value"] == pytest.approx(val)
+    stored = commands.client().get_run(result["run_id"])
+    assert stored.info.status == "FINISHED"
+    assert stored.data.tags["thaw.parity"] == "failed"
+    assert stored.data.metrics["objective"] == stored.data.metrics["val/accuracy"] == pytest.approx(val)
+    assert stored.data.metrics["parity/differ"] == result["parity"]["differ"]
+
+
+def test_predict_computes_as_it_was_judged_not_as_it_was_trained(failed) -> None:
+    assert recorded(failed / "result.json") == Computed("keras", "float32")

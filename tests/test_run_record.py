@@ -1,0 +1,120 @@
+"""What a run leaves in the store when it begins, and what it must find there when it goes on."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from thaw import run_record, tracking
+from thaw.common.errors import UserError
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.training.checkpoint import Place
+
+
+class Tracked:
+    """A run that remembers what was logged."""
+
+    id = "0123456789abcdef"
+
+    def __init__(self, recorded: dict[str, str] | None = None) -> None:
+        self.recorded, self.logged, self.texts = recorded or {}, {}, {}
+
+    def params(self, params) -> None:
+        self.logged |= params
+
+    def tags(self, tags) -> None:
+        self.logged |= tags
+
+    def flush(self) -> None: ...
+
+    def command(self, script: str, key: str) -> str:
+        return f"python scripts/{script}.py {key}={self.id}"
+
+    def text(self, text: str, name: str) -> None:
+        self.texts[name] = text
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path, tmp_path, ["seed=3"])
+
+
+def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
+    with run_record.begun(tracked, "run", Config(seed=3), job):
+        if error:
+            raise error
+
+
+def test_config_command_and_fingerprint_are_there_before_the_work(job: Job) -> None:
+    tracked = Tracked()
+    begin(tracked, job)
+    assert (tracked.logged["seed"], tracked.logged["fingerprint.seed"]) == (3, "3")
+    assert tracked.texts["overrides.txt"] == "seed=3\n"
+    assert "seed: 3" in tracked.texts["config.yaml"]
+
+
+def test_a_run_that_goes_on_keeps_its_first_fingerprint_and_names_what_changed(job: Job, capsys) -> None:
+    began = Tracked()
+    begin(began, job)
+    recorded = {key: str(value) for key, value in began.logged.items() if key.startswith("fingerprint.")}
+    again = Tracked({**recorded, "fingerprint.package.keras": "0.1", "fingerprint.data_sha256": "d" * 64})
+    begin(again, dataclasses.replace(job, resume=again.id))
+    now = tracking.collect(job.root).packages["keras"]
+    assert f"package.keras: 0.1 in the run, {now} now" in capsys.readouterr().out
+    assert again.logged == {"thaw.resumed_with": f"package.keras: 0.1 in the run, {now} now"}
+    assert again.texts == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KeyboardInterrupt(), True), (SystemExit(143), True), (UserError("no such backbone"), False)]
+)
+def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_with(
+    job: Job, capsys, error: BaseException, told: bool
+) -> None:
+    with pytest.raises(type(error)):
+        begin(Tracked(), job, error)
+    assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(None, False), (tracking.NotClosed("refused"), False), (UserError("no room"), True), (KeyboardInterrupt(), True)],
+)
+def test_checkpoints_go_once_there_is_a_result_though_the_store_was_not_told(
+    job: Job, error: BaseException | None, left: bool
+) -> None:
+    file = job.folder / "checkpoints" / Place(0, 1, 0).name
+    file.parent.mkdir()
+    file.write_bytes(b"")
+    with contextlib.suppress(UserError, KeyboardInterrupt), run_record.ended(Config(), job):
+        if error:
+            raise error
+    assert file.exists() == left
+
+
+def test_what_it_began_with_must_still_be_there() -> None:
+    tracked = Tracked({"fingerprint.data_sha256": "a" * 64})
+    assert run_record.known(tracked, run_record.DATA)
+    assert not run_record.known(Tracked(), run_record.DATA)
+    run_record.must_be_as_recorded(tracked, "data_sha256", "a" * 64, "the data")
+    run_record.must_be_as_recorded(Tracked(), "data_sha256", "b" * 64, "the data")
+    with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
+        run_record.must_be_as_recorded(tracked, "data_sha256", "b" * 64, "the data")
+
+
+def test_what_was_chosen_for_auto_is_chosen_again() -> None:
+    recorded = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
+    chosen = run_record.as_chosen(Config(), recorded)
+    assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
+    assert run_record.as_chosen(Config(), {}) == Config()
+
+
+def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
+    for began, said in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
+        tags = {} if began is None else {f"{run_record.FINGERPRINT}.{run_record.DEVICE}": began}
+        run_record.tell_other_device(Tracked(tags), "cpu")
+        out = capsys.readouterr().out
+        assert said in out
+        assert bool(out) == bool(said)

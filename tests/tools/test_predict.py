@@ -1,0 +1,183 @@
+"""What predict computes with: what the network's run was judged with."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thaw.common.backend import Hardware
+from thaw.common.errors import UserError
+from thaw.config.schema import Config, DatasetConfig
+from thaw.config.tool_schemas import PredictConfig
+from thaw.models.saved_model import Saved, yaml_text
+from thaw.tools import predict
+from thaw.tools.predict import Computed, choose, judged_by, recorded
+
+BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
+BARE = Hardware(openvino=False, bfloat16=True, float16=False)
+AMPERE = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0),))
+STOCK = Computed()
+
+
+@pytest.mark.parametrize(
+    ("asked", "judged", "hardware", "expected"),
+    [
+        # As the run, whatever this machine would choose for a run of its own.
+        (("auto", "auto"), Computed("openvino", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), Computed("openvino", "float32"), BF16, ("openvino", "float32")),
+        (("auto", "auto"), Computed("openvino", "float32"), AMPERE, ("openvino", "float32")),
+        (("auto", "auto"), Computed("tensorflow", "float16"), BF16, ("tensorflow", "float16")),
+        # A run whose engine did not agree with its network was judged by Keras.
+        (("auto", "auto"), Computed("keras", "float32"), BF16, ("keras", "float32")),
+        # What is asked for is what is done.
+        (("openvino", "auto"), Computed("tensorflow", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "float32"), Computed("openvino", "bfloat16"), BF16, ("openvino", "float32")),
+        # Stock networks were judged by nobody.
+        (("auto", "auto"), STOCK, BF16, ("openvino", "float32")),
+        (("auto", "auto"), STOCK, AMPERE, ("tensorflow", "float32")),
+        (("auto", "bfloat16"), STOCK, BF16, ("openvino", "bfloat16")),
+    ],
+)
+def test_a_network_computes_as_it_was_judged(
+    asked: tuple, judged: Computed, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
+) -> None:
+    choice = choose(*asked, judged, hardware)
+    assert (choice.engine, choice.frozen) == expected
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("judged", "hardware"), [(Computed("openvino", "bfloat16"), BARE), (Computed("openvino", "float16"), BF16)]
+)
+def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
+    judged: Computed, hardware: Hardware, capsys: pytest.CaptureFixture
+) -> None:
+    choice = choose("auto", "auto", judged, hardware)
+    assert (choice.engine, choice.frozen) == ("tensorflow", judged.precision)
+    said = capsys.readouterr()
+    assert said.out == "", "the listing may be read by a program"
+    assert f"cannot run openvino in {judged.precision}" in said.err
+    assert f"runs tensorflow in {judged.precision}" in said.err
+
+
+def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
+    with pytest.raises(UserError, match="not installed"):
+        choose("openvino", "auto", STOCK, BARE)
+
+
+def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    assert recorded(file) == STOCK
+    engine = {"engine": "tensorflow", "version": "2.21", "frozen": "bfloat16", "trained": "float32"}
+    parted = {"engine": engine, "stages": [{"name": "head", "cut": 150}, {"name": "thaw", "cut": 88}]}
+    keras = {"parity": {"judged_with": {"engine": "keras", "frozen": "float32", "trained": "float32"}}}
+    for content, found in (
+        (parted, Computed("tensorflow", "bfloat16", "float32", 88)),
+        ({**parted, **keras}, Computed("keras", "float32")),  # where the engine did not agree with the network
+        ({"engine": engine}, Computed("tensorflow", "bfloat16")),  # an earlier version
+        ({"run_id": "a"}, STOCK),
+    ):
+        file.write_text(json.dumps(content))
+        assert recorded(file) == found
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        ({"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"}, Computed("openvino", "bfloat16")),
+        (
+            {
+                "thaw.engine": "openvino 2026.1",
+                "thaw.frozen_precision": "bfloat16",
+                "thaw.precision": "bfloat16",
+                "fingerprint.cuts": "150 88",
+            },
+            Computed("openvino", "bfloat16", "bfloat16", 88),
+        ),
+        (
+            {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16", "thaw.parity": "failed"},
+            Computed("keras", "float32"),
+        ),
+        ({}, STOCK),
+    ],
+)
+def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, found: Computed) -> None:
+    assert judged_by(tags) == found
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_any_name_of_a_file_comes_out_of_a_listing(
+    form: str, to_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture
+) -> None:
+    name = str(tmp_path / "caf\udce9\r.png")
+    Path(name).write_bytes(b"")
+    monkeypatch.setattr(predict, "_classifier", lambda config: None)
+    monkeypatch.setattr(predict, "_guesses", lambda network, files, config, bad: {f: [("lion", 0.5)] for f in files})
+    output = tmp_path / "listing"
+    config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)
+    predict.predict(config)
+    out = output.read_bytes() if config.output else capfdbinary.readouterr().out
+    if form == "json":
+        assert json.loads(out.decode())[0]["image"] == name
+    elif form == "csv":
+        lines = out.decode(errors="surrogateescape").splitlines(keepends=True)
+        assert out.startswith(b"image,")
+        assert next(csv.DictReader(iter(lines)))["image"] == name
+    else:
+        assert b"caf\\udce9\\r.png" in out
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "brightest"), [(12, None, 255), (None, None, 16), (None, 12, 255), (12, 16, 16)]
+)
+def test_pictures_are_decoded_as_those_of_the_networks_run(
+    own: int | None, asked: int | None, brightest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    Image.fromarray(np.array([[4095, 4095]], np.uint16)).save(tmp_path / "a.png")
+    seen = []
+
+    def function(images: np.ndarray) -> list[np.ndarray]:
+        seen.append(int(images.max()))
+        return [np.array([[0.75, 0.25]], np.float32)]
+
+    (tmp_path / "config.yaml").write_text(yaml_text(Config(dataset=DatasetConfig(bits=own))))
+    network = predict.Classifier(None, ["a", "b"], 8, STOCK, Saved(tmp_path / "model.keras", tmp_path).bits())
+    monkeypatch.setattr(predict, "_classifier", lambda config: network)
+    monkeypatch.setattr(predict, "Function", lambda *given: function)
+    predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
+    assert seen == [brightest]
+    said = capsys.readouterr()
+    assert ("nearly black: bits=12 spreads 0 to 4,095" in said.err) == (own is asked is None)
+    assert "warning" not in said.out
+
+
+def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:
+    for content in ("backbone: {name: vgg16}\n", "dataset: {name: image_folder}\n"):
+        (tmp_path / "config.yaml").write_text(content)
+        assert Saved(tmp_path / "model.keras", tmp_path).bits() is None
+
+
+def test_a_run_on_data_of_few_bits_sees_it_and_so_does_its_network(commands) -> None:
+    """Stripes that two of 65,536 levels of grey would hide."""
+    folder = commands.folder / "scans"
+    rng = np.random.default_rng(0)
+    for label, step in (("coarse", 16), ("fine", 2)):
+        (folder / label).mkdir(parents=True)
+        for i in range(20):
+            levels = 100 * (np.indices((64, 64))[1] // step % 2) + rng.integers(0, 120, (64, 64))
+            Image.fromarray(levels.astype(np.uint16)).save(folder / label / f"{i:02}.png")
+    ran = commands.run(
+        "recipe=bottleneck", "dataset=image_folder", f"dataset.path={folder}", "dataset.bits=8",
+        "backbone.image_size=64", "head=linear", "bottleneck.epochs=10", "optimizer.learning_rate=0.01",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "16 bits" not in ran.out
+    listing = commands.run(
+        "scripts/predict.py", f"model={ran.result()['run_id']}", f"images={folder}", "format=csv", "top=1"
+    )
+    rows = list(csv.DictReader(listing.out.splitlines()))
+    assert sum(row["image"].split("/")[-2] == row["class"] for row in rows) >= 38, listing.err

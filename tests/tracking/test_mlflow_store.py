@@ -1,0 +1,151 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import thaw
+from thaw.common.errors import UserError
+from thaw.config.schema import TrackingConfig
+from thaw.tracking.mlflow_store import open_store
+from thaw.tracking.tracked_run import start
+
+# thaw is run from the checkout, not installed.
+ENV = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}
+
+# Eight processes with two runs each, of 10 epochs that each reach the store on their own. Forked, where that can be
+# done: MLflow's import takes 3 seconds.
+JOBS = """
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+from thaw.config.schema import TrackingConfig
+from thaw.tracking.tracked_run import start
+from thaw.tracking.mlflow_store import quiet_mlflow
+
+quiet_mlflow()
+import mlflow.store.tracking.sqlalchemy_store
+
+outputs = Path(sys.argv[1])
+
+
+def work(job, together):
+    together.wait()
+    tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
+    for name in (f"{job}-{run}" for run in range(2)):
+        with start(tracking, outputs, name=name, folder=outputs / name) as run:
+            run.params({"job": job})
+            for epoch in range(10):
+                run.metrics({"loss": epoch, "accuracy": 1 - epoch}, step=epoch)
+                run.flush()
+
+
+if __name__ == "__main__":
+    own = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    together = own.Barrier(8)
+    jobs = [own.Process(target=work, args=(job, together)) for job in range(8)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    sys.exit(any(job.exitcode for job in jobs))
+"""
+
+
+def test_eight_processes_that_start_together_on_an_empty_store_lose_nothing(tmp_path):
+    (tmp_path / "jobs.py").write_text(JOBS)
+    command = [sys.executable, str(tmp_path / "jobs.py"), str(tmp_path)]
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    store = open_store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    runs = store.client.search_runs([store.experiment("thaw")])
+    assert sorted(run.info.run_name for run in runs) == sorted(f"{job}-{run}" for job in range(8) for run in range(2))
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        assert run.data.params == {"job": run.info.run_name[0]}
+        for key in ("loss", "accuracy"):
+            assert [m.step for m in store.client.get_metric_history(run.info.run_id, key)] == list(range(10))
+
+
+def test_a_run_stays_in_its_store_whatever_the_working_directory(outputs, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(outputs.parent)
+    relative = TrackingConfig(uri=f"sqlite:///{outputs.name}/mlflow.db")
+    with start(relative, Path(outputs.name), name="moving", folder=Path(outputs.name) / "run") as run:
+        monkeypatch.chdir(elsewhere)
+        run.metrics({"loss": 1.0})
+        run.text("hello", "note.txt")
+    assert (outputs / "artifacts" / run.id / "artifacts" / "note.txt").read_text() == "hello"
+    monkeypatch.chdir(outputs.parent)
+    store = open_store(relative.uri, Path(outputs.name))
+    assert store.uri == f"sqlite:///{outputs}/mlflow.db"
+    assert store.client.get_run(run.id).data.metrics == {"loss": 1.0}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_an_interrupted_creation_of_the_database_does_not_spoil_the_next(tmp_path):
+    (tmp_path / "mlflow.db.new").write_text("half a database")
+    store = open_store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    assert store.experiment("thaw") == store.experiment("thaw")
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://127.0.0.1:9", "Is it running"),
+        ("mlruns", "no such kind of store. Expected sqlite:///FILE"),
+        ("htp://server", "no such kind of store. Expected sqlite:///FILE"),
+        ("sqlite:///{folder}/a_folder", "directory"),
+        ("sqlite:///{folder}/no.db", "not a database"),
+        ("sqlite:///{folder}/no.db/mlflow.db", "exists|directory"),
+        ("sqlite:///{folder}/100%/mlflow.db", "SQLAlchemy"),
+    ],
+)
+def test_an_unusable_store_is_named_at_once(tmp_path, uri, reason):
+    (tmp_path / "a_folder").mkdir()
+    (tmp_path / "no.db").write_text("no database " * 100)
+    uri = uri.format(folder=tmp_path)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=reason) as told:
+        open_store(uri, tmp_path)
+    assert uri in str(told.value)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_store_that_cannot_be_written_is_refused(tracking, outputs):
+    (outputs / "mlflow.db").chmod(0o444)
+    with pytest.raises(UserError, match="denied"):
+        open_store(tracking.uri, outputs)
+
+
+def test_a_deleted_experiment_is_not_written_to(tracking, outputs):
+    store = open_store(tracking.uri, outputs)
+    store.client.delete_experiment(store.experiment("thaw"))
+    with pytest.raises(UserError, match="restore"):
+        store.experiment("thaw")
+
+
+def test_a_moved_outputs_folder_is_noticed(tracking, outputs):
+    open_store(tracking.uri, outputs).experiment("thaw")
+    moved = outputs.with_name("moved")
+    outputs.rename(moved)
+    with pytest.raises(UserError, match="moved"):
+        open_store(f"sqlite:///{moved}/mlflow.db", moved).experiment("thaw")
+
+
+def test_importing_tracking_imports_no_mlflow():
+    code = "import sys, thaw.tracking, thaw.results.result; print('mlflow' in sys.modules, 'tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("uri", ["mysql://localhost/x", "mssql://localhost/x"])
+def test_a_database_without_its_driver_is_told_what_to_install(uri, tmp_path):
+    with pytest.raises(UserError, match=r"driver is not installed \(Python package (MySQLdb|pyodbc)\). Install it"):
+        open_store(uri, tmp_path)

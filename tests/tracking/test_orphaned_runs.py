@@ -1,0 +1,79 @@
+import shutil
+
+import pytest
+from mlflow.entities import Metric
+
+from thaw.tracking.spool import Unsent
+from thaw.tracking.sweep_runs import open_sweep
+from thaw.tracking.tracked_run import start
+
+
+def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
+    tracking, outputs, client, tmp_path, living, capsys
+):
+    dead, sweep, alive = (living(outputs, tmp_path / name, name) for name in ("run", "sweep", "alive"))
+    dead.kill()
+    sweep.kill()
+    with start(tracking, outputs, name="next", folder=tmp_path / "next") as run:
+        pass
+    for each, hint in ((dead, f"go on: python train.py resume={tmp_path / 'run'}"), (sweep, "")):
+        kept = client.get_run(each.id)
+        reason = f"ended without a word: out of memory, or kill -9? {hint}".strip()
+        assert (kept.info.status, kept.data.tags["thaw.reason"]) == ("KILLED", reason)
+        assert kept.info.end_time
+    assert client.get_run(alive.id).info.status == "RUNNING"
+    assert "thaw.reason" not in client.get_run(alive.id).data.tags
+    assert client.get_run(run.id).info.status == "FINISHED"
+    told = [line for line in capsys.readouterr().out.splitlines() if "without a word" in line]
+    assert sorted(line.split()[1] for line in told) == sorted([dead.id, sweep.id])
+    open_sweep(tracking, outputs, "one more", tmp_path / "one more").lock.release()
+    assert "without a word" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("why", ["another machine", "no folder", "no lock", "no tags"])
+def test_a_run_of_which_nobody_can_tell_is_left_alone(tracking, outputs, client, tmp_path, why):
+    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+        pass
+    client.update_run(run.id, "RUNNING")
+    if why == "another machine":
+        client.set_tag(run.id, "thaw.host", "elsewhere")
+    elif why == "no folder":
+        shutil.rmtree(tmp_path / "run")
+    elif why == "no lock":
+        (tmp_path / "run" / "run.lock").unlink()
+    else:
+        client.delete_tag(run.id, "thaw.folder")
+    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+        pass
+    assert client.get_run(run.id).info.status == "RUNNING"
+
+
+def test_a_run_is_locked_before_the_store_knows_it(tracking, outputs, tmp_path, monkeypatch, client):
+    from mlflow import MlflowClient
+
+    own, seen = MlflowClient.create_run, []
+
+    def create_run(self, *arguments, **named):
+        created = own(self, *arguments, **named)
+        if not seen:  # a run that starts at this moment looks for dead ones
+            seen.append(created.info.run_id)
+            with start(tracking, outputs, name="other", folder=tmp_path / "other"):
+                pass
+        return created
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_run)
+    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+        assert seen == [run.id]
+        assert client.get_run(run.id).info.status == "RUNNING"
+
+
+def test_what_a_run_had_not_sent_when_it_was_killed_is_sent_before_it_is_closed(tracking, outputs, client, tmp_path):
+    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+        pass
+    client.update_run(run.id, "RUNNING")
+    Unsent(run.id, tracking.uri, [Metric("epoch/loss", 0.5, 17, 1)], {"thaw.stage": "head"}).write(tmp_path / "run")
+    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+        pass
+    kept = client.get_run(run.id)
+    assert (kept.info.status, kept.data.tags["thaw.stage"]) == ("KILLED", "head")
+    assert [(m.value, m.timestamp) for m in client.get_metric_history(run.id, "epoch/loss")] == [(0.5, 17)]
