@@ -17,4 +17,4 @@ def main(config: tool_schemas.CacheToolConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "cache", tool_schemas.CacheToolConfig, main)
+    cli.run_tool(ROOT, "cache", tool_schemas.CacheToolConfig, main)

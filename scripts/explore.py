@@ -17,4 +17,4 @@ def main(config: tool_schemas.ExploreConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "explore", tool_schemas.ExploreConfig, main)
+    cli.run_tool(ROOT, "explore", tool_schemas.ExploreConfig, main)

@@ -17,4 +17,4 @@ def main(config: tool_schemas.LayersConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "layers", tool_schemas.LayersConfig, main)
+    cli.run_tool(ROOT, "layers", tool_schemas.LayersConfig, main)

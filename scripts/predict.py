@@ -17,4 +17,4 @@ def main(config: tool_schemas.PredictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "predict", tool_schemas.PredictConfig, main)
+    cli.run_tool(ROOT, "predict", tool_schemas.PredictConfig, main)

@@ -17,4 +17,4 @@ def main(config: tool_schemas.ReproduceConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.command(ROOT, "reproduce", tool_schemas.ReproduceConfig, main)
+    cli.run_tool(ROOT, "reproduce", tool_schemas.ReproduceConfig, main)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from thaw import leakage, tracking
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, DatasetConfig, TrackingConfig
 from thaw.models import saved_model
 from thaw.run import _read_data
 
-from .data.pictures import noise, write
+from .data.pictures import noise, write_image
 from .test_read_data import Tracked
 
 
@@ -38,7 +38,7 @@ def outputs(tmp_path_factory) -> Path:
 def pictures(outputs) -> Path:
     for c, name in enumerate("abc"):
         for i in range(20):
-            write(outputs / "pictures" / name / f"{i:02}.png", noise(8, 8, 100 * c + i))
+            write_image(outputs / "pictures" / name / f"{i:02}.png", noise(8, 8, 100 * c + i))
     return outputs / "pictures"
 
 
@@ -55,7 +55,7 @@ def config(outputs, pictures, weights="imagenet", **keys):
 def read(own):
     tracked = Logged()
     folder = Path(own.outputs) / "run"
-    return _read_data(own, Store(Path(own.outputs) / "cache", 1e9), tracked, folder), tracked
+    return _read_data(own, DiskCache(Path(own.outputs) / "cache", 1e9), tracked, folder), tracked
 
 
 def trained(own, *, without: str = "", parent: str | None = None) -> str:
@@ -65,12 +65,12 @@ def trained(own, *, without: str = "", parent: str | None = None) -> str:
         Path(own.outputs)
         / f"of {parent} {own.seed} {own.backbone.weights[-8:].replace('/', '_')} {own.recipe} {without}"
     )
-    left = {"config.yaml": saved_model.yaml_text(own), "manifest.csv": read_as.artifacts["manifest.csv"]}
-    with tracking.start(own.tracking, Path(own.outputs), name="made", folder=folder, parent=parent) as run:
+    left = {"config.yaml": saved_model.config_yaml(own), "manifest.csv": read_as.artifacts["manifest.csv"]}
+    with tracking.start_run(own.tracking, Path(own.outputs), name="made", folder=folder, parent=parent) as run:
         for name, text in left.items():
             if name != without:
-                run.text(text, name)
-        run.objective("val/accuracy", 0.5)
+                run.log_text(text, name)
+        run.log_objective("val/accuracy", 0.5)
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.yaml").write_text(left["config.yaml"])
     (folder / "model" / "model.keras").write_bytes(b"")
@@ -89,7 +89,7 @@ def first(outputs, pictures) -> str:
 def checked(own, capsys):
     data, tracked = read(own)
     capsys.readouterr()
-    leakage.check(own, data, tracked)
+    leakage.check_leakage(own, data, tracked)
     return capsys.readouterr().out, tracked.figures, data
 
 
@@ -97,13 +97,13 @@ def test_test_images_that_the_weights_were_trained_on_are_counted_and_logged(out
     own = config(outputs, pictures, first, seed=1)
     said, figures, data = checked(own, capsys)
     before, _ = read(config(outputs, pictures, **THAWED))
-    seen = set(before.names("train"))
-    test, val = (len(seen & set(data.names(split))) for split in ("test", "val"))
+    seen = set(before.image_names("train"))
+    test, val = (len(seen & set(data.image_names(split))) for split in ("test", "val"))
     assert test > 0
     assert f"warning: {test} of 12 test images and {val} of 12 val images were trained on by run {first[:12]}" in said
     assert (figures["leak/test_images"], figures["leak/val_images"]) == (test, val)
-    assert figures[leakage.TAG] == first
-    assert figures["leak/test_validated"] == len(set(before.names("val")) & set(data.names("test")))
+    assert figures[leakage.WEIGHTS_FROM_TAG] == first
+    assert figures["leak/test_validated"] == len(set(before.image_names("val")) & set(data.image_names("test")))
 
 
 def test_the_same_split_leaks_nothing_and_says_so(outputs, pictures, first, capsys):
@@ -116,12 +116,12 @@ def test_leak_stop_refuses(outputs, pictures, first):
     own = config(outputs, pictures, first[:10], seed=1, leak="stop")
     data, tracked = read(own)
     with pytest.raises(UserError, match=r"were trained on by run .* leak=warn goes on"):
-        leakage.check(own, data, tracked)
+        leakage.check_leakage(own, data, tracked)
 
 
 def test_renamed_pictures_are_found_by_their_content(outputs, pictures, first, capsys, tmp_path):
     for file in pictures.rglob("*.png"):
-        write(tmp_path / "other" / file.parent.name / f"new {file.name}", noise(8, 8, 1))
+        write_image(tmp_path / "other" / file.parent.name / f"new {file.name}", noise(8, 8, 1))
         (tmp_path / "other" / file.parent.name / f"new {file.name}").write_bytes(file.read_bytes())
     _, figures, _ = checked(config(outputs, tmp_path / "other", first, seed=1), capsys)
     assert figures["leak/test_images"] > 0
@@ -132,8 +132,8 @@ def test_runs_before_the_run_count_too(outputs, pictures, first, capsys):
     third = trained(config(outputs, pictures, second, recipe="bottleneck", seed=2))
     said, figures, data = checked(config(outputs, pictures, third, seed=3), capsys)
     before, _ = read(config(outputs, pictures, **THAWED))
-    assert figures["leak/test_images"] == len(set(before.names("train")) & set(data.names("test"))) > 0
-    assert figures[leakage.TAG].split() == [third, second, first]
+    assert figures["leak/test_images"] == len(set(before.image_names("train")) & set(data.image_names("test"))) > 0
+    assert figures[leakage.WEIGHTS_FROM_TAG].split() == [third, second, first]
     assert f"or those that it started from ({second[:12]}, {first[:12]})" in said
 
 
@@ -149,9 +149,9 @@ def test_images_that_only_a_head_was_trained_on_are_said_and_refuse_nothing(outp
 
 def test_a_runs_own_model_file_leads_to_its_manifest(outputs, pictures, first, capsys):
     info = tracking.find_run(f"sqlite:///{outputs}/mlflow.db", outputs, first)
-    file = Path(info.tags[tracking.FOLDER]) / "model" / "model.keras"
+    file = Path(info.tags[tracking.FOLDER_TAG]) / "model" / "model.keras"
     _, figures, _ = checked(config(outputs, pictures, str(file), seed=1), capsys)
-    assert figures[leakage.TAG] == first
+    assert figures[leakage.WEIGHTS_FROM_TAG] == first
     assert figures["leak/test_images"] > 0
 
 
@@ -161,7 +161,7 @@ def test_a_runs_folder_a_sweep_and_its_folder_mean_the_run_whose_weights_they_gi
     sweep = tracking.open_sweep(own.tracking, outputs, "a sweep", outputs / "sweep")
     run = trained(own, parent=sweep.id)
     tracking.close_sweep(sweep)
-    folder = Path(tracking.find_run(own.tracking.uri, outputs, run).tags[tracking.FOLDER])
+    folder = Path(tracking.find_run(own.tracking.uri, outputs, run).tags[tracking.FOLDER_TAG])
     figures = [checked(config(outputs, pictures, run, seed=1), capsys)[1]]
     assert figures[0]["leak/test_images"] > 0
     for weights in (str(folder), sweep.id, str(outputs / "sweep")):
@@ -169,7 +169,7 @@ def test_a_runs_folder_a_sweep_and_its_folder_mean_the_run_whose_weights_they_gi
         assert "is not known" not in said
         figures.append(found)
     assert all(found == figures[0] for found in figures)
-    assert figures[0][leakage.TAG] == run
+    assert figures[0][leakage.WEIGHTS_FROM_TAG] == run
 
 
 def test_weights_that_are_of_no_run_say_nothing(outputs, pictures, capsys, tmp_path):
@@ -189,7 +189,7 @@ def test_a_runs_model_that_was_copied_out_of_its_folder_is_said_and_refused_by_s
     own = config(outputs, pictures, str(file), leak="stop")
     data, tracked = read(own)
     with pytest.raises(UserError, match=r"copied\.keras trained on is not known"):
-        leakage.check(own, data, tracked)
+        leakage.check_leakage(own, data, tracked)
 
 
 def test_a_run_without_a_manifest_is_said_and_refused_by_stop(outputs, pictures, capsys):
@@ -198,7 +198,7 @@ def test_a_run_without_a_manifest_is_said_and_refused_by_stop(outputs, pictures,
     assert f"What {run} trained on is not known" in checked(own, capsys)[0]
     data, tracked = read(own)
     with pytest.raises(UserError, match="is not known"):
-        leakage.check(dataclasses.replace(own, leak="stop"), data, tracked)
+        leakage.check_leakage(dataclasses.replace(own, leak="stop"), data, tracked)
 
 
 def test_a_run_in_the_line_that_is_gone_is_said(outputs, pictures, capsys):

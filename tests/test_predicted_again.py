@@ -42,16 +42,16 @@ def fed(tmp_path, monkeypatch):
         import numpy as np
 
         from thaw.common import backend
-        from thaw.data.decode import fitted
+        from thaw.data.decode import decode_resized
         from thaw.models import backbones, weight_files
 
-        backend.start(1, deterministic=True)
-        model = next(backbones.variants(backbone))
+        backend.start_tensorflow(1, deterministic=True)
+        model = next(backbones.build_variants(backbone))
         # Statistics of real pictures: through random layers with others all pictures fade to one.
         normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         for layer in normalizations:
             layer.momentum = 0.0
-        images = np.stack([fitted(file, model.input_shape[1]) for file in sorted(photos.glob("*/*.jpg"))])
+        images = np.stack([decode_resized(file, model.input_shape[1]) for file in sorted(photos.glob("*/*.jpg"))])
         model(images.astype(np.float32), training=True)
         file = tmp_path / "published.h5"
         from tests.models.test_graph_digest import legacy_h5
@@ -69,7 +69,7 @@ def test_a_run_is_predicted_again_as_it_was_judged(fed, photos, tmp_path, monkey
     from thaw.tools import predict
 
     backbone = BackboneConfig(
-        name=name, image_size=max(BACKBONES[name].smallest, 64), alpha=0.25 if name == "mobilenet" else None
+        name=name, image_size=max(BACKBONES[name].min_size, 64), alpha=0.25 if name == "mobilenet" else None
     )
     fed(backbone, photos)
     outputs = tmp_path / "outputs"

@@ -17,7 +17,7 @@ def test_a_name_is_printed_as_it_is(name: str, capsys) -> None:
     table.add_column(name)
     table.add_row(name)
     console.say(name)
-    console.show(table)
+    console.print_table(table)
     out = capsys.readouterr().out
     assert out.count(name) == 5
     assert "\x1b" not in out
@@ -34,7 +34,7 @@ def test_a_name_on_a_terminal_is_the_same(name: str, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdout", terminal)
     table = Table()
     table.add_column(name)
-    console.show(table)
+    console.print_table(table)
     with console.progress(name, 3) as steps:
         steps.advance(1)
         steps._progress.refresh()

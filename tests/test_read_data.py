@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import Config, DatasetConfig
 from thaw.run import _read_data
 
-from .data.pictures import noise, write
+from .data.pictures import noise, write_image
 
 
 class Tracked:
@@ -43,14 +43,14 @@ class Tracked:
 def pictures(tmp_path):
     for c, name in enumerate(("zebra", "ant", "bee")):
         for i in range(30):
-            write(tmp_path / "pictures" / name / f"{i:02}.png", noise(8, 8, 100 * c + i))
+            write_image(tmp_path / "pictures" / name / f"{i:02}.png", noise(8, 8, 100 * c + i))
     return tmp_path / "pictures"
 
 
 def read_data(folder, tracked=None, **dataset):
     config = Config(dataset=DatasetConfig(name="image_folder", path=str(folder), **dataset), outputs=str(folder.parent))
     config.backbone.image_size = 64
-    store = Store(folder.parent / "store", 1e9)
+    store = DiskCache(folder.parent / "store", 1e9)
     return _read_data(config, store, tracked or Tracked(), folder.parent / "run"), store
 
 
@@ -74,8 +74,8 @@ def test_quarantine_leaves_bad_files_out_and_says_so(pictures, capsys):
     assert "1 of 90 images cannot be used and are left out" in said
     assert "ant/07.png: web_page: " in said
     assert "ignored: .DS_Store 1" in said
-    assert len(data.splits.all()) == 89
-    assert "ant/07.png" not in [data.pixels.catalog.names[i] for i in data.splits.all()]
+    assert len(data.splits.all_indices()) == 89
+    assert "ant/07.png" not in [data.pixels.catalog.names[i] for i in data.splits.all_indices()]
     (bad,) = [row for row in tracked.manifest() if row["verdict"] != "ok"]
     assert (bad["path"], bad["verdict"], bad["split"]) == ("ant/07.png", "web_page", "")
     assert tracked.logged["profile"]["bad"] == 1
@@ -92,8 +92,8 @@ def test_the_manifest_fixes_the_order_of_labels(pictures):
 
 def test_a_small_run_judges_everything_and_keeps_the_pixels_of_what_it_uses(pictures):
     data, store = read_data(pictures, limit_per_class=1)
-    assert len(data.splits.all()) == 9
-    data.pixels.take(data.splits.all())
+    assert len(data.splits.all_indices()) == 9
+    data.pixels.take(data.splits.all_indices())
     (pixels,) = (key.parent for key in store.folder.glob("*/space.json") if '"pixels"' in key.read_text())
     assert sum(file.stat().st_size for file in pixels.glob("*.rows")) == 9 * 8 * 8 * 3
 
@@ -112,7 +112,7 @@ def test_equal_images_are_kept_on_one_side_and_contradictions_are_said(pictures,
         shutil.copy(pictures / "ant" / f"{i:02}.png", pictures / "ant" / f"copy of {i:02}.png")
     shutil.copy(pictures / "bee" / "00.png", pictures / "zebra" / "mistaken.png")
     data, _ = read_data(pictures)
-    sides = [set(data.pixels.digests(indices)) for indices in data.splits.named().values()]
+    sides = [set(data.pixels.digests(indices)) for indices in data.splits.by_name().values()]
     assert sides[0] & sides[1] == sides[0] & sides[2] == sides[1] & sides[2] == set()
     assert sum(map(len, sides)) == 90
     assert "bee/00.png = zebra/mistaken.png" in capsys.readouterr().out
@@ -128,10 +128,10 @@ def test_a_file_that_vanishes_after_the_scan_ends_the_run_with_its_path(pictures
 
 def test_pictures_that_change_or_vanish_are_named_though_their_pixels_are_kept(pictures):
     data, _ = read_data(pictures)
-    data.pixels.take(data.splits.all())
+    data.pixels.take(data.splits.all_indices())
     os.utime(pictures / "ant" / "00.png", (1, 1))
     data.pixels.check_unchanged()  # the same content
-    write(pictures / "bee" / "03.png", noise(8, 8, 12345))
+    write_image(pictures / "bee" / "03.png", noise(8, 8, 12345))
     with pytest.raises(UserError, match=r"bee/03\.png: it has changed since this run began\. Start again"):
         data.pixels.check_unchanged()
     shutil.rmtree(pictures / "ant")
@@ -141,7 +141,7 @@ def test_pictures_that_change_or_vanish_are_named_though_their_pixels_are_kept(p
 
 def test_pictures_that_a_run_does_not_use_may_change(pictures):
     data, _ = read_data(pictures, limit_per_class=1)
-    used = {data.pixels.catalog.paths[index] for index in data.splits.all()}
+    used = {data.pixels.catalog.paths[index] for index in data.splits.all_indices()}
     for path in pictures.glob("*/*.png"):
         if str(path) not in used:
             path.unlink()
@@ -154,8 +154,8 @@ def test_a_run_that_goes_on_keeps_its_manifest_though_the_data_have_changed(pict
     again = Tracked()
     again.recorded = {"fingerprint.data_sha256": began.logged["digest"]}
     same, _ = read_data(pictures, again)
-    assert (same.names("train"), again.artifacts, again.logged) == (data.names("train"), {}, {})
-    write(pictures / "ant" / "03.png", noise(8, 8, 7000))
+    assert (same.image_names("train"), again.artifacts, again.logged) == (data.image_names("train"), {}, {})
+    write_image(pictures / "ant" / "03.png", noise(8, 8, 7000))
     with pytest.raises(UserError, match=r"the data changed since it began .* scripts/reproduce\.py run="):
         read_data(pictures, again)
     assert (again.artifacts, again.logged) == ({}, {})
@@ -168,14 +168,14 @@ def test_what_the_config_says_of_16_bits_reaches_every_pixel_and_is_asked_for_wh
     for i in range(40):
         levels = np.random.default_rng(i).integers(0, 4096, (8, 8)).astype(np.uint16)
         levels[0] = 4095
-        write(tmp_path / "pictures" / "ab"[i % 2] / f"{i:02}.png", Image.fromarray(levels))
+        write_image(tmp_path / "pictures" / "ab"[i % 2] / f"{i:02}.png", Image.fromarray(levels))
     data, _ = read_data(tmp_path / "pictures")
-    assert data.pixels.take(data.splits.all()).max() == 16
+    assert data.pixels.take(data.splits.all_indices()).max() == 16
     said = capsys.readouterr().out
     assert "warning: 40 of 40 pictures with 16 bits a channel hold no value over 4,095" in said
     assert "dataset.bits=12" in said
     data, _ = read_data(tmp_path / "pictures", bits=12)
-    assert (data.pixels.take(data.splits.all()).max(axis=(1, 2, 3)) == 255).all()
+    assert (data.pixels.take(data.splits.all_indices()).max(axis=(1, 2, 3)) == 255).all()
     assert "16 bits" not in capsys.readouterr().out
     with pytest.raises(UserError, match=r"40 of 40 images cannot be used[\s\S]*out_of_range[\s\S]*allows 1,023"):
         read_data(tmp_path / "pictures", bits=10)

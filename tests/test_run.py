@@ -10,7 +10,7 @@ from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, TrackingConfig
-from thaw.frozen.engine import Choice
+from thaw.frozen.engine import EngineChoice
 from thaw.run import config_sha256, run
 
 
@@ -37,7 +37,7 @@ def test_the_configs_hash_goes_by_the_content_of_weights_and_by_where_stages_are
 
 
 def test_the_configs_hash_goes_by_what_auto_came_to() -> None:
-    here, there = (Choice("openvino", "1", precision, "float32") for precision in ("float32", "bfloat16"))
+    here, there = (EngineChoice("openvino", "1", precision, "float32") for precision in ("float32", "bfloat16"))
     assert config_sha256(Config(), choice=here) != config_sha256(Config(), choice=there)
     asked = Config(engine="openvino", precision="float32", frozen_precision="float32")
     assert config_sha256(Config(), choice=here) == config_sha256(asked, choice=here)
@@ -54,6 +54,6 @@ def test_what_the_machine_cannot_do_is_refused_before_the_data_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config, hardware: Hardware, said: str
 ) -> None:
     monkeypatch.setattr(backend, "processor", lambda: hardware)
-    monkeypatch.setattr(tracking, "start", None)  # called, it would raise TypeError
+    monkeypatch.setattr(tracking, "start_run", None)  # called, it would raise TypeError
     with pytest.raises(UserError, match=said):
         run(config, Job(tmp_path, tmp_path))

@@ -10,7 +10,7 @@ from thaw import run_record, tracking
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import Config
-from thaw.training.checkpoint import Place
+from thaw.training.checkpoint import TrainingProgress
 
 
 class Tracked:
@@ -42,7 +42,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
-    with run_record.begun(tracked, "run", Config(seed=3), job):
+    with run_record.resumable_run(tracked, "run", Config(seed=3), job):
         if error:
             raise error
 
@@ -60,8 +60,8 @@ def test_a_run_that_goes_on_keeps_its_first_fingerprint_and_names_what_changed(j
     begin(began, job)
     recorded = {key: str(value) for key, value in began.logged.items() if key.startswith("fingerprint.")}
     again = Tracked({**recorded, "fingerprint.package.keras": "0.1", "fingerprint.data_sha256": "d" * 64})
-    begin(again, dataclasses.replace(job, resume=again.id))
-    now = tracking.collect(job.root).packages["keras"]
+    begin(again, dataclasses.replace(job, resumed_run_id=again.id))
+    now = tracking.collect_fingerprint(job.root).packages["keras"]
     assert f"package.keras: 0.1 in the run, {now} now" in capsys.readouterr().out
     assert again.logged == {"thaw.resumed_with": f"package.keras: 0.1 in the run, {now} now"}
     assert again.texts == {}
@@ -80,15 +80,20 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
 
 @pytest.mark.parametrize(
     ("error", "left"),
-    [(None, False), (tracking.NotClosed("refused"), False), (UserError("no room"), True), (KeyboardInterrupt(), True)],
+    [
+        (None, False),
+        (tracking.RunNotClosed("refused"), False),
+        (UserError("no room"), True),
+        (KeyboardInterrupt(), True),
+    ],
 )
 def test_checkpoints_go_once_there_is_a_result_though_the_store_was_not_told(
     job: Job, error: BaseException | None, left: bool
 ) -> None:
-    file = job.folder / "checkpoints" / Place(0, 1, 0).name
+    file = job.folder / "checkpoints" / TrainingProgress(0, 1, 0).file_name
     file.parent.mkdir()
     file.write_bytes(b"")
-    with contextlib.suppress(UserError, KeyboardInterrupt), run_record.ended(Config(), job):
+    with contextlib.suppress(UserError, KeyboardInterrupt), run_record.remove_checkpoints_at_end(Config(), job):
         if error:
             raise error
     assert file.exists() == left
@@ -96,25 +101,25 @@ def test_checkpoints_go_once_there_is_a_result_though_the_store_was_not_told(
 
 def test_what_it_began_with_must_still_be_there() -> None:
     tracked = Tracked({"fingerprint.data_sha256": "a" * 64})
-    assert run_record.known(tracked, run_record.DATA)
-    assert not run_record.known(Tracked(), run_record.DATA)
-    run_record.must_be_as_recorded(tracked, "data_sha256", "a" * 64, "the data")
-    run_record.must_be_as_recorded(Tracked(), "data_sha256", "b" * 64, "the data")
+    assert run_record.has_entry(tracked, run_record.DATA_SHA256)
+    assert not run_record.has_entry(Tracked(), run_record.DATA_SHA256)
+    run_record.check_unchanged(tracked, "data_sha256", "a" * 64, "the data")
+    run_record.check_unchanged(Tracked(), "data_sha256", "b" * 64, "the data")
     with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
-        run_record.must_be_as_recorded(tracked, "data_sha256", "b" * 64, "the data")
+        run_record.check_unchanged(tracked, "data_sha256", "b" * 64, "the data")
 
 
 def test_what_was_chosen_for_auto_is_chosen_again() -> None:
     recorded = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
-    chosen = run_record.as_chosen(Config(), recorded)
+    chosen = run_record.with_stored_engine(Config(), recorded)
     assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
-    assert run_record.as_chosen(Config(), {}) == Config()
+    assert run_record.with_stored_engine(Config(), {}) == Config()
 
 
 def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
     for began, said in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
         tags = {} if began is None else {f"{run_record.FINGERPRINT}.{run_record.DEVICE}": began}
-        run_record.tell_other_device(Tracked(tags), "cpu")
+        run_record.report_device_change(Tracked(tags), "cpu")
         out = capsys.readouterr().out
         assert said in out
         assert bool(out) == bool(said)

@@ -117,15 +117,15 @@ def test_a_run_has_the_tags_and_metrics_that_others_read(killed_and_resumed) -> 
 
 
 def test_what_a_store_refused_is_kept_under_the_names_it_had(tmp_path: Path) -> None:
-    from thaw.tracking.spool import Unsent, read
+    from thaw.tracking.spool import UnsentWrites, read_unsent
 
-    Unsent("a run", "a store", tags={"thaw.stage": "head"}, status="FAILED").write(tmp_path)
+    UnsentWrites("a run", "a store", tags={"thaw.stage": "head"}, status="FAILED").write(tmp_path)
     content = json.loads((tmp_path / "unsent.json").read_text())
     assert set(content) == {
         "run_id", "tracking_uri", "metrics", "tags", "status", "end_time", "files", "datasets",
     }  # fmt: skip
     content["metrics"] = [["epoch/loss", "0.5", 17, 1]]
     (tmp_path / "unsent.json").write_text(json.dumps(content))
-    spooled = read(tmp_path)
+    spooled = read_unsent(tmp_path)
     assert spooled is not None
     assert spooled.metrics[0].step == 1

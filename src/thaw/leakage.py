@@ -12,18 +12,18 @@ import yaml
 
 from thaw import tracking
 from thaw.common.console import printable, say
-from thaw.common.errors import UserError, listed
+from thaw.common.errors import UserError, joined
 from thaw.config.schema import Config
-from thaw.data.dataset import Data
+from thaw.data.dataset import Dataset
 from thaw.models import saved_model
-from thaw.tracking import Run
+from thaw.tracking import TrackedRun
 
-NAME = "thaw"  # of the networks that `models.network.join` makes
-TAG = "thaw.weights_from"  # ids of the runs, the latest first
+NETWORK_NAME = "thaw"  # of the networks that `models.network.join` makes
+WEIGHTS_FROM_TAG = "thaw.weights_from"  # ids of the runs, the latest first
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """A run that weights come from. manifest, config: local files; cwd: where its relative paths are meant from."""
 
     id: str
@@ -33,84 +33,83 @@ class Source:
 
 
 @dataclass
-class Earlier:
+class SeenImages:
     """What earlier runs saw: ids, the latest first, and sha256 of files.
 
     trained: on images that moved the backbone's weights; head: on images that only a head was trained on, which does
     not come along; validated: on images that chose among weights that moved. unknown: runs that do not say.
     """
 
-    ids: list[str] = field(default_factory=list)
-    trained: set[str] = field(default_factory=set)
-    head: set[str] = field(default_factory=set)
-    validated: set[str] = field(default_factory=set)
-    unknown: list[str] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+    trained_on: set[str] = field(default_factory=set)
+    head_trained_on: set[str] = field(default_factory=set)
+    validated_on: set[str] = field(default_factory=set)
+    unknown_runs: list[str] = field(default_factory=list)
 
 
-def check(config: Config, data: Data, tracked: Run) -> None:
+def check_leakage(config: Config, data: Dataset, tracked: TrackedRun) -> None:
     """Count this run's images that its starting weights were trained on; say so, and log it.
 
     Images are compared by the hash of their files: one that was scaled or saved again is not found. Raises UserError
     with leak=stop when there are any, or when nobody knows.
     """
-    before = earlier(config.backbone.weights, config.tracking.uri, Path(config.outputs))
-    if not before.ids and not before.unknown:
+    before = collect_seen_images(config.backbone.weights, config.tracking.uri, Path(config.outputs))
+    if not before.run_ids and not before.unknown_runs:
         return
-    own = {split: data.pixels.digests(data.splits.named()[split]) for split in ("test", "val")}
-    trained = {split: sum(digest in before.trained for digest in digests) for split, digests in own.items()}
-    judged = sum(digest in before.validated - before.trained for digest in own["test"])
+    own = {split: data.pixels.digests(data.splits.by_name()[split]) for split in ("test", "val")}
+    trained = {split: sum(digest in before.trained_on for digest in digests) for split, digests in own.items()}
+    judged = sum(digest in before.validated_on - before.trained_on for digest in own["test"])
     said = _said(before, own, trained, judged)
-    tracked.tags({TAG: " ".join(before.ids)})
-    tracked.metrics(
+    tracked.set_tags({WEIGHTS_FROM_TAG: " ".join(before.run_ids)})
+    tracked.log_metrics(
         {"leak/test_images": trained["test"], "leak/val_images": trained["val"], "leak/test_validated": judged}
     )
-    if config.leak == "stop" and (any(trained.values()) or before.unknown):
+    if config.leak == "stop" and (any(trained.values()) or before.unknown_runs):
         raise UserError(
             f"{said}. Figures on such images are too good: split as that run did (the same data, dataset.*, split.* "
             "and seed), take them out, or start from other weights. leak=warn goes on all the same"
         )
-    warn = any(trained.values()) or judged or before.unknown
+    warn = any(trained.values()) or judged or before.unknown_runs
     say(f"warning: {said}. Figures on such images are too good; leak=stop refuses" if warn else f"leak: {said}")
 
 
-def _said(before: Earlier, own: dict[str, list[str]], trained: dict[str, int], judged: int) -> str:
-    head = {split: sum(digest in before.head for digest in digests) for split, digests in own.items()}
+def _said(before: SeenImages, own: dict[str, list[str]], trained: dict[str, int], judged: int) -> str:
+    head = {split: sum(digest in before.head_trained_on for digest in digests) for split, digests in own.items()}
     frozen = not any(trained.values()) and any(head.values())  # nothing of them is in the weights
     counts = head if frozen else trained
     found = " and ".join(f"{counts[split]:,} of {len(own[split]):,} {split} images" for split in own)
-    first, *more = [name[:12] for name in before.ids] or ["unknown"]
-    runs = f"run {first}" + (f" or those that it started from ({listed(more)})" if more else "")
+    first, *more = [name[:12] for name in before.run_ids] or ["unknown"]
+    runs = f"run {first}" + (f" or those that it started from ({joined(more)})" if more else "")
     said = f"{found} were trained on by {runs}, whose weights this run starts from"
     if frozen:
         said += "; but only by its head, which does not come along: the backbone stayed frozen"
     if judged:
         said += f"; {judged:,} more test images validated it"
-    if before.unknown:
-        said += (
-            f". What {listed(map(printable, before.unknown))} trained on is not known: no manifest.csv belongs to it"
-        )
+    if before.unknown_runs:
+        runs = joined(map(printable, before.unknown_runs))
+        said += f". What {runs} trained on is not known: no manifest.csv belongs to it"
     return said
 
 
-def earlier(weights: str, uri: str, outputs: Path) -> Earlier:
+def collect_seen_images(weights: str, uri: str, outputs: Path) -> SeenImages:
     """Gather what the run that `backbone.weights` means, and those before it, were trained on."""
-    found = Earlier()
+    found = SeenImages()
     cwd = Path.cwd()
     while weights not in ("imagenet", "none"):
         source = _source(weights, uri, outputs, cwd)
         if source is None:
             file = (cwd / weights).expanduser()
             if not file.is_file() or _is_thaws(file):  # another file is of no run, and says nothing of images
-                found.unknown.append(weights)
+                found.unknown_runs.append(weights)
             break
-        if source.id in found.ids:
+        if source.id in found.run_ids:
             break
-        found.ids.append(source.id)
+        found.run_ids.append(source.id)
         config = _config(source)
         _add(found, source, moved=not _frozen(config))
         began = config.get("backbone", {}).get("weights")
         if began is None:  # nobody knows what that run started from
-            found.unknown += [] if source.id in found.unknown else [source.id]
+            found.unknown_runs += [] if source.id in found.unknown_runs else [source.id]
             break
         weights, cwd = str(began), source.cwd
     return found
@@ -120,21 +119,21 @@ def _is_thaws(file: Path) -> bool:
     """Whether a weights file is a network that a run trained, copied out of its folder."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return bool(json.loads(archive.read("config.json"))["config"]["name"] == NAME)
+            return bool(json.loads(archive.read("config.json"))["config"]["name"] == NETWORK_NAME)
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
         return False
 
 
-def _add(found: Earlier, source: Source, *, moved: bool) -> None:
+def _add(found: SeenImages, source: WeightsSource, *, moved: bool) -> None:
     try:
         rows = list(_rows(source.manifest))
     except (OSError, KeyError):
-        found.unknown += [source.id] if moved else []
+        found.unknown_runs += [source.id] if moved else []
         return
     trained = {digest for split, digest in rows if split == "train"}
-    (found.trained if moved else found.head).update(trained)
+    (found.trained_on if moved else found.head_trained_on).update(trained)
     if moved:
-        found.validated.update(digest for split, digest in rows if split == "val")
+        found.validated_on.update(digest for split, digest in rows if split == "val")
 
 
 def _frozen(config: dict[str, Any]) -> bool:
@@ -146,30 +145,30 @@ def _frozen(config: dict[str, Any]) -> bool:
     return all(freeze == "all" for freeze in stages or [own.get("freeze")])
 
 
-def _source(weights: str, uri: str, outputs: Path, cwd: Path) -> Source | None:
+def _source(weights: str, uri: str, outputs: Path, cwd: Path) -> WeightsSource | None:
     """Find the run that `backbone.weights` means: by id, folder or model's file; of a sweep its best run."""
     place = (cwd / weights).expanduser()
     if place.is_file():
         folder = place.parent.parent
-        known = tracking.run_of_folder(folder)
+        known = tracking.owner_of_folder(folder)
         return (
             None
             if known is None
-            else Source(known[0], folder / "manifest.csv", place.parent / saved_model.CONFIG, folder)
+            else WeightsSource(known[0], folder / "manifest.csv", place.parent / saved_model.CONFIG_FILE, folder)
         )
     try:
-        named = tracking.of_folder(place, uri, outputs) if place.is_dir() else None
-        run = tracking.best_of(named[0] if named else tracking.find_run(uri, outputs, weights), lambda line: None)
+        named = tracking.find_run_of_folder(place, uri, outputs) if place.is_dir() else None
+        run = tracking.best_run(named[0] if named else tracking.find_run(uri, outputs, weights), lambda line: None)
     except UserError:
         return None
-    return Source(
-        run.id, _artifact(run, "manifest.csv"), _artifact(run, "config.yaml"), Path(run.tags.get(tracking.CWD, "."))
+    return WeightsSource(
+        run.id, _artifact(run, "manifest.csv"), _artifact(run, "config.yaml"), Path(run.tags.get(tracking.CWD_TAG, "."))
     )
 
 
-def _artifact(run: tracking.RunInfo, name: str) -> Path:
+def _artifact(run: tracking.StoredRun, name: str) -> Path:
     try:
-        return run.artifact(name)
+        return run.artifact_path(name)
     except UserError:
         return Path(run.id) / name  # is not there, which the reader says
 
@@ -181,7 +180,7 @@ def _rows(manifest: Path) -> Iterator[tuple[str, str]]:
                 yield row["split"], row["sha256"]
 
 
-def _config(source: Source) -> dict[str, Any]:
+def _config(source: WeightsSource) -> dict[str, Any]:
     try:
         return dict(yaml.safe_load(source.config.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError, yaml.YAMLError):

@@ -12,72 +12,72 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thaw import leakage, run_record, tracking
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common import backend, environment
-from thaw.common.console import say, shown
+from thaw.common.console import display_path, say
 from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.data import cache_spaces as kept
 from thaw.data import duplicates, manifest, pixels, quarantine, sources, splits
-from thaw.data.bit_depth import Rules
-from thaw.data.cache_spaces import Kept
-from thaw.data.dataset import Data
-from thaw.data.scan import Scanned, scan
+from thaw.data.bit_depth import DecodeOptions
+from thaw.data.cache_spaces import CacheSpaces
+from thaw.data.dataset import Dataset
+from thaw.data.scan import ScanResult, scan_catalog
 from thaw.data.splits import Splits
 from thaw.frozen import engine
-from thaw.frozen.engine import Choice
+from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table, saved_model
 from thaw.results import report
 from thaw.results.evaluate import Evaluation, evaluate
-from thaw.results.final_predictions import settle
-from thaw.results.result import Objective, Result, write
-from thaw.tracking import Run
+from thaw.results.final_predictions import check_predictions
+from thaw.results.result import Objective, RunResult, write_result
+from thaw.tracking import TrackedRun
 from thaw.training import recipes
-from thaw.training.checkpoint import Checkpoint, Folder
+from thaw.training.checkpoint import Checkpoint, CheckpointDir
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
-    from thaw.training.stages import Planned, StageResult
+    from thaw.training.stages import PlannedStage, StageResult
 
 OBJECTIVE = "val/accuracy"
 
 
-def run(config: Config, job: Job) -> Result:
+def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
-    if job.parent is None:  # a sweep's job leaves a failed run instead, so that every job has its child
+    if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check(config)
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
-    tags = {tracking.OVERRIDES: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
+    tags = {tracking.OVERRIDES_TAG: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock = Clock()
     with (
-        run_record.ended(config, job),
-        tracking.start(
-            config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent,
-            resume=job.resume,
+        run_record.remove_checkpoints_at_end(config, job),
+        tracking.start_run(
+            config.tracking, Path(config.outputs), name=name, folder=job.folder, tags=tags, parent=job.parent_run_id,
+            resume=job.resumed_run_id,
         ) as tracked,
-        run_record.begun(tracked, name, config, job) as checkpoints,
+        run_record.resumable_run(tracked, name, config, job) as checkpoints,
     ):  # fmt: skip
-        chosen = run_record.as_chosen(config, tracked.recorded)
+        chosen = run_record.with_stored_engine(config, tracked.resumed_tags)
         _check(chosen)
-        backbone = tracking.with_weights_of_run(config.backbone, config.tracking.uri, Path(config.outputs))
+        backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
         outputs = Path(config.outputs).expanduser().absolute()
-        store = Store(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, beside=outputs)
+        store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, outputs=outputs)
         with clock("scan"):
             data = _read_data(config, store, tracked, job.folder)
-        leakage.check(config, data, tracked)
+        leakage.check_leakage(config, data, tracked)
 
         choice = _choose(chosen, tracked)
-        backend.start(config.seed, config.deterministic, choice.tf32)
+        backend.start_tensorflow(config.seed, config.deterministic, choice.tf32)
         network, initial_sha256 = _build(config, backbone, data, tracked)
-        places = job.cuts or run_record.cuts(tracked.recorded)
+        places = job.cuts or run_record.stored_cuts(tracked.resumed_tags)
         results, cuts = _train(config, choice, store, network, data, tracked, clock, checkpoints, places)
 
         data.pixels.check_unchanged()  # kept pixels and activations would not tell
         with clock("evaluate"):
-            judged = settle(choice, store, config.backbone, network, data, results, tracked)
+            judged = check_predictions(choice, store, config.backbone, network, data, results, tracked)
         evaluations = {
             name: evaluate(p, data.labels(name), data.class_names) for name, p in judged.probabilities.items()
         }
@@ -88,22 +88,22 @@ def run(config: Config, job: Job) -> Result:
             kept = _keep(config, network, tracked, job.folder)
             if config.recipe == "bottleneck":
                 _export_features(config, choice, store, network, data, results[-1], job.folder / "features")
-        tracked.objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
+        tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         sha256 = config_sha256(config, initial_sha256, cuts, choice)
         result = _result(sha256, choice, tracked, network, data, results, cuts, metrics, kept, clock)
         result = dataclasses.replace(result, parity=judged.parity)
-        write(result, job.folder / "result.json")
-        tracked.artifact(job.folder / "result.json")
-        tracked.tags({tracking.WEIGHTS: result.weights_sha256})
+        write_result(result, job.folder / "result.json")
+        tracked.log_artifact(job.folder / "result.json")
+        tracked.set_tags({tracking.WEIGHTS_TAG: result.weights_sha256})
         _summary(result, config, job)  # before the store is told: it may refuse, and the result is there all the same
     return result
 
 
 def _check(config: Config) -> None:
     """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
-    environment.check()
-    backbone_table.check(config.backbone)
-    engine.check(config.engine, config.precision, config.frozen_precision, backend.processor())
+    environment.check_variables()
+    backbone_table.check_backbone(config.backbone)
+    engine.check_engine(config.engine, config.precision, config.frozen_precision, backend.detect_processor())
 
 
 class Clock:
@@ -130,15 +130,17 @@ class Clock:
         return time.perf_counter() - self.started
 
 
-def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = (), choice: Choice | None = None) -> str:
-    """sha256 of the resolved config, without the keys that change no number (`stored.PLACES`).
+def config_sha256(
+    config: Config, weights: str = "", cuts: tuple[int, ...] = (), choice: EngineChoice | None = None
+) -> str:
+    """sha256 of the resolved config, without the keys that change no number (`stored_config.RESULT_NEUTRAL_KEYS`).
 
     weights: sha256 of the backbone's as they were loaded; it takes the place of a file's or a run's name. cuts: where
     the stages were cut: `cache.max_gb` decides on it, with the room there was, and a cheaper cut rounds differently.
     choice: what `auto` came to on this machine.
     """
-    content = dict(stored_config.flat(dataclasses.asdict(config)))
-    content = {key: value for key, value in content.items() if not stored_config.is_place(key)}
+    content = dict(stored_config.flatten(dataclasses.asdict(config)))
+    content = {key: value for key, value in content.items() if not stored_config.is_result_neutral(key)}
     if config.backbone.weights not in ("imagenet", "none"):
         content["backbone.weights"] = weights
     content["cuts"] = cuts
@@ -148,137 +150,143 @@ def config_sha256(config: Config, weights: str = "", cuts: tuple[int, ...] = (),
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read_data(config: Config, store: Store, tracked: Run, folder: Path) -> Data:
+def _read_data(config: Config, store: DiskCache, tracked: TrackedRun, folder: Path) -> Dataset:
     """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
     found, spaces = scan_data(config, store)
     _judge_bad(config, found, tracked, folder)
     chosen = split_data(config, found)
-    data = Data(pixels.of(found, chosen.all(), spaces), chosen, config.augment, config.seed)
+    data = Dataset(pixels.from_scan(found, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
     _log_data(config, found, data, tracked, folder)
     return data
 
 
-def scan_data(config: Config, store: Store) -> tuple[Scanned, Kept]:
+def scan_data(config: Config, store: DiskCache) -> tuple[ScanResult, CacheSpaces]:
     """List, hash and judge all images; also return where the cache keeps what is known of them."""
-    catalog = sources.load(config.dataset)
+    catalog = sources.load_catalog(config.dataset)
     limit = config.dataset.limit_per_class
-    spaces = kept.spaces(
+    spaces = kept.plan_spaces(
         store,
         backbone_table.image_size(config.backbone),
         len(catalog),
-        catalog.usable(limit),
-        share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
-        rules=Rules(config.dataset.bits),
+        catalog.max_usable_images(limit),
+        pixel_share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
+        options=DecodeOptions(config.dataset.bits),
     )
-    return scan(catalog, spaces, pixels=limit is None), spaces
+    return scan_catalog(catalog, spaces, with_pixels=limit is None), spaces
 
 
-def _judge_bad(config: Config, found: Scanned, tracked: Run, folder: Path) -> None:
+def _judge_bad(config: Config, found: ScanResult, tracked: TrackedRun, folder: Path) -> None:
     """List what cannot be used, in the store too, before it may end the run."""
-    if not found.bad:
+    if not found.bad_files:
         return
-    began = not run_record.known(tracked, run_record.DATA)
-    file = folder / (quarantine.LIST if began else f"resumed_{quarantine.LIST}")  # that of the beginning stays
-    _log_file(quarantine.text(found), file, tracked)
-    say(quarantine.judge(found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(shown(file))))
+    began = not run_record.has_entry(tracked, run_record.DATA_SHA256)
+    file = folder / (
+        quarantine.BAD_FILES_CSV if began else f"resumed_{quarantine.BAD_FILES_CSV}"
+    )  # that of the beginning stays
+    _log_file(quarantine.bad_files_csv(found), file, tracked)
+    say(
+        quarantine.quarantine_or_raise(
+            found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(display_path(file))
+        )
+    )
 
 
-def split_data(config: Config, found: Scanned) -> Splits:
+def split_data(config: Config, found: ScanResult) -> Splits:
     """Say which images train, validate and test."""
     own, catalog = config.dataset, found.catalog
-    return splits.split(
+    return splits.make_splits(
         catalog.labels,
-        catalog.given,
+        catalog.assigned_splits,
         catalog.class_names,
         val_fraction=own.val_fraction,
         test_fraction=own.test_fraction,
         limit_per_class=own.limit_per_class,
         seed=config.seed,
-        groups=splits.together(found.sha256, catalog.groups),
+        groups=splits.group_ids(found.sha256, catalog.groups),
         folds=config.split.folds,
         fold=config.split.fold,
         version=config.split.version,
     )
 
 
-def _log_data(config: Config, found: Scanned, data: Data, tracked: Run, folder: Path) -> None:
+def _log_data(config: Config, found: ScanResult, data: Dataset, tracked: TrackedRun, folder: Path) -> None:
     name, catalog, chosen = config.dataset.name, found.catalog, data.splits
     sha256 = manifest.data_sha256(data.pixels, chosen)
-    run_record.must_be_as_recorded(tracked, run_record.DATA, sha256, "the data")
-    counts = {split: len(indices) for split, indices in chosen.named().items()}
+    run_record.check_unchanged(tracked, run_record.DATA_SHA256, sha256, "the data")
+    counts = {split: len(indices) for split, indices in chosen.by_name().items()}
     profile = {
-        "images": len(chosen.all()),
+        "images": len(chosen.all_indices()),
         "classes": len(catalog.class_names),
         **counts,
-        "bad": len(found.bad),
+        "bad": len(found.bad_files),
         "class_names": list(catalog.class_names),  # in the order of the network's outputs
     }
-    if not run_record.known(tracked, run_record.DATA):
-        _log_file(manifest.text(found, chosen), folder / "manifest.csv", tracked)
-        tracked.dataset(name, sha256, config.dataset.path or name, profile=profile)
-        run_record.log(tracked, run_record.DATA, sha256)  # last: what it stands for is there
+    if not run_record.has_entry(tracked, run_record.DATA_SHA256):
+        _log_file(manifest.manifest_csv(found, chosen), folder / "manifest.csv", tracked)
+        tracked.log_dataset(name, sha256, config.dataset.path or name, profile=profile)
+        run_record.log_entry(tracked, run_record.DATA_SHA256, sha256)  # last: what it stands for is there
     say(
         f"data: {name} · {len(catalog.class_names)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
-    lacking = splits.absent(chosen, catalog.labels, catalog.class_names)
-    remarks = quarantine.remarks(found, config.dataset.bits)
-    for line in (*remarks, *lacking, *duplicates.warnings(catalog, found.sha256)):
+    lacking = splits.missing_class_warnings(chosen, catalog.labels, catalog.class_names)
+    remarks = quarantine.data_remarks(found, config.dataset.bits)
+    for line in (*remarks, *lacking, *duplicates.duplicate_warnings(catalog, found.sha256)):
         say(f"  {line}")
-    for line in (splits.fold_line(config.split.folds, config.split.fold), data.imbalance(config.train)):
+    for line in (splits.describe_fold(config.split.folds, config.split.fold), data.describe_imbalance(config.train)):
         if line:
             say(line)
 
 
-def _log_file(text: str, file: Path, tracked: Run) -> None:
+def _log_file(text: str, file: Path, tracked: TrackedRun) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-    tracked.artifact(file)
+    tracked.log_artifact(file)
 
 
-def _choose(config: Config, tracked: Run) -> Choice:
+def _choose(config: Config, tracked: TrackedRun) -> EngineChoice:
     """What runs and what trains in which precision; recorded, so that a rerun elsewhere can be told to do the same."""
     backend.import_tensorflow()
-    hardware = backend.hardware()
-    choice = engine.choose(
+    hardware = backend.detect_hardware()
+    choice = engine.choose_engine(
         config.engine,
         config.precision,
         config.frozen_precision,
-        depthwise=backbone_table.row(config.backbone.name).depthwise,
-        thaws=config.recipe != "bottleneck",
+        depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
+        trains_backbone=config.recipe != "bottleneck",
         hardware=hardware,
         deterministic=config.deterministic,
     )
-    run_record.tell_other_device(tracked, choice.device)
-    tracked.tags(
+    run_record.report_device_change(tracked, choice.device)
+    tracked.set_tags(
         {
-            run_record.ENGINE: f"{choice.engine} {choice.version}",
+            run_record.ENGINE_TAG: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
     )
-    run_record.log(tracked, run_record.DEVICE, choice.device)
-    say(f"engine: {choice.line()}")
-    if remark := hardware.remark():
+    run_record.log_entry(tracked, run_record.DEVICE, choice.device)
+    say(f"engine: {choice.summary()}")
+    if remark := hardware.unused_gpu_note():
         say(remark)
     return choice
 
 
-def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -> tuple[Network, str]:
+def _build(config: Config, backbone: BackboneConfig, data: Dataset, tracked: TrackedRun) -> tuple[Network, str]:
     """Return the network, and the sha256 of the backbone's weights as they were loaded."""
     import keras
 
     from thaw.models import backbone_reuse, graph_digest, network
 
-    built, sha256 = backbone_reuse.build(backbone, config.seed)
+    built, sha256 = backbone_reuse.build_or_reuse(backbone, config.seed)
     keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
-    joined = network.join(built, config.head, data.class_names)
+    joined = network.attach_head(built, config.head, data.class_names)
     graph = graph_digest.graph_sha256(joined.model)
-    run_record.must_build_alike(tracked.recorded, backbone)
-    run_record.must_be_as_recorded(tracked, run_record.GRAPH, graph, "the network's graph")
-    run_record.must_be_as_recorded(tracked, run_record.WEIGHTS, sha256, "the pretrained weights")
-    run_record.log(tracked, run_record.GRAPH, graph)
-    run_record.log(tracked, run_record.WEIGHTS, sha256)
+    run_record.check_same_graph(tracked.resumed_tags, backbone)
+    run_record.check_unchanged(tracked, run_record.GRAPH_SHA256, graph, "the network's graph")
+    run_record.check_unchanged(tracked, run_record.WEIGHTS_SHA256, sha256, "the pretrained weights")
+    run_record.log_entry(tracked, run_record.GRAPH_SHA256, graph)
+    run_record.log_entry(tracked, run_record.WEIGHTS_SHA256, sha256)
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(
@@ -290,41 +298,43 @@ def _build(config: Config, backbone: BackboneConfig, data: Data, tracked: Run) -
 
 def _train(
     config: Config,
-    choice: Choice,
-    store: Store,
+    choice: EngineChoice,
+    store: DiskCache,
     network: Network,
-    data: Data,
-    tracked: Run,
+    data: Dataset,
+    tracked: TrackedRun,
     clock: Clock,
-    checkpoints: Folder,
+    checkpoints: CheckpointDir,
     places: tuple[int, ...] | None,
 ) -> tuple[list[StageResult], tuple[int, ...]]:
     """Return what came of every stage, and where each was cut; places: where they are to be cut, if that is decided."""
-    from thaw.training.stage_checkpoint import Saver, changed, put_back
-    from thaw.training.stages import Means, plans, run_stage
+    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables, restore_weights
+    from thaw.training.stages import StageInputs, plan_stages, run_stage
 
-    means = Means(choice, store, config.cache.views, config.backbone, config.train, config.head)
-    planned = plans(recipes.stages(config), network, data, means, places)
-    cuts = tuple(entry.cut.at for entry in planned)
-    run_record.log(tracked, run_record.CUTS, " ".join(map(str, cuts)))
-    for line in (line for entry in planned for line in entry.lines(means, data.augmented)):
+    means = StageInputs(choice, store, config.cache.views, config.backbone, config.train, config.head)
+    planned = plan_stages(recipes.plan_recipe(config), network, data, means, places)
+    cuts = tuple(entry.cut.index for entry in planned)
+    run_record.log_entry(tracked, run_record.CUTS, " ".join(map(str, cuts)))
+    for line in (line for entry in planned for line in entry.summary_lines(means, data.augmented)):
         say(line)
-    found = checkpoints.last()
+    found = checkpoints.load_newest()
     results = _go_on(found, planned, tracked) if found else []
     clock.started -= found.state["elapsed"] if found else 0.0  # what was done before counts
     for i, entry in list(enumerate(planned))[len(results) :]:
         stage = _after(entry.stage, results)
         say(f"stage {stage.name} · {stage.optimizer.name} {stage.optimizer.learning_rate:g}")
-        weights = changed(network, [before.plan for before in planned[: i + 1]])
+        weights = checkpointed_variables(network, [before.plan for before in planned[: i + 1]])
         if found:
-            put_back(weights, found)
+            restore_weights(weights, found)
         done = run_stage(
             dataclasses.replace(entry, stage=stage),
             network,
             data,
             means,
-            saver=Saver(checkpoints, config.checkpoint, i, weights, [r.saved() for r in results], found, clock.total),
-            judge=("val", "test") if entry is planned[-1] else (),
+            checkpointer=StageCheckpointer(
+                checkpoints, config.checkpoint, i, weights, [r.to_state() for r in results], found, clock.total
+            ),
+            predict_splits=("val", "test") if entry is planned[-1] else (),
             on_start=lambda trainable, stage=stage, plan=entry.plan: _log_stage(tracked, stage, plan, trainable),  # type: ignore[misc]
             on_epoch=lambda entry, stage=stage: _log_epoch(tracked, entry, stage.number),  # type: ignore[misc]
         )
@@ -337,19 +347,19 @@ def _train(
     return results, cuts
 
 
-def _after(stage: recipes.Stage, results: list[StageResult]) -> recipes.Stage:
+def _after(stage: recipes.TrainingStage, results: list[StageResult]) -> recipes.TrainingStage:
     """The stage on the axis of epochs that were done, not planned: early stopping leaves no hole in it."""
     return dataclasses.replace(stage, first_epoch=sum(len(done.fit.history) for done in results))
 
 
-def _go_on(found: Checkpoint, planned: list[Planned], tracked: Run) -> list[StageResult]:
+def _go_on(found: Checkpoint, planned: list[PlannedStage], tracked: TrackedRun) -> list[StageResult]:
     """The stages that were finished when the checkpoint was written; their epochs are logged if they were not yet."""
     from thaw.training.stages import StageResult
 
     results: list[StageResult] = []
     for entry, done in zip(planned, found.state["done"], strict=False):
-        results.append(StageResult.restored(_after(entry.stage, results), entry.plan, done))
-    place, stage = found.place, planned[found.place.stage].stage
+        results.append(StageResult.from_state(_after(entry.stage, results), entry.plan, done))
+    place, stage = found.progress, planned[found.progress.stage].stage
     say(f"resumed: stage {stage.name}, after {place.epoch} of {stage.epochs} epochs and {place.step} steps")
     for done in results:
         for epoch in done.fit.history:
@@ -359,19 +369,19 @@ def _go_on(found: Checkpoint, planned: list[Planned], tracked: Run) -> list[Stag
     return results
 
 
-def _log_stage(tracked: Run, stage: recipes.Stage, plan: FreezePlan, trainable: int) -> None:
+def _log_stage(tracked: TrackedRun, stage: recipes.TrainingStage, plan: FreezePlan, trainable: int) -> None:
     """What a stage is about to do; a stage that fails has said so."""
     place = f"thaw.stage.{stage.number}"
-    tracked.tags({"thaw.stage": stage.name, place: stage.name, f"{place}.plan": plan.line()})
-    tracked.metrics({"stage/trainable_params": trainable}, step=stage.first_epoch + 1)
+    tracked.set_tags({"thaw.stage": stage.name, place: stage.name, f"{place}.plan": plan.summary()})
+    tracked.log_metrics({"stage/trainable_params": trainable}, step=stage.first_epoch + 1)
 
 
-def _log_figures(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
+def _log_figures(tracked: TrackedRun, entry: Mapping[str, Any], stage: int) -> None:
     figures = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
-    tracked.metrics({**figures, "epoch/stage": stage}, step=entry["epoch"])
+    tracked.log_metrics({**figures, "epoch/stage": stage}, step=entry["epoch"])
 
 
-def _log_epoch(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
+def _log_epoch(tracked: TrackedRun, entry: Mapping[str, Any], stage: int) -> None:
     _log_figures(tracked, entry, stage)
     say(
         f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
@@ -380,27 +390,29 @@ def _log_epoch(tracked: Run, entry: Mapping[str, Any], stage: int) -> None:
     )
 
 
-def _log_metrics(results: list[StageResult], evaluations: dict[str, Evaluation], tracked: Run) -> dict[str, float]:
+def _log_metrics(
+    results: list[StageResult], evaluations: dict[str, Evaluation], tracked: TrackedRun
+) -> dict[str, float]:
     metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
     last = max((entry["epoch"] for done in results for entry in done.fit.history), default=0)
-    tracked.metrics({name: value for name, value in metrics.items() if math.isfinite(value)}, step=last)
+    tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)}, step=last)
     return metrics
 
 
-def _complete(config: Config, job: Job, tracked: Run, objective: float) -> bool:
+def _complete(config: Config, job: Job, tracked: TrackedRun, objective: float) -> bool:
     """Whether the run keeps network, pictures and predictions: not those of a sweep that are not its best so far."""
     best = None
-    if job.parent is not None and config.tracking.complete == "best":
-        best = tracking.best_objective(tracked, job.parent)
+    if job.parent_run_id is not None and config.tracking.complete == "best":
+        best = tracking.best_objective(tracked, job.parent_run_id)
     complete = config.tracking.complete != "none" and (best is None or objective > best)
-    tracked.tags({"thaw.complete": complete})
+    tracked.set_tags({"thaw.complete": complete})
     if best is not None and not complete:
         say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
     return complete
 
 
 def _report(
-    data: Data, results: list[StageResult], evaluations: dict[str, Evaluation], tracked: Run, folder: Path
+    data: Dataset, results: list[StageResult], evaluations: dict[str, Evaluation], tracked: TrackedRun, folder: Path
 ) -> None:
     history = [entry for done in results for entry in done.fit.history]
     test, names = evaluations["test"], data.class_names
@@ -408,49 +420,55 @@ def _report(
     made.mkdir(exist_ok=True)
     report.curves_png(history, made / "curves.png")
     report.confusion_png(test.confusion, names, made / "confusion.png")
-    report.per_class_csv(test, names, made / "per_class.csv", data.counts())
-    report.predictions_csv(data.names("test"), test, names, made / "predictions.csv")
+    report.per_class_csv(test, names, made / "per_class.csv", data.class_counts())
+    report.predictions_csv(data.image_names("test"), test, names, made / "predictions.csv")
     (made / "history.json").write_text(json.dumps(history, indent=1))
-    tracked.artifact(made, "report")
+    tracked.log_artifact(made, "report")
 
 
-def _keep(config: Config, network: Network, tracked: Run, folder: Path) -> Path:
+def _keep(config: Config, network: Network, tracked: TrackedRun, folder: Path) -> Path:
     """Keep the network; return its file."""
     logged = None
     if config.tracking.log_model:
-        logged = tracked.model(network.model, metadata={"class_names": list(network.class_names)})
-    kept = saved_model.save(network, config, folder / "model", logged)
-    for file in (saved_model.CLASSES, saved_model.CONFIG, saved_model.GRAPH):
-        tracked.artifact(kept.folder / file, "network")  # `model` is the name of the logged model
-    return kept.weights
+        logged = tracked.log_model(network.model, metadata={"class_names": list(network.class_names)})
+    kept = saved_model.save_network(network, config, folder / "model", logged)
+    for file in (saved_model.CLASSES_FILE, saved_model.CONFIG_FILE, saved_model.GRAPH_FILE):
+        tracked.log_artifact(kept.folder / file, "network")  # `model` is the name of the logged model
+    return kept.weights_file
 
 
 def _export_features(
-    config: Config, choice: Choice, store: Store, network: Network, data: Data, last: StageResult, folder: Path
+    config: Config,
+    choice: EngineChoice,
+    store: DiskCache,
+    network: Network,
+    data: Dataset,
+    last: StageResult,
+    folder: Path,
 ) -> None:
     """The features of every image, one file a split, or a view of it; those that the head was trained on."""
-    from thaw.frozen.activations import frozen_at
-    from thaw.frozen.feature_export import export
+    from thaw.frozen.activations import build_frozen_part
+    from thaw.frozen.feature_export import export_features
 
-    frozen = frozen_at(network, len(network.backbone.layers), config.backbone, choice)
-    for split, indices in data.splits.named().items():
+    frozen = build_frozen_part(network, len(network.backbone.layers), config.backbone, choice)
+    for split, indices in data.splits.by_name().items():
         for view in data.views(split, min(config.cache.views, last.stage.epochs)):
             name = split if view is None else f"{split}-view{view.number + 1}"
-            export(frozen, store if last.features_kept else None, data.pixels, indices, view, folder / name)
+            export_features(frozen, store if last.features_kept else None, data.pixels, indices, view, folder / name)
 
 
 def _result(
     config_sha256: str,
-    choice: Choice,
-    tracked: Run,
+    choice: EngineChoice,
+    tracked: TrackedRun,
     network: Network,
-    data: Data,
+    data: Dataset,
     results: list[StageResult],
     cuts: tuple[int, ...],
     metrics: dict[str, float],
     kept: Path | None,
     clock: Clock,
-) -> Result:
+) -> RunResult:
     from thaw.models.graph_digest import graph_sha256
     from thaw.models.weights_digest import weights_sha256
 
@@ -460,7 +478,7 @@ def _result(
     if computed:
         speeds["extract"] = computed / seconds["extract"]
     speeds["evaluate"] = len(data.splits.test) / seconds["evaluate"]
-    return Result(
+    return RunResult(
         run_id=tracked.id,
         objective=Objective(OBJECTIVE, metrics[OBJECTIVE]),
         metrics=metrics,
@@ -490,19 +508,19 @@ def _stage_entry(done: StageResult, cut: int) -> dict[str, Any]:
         "learning_rate": done.stage.optimizer.learning_rate,
         "frozen_layers": done.plan.boundary,
         "trainable_params": done.trainable_params,
-        "boundary": done.plan.name,
+        "boundary": done.plan.last_frozen_layer,
         "cut": cut,
     }
 
 
-def _summary(result: Result, config: Config, job: Job) -> None:
+def _summary(result: RunResult, config: Config, job: Job) -> None:
     m = result.metrics
     say(
         f"test accuracy {m['test/accuracy']:.4f} · macro F1 {m['test/macro_f1']:.4f} · "
         f"val accuracy {m['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
     )
-    say(f"result {shown(job.folder / 'result.json')}")
+    say(f"result {display_path(job.folder / 'result.json')}")
     if result.model:
         uri = config.tracking.uri if config.tracking.log_model else "only in the folder"
-        predict = command_lines.of_run("predict", "model", result.run_id, job.folder, uri)
+        predict = command_lines.run_command("predict", "model", result.run_id, job.folder, uri)
         say(f"predict: {predict} images='FOLDER/*.jpg'")

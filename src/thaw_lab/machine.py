@@ -10,7 +10,7 @@ from thaw import tracking
 
 def describe(root: Path) -> dict[str, Any]:
     """Processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
-    found = dataclasses.asdict(tracking.collect(root))
+    found = dataclasses.asdict(tracking.collect_fingerprint(root))
     keep = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
     return {name: found[name] for name in keep} | {"memory_gb": memory_gb(), "amx": "amx_bf16" in found["cpu_flags"]}
 

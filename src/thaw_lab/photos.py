@@ -13,7 +13,7 @@ CLASSES = ("china", "flower")
 TEST_EVERY = 10  # of the photos with a test set, every tenth is in it
 
 
-def photo(number: int, seed: int = 0) -> tuple[Image.Image, int]:
+def make_photo(number: int, seed: int = 0) -> tuple[Image.Image, int]:
     """Photo `number` and its JPEG quality, known from number and seed alone.
 
     Even numbers are china, odd ones flower.
@@ -40,16 +40,16 @@ def _samples() -> list[Image.Image]:
     return _kept
 
 
-def folder(work: Path, count: int, *, tested: bool) -> Path:
+def photo_folder(work: Path, count: int, *, with_test: bool) -> Path:
     """A folder of photos 0 to `count`, a folder a class; `tested` puts them into train/ and test/.
 
     A photo is made once: folders of other counts hold hard links to it.
     """
-    made = work / f"photos-{count}{'-tested' * tested}"
+    made = work / f"photos-{count}{'-tested' * with_test}"
     if not made.exists():
         _make(work / "photos", count)
         for number, name in _names(count):
-            part = "" if not tested else "test" if number // 2 % TEST_EVERY == 0 else "train"
+            part = "" if not with_test else "test" if number // 2 % TEST_EVERY == 0 else "train"
             place = made / part / CLASSES[number % 2]
             place.mkdir(parents=True, exist_ok=True)
             os.link(work / "photos" / name, place / name)
@@ -65,7 +65,7 @@ def _make(pool: Path, count: int) -> None:
     _samples()
 
     def save(number: int, name: str) -> None:
-        image, quality = photo(number)
+        image, quality = make_photo(number)
         image.save(pool / name, quality=quality)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -11,29 +11,29 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LONGEST = 600.0  # seconds; a training of 20 that takes so long hangs, also where eight run at once
+TIMEOUT_SECONDS = 600.0  # seconds; a training of 20 that takes so long hangs, also where eight run at once
 
 
 @dataclass(frozen=True)
-class Ended:
+class CompletedCommand:
     """What a command came to.
 
     code: the exit code, negative for the signal that ended it. lines: of its output; times: when each came, and then
     when it ended, in seconds after the first.
     """
 
-    code: int
+    exit_code: int
     lines: list[str]
     times: list[float]
-    err: str
+    stderr: str
 
     @property
-    def shell_code(self) -> int:
+    def shell_exit_code(self) -> int:
         """The exit code as a shell shows it: 130 also when Ctrl-C ended the process before it could say so."""
-        return self.code if self.code >= 0 else 128 - self.code
+        return self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
 
     @property
-    def out(self) -> str:
+    def stdout(self) -> str:
         return "\n".join(self.lines)
 
 
@@ -72,14 +72,14 @@ class Process:
     def wait_until(self, seen: Callable[[list[str]], bool]) -> bool:
         """Wait until its lines so far satisfy `seen`; False when it ended before."""
         with self._changed:
-            self._changed.wait_for(lambda: seen(self.lines) or self._closed, LONGEST)
+            self._changed.wait_for(lambda: seen(self.lines) or self._closed, TIMEOUT_SECONDS)
             return self.running and seen(self.lines)
 
-    def wait_for(self, pattern: str) -> bool:
+    def wait_for_line(self, pattern: str) -> bool:
         """Wait until a line matches the regular expression; False when it ended before."""
         return self.wait_until(lambda lines: any(re.search(pattern, line) for line in lines))
 
-    def wait(self, seconds: float) -> bool:
+    def runs_for(self, seconds: float) -> bool:
         """Wait so long; False when it ended before."""
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(max(0.0, seconds))
@@ -90,50 +90,50 @@ class Process:
     def running(self) -> bool:
         return self._popen.poll() is None
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal to the command and what it started; to one that has ended, nothing."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.killpg(self._popen.pid, number)
 
-    def end(self) -> Ended:
+    def wait_for_exit(self) -> CompletedCommand:
         """Wait for its end; one that hangs is killed."""
         try:
-            self._popen.wait(LONGEST)
+            self._popen.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
+            self.send_signal(signal.SIGKILL)
         code = self._popen.wait()
         for reader in self._readers:
             reader.join(5)  # a grandchild may hold the pipe open
         times = [*self._times, time.monotonic()]
-        return Ended(code, self.lines, [time - times[0] for time in times], "".join(self._err))
+        return CompletedCommand(code, self.lines, [time - times[0] for time in times], "".join(self._err))
 
 
 @dataclass
-class Processes:
+class ProcessGroup:
     """All that we started and that still runs: they end with us. over: no more are to be started."""
 
-    live: list[Process] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    over: bool = False
+    stopped: bool = False
 
     def start(self, command: Sequence[str], folder: Path, env: Mapping[str, str]) -> Process:
         with self._lock:
-            if self.over:
+            if self.stopped:
                 raise RuntimeError("broken off")
             process = Process(command, folder, env)
-            self.live = [old for old in self.live if old.running]
-            self.live.append(process)
+            self.started = [old for old in self.started if old.running]
+            self.started.append(process)
             return process
 
     @contextmanager
-    def until_done(self) -> Iterator["Processes"]:
+    def kill_on_exit(self) -> Iterator["ProcessGroup"]:
         """Whatever ends the block, nothing that was started in it goes on."""
         try:
             yield self
         finally:
             with self._lock:
-                self.over = True
-            for process in self.live:
-                process.signal(signal.SIGKILL)
-                process.end()
+                self.stopped = True
+            for process in self.started:
+                process.send_signal(signal.SIGKILL)
+                process.wait_for_exit()

@@ -10,7 +10,7 @@ COLUMNS = ("what", "Keras", "thaw", "ratio", "target", "reached")
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One comparison, medians over the repeats. keras: None when there is nothing to compare with.
 
     target: the least ratio; without Keras, what thaw must stay below; for an accuracy, the largest difference.
@@ -41,7 +41,7 @@ class Row:
         return self.thaw < self.target if self.ratio is None else self.ratio >= self.target
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: BenchmarkRow) -> list[str]:
     """A row's cells as texts, in the order of COLUMNS."""
     target = ""
     if row.target is not None:
@@ -70,7 +70,7 @@ def _figure(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
-def rich_table(title: str, rows: Sequence[Row], caption: str) -> Table:
+def rich_table(title: str, rows: Sequence[BenchmarkRow], caption: str) -> Table:
     """The rows as they are shown in the terminal."""
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for column in COLUMNS:
@@ -80,7 +80,7 @@ def rich_table(title: str, rows: Sequence[Row], caption: str) -> Table:
     return table
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[BenchmarkRow]) -> str:
     """The rows as a Markdown table."""
     lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *(cells(row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cache import Space, Store
+from thaw.cache import CacheSpace, DiskCache
 
 from .made import KEY
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache", 1e9)
+def store(tmp_path: Path) -> DiskCache:
+    return DiskCache(tmp_path / "cache", 1e9)
 
 
 @pytest.fixture
-def space(store: Store) -> Space:
+def space(store: DiskCache) -> CacheSpace:
     return store.space(KEY)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.cache import Rows, Space
+from thaw.cache import CachedRows, CacheSpace
 from thaw.cache import segment as segments
 
 SRC = Path(__file__).parent.parent.parent / "src"
 HEAD = "import os, signal, sys, time\n"
-HEAD += "from thaw.cache import Store, compaction, file_pool, rows, writer\nfrom made import *\n"
+HEAD += "from thaw.cache import DiskCache, compaction, file_pool, rows, writer\nfrom made import *\n"
 KEY = {"kind": "activations", "backbone": "inceptionv3", "weights": "ab", "cut": ["mixed6"], "image_size": 96}
 
 
@@ -45,20 +45,20 @@ class Work:
             yield self.make(self.numbers[position])
 
 
-def fill(space: Space, numbers, make=content) -> tuple[Rows, list[int]]:
+def fill(space: CacheSpace, numbers, make=content) -> tuple[CachedRows, list[int]]:
     """Open the rows of these numbers; return them and the numbers that had to be computed."""
     work = Work(numbers, make)
-    rows = space.rows(work.digests, work)
+    rows = space.get_or_compute(work.digests, work)
     for position, number in enumerate(work.numbers):
-        assert rows.one(position).tobytes() == make(number).tobytes(), f"row {number} is not what was computed"
+        assert rows.row(position).tobytes() == make(number).tobytes(), f"row {number} is not what was computed"
         assert rows.shape(position) == make(number).shape
     return rows, work.done
 
 
-def assert_clean(space: Space) -> None:
+def assert_clean(space: CacheSpace) -> None:
     """No file is left that no index speaks of, and no byte."""
     folder = space._folder
-    found, torn = segments.segments(folder)
+    found, torn = segments.read_segments(folder)
     assert not torn
     names = {own.name for own in found}
     assert {path.name for path in folder.iterdir()} == {
@@ -66,7 +66,7 @@ def assert_clean(space: Space) -> None:
         *(f"{name}.{kind}" for name in names for kind in ("index", "rows")),
     }
     for own in found:
-        assert own.rows_path.stat().st_size == segments.extent(own.table)
+        assert own.rows_path.stat().st_size == segments.data_size(own.table)
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen:
@@ -78,7 +78,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def scatter(space: Space, numbers, per: int = 1) -> None:
+def scatter(space: CacheSpace, numbers, per: int = 1) -> None:
     """Write rows as many short calls once left them: so many in each segment."""
     numbers = list(numbers)
     space._folder.mkdir(parents=True, exist_ok=True)
@@ -92,11 +92,11 @@ def scatter(space: Space, numbers, per: int = 1) -> None:
         ]
         name = secrets.token_hex(8)
         (space._folder / f"{name}.rows").write_bytes(b"".join(data))
-        body = np.array(entries, segments.ROW).tobytes()
+        body = np.array(entries, segments.ROW_DTYPE).tobytes()
         (space._folder / f"{name}.index").write_bytes(b"thaw-idx1" + hashlib.sha256(body).digest() + body)
     space._write_key()
 
 
-def count(space: Space) -> int:
+def count(space: CacheSpace) -> int:
     """Segments on disk."""
     return len(list(space._folder.glob("*.index")))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cache.locks import computing
+from thaw.cache.locks import space_lock
 from thaw.common.errors import UserError
 from thaw.config.schema import CacheConfig
 from thaw.config.tool_schemas import CacheToolConfig
@@ -39,7 +39,7 @@ def test_list_says_what_is_kept(store, capsys):
     assert "activations · inceptionv3 · mixed6 · 96" in line
     assert " 7 " in line
     assert time.strftime("%Y-%m-%d") in line
-    assert f"2 spaces · {cache.size(store.used())} of 1 GB" in out
+    assert f"2 spaces · {cache.format_bytes(store.used_bytes())} of 1 GB" in out
 
 
 def test_list_does_not_stumble_over_what_it_does_not_know(store, capsys):
@@ -86,14 +86,14 @@ def test_clear_by_the_beginning_of_the_id(store, capsys):
     space, other = store.space(KEY), store.space(KEY | {"view": 1})
     fill(space, range(5))
     fill(other, range(5))
-    used = store.used()
+    used = store.used_bytes()
     out = run(store, capsys, action="clear", space=space.id[:6].upper())
-    assert out.startswith(f"{cache.size(used / 2)} removed")
+    assert out.startswith(f"{cache.format_bytes(used / 2)} removed")
     assert not space._folder.exists()
     assert fill(other, range(5))[1] == []
     assert fill(space, range(5))[1] == list(range(5))
     run(store, capsys, action="clear")
-    assert store.used() == 0
+    assert store.used_bytes() == 0
     assert f"nothing is kept at {store.folder}" in run(store, capsys)
 
 
@@ -136,7 +136,7 @@ def test_clear_leaves_what_a_run_is_computing(store, capsys):
     space, other = store.space(KEY), store.space(KEY | {"view": 1})
     fill(space, range(5))
     fill(other, range(5))
-    with computing(store.folder, space.id, "waiting"):
+    with space_lock(store.folder, space.id, "waiting"):
         # In a process of its own: a lock knows the thread that holds it.
         cleared = script(f"cache.dir={store.folder}", "action=clear")
     assert cleared.returncode == 0, cleared.stderr
@@ -158,6 +158,6 @@ def test_a_folder_that_is_not_there(store, capsys):
 
 
 def test_sizes_for_people():
-    assert [cache.size(n) for n in (0, 999, 1000, 512e6, 999.9e6, 1.25e9, 20e9, 1500e9)] == [
+    assert [cache.format_bytes(n) for n in (0, 999, 1000, 512e6, 999.9e6, 1.25e9, 20e9, 1500e9)] == [
         "0 bytes", "999 bytes", "1 kB", "512 MB", "1,000 MB", "1.25 GB", "20 GB", "1,500 GB",
     ]  # fmt: skip

@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from thaw.cache import Store, compaction, eviction, file_pool, rows, segment, writer
-from thaw.cache.locks import computing
+from thaw.cache import DiskCache, compaction, eviction, file_pool, rows, segment, writer
+from thaw.cache.locks import space_lock
 from thaw.common.errors import UserError
 
 from .made import KEY, assert_clean, content, count, digest, fill, scatter, start
@@ -16,8 +16,8 @@ from .test_space import flip
 FEW = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-rows.HELD = 0
-space = Store(Path(sys.argv[1]), 1e9).space(KEY)
+rows.MAX_MEMORY_BYTES = 0
+space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 def opened():
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 """
@@ -42,11 +42,11 @@ def test_thousands_of_small_segments_open_with_few_descriptors_and_are_merged(st
     script = """
 digests = [digest(n) for n in range(3000)]
 start, before = time.monotonic(), opened()
-asked = space.open(digests)
+asked = space.get(digests)
 most = opened()
-found = space.rows(digests, lambda missing: 1 / 0)
+found = space.get_or_compute(digests, lambda missing: 1 / 0)
 for of in (asked, found):
-    assert all(of.one(n).tobytes() == content(n).tobytes() for n in range(0, 3000, 7))
+    assert all(of.row(n).tobytes() == content(n).tobytes() for n in range(0, 3000, 7))
 print("opened", most - before, opened() - before, time.monotonic() - start)
 """
     most, end, seconds = (float(x) for x in run(script, store.folder).split()[1:])
@@ -62,12 +62,12 @@ def test_many_short_calls_leave_few_segments_and_few_open_files(store):
     script = """
 kept = []
 for n in range(200):
-    kept.append(space.rows([digest(n)], Work([n])))
-assert all(own.one(0).tobytes() == content(n).tobytes() for n, own in enumerate(kept))
+    kept.append(space.get_or_compute([digest(n)], Work([n])))
+assert all(own.row(0).tobytes() == content(n).tobytes() for n, own in enumerate(kept))
 print("opened", opened())
 """
     assert int(run(script, store.folder).split()[1]) < 40
-    assert count(store.space(KEY)) <= compaction.MANY + 1
+    assert count(store.space(KEY)) <= compaction.MAX_SMALL_SEGMENTS + 1
     assert fill(store.space(KEY), range(200))[1] == []
 
 
@@ -75,19 +75,19 @@ def test_rows_that_come_along_make_one_segment_however_often_they_are_committed(
     monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
     space = store.space(KEY)
     fill(space, [3])
-    with space.adding([digest(n) for n in range(100)]) as add:
+    with space.row_writer([digest(n) for n in range(100)]) as add:
         for n in range(100):
             add(digest(n), content(n))
             assert len(space.missing([digest(n)])) == 0, "committed at once"
     assert count(space) == 2
     assert_clean(space)
     assert fill(space, range(100))[1] == []
-    assert sum(len(own.table) for own in segment.segments(space._folder)[0]) == 100, "no row twice"
+    assert sum(len(own.table) for own in segment.read_segments(space._folder)[0]) == 100, "no row twice"
 
 
 def test_what_came_along_before_an_exception_stays(space):
     def broken_off():
-        with space.adding([digest(n) for n in range(9)]) as add:
+        with space.row_writer([digest(n) for n in range(9)]) as add:
             for n in range(5):
                 add(digest(n), content(n))
             raise KeyboardInterrupt
@@ -100,11 +100,11 @@ def test_what_came_along_before_an_exception_stays(space):
 
 def test_nobody_waits_to_add_what_comes_along(store, space):
     script = """
-space = Store(Path(sys.argv[1]), 1e9).space(KEY)
-with space.adding([digest(0)]) as add:
+space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
+with space.row_writer([digest(0)]) as add:
     print("added nothing" if add is None else "added")
 """
-    with computing(store.folder, space.id, "waiting"):
+    with space_lock(store.folder, space.id, "waiting"):
         process = start(script, store.folder)
         assert process.communicate(timeout=60)[0] == "added nothing\n"
     process = start(script, store.folder)
@@ -116,13 +116,13 @@ def test_a_computation_that_ends_early_lets_go_of_other_spaces_at_once(store):
     own, other = store.space(KEY), store.space(KEY | {"view": 1})
 
     def compute(positions):
-        with other.adding([digest(0)]) as add:
+        with other.row_writer([digest(0)]) as add:
             add(digest(0), content(0))
             for _ in positions:
                 yield np.array([object()])  # no row
 
     with pytest.raises(ValueError, match="array of numbers") as kept:
-        own.rows([digest(n) for n in range(3)], compute)
+        own.get_or_compute([digest(n) for n in range(3)], compute)
     assert fill(other, range(2))[1] == [1]
     del kept
 
@@ -133,12 +133,12 @@ KILLS = {
     "when the new segment is committed": "os.utime = lambda path, times: die()",
     "between the old segments": """
 from thaw.cache import eviction
-remove, calls = eviction.Kept.remove, []
+remove, calls = eviction.StoredSegment.remove, []
 def some(self):
     calls.append(1)
     if len(calls) == 7: die()
     remove(self)
-eviction.Kept.remove = some
+eviction.StoredSegment.remove = some
 """,
     "between an old index and its rows": """
 unlink, calls = Path.unlink, []
@@ -155,33 +155,33 @@ Path.unlink = some
 def test_a_merge_that_is_killed_loses_no_row(store, moment):
     space = store.space(KEY)
     scatter(space, range(100), per=2)
-    script = "def die(): os.kill(os.getpid(), signal.SIGKILL)\n" + KILLS[moment] + "\ncompaction.merge("
-    script += "Path(sys.argv[1]), Path(sys.argv[1]) / Store(Path(sys.argv[1]), 1e9).space(KEY).id, 1e9)\n"
+    script = "def die(): os.kill(os.getpid(), signal.SIGKILL)\n" + KILLS[moment] + "\ncompaction.merge_small_segments("
+    script += "Path(sys.argv[1]), Path(sys.argv[1]) / DiskCache(Path(sys.argv[1]), 1e9).space(KEY).id, 1e9)\n"
     process = start(script, store.folder)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, out
     assert space.missing([digest(n) for n in range(100)]) == []
     assert fill(space, range(101))[1] == [100]
-    assert count(space) <= compaction.MANY + 1
+    assert count(space) <= compaction.MAX_SMALL_SEGMENTS + 1
     assert_clean(space)
 
 
 @pytest.mark.parametrize("most", [1, 128])
 def test_rows_that_are_being_read_stay_readable_when_they_are_merged(space, monkeypatch, most):
     """Also when there are more files than may be open: then the rows are looked for again."""
-    monkeypatch.setattr(file_pool, "MOST", most)
-    monkeypatch.setattr(rows, "HELD", 0)
-    monkeypatch.setattr(compaction, "MANY", 50)
+    monkeypatch.setattr(file_pool, "MAX_OPEN_FILES", most)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 0)
+    monkeypatch.setattr(compaction, "MAX_SMALL_SEGMENTS", 50)
     scatter(space, range(40))
     opened, _ = fill(space, range(40))
-    monkeypatch.setattr(compaction, "MANY", 32)
+    monkeypatch.setattr(compaction, "MAX_SMALL_SEGMENTS", 32)
     wrong = []
 
     def read(seed):
         generator = np.random.default_rng(seed)
         try:
             for n in generator.integers(0, 40, 200).tolist():
-                if opened.one(n).tobytes() != content(n).tobytes():
+                if opened.row(n).tobytes() != content(n).tobytes():
                     wrong.append(n)
         except UserError as error:
             wrong.append(error)
@@ -199,14 +199,14 @@ def test_rows_that_are_being_read_stay_readable_when_they_are_merged(space, monk
 
 
 def test_rows_that_were_evicted_and_are_no_longer_open_are_one_clear_error(space, monkeypatch):
-    monkeypatch.setattr(file_pool, "MOST", 1)
-    monkeypatch.setattr(rows, "HELD", 0)
+    monkeypatch.setattr(file_pool, "MAX_OPEN_FILES", 1)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 0)
     scatter(space, range(5))
     opened, _ = fill(space, range(5))
-    for own in eviction.kept_in(space._folder):
+    for own in eviction.list_space_segments(space._folder):
         own.remove()
     with pytest.raises(UserError, match=r"the cache can no longer be read: .* Run again"):
-        [opened.one(n) for n in range(5)]
+        [opened.row(n) for n in range(5)]
     assert fill(space, range(5))[1] == list(range(5))
 
 
@@ -215,7 +215,7 @@ def test_a_segment_that_is_damaged_is_not_merged_and_costs_its_own_rows_only(spa
     bad = sorted(space._folder.glob("*.rows"))[7]
     (number,) = [n for n in range(60) if content(n).tobytes() == bad.read_bytes()]
     flip(bad, 100)
-    compaction.merge(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._store, space._folder, 1e9)
     assert count(space) == 2
     assert fill(space, range(60))[1] == [number]
     assert "1 damaged row dropped" in capsys.readouterr().out
@@ -224,8 +224,8 @@ def test_a_segment_that_is_damaged_is_not_merged_and_costs_its_own_rows_only(spa
 def test_a_row_that_lies_in_several_segments_is_merged_once(space):
     for _ in range(3):
         scatter(space, range(20))
-    compaction.merge(space._store, space._folder, 1e9)
-    (own,) = segment.segments(space._folder)[0]
+    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    (own,) = segment.read_segments(space._folder)[0]
     assert len(own.table) == 20
     assert fill(space, range(20))[1] == []
     assert_clean(space)
@@ -233,17 +233,17 @@ def test_a_row_that_lies_in_several_segments_is_merged_once(space):
 
 def test_a_merged_segment_was_used_when_the_latest_of_its_rows_was(space):
     scatter(space, range(40))
-    latest = max(own.used for own in eviction.kept_in(space._folder))
-    compaction.merge(space._store, space._folder, 1e9)
-    (own,) = eviction.kept_in(space._folder)
-    assert own.used == pytest.approx(latest, abs=0.01)
+    latest = max(own.last_used for own in eviction.list_space_segments(space._folder))
+    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    (own,) = eviction.list_space_segments(space._folder)
+    assert own.last_used == pytest.approx(latest, abs=0.01)
 
 
 @pytest.mark.parametrize("spare", [0, 20])
 def test_merging_keeps_to_the_budget(tmp_path, monkeypatch, spare):
     """And goes step by step where there is little room, or leaves all as it is."""
-    one = 240 + segment.index_bytes(1)
-    store = Store(tmp_path / "cache", (100 + spare) * one)
+    one = 240 + segment.index_size(1)
+    store = DiskCache(tmp_path / "cache", (100 + spare) * one)
     space = store.space(KEY)
     scatter(space, range(100))
     most = [0]
@@ -251,7 +251,7 @@ def test_merging_keeps_to_the_budget(tmp_path, monkeypatch, spare):
 
     def watched(*arguments):
         group = reserve(*arguments)
-        most[0] = max(most[0], sum(own.bytes for own in eviction.kept(store.folder)))
+        most[0] = max(most[0], sum(own.nbytes for own in eviction.list_segments(store.folder)))
         return group
 
     monkeypatch.setattr(compaction, "_reserve", watched)
@@ -261,9 +261,9 @@ def test_merging_keeps_to_the_budget(tmp_path, monkeypatch, spare):
 
 
 def test_segments_that_are_large_enough_are_left_alone(space, monkeypatch):
-    monkeypatch.setattr(writer, "SEGMENT", 2000)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 2000)
     scatter(space, range(80), per=2)  # each more than an eighth of that
-    compaction.merge(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._store, space._folder, 1e9)
     assert count(space) == 40
 
 
@@ -271,11 +271,11 @@ def test_two_runs_that_merge_and_read_compute_nothing(store):
     space = store.space(KEY)
     scatter(space, range(1500))
     script = """
-space = Store(Path(sys.argv[1]), 1e9).space(KEY)
-rows.HELD, file_pool.MOST = 0, 2
+space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
+rows.MAX_MEMORY_BYTES, file_pool.MAX_OPEN_FILES = 0, 2
 for turn in range(4):
-    found = space.rows([digest(n) for n in range(1500)], lambda missing: 1 / 0)
-    assert all(found.one(n).tobytes() == content(n).tobytes() for n in range(0, 1500, 3))
+    found = space.get_or_compute([digest(n) for n in range(1500)], lambda missing: 1 / 0)
+    assert all(found.row(n).tobytes() == content(n).tobytes() for n in range(0, 1500, 3))
 """
     runs = [start(script, store.folder) for _ in range(3)]
     outs = [run.communicate(timeout=120)[0] for run in runs]
@@ -300,4 +300,4 @@ def test_a_quarter_of_what_the_process_may_open_is_enough(monkeypatch):
 
     for allowed, most in ((20_000, 128), (256, 64), (2, 1), (resource.RLIM_INFINITY, 128)):
         monkeypatch.setattr(resource, "getrlimit", lambda kind, allowed=allowed: (allowed, allowed))
-        assert file_pool.most() == most
+        assert file_pool.descriptor_limit() == most

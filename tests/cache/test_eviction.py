@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cache import Store, eviction, locks, rows, segment, writer
+from thaw.cache import DiskCache, eviction, locks, rows, segment, writer
 from thaw.cache import space as space_module
 from thaw.common.errors import UserError
 
 from .made import KEY, Work, assert_clean, content, digest, fill, start
 
 # Ten rows are 2400 bytes and an index of 928.
-TEN = 2400 + segment.index_bytes(10)
+TEN = 2400 + segment.index_size(10)
 
 
 def spaces(store, count):
@@ -35,7 +35,7 @@ def watched(monkeypatch):
         def wrapped(*arguments):
             result = original(*arguments)
             for folder in folders:
-                largest[0] = max(largest[0], sum(own.bytes for own in eviction.kept(folder)))
+                largest[0] = max(largest[0], sum(own.nbytes for own in eviction.list_segments(folder)))
             return result
 
         return wrapped
@@ -49,18 +49,18 @@ def watched(monkeypatch):
 def test_used_counts_all_spaces(store):
     for space in spaces(store, 3):
         fill(space, range(10))
-    assert store.used() == 3 * TEN
+    assert store.used_bytes() == 3 * TEN
 
 
 def test_the_least_recently_used_goes_first(tmp_path, watched, monkeypatch):
-    monkeypatch.setattr(writer, "SEGMENT", TEN)
-    store = Store(tmp_path / "cache", 8 * TEN)  # a segment is an eighth of it
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", TEN)
+    store = DiskCache(tmp_path / "cache", 8 * TEN)  # a segment is an eighth of it
     watched[0].append(store.folder)
     own = spaces(store, 12)
     for space in own[:8]:
         fill(space, range(10))
         age(space, 1000 - int(space.key["view"]))
-    assert store.used() == 8 * TEN
+    assert store.used_bytes() == 8 * TEN
     fill(own[0], range(10))  # used again: now the newest
     fill(own[8], range(10))
     assert [bool(space.missing([digest(0)])) for space in own[:9]] == [False, True] + [False] * 7
@@ -71,21 +71,21 @@ def test_the_least_recently_used_goes_first(tmp_path, watched, monkeypatch):
 
 
 def test_the_budget_holds_while_several_run(tmp_path):
-    store = Store(tmp_path / "cache", 30_000)
+    store = DiskCache(tmp_path / "cache", 30_000)
     script = """
 from thaw.cache import writer
-writer.BUFFER = 500
+writer.BUFFER_BYTES = 500
 for turn in range(6):
-    space = Store(Path(sys.argv[1]), 30_000).space(KEY | {"view": int(sys.argv[2]) * 10 + turn})
+    space = DiskCache(Path(sys.argv[1]), 30_000).space(KEY | {"view": int(sys.argv[2]) * 10 + turn})
     work = Work(range(25))
-    rows = space.rows(work.digests, work)
-    assert all(rows.one(n).tobytes() == content(n).tobytes() for n in range(25))
+    rows = space.get_or_compute(work.digests, work)
+    assert all(rows.row(n).tobytes() == content(n).tobytes() for n in range(25))
 """
     runs = [start(script, store.folder, number) for number in range(3)]
     most = 0
     while any(run.poll() is None for run in runs):
-        with locks.changing(store.folder):  # a look that takes time sees what is gone and what took its place
-            most = max(most, sum(own.bytes for own in eviction.kept(store.folder)))
+        with locks.store_lock(store.folder):  # a look that takes time sees what is gone and what took its place
+            most = max(most, sum(own.nbytes for own in eviction.list_segments(store.folder)))
         time.sleep(0.001)
     outs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0], outs
@@ -94,7 +94,7 @@ for turn in range(6):
 
 def test_room_is_promised_before_a_byte_is_written(space, monkeypatch):
     """Or two runs would each find the same room free."""
-    monkeypatch.setattr(writer, "BUFFER", 1000)
+    monkeypatch.setattr(writer, "BUFFER_BYTES", 1000)
     write, short = os.write, []
 
     def looked(file, data):
@@ -107,39 +107,39 @@ def test_room_is_promised_before_a_byte_is_written(space, monkeypatch):
 
 
 def test_what_this_call_needs_is_not_removed(tmp_path):
-    store = Store(tmp_path / "cache", 20 * TEN)
+    store = DiskCache(tmp_path / "cache", 20 * TEN)
     other, own = spaces(store, 2)
     fill(own, range(10))
     age(own, 1000)
     fill(other, range(100))
     assert fill(own, range(120))[1] == list(range(10, 120))
     assert fill(own, range(120))[1] == []
-    assert store.used() <= store.max_bytes
+    assert store.used_bytes() <= store.max_bytes
 
 
 def test_rows_that_exceed_the_budget_are_refused(tmp_path):
-    store = Store(tmp_path / "cache", 5 * TEN)
+    store = DiskCache(tmp_path / "cache", 5 * TEN)
     space = store.space(KEY)
     with pytest.raises(
         UserError, match=r"cache.max_gb=1.6605e-05 is too small: 80 rows of one kind need more than .* GB"
     ):
         fill(space, range(80))
-    assert store.used() <= store.max_bytes
+    assert store.used_bytes() <= store.max_bytes
     assert_clean(space)
     fill(space, range(10))
 
 
 def test_a_few_rows_of_many_segments_do_not_fill_the_budget(tmp_path, monkeypatch):
     """Everything kept holds a row that is needed, but little of it is: that goes, and those rows are computed again."""
-    monkeypatch.setattr(writer, "SEGMENT", 2400)
-    store = Store(tmp_path / "cache", 10 * TEN)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 2400)
+    store = DiskCache(tmp_path / "cache", 10 * TEN)
     space = store.space(KEY)
     fill(space, range(80))
     wanted = [*range(0, 80, 10), *range(100, 150)]
     _, computed = fill(space, wanted)
     assert set(range(100, 150)) <= set(computed)
     assert set(computed) < set(wanted), "only as much as the room demanded"
-    assert store.used() <= store.max_bytes
+    assert store.used_bytes() <= store.max_bytes
     assert fill(space, wanted)[1] == []
 
 
@@ -149,7 +149,7 @@ def test_evicted_while_it_is_read_is_computed_again_or_still_there(space, monkey
 
     def evicted(self):
         monkeypatch.setattr(segment.Segment, "open", opening)
-        eviction.Kept(self.folder.name, self.name, self.folder).remove()
+        eviction.StoredSegment(self.folder.name, self.name, self.folder).remove()
         return opening(self)
 
     monkeypatch.setattr(segment.Segment, "open", evicted)
@@ -161,20 +161,20 @@ def test_evicted_while_it_is_written_is_still_ours(space, monkeypatch):
 
     def make(number):
         if number == 5:  # as another run would, whose budget it is too
-            for own in eviction.kept_in(space._folder):
+            for own in eviction.list_space_segments(space._folder):
                 own.remove()
         return content(number)
 
     opened, _ = fill(space, [0])
-    opened = space.rows([digest(n) for n in range(10)], work := Work(range(10), make))
+    opened = space.get_or_compute([digest(n) for n in range(10)], work := Work(range(10), make))
     assert work.done == list(range(1, 10))
-    assert [opened.one(n).tobytes() == content(n).tobytes() for n in range(10)] == [True] * 10
+    assert [opened.row(n).tobytes() == content(n).tobytes() for n in range(10)] == [True] * 10
     assert fill(space, range(10))[1] == [0, 1, 2, 3, 4, 5]
     assert_clean(space)
 
 
 def test_garbage_of_a_killed_run_makes_room(tmp_path):
-    store = Store(tmp_path / "cache", 4 * TEN)
+    store = DiskCache(tmp_path / "cache", 4 * TEN)
     dead, live = spaces(store, 2)
     fill(dead, [0])
     (dead._folder / "0123456789abcdef.rows").write_bytes(bytes(3 * TEN))
@@ -191,9 +191,9 @@ def large(number):
 def test_a_full_disk(tiny, monkeypatch, foreseen):
     if not foreseen:  # somebody else fills it between our look and our write
         monkeypatch.setattr(space_module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e12, 0, 1e12))
-    monkeypatch.setattr(writer, "BUFFER", 100_000)
-    monkeypatch.setattr(writer, "SEGMENT", 300_000)
-    space = Store(tiny / "cache", 1e9).space(KEY)
+    monkeypatch.setattr(writer, "BUFFER_BYTES", 100_000)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 300_000)
+    space = DiskCache(tiny / "cache", 1e9).space(KEY)
     with pytest.raises(
         UserError, match=r"the cache cannot be written to .*tiny/cache: No space left on device. Set cache"
     ):
@@ -215,7 +215,7 @@ def test_a_disk_without_room_is_not_filled_to_the_brim(space, monkeypatch):
 
 
 def test_a_write_that_fails_half_way_leaves_nothing_half_written(space, monkeypatch):
-    monkeypatch.setattr(writer, "BUFFER", 1000)
+    monkeypatch.setattr(writer, "BUFFER_BYTES", 1000)
     write, calls = os.write, []
 
     def full(file, data):
@@ -257,13 +257,13 @@ def test_an_error_of_compute_is_not_taken_for_the_disks(space):
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "cache").write_text("notes")
-    space = Store(tmp_path / "cache", 1e9).space(KEY)
+    space = DiskCache(tmp_path / "cache", 1e9).space(KEY)
     with pytest.raises(UserError, match=r"cannot be written to .*cache: it is not a folder"):
         fill(space, range(3))
 
 
 def test_a_cache_that_may_only_be_read_is_read(tiny):
-    space = Store(tiny / "cache", 1e9).space(KEY)
+    space = DiskCache(tiny / "cache", 1e9).space(KEY)
     fill(space, range(3))
     subprocess.run(["mount", "-o", "remount,ro", tiny], check=True)
     assert fill(space, range(3))[1] == []
@@ -272,8 +272,8 @@ def test_a_cache_that_may_only_be_read_is_read(tiny):
 
 
 def test_memory_stays_flat_while_checking(space, monkeypatch):
-    monkeypatch.setattr(rows, "HELD", 0)
-    monkeypatch.setattr(rows, "CHUNK", 10_000)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 0)
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 10_000)
     sizes = []
     empty = rows.np.empty
 
@@ -282,5 +282,5 @@ def test_memory_stays_flat_while_checking(space, monkeypatch):
         return empty(shape, dtype)
 
     monkeypatch.setattr(rows.np, "empty", counted)
-    space.rows([digest(n) for n in range(20)], Work(range(20), large))
+    space.get_or_compute([digest(n) for n in range(20)], Work(range(20), large))
     assert max(size for size in sizes if isinstance(size, int)) <= 10_000

@@ -11,13 +11,13 @@ N = 40
 # Rows of 240 bytes: every 4 are written, every 12 a segment ends.
 SMALL = """
 from thaw.cache import segment, writer
-writer.BUFFER, writer.SEGMENT = 960, 2880
-space = Store(Path(sys.argv[1]), 1e9).space(KEY)
+writer.BUFFER_BYTES, writer.SEGMENT_BYTES = 960, 2880
+space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 """
 GO = """
 work = Work(range(40), make)
-space.rows(work.digests, work)
+space.get_or_compute(work.digests, work)
 """
 MOMENTS = {
     "while computing": """
@@ -60,7 +60,7 @@ def late(path, table):
 segment.write_index = late
 """,
     "while a committed segment grows": """
-writer.COMMIT_SECONDS, writer.SEGMENT = 0.0, 10**6
+writer.COMMIT_SECONDS, writer.SEGMENT_BYTES = 0.0, 10**6
 make, write, calls = content, os.write, []
 def half(file, data):
     calls.append(1)
@@ -102,7 +102,7 @@ def make(n):
     if n == 15: os.kill(os.getpid(), signal.SIGKILL)
     return content(n)
 work = Work(range(40), make)
-Store(Path(sys.argv[1]), 1e9).space(KEY).rows(work.digests, work)
+DiskCache(Path(sys.argv[1]), 1e9).space(KEY).get_or_compute(work.digests, work)
 """
     process = start(script, store.folder)
     out, _ = process.communicate(timeout=60)
@@ -116,7 +116,7 @@ Store(Path(sys.argv[1]), 1e9).space(KEY).rows(work.digests, work)
 
 def test_a_kill_from_outside_at_any_time(store):
     script = SMALL + "def make(n):\n time.sleep(0.002)\n return content(n)\n"
-    script += "work = Work(range(4000), make)\nspace.rows(work.digests, work)\n"
+    script += "work = Work(range(4000), make)\nspace.get_or_compute(work.digests, work)\n"
     space = store.space(KEY)
     committed = 0
     for turn in range(4):
@@ -135,7 +135,7 @@ def test_a_kill_from_outside_at_any_time(store):
 
 
 TOGETHER = """
-space = Store(Path(sys.argv[1]), 1e9).space(KEY)
+space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 log = open(sys.argv[2], "w")
 def make(n):
     log.write(f"{n}\\n"); log.flush()
@@ -143,9 +143,9 @@ def make(n):
     return content(n)
 def go(*numbers):
     work = Work(range(*numbers), make)
-    rows = space.rows(work.digests, work)
+    rows = space.get_or_compute(work.digests, work)
     for position, number in enumerate(work.numbers):
-        assert rows.one(position).tobytes() == content(number).tobytes()
+        assert rows.row(position).tobytes() == content(number).tobytes()
     print("right", rows.hits, rows.misses)
 print("ready")
 while not os.path.exists(sys.argv[3]): time.sleep(0.001)
@@ -179,9 +179,9 @@ def test_a_run_that_waited_computes_only_the_rest(tmp_path, store):
 
 def test_a_run_that_needs_nothing_new_does_not_wait(tmp_path, store):
     fill(store.space(KEY), range(5))
-    script = "space = Store(Path(sys.argv[1]), 1e9).space(KEY)\n"
+    script = "space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)\n"
     script += "def make(n):\n print('computing')\n time.sleep(60)\n"
-    script += "work = Work(range(5, 6), make)\nspace.rows(work.digests, work)\n"
+    script += "work = Work(range(5, 6), make)\nspace.get_or_compute(work.digests, work)\n"
     process = start(script, store.folder)
     assert process.stdout.readline() == "computing\n"
     before = time.monotonic()

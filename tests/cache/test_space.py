@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.cache import Store, rows, segment, writer
+from thaw.cache import DiskCache, rows, segment, writer
 from thaw.cache import space as space_module
 from thaw.common.errors import UserError
 
@@ -29,9 +29,9 @@ def test_what_was_computed_once_is_never_computed_again(store):
     first, computed = fill(store.space(KEY), range(20))
     assert computed == list(range(20))
     assert (first.hits, first.misses) == (0, 20)
-    second, computed = fill(Store(store.folder, store.max_bytes).space(dict(reversed(KEY.items()))), range(20))
+    second, computed = fill(DiskCache(store.folder, store.max_bytes).space(dict(reversed(KEY.items()))), range(20))
     assert computed == []
-    assert (second.hits, second.misses, second.bytes) == (20, 0, 20 * 240)
+    assert (second.hits, second.misses, second.nbytes) == (20, 0, 20 * 240)
 
 
 @pytest.mark.parametrize("name", KEY)
@@ -40,8 +40,8 @@ def test_whatever_the_key_differs_in_is_another_space(store, name):
     other = store.space(KEY | {name: "different"})
     assert other.id != store.space(KEY).id
     assert other.missing([digest(0)]) == [0]
-    assert store.space(KEY | {"view": 0}).open([digest(0)]) is None
-    assert store.space({k: v for k, v in KEY.items() if k != name}).open([digest(0)]) is None
+    assert store.space(KEY | {"view": 0}).get([digest(0)]) is None
+    assert store.space({k: v for k, v in KEY.items() if k != name}).get([digest(0)]) is None
 
 
 def test_only_new_images_are_computed(space):
@@ -62,27 +62,27 @@ def test_images_that_are_the_same_are_computed_once(space):
     assert space.missing([digest(n) for n in numbers]) == [0, 1, 3]
     rows, computed = fill(space, numbers)
     assert computed == [3, 1, 2]
-    assert (rows.hits, rows.misses, len(rows), rows.bytes) == (3, 3, 6, 3 * 240)
+    assert (rows.hits, rows.misses, len(rows), rows.nbytes) == (3, 3, 6, 3 * 240)
 
 
 def test_asking_has_no_effect_on_disk(store):
     space = store.space(KEY)
     assert space.missing([digest(0)]) == [0]
-    assert space.open([digest(0)]) is None
-    assert store.used() == 0
+    assert space.get([digest(0)]) is None
+    assert store.used_bytes() == 0
     assert not store.folder.exists()
 
 
 def test_nothing_wanted_is_nothing_done(space):
     rows, computed = fill(space, [])
-    assert (len(rows), rows.bytes, computed) == (0, 0, [])
+    assert (len(rows), rows.nbytes, computed) == (0, 0, [])
     assert rows.take(np.array([], np.int64)).shape == (0, 0)
 
 
 def test_a_cache_that_is_off_must_not_be_asked(tmp_path):
-    store = Store(tmp_path, 0)
-    assert store.off
-    for call in (lambda: store.space(KEY).open([]), lambda: store.space(KEY).rows([], Work([]))):
+    store = DiskCache(tmp_path, 0)
+    assert store.disabled
+    for call in (lambda: store.space(KEY).get([]), lambda: store.space(KEY).get_or_compute([], Work([]))):
         with pytest.raises(ValueError, match="off"):
             call()
 
@@ -94,11 +94,11 @@ def test_a_digest_is_a_sha256(space):
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_flipped_byte_costs_its_own_row_only(space, monkeypatch, capsys, held):
-    monkeypatch.setattr(rows, "HELD", 1e9 if held else 0)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 1e9 if held else 0)
     fill(space, range(50))
     flip(only(space, "rows"), 17 * 240 + 100)
-    assert space.open([digest(17)]) is None
-    assert space.open([digest(16), digest(18)]) is not None
+    assert space.get([digest(17)]) is None
+    assert space.get([digest(16), digest(18)]) is not None
     opened, computed = fill(space, range(50))
     assert computed == [17]
     assert (opened.hits, opened.misses) == (49, 1)
@@ -167,7 +167,7 @@ def test_what_was_computed_before_an_exception_stays(space, error):
 
 def test_too_few_rows_are_a_defect_and_no_row_is_taken_for_another(space):
     with pytest.raises(ValueError, match="yielded 1 rows of 3"):
-        space.rows([digest(n) for n in range(3)], lambda positions: [content(0)])
+        space.get_or_compute([digest(n) for n in range(3)], lambda positions: [content(0)])
     assert fill(space, range(3))[1] == [1, 2]
 
 
@@ -178,8 +178,8 @@ def test_rows_are_the_same_from_memory_and_from_disk(space, monkeypatch, held, p
         monkeypatch.delattr(segment.os, "preadv")
     if pread == "seek":
         monkeypatch.delattr(segment.os, "pread")
-    monkeypatch.setattr(rows, "HELD", held)
-    monkeypatch.setattr(rows, "CHUNK", 1000)  # several rows a chunk, and several chunks
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", held)
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 1000)  # several rows a chunk, and several chunks
     numbers = [*range(30), 4, 4]
     opened, _ = fill(space, numbers)
     positions = np.array([31, 3, 0, 29, 3])
@@ -188,9 +188,9 @@ def test_rows_are_the_same_from_memory_and_from_disk(space, monkeypatch, held, p
     assert taken.shape == (5, 240)
     assert taken.tobytes() == b"".join(content(numbers[p]).tobytes() for p in positions)
     taken[:] = 0  # a copy
-    assert opened.one(3).tobytes() == content(3).tobytes()
+    assert opened.row(3).tobytes() == content(3).tobytes()
     with pytest.raises(ValueError, match="read-only"):
-        opened.one(3)[0] = 1
+        opened.row(3)[0] = 1
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
@@ -201,8 +201,8 @@ def test_rows_of_any_length_and_type(space, monkeypatch, held):
         dtype = [np.uint8, np.float16, np.int64][number % 3]
         return np.asarray(generator.integers(0, 100, shape)).astype(dtype)
 
-    monkeypatch.setattr(rows, "HELD", held)
-    monkeypatch.setattr(rows, "CHUNK", 500)  # some rows are longer than a chunk
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", held)
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 500)  # some rows are longer than a chunk
     fill(space, range(15), make)
     opened, computed = fill(space, range(14, -1, -1), make)
     assert computed == []
@@ -218,13 +218,13 @@ def test_an_array_that_the_caller_uses_again_is_copied(space):
             buffer[:] = position
             yield buffer
 
-    opened = space.rows([digest(n) for n in range(5)], compute)
-    assert [opened.one(p).view(np.int64).tolist() for p in range(5)] == [[p] * 4 for p in range(5)]
+    opened = space.get_or_compute([digest(n) for n in range(5)], compute)
+    assert [opened.row(p).view(np.int64).tolist() for p in range(5)] == [[p] * 4 for p in range(5)]
 
 
 def test_more_than_a_buffer_and_a_segment(space, monkeypatch):
-    monkeypatch.setattr(writer, "BUFFER", 1000)
-    monkeypatch.setattr(writer, "SEGMENT", 5000)
+    monkeypatch.setattr(writer, "BUFFER_BYTES", 1000)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 5000)
     fill(space, range(100))
     assert len(list(space._folder.glob("*.index"))) == 5  # 21 rows are the first to reach 5000 bytes
     assert_clean(space)
@@ -239,7 +239,7 @@ def test_slow_work_is_committed_on_the_way_without_making_more_files(space, monk
         seen.append(10 - len(space.missing([digest(n) for n in range(10)])))
         return content(number)
 
-    space.rows([digest(n) for n in range(10)], Work(range(10), make))
+    space.get_or_compute([digest(n) for n in range(10)], Work(range(10), make))
     assert seen == list(range(10))
     assert len(list(space._folder.glob("*.index"))) == 1
     assert_clean(space)
@@ -251,7 +251,7 @@ def test_threads_may_read_at_once(space, monkeypatch, held, pread):
     if not pread:
         monkeypatch.delattr(segment.os, "preadv")
         monkeypatch.delattr(segment.os, "pread")
-    monkeypatch.setattr(rows, "HELD", held)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", held)
     opened, _ = fill(space, range(100))
     whole = np.stack([content(n).reshape(-1).view(np.uint8) for n in range(100)])
     wrong = []
@@ -272,11 +272,11 @@ def test_threads_may_read_at_once(space, monkeypatch, held, pread):
 
 
 def test_rows_stay_readable_when_their_files_are_gone(space, monkeypatch):
-    monkeypatch.setattr(rows, "HELD", 0)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 0)
     opened, _ = fill(space, range(5))
     for path in space._folder.iterdir():
         path.unlink()
-    assert opened.one(3).tobytes() == content(3).tobytes()
+    assert opened.row(3).tobytes() == content(3).tobytes()
 
 
 def test_no_descriptor_outlives_its_rows(space, monkeypatch):
@@ -285,7 +285,7 @@ def test_no_descriptor_outlives_its_rows(space, monkeypatch):
     fill(space, range(5))
     before = len(list(Path("/proc/self/fd").iterdir()))
     for held in (0, 10**9):
-        monkeypatch.setattr(rows, "HELD", held)
+        monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", held)
         for n in range(5):
             fill(space, range(5 + n))
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
@@ -293,15 +293,15 @@ def test_no_descriptor_outlives_its_rows(space, monkeypatch):
 
 def in_memory(opened):
     """Rows that are held are given out as they lie; those that are not are read anew each time."""
-    return np.shares_memory(opened.one(0), opened.one(0))
+    return np.shares_memory(opened.row(0), opened.row(0))
 
 
 def test_all_rows_of_the_process_share_what_may_be_held_in_memory(store, monkeypatch):
     monkeypatch.setattr(rows, "_held", {})  # without what other tests still hold
-    monkeypatch.setattr(rows, "HELD", 2 * 2400)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 2 * 2400)
     splits = [fill(store.space(KEY | {"view": view}), range(10))[0] for view in range(3)]
     assert [in_memory(opened) for opened in splits] == [True, True, False]
-    row = splits[0].one(3)
+    row = splits[0].row(3)
     del splits[0]
     assert not in_memory(fill(store.space(KEY), range(10))[0]), "somebody still has a row of it, and so all of it"
     del row
@@ -312,7 +312,7 @@ def test_all_rows_of_the_process_share_what_may_be_held_in_memory(store, monkeyp
 
 def test_memory_of_damaged_rows_is_given_back(space, monkeypatch):
     monkeypatch.setattr(rows, "_held", {})
-    monkeypatch.setattr(rows, "HELD", 2400)
+    monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 2400)
     fill(space, range(10))
     flip(only(space, "rows"), 100)
     opened, computed = fill(space, range(10))
@@ -324,10 +324,10 @@ def test_spaces_do_not_wait_for_each_other(store):
     outer, inner = store.space(KEY), store.space(KEY | {"kind": "pixels"})
 
     def make(number):
-        return fill(inner, [number])[0].one(0)
+        return fill(inner, [number])[0].row(0)
 
-    opened = outer.rows([digest(n) for n in range(3)], Work(range(3), make))
-    assert opened.one(2).tobytes() == content(2).tobytes()
+    opened = outer.get_or_compute([digest(n) for n in range(3)], Work(range(3), make))
+    assert opened.row(2).tobytes() == content(2).tobytes()
 
 
 def test_the_key_is_written_down_for_people(space):
@@ -336,5 +336,5 @@ def test_the_key_is_written_down_for_people(space):
 
 
 def test_rounds_end(space, monkeypatch):
-    monkeypatch.setattr(space_module, "ROUNDS", 1)
+    monkeypatch.setattr(space_module, "MAX_ATTEMPTS", 1)
     assert fill(space, range(2))[1] == [0, 1]

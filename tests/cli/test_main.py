@@ -13,12 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from thaw.cli import hydra_flags, main
-from thaw.cli.arguments import PATHS, quoted
-from thaw.cli.compose import settled
+from thaw.cli.arguments import PATH_KEYS, quote_texts
+from thaw.cli.compose import resolve_hydra_values
 from thaw.config import schema, tool_schemas
 from thaw.config.schema import Config
-from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, keys, texts
-from thaw.config.yaml_text import keep_texts
+from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, dotted_keys, text_keys
+from thaw.config.yaml_text import keep_yaml_texts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -168,11 +168,11 @@ def test_a_script_takes_key_value_only(commands) -> None:
 )
 def test_paths_need_no_quoting(given: str, passed_on: str) -> None:
     one = tool_schemas.PredictConfig if given.partition("=")[0] in ("images", "model") else Config
-    assert quoted([given], one) == [passed_on]
+    assert quote_texts([given], one) == [passed_on]
 
 
 def test_without_sweeps_a_comma_is_part_of_a_path() -> None:
-    assert quoted(["images=a,b.jpg"], tool_schemas.PredictConfig, sweeps=False) == ["images='a,b.jpg'"]
+    assert quote_texts(["images=a,b.jpg"], tool_schemas.PredictConfig, sweeps=False) == ["images='a,b.jpg'"]
 
 
 # Texts that Hydra's grammar or YAML would read as something else.
@@ -187,7 +187,7 @@ def value_of(schema_: type, key: str, given: str, sweeps: bool = False) -> objec
     """The value that a key has in the end."""
     ConfigStore.instance().store(name="any", node=schema_)
     with hydra.initialize(None, version_base="1.3"):
-        return OmegaConf.select(hydra.compose("any", quoted([f"{key}={given}"], schema_, sweeps)), key)
+        return OmegaConf.select(hydra.compose("any", quote_texts([f"{key}={given}"], schema_, sweeps)), key)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def value_of(schema_: type, key: str, given: str, sweeps: bool = False) -> objec
             tool_schemas.FaultsConfig,
             tool_schemas.BenchmarkConfig,
         )
-        for key in sorted(texts(each) - TEXT_OR_NUMBER_KEYS)
+        for key in sorted(text_keys(each) - TEXT_OR_NUMBER_KEYS)
         if key != "backbones"
     ],
 )
@@ -214,7 +214,7 @@ def test_a_text_is_what_was_typed(schema_: type, key: str) -> None:
 def test_a_text_in_a_list_or_a_sweep_is_what_was_typed(text: str) -> None:
     assert value_of(tool_schemas.BenchmarkConfig, "backbones", f"[vgg16, {text}]") == ["vgg16", text]
     for given in (f"{text},b", f"choice({text}, b)"):
-        (swept,) = OverridesParser.create().parse_overrides(quoted([f"tracking.experiment={given}"], Config))
+        (swept,) = OverridesParser.create().parse_overrides(quote_texts([f"tracking.experiment={given}"], Config))
         jobs = OverridesParser.create().parse_overrides([f"x={each}" for each in swept.sweep_string_iterator()])
         assert [job.value() for job in jobs] == [text, "b"]
 
@@ -228,7 +228,7 @@ def test_a_text_in_a_file_is_what_was_written(tmp_path, text: str) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.yaml").write_text(content)
-    keep_texts()
+    keep_yaml_texts()
     ConfigStore.instance().store(name="schema", node=Config)
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         there = f"hydra.searchpath=[file://{tmp_path}]"
@@ -246,8 +246,8 @@ def test_a_boundary_in_figures_stays_a_number(given: str, value: object) -> None
 
 
 def test_every_key_that_may_be_a_path_is_a_text_of_some_schema() -> None:
-    every = set().union(*(texts(each) for each in (Config, *SCRIPTS)))
-    assert every >= PATHS - HYDRA_TEXT_KEYS
+    every = set().union(*(text_keys(each) for each in (Config, *SCRIPTS)))
+    assert every >= PATH_KEYS - HYDRA_TEXT_KEYS
     assert every >= TEXT_OR_NUMBER_KEYS
 
 
@@ -255,7 +255,7 @@ def test_the_home_of_a_user_who_does_not_exist_is_named(told) -> None:
     assert told(["dataset.path=~nobody-here/photos"]).startswith("~nobody-here/photos: this machine has no such user")
 
 
-TRAIN = [*keys(Config), "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "experiment"]
+TRAIN = [*dotted_keys(Config), "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "experiment"]
 SCRIPTS = {
     tool_schemas.LayersConfig: "layers", tool_schemas.CacheToolConfig: "cache", tool_schemas.PredictConfig: "predict",
     tool_schemas.ReproduceConfig: "reproduce", tool_schemas.ExploreConfig: "explore",
@@ -273,7 +273,7 @@ def told(tmp_path, monkeypatch):
     def say(arguments: list[str], script: type | None = None) -> str:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main.command(ROOT, SCRIPTS[script], script, lambda _: None) if script else main.train(ROOT)
+            main.run_tool(ROOT, SCRIPTS[script], script, lambda _: None) if script else main.train(ROOT)
         assert str(ended.value.code).startswith("error: ")
         assert len(str(ended.value.code).splitlines()) == 1
         return str(ended.value.code).removeprefix("error: ")
@@ -291,7 +291,7 @@ def test_every_schema_is_tried_with_empty_values() -> None:
 
 @pytest.mark.parametrize(
     ("script", "key"),
-    [*((None, key) for key in TRAIN), *((script, key) for script in SCRIPTS for key in keys(script))],
+    [*((None, key) for key in TRAIN), *((script, key) for script in SCRIPTS for key in dotted_keys(script))],
     ids=str,
 )
 def test_an_empty_value_is_an_error_that_names_the_key(told, script: type | None, key: str) -> None:
@@ -336,7 +336,7 @@ OTHERS = ["seed", "deterministic", "split.folds", "optimizer.learning_rate", "da
 STAGE = ["finetune.stages", "finetune.stages[0].name", "finetune.stages[0].freeze", "finetune.stages[0].epochs"]
 
 
-@pytest.mark.parametrize("key", [*sorted(texts(Config)), *OTHERS, *STAGE])
+@pytest.mark.parametrize("key", [*sorted(text_keys(Config)), *OTHERS, *STAGE])
 def test_an_empty_value_in_a_file_is_an_error_that_names_the_key(told, tmp_path, key: str) -> None:
     file = tmp_path / "conf" / "experiment" / "x.yaml"
     file.parent.mkdir(parents=True)
@@ -392,14 +392,18 @@ def test_a_file_without_its_package_line_is_told_the_line(told, tmp_path) -> Non
 
 
 def test_flags_may_stand_anywhere() -> None:
-    read = hydra_flags.read(["seed=1", "-m", "augment=light,strong"])
-    assert (read.all(), read.sweep) == (["--multirun", "seed=1", "augment=light,strong"], True)
-    assert hydra_flags.read(["seed=1", "hydra.mode=MULTIRUN"]).all() == ["--multirun", "seed=1"]
-    assert hydra_flags.read(["seed=1", "--multi"]).sweep
-    assert hydra_flags.read(["seed=1", "--cfg", "job", "--resolve"]).all() == ["--resolve", "--cfg=job", "seed=1"]
-    assert hydra_flags.read(["--info", "defaults"]).all() == ["--info=defaults"]
-    assert hydra_flags.read(["-sc", "query=bash"]).all() == ["--shell-completion", "query=bash"]
-    assert not hydra_flags.read(["seed=1"]).sweep
+    read = hydra_flags.parse_command_line(["seed=1", "-m", "augment=light,strong"])
+    assert (read.to_argv(), read.is_sweep) == (["--multirun", "seed=1", "augment=light,strong"], True)
+    assert hydra_flags.parse_command_line(["seed=1", "hydra.mode=MULTIRUN"]).to_argv() == ["--multirun", "seed=1"]
+    assert hydra_flags.parse_command_line(["seed=1", "--multi"]).is_sweep
+    assert hydra_flags.parse_command_line(["seed=1", "--cfg", "job", "--resolve"]).to_argv() == [
+        "--resolve",
+        "--cfg=job",
+        "seed=1",
+    ]
+    assert hydra_flags.parse_command_line(["--info", "defaults"]).to_argv() == ["--info=defaults"]
+    assert hydra_flags.parse_command_line(["-sc", "query=bash"]).to_argv() == ["--shell-completion", "query=bash"]
+    assert not hydra_flags.parse_command_line(["seed=1"]).is_sweep
 
 
 @pytest.mark.parametrize(
@@ -453,7 +457,7 @@ def test_what_hydra_says_in_its_own_terms_is_one_line_with_the_remedy(commands, 
 def test_a_jobs_number_is_stored_as_its_value() -> None:
     cfg = OmegaConf.create({"seed": 7, "tracking": {"experiment": "07"}})
     given = [r"seed=$\{hydra\:job.num\}", "++tracking.experiment=${hydra:job.id}", "seed=${split.fold}"]
-    assert settled(given, cfg) == ["seed=7", "tracking.experiment='07'", "seed=${split.fold}"]
+    assert resolve_hydra_values(given, cfg) == ["seed=7", "tracking.experiment='07'", "seed=${split.fold}"]
 
 
 def test_what_only_prints_works(commands) -> None:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli import main, output_dirs, policy
-from thaw.cli.resume import Resumed
+from thaw.cli.resume import ResumedRun
 from thaw.common.errors import UserError
 from thaw.config.schema import Config
 
@@ -31,13 +31,15 @@ def composed(*overrides: str):
 def test_thaws_own_config_passes_in_milliseconds() -> None:
     config = composed()
     started = time.perf_counter()
-    policy.check(config)
+    policy.check_composed(config)
     assert time.perf_counter() - started < 0.1
 
 
 @pytest.mark.parametrize("logging", ["default", "stdout", "disabled"])
 def test_hydras_own_logging_passes(logging: str) -> None:
-    policy.check(composed(f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}".replace("stdout", "none")))
+    policy.check_composed(
+        composed(f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}".replace("stdout", "none"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_whatever_hydra_would_call_is_refused(place: str, value: object, named: 
     config = composed()
     OmegaConf.update(config, f"hydra.{place}", value, force_add=True)
     with pytest.raises(UserError) as caught:
-        policy.check(config)
+        policy.check_composed(config)
     assert f"hydra.{named}" in str(caught.value)
 
 
@@ -149,25 +151,25 @@ HOSTILE = {
 )
 def test_no_argument_of_what_is_called_does_harm(place: str, hostile: dict[str, object]) -> None:
     config = composed("hydra/job_logging=default", "hydra/hydra_logging=default")
-    policy.check(config)
+    policy.check_composed(config)
     with pytest.raises((UserError, OmegaConfBaseException)) as caught:  # noqa: PT012
         OmegaConf.update(config, f"hydra.{place}", hostile, force_add=True)  # Hydra's own sweeper takes no other keys
-        policy.check(config)
+        policy.check_composed(config)
     assert f"hydra.{place}." in str(caught.value)
 
 
 def test_every_admitted_class_is_tried_with_hostile_arguments() -> None:
-    assert set(policy.OWN) | {"job_logging", "hydra_logging"} == set(HOSTILE)
-    assert all(f"'{name}'" in str(HOSTILE) for name in policy.LOGGING)
+    assert set(policy.THAW_TARGETS) | {"job_logging", "hydra_logging"} == set(HOSTILE)
+    assert all(f"'{name}'" in str(HOSTILE) for name in policy.LOGGING_CLASSES)
 
 
 def test_an_own_class_passes_in_its_own_place_only() -> None:
-    for place, (target, _) in policy.OWN.items():
-        for other in {*policy.OWN, "callbacks.x"} - {place}:
+    for place, (target, _) in policy.THAW_TARGETS.items():
+        for other in {*policy.THAW_TARGETS, "callbacks.x"} - {place}:
             config = composed()
             OmegaConf.update(config, f"hydra.{other}", {"_target_": target}, force_add=True)
             with pytest.raises(UserError, match=re.escape(f"hydra.{other}._target_={target} is refused")):
-                policy.check(config)
+                policy.check_composed(config)
 
 
 @pytest.mark.parametrize("name", ["/x/y", "..", "a/../../b", "${hydra.job.num}/..", "${now:%Y}"])
@@ -175,7 +177,7 @@ def test_a_logs_name_is_no_way_out_of_the_runs_folder(name: str) -> None:
     config = composed("hydra/job_logging=default")
     config.hydra.job.name = name
     with pytest.raises(UserError, match=r"hydra\.job_logging\.handlers\.file\.filename=.* lies in the run's folder"):
-        policy.check(config)
+        policy.check_composed(config)
 
 
 def test_the_colours_of_hydra_colorlog_pass() -> None:
@@ -187,7 +189,7 @@ def test_the_colours_of_hydra_colorlog_pass() -> None:
     }
     OmegaConf.update(config, "hydra.job_logging.formatters", {"colorlog": colours}, force_add=True)
     OmegaConf.update(config, "hydra.job_logging.handlers.console.formatter", "colorlog")
-    policy.check(config)
+    policy.check_composed(config)
 
 
 @pytest.fixture
@@ -201,10 +203,10 @@ def a_plugin():
 
 
 def test_a_plugins_own_targets_pass_wherever_it_was_installed(a_plugin) -> None:
-    policy.check(composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}"))
+    policy.check_composed(composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}"))
     config = composed("hydra/sweeper=theirs", "+hydra.sweeper.other={_target_: not.Theirs}")
     with pytest.raises(UserError, match=r"hydra\.sweeper\.other\._target_=not\.Theirs is refused"):
-        policy.check(config)
+        policy.check_composed(config)
 
 
 @pytest.mark.parametrize("value", [{"setup": "rm -r ~"}, {"setup": ["rm -r ~"]}, {"sampler": {"setup": "rm -r ~"}}])
@@ -212,14 +214,14 @@ def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value:
     config = composed("hydra/sweeper=theirs")
     OmegaConf.update(config, "hydra.sweeper", value, force_add=True)
     with pytest.raises(UserError, match=r"hydra\.sweeper\..*setup=.* is refused from a file"):
-        policy.check(config)
-    policy.check(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
+        policy.check_composed(config)
+    policy.check_composed(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
 
 
 @pytest.mark.parametrize("name", ["../..", "/tmp/x", "a/b", "..", "."])
 def test_hydras_notes_stay_in_the_runs_folder(name: str) -> None:
     with pytest.raises(UserError, match=r"hydra\.output_subdir=.* is refused: it is the name of one folder"):
-        output_dirs.check(composed(f"hydra.output_subdir='{name}'"), [f"hydra.output_subdir={name}"], set())
+        output_dirs.check_output_dirs(composed(f"hydra.output_subdir='{name}'"), [f"hydra.output_subdir={name}"], set())
 
 
 def with_file(tmp_path: Path, text: str, *overrides: str):
@@ -254,22 +256,22 @@ def test_a_file_does_not_choose_a_folder_that_holds_a_users_files(tmp_path, text
     if text.startswith("outputs"):
         config.outputs = str(tmp_path)
     with pytest.raises(UserError, match=re.escape(f"{key}=") + ".* is refused from a file"):
-        output_dirs.check(config, ["experiment=x"], set())
+        output_dirs.check_output_dirs(config, ["experiment=x"], set())
 
 
 def test_a_file_chooses_a_new_folder_in_outputs(tmp_path) -> None:
     text = "hydra: {sweep: {dir: '${outputs}/mine', subdir: '${hydra.job.num}_${augment.name}'}}"
     config = with_file(tmp_path, text, f"outputs={tmp_path}/outputs")
-    made = output_dirs.check(config, [], set())
+    made = output_dirs.check_output_dirs(config, [], set())
     assert made == {tmp_path / "outputs" / "mine", tmp_path / "outputs" / "mine" / "0_none"}
     (tmp_path / "outputs" / "mine" / "0_none").mkdir(parents=True)
-    assert output_dirs.check(config, [], made) == made  # of a sweep that runs
+    assert output_dirs.check_output_dirs(config, [], made) == made  # of a sweep that runs
 
 
 def test_the_command_line_chooses_any_folder(tmp_path) -> None:
     given = [f"hydra.run.dir={tmp_path}", "hydra.sweep.dir=/x", "hydra.sweep.subdir=y"]
-    assert output_dirs.check(composed(*given), given, set()) == set()
-    assert output_dirs.check(composed(), [], set()) == set()
+    assert output_dirs.check_output_dirs(composed(*given), given, set()) == set()
+    assert output_dirs.check_output_dirs(composed(), [], set()) == set()
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_the_file_that_is_named_is_one_of_this_composition(tmp_path: Path, group
         (folder / f"{name}.yaml").write_text(text)
     config = composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", f"{group}=a7")
     with pytest.raises(UserError) as caught:
-        policy.check(config)
+        policy.check_composed(config)
     assert str(caught.value).startswith(f"{folder}/a7.yaml: hydra.callbacks.x._target_=os.makedirs is refused")
 
 
@@ -333,7 +335,7 @@ def test_no_file_is_named_for_what_the_command_line_says(tmp_path: Path) -> None
     config = with_file(tmp_path, "seed: 1", "hydra/job_logging=default", "++hydra.job_logging.handlers.file.mode=w")
     (tmp_path / "theirs" / "experiment" / "a.yaml").write_text("hydra: {job_logging: {handlers: {file: {mode: w}}}}")
     with pytest.raises(UserError, match=r"^hydra\.job_logging\.handlers\.file\.mode=w is refused: lines are appended"):
-        policy.check(config)
+        policy.check_composed(config)
 
 
 def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
@@ -341,15 +343,15 @@ def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
     config = with_file(tmp_path, f"defaults: [override /hydra/job_logging: none]\nhydra: {{job_logging: {log}}}")
     missing = "hydra.job_logging.handlers.mine.class=None is refused: it is missing; it can be logging.StreamHandler or"
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}/theirs/experiment/x.yaml: {missing}")):
-        policy.check(config)
+        policy.check_composed(config)
 
 
 @pytest.mark.parametrize("name", ["report", "checkpoints", "result.json"])
 def test_hydras_notes_are_not_named_as_what_a_run_keeps(tmp_path: Path, name: str) -> None:
     config = with_file(tmp_path, f"hydra: {{output_subdir: {name}}}")
     with pytest.raises(UserError, match=f"hydra.output_subdir={name} is refused: a run keeps its own {name} there"):
-        output_dirs.check(config, [], set())
-    output_dirs.check(with_file(tmp_path, "hydra: {output_subdir: notes}"), [], set())
+        output_dirs.check_output_dirs(config, [], set())
+    output_dirs.check_output_dirs(with_file(tmp_path, "hydra: {output_subdir: notes}"), [], set())
 
 
 @pytest.mark.parametrize("sweep", [False, True])
@@ -388,7 +390,9 @@ class Touch:
 def test_the_stored_command_of_a_strangers_run_is_held_to_the_same_rule(monkeypatch, tmp_path) -> None:
     ran, file = tmp_path / "ran", tmp_path / "job.pickle"
     file.write_bytes(pickle.dumps(Touch(ran)))
-    monkeypatch.setattr(main, "resumed", lambda *_: Resumed("0123abcd", None, [f"--experimental-rerun={file}"]))
+    monkeypatch.setattr(
+        main, "prepare_resume", lambda *_: ResumedRun("0123abcd", None, [f"--experimental-rerun={file}"])
+    )
     monkeypatch.setattr(main, "_prepare", lambda root: None)
     monkeypatch.setattr(sys, "argv", ["train.py", "resume=0123abcd"])
     with pytest.raises(SystemExit, match="refused, because the file is a pickle"):

@@ -65,4 +65,4 @@ def test_another_broken_pipe_keeps_its_traceback() -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        streams.quiet_when_unread(fails)()
+        streams.exit_quietly_on_broken_pipe(fails)()

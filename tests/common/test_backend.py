@@ -12,9 +12,9 @@ from thaw.common.errors import UserError
 
 def test_a_process_that_is_deterministic_does_not_run_a_job_that_is_not_to_be() -> None:
     """It would be deterministic too, and as slow, and not say so."""
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     with pytest.raises(UserError, match="deterministic=false after a job with deterministic=true"):
-        backend.start(0, deterministic=False)
+        backend.start_tensorflow(0, deterministic=False)
 
 
 def test_a_gpus_memory_grows_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def trained(activation: str) -> "weakref.ref[object]":
     """Train a small network for a step, and forget it."""
     import keras
 
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     images = keras.Input((4,))
     hidden = keras.layers.Dense(3, activation=activation)(images)
     model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(hidden))
@@ -54,6 +54,6 @@ def test_a_network_that_was_trained_and_its_graphs_are_freed_when_the_next_run_s
         traced = [graph for graph in graphs() if graph() not in before]
         assert traced
         del before
-        backend.start(0, deterministic=True)
+        backend.start_tensorflow(0, deterministic=True)
         assert layer() is None, activation
         assert [graph() for graph in traced if graph() is not None] == [], activation

@@ -68,10 +68,10 @@ def test_a_path_is_printed_as_it_is(capsys) -> None:
 def test_paths_are_printed_from_the_shells_folder(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(console._Shell, "folder", None)
     monkeypatch.chdir(tmp_path)
-    assert console.shown(tmp_path / "a" / "b") == Path("a/b")
-    console.printed_from(tmp_path / "a")
-    assert console.shown(tmp_path / "a" / "b") == Path("b")
-    assert console.shown(tmp_path / "c") == tmp_path / "c"
+    assert console.display_path(tmp_path / "a" / "b") == Path("a/b")
+    console.print_paths_from(tmp_path / "a")
+    assert console.display_path(tmp_path / "a" / "b") == Path("b")
+    assert console.display_path(tmp_path / "c") == tmp_path / "c"
 
 
 def test_an_output_that_is_gone_ends_no_work(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thaw.common import csv_text as module
-from thaw.common.csv_text import csv_text, sheet_text
+from thaw.common.csv_text import csv_text, spreadsheet_text
 
 SRC = Path(__file__).parents[2] / "src" / "thaw"
 
@@ -42,7 +42,7 @@ FORMULAS = [
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_no_name_is_a_formula_in_a_list_for_people(name):
-    (row,) = list(csv.reader(io.StringIO(sheet_text(("a", "b", "c"), [(name, 1, "x")]), newline="")))[1:]
+    (row,) = list(csv.reader(io.StringIO(spreadsheet_text(("a", "b", "c"), [(name, 1, "x")]), newline="")))[1:]
     assert row[0].startswith("'")
     assert [cell.replace("'", "") for cell in row] == [name.replace("'", ""), "1", "x"]
 
@@ -51,7 +51,7 @@ def test_no_name_is_a_formula_in_a_list_for_people(name):
     "cell", [-0.5, 7, "-0.5", "-1", "+3", "1e-5", "-1e-05", "-inf", "", "x=1", "a-b", "'", "'a", None]
 )
 def test_numbers_and_other_texts_stay_in_a_list_for_people(cell):
-    assert sheet_text(("a", "b"), [(cell, "x")]) == csv_text(("a", "b"), [(cell, "x")])
+    assert spreadsheet_text(("a", "b"), [(cell, "x")]) == csv_text(("a", "b"), [(cell, "x")])
 
 
 SEPARATED = [
@@ -72,14 +72,14 @@ SEPARATED = [
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("name", [*SEPARATED, *FORMULAS])
 def test_no_name_is_a_formula_to_those_who_split_cells_elsewhere(name, delimiter):
-    listing = sheet_text(("a", "b", "c"), [(name, "x", name), ("x", name, name)])
+    listing = spreadsheet_text(("a", "b", "c"), [(name, "x", name), ("x", name, name)])
     for cell in itertools.chain(*csv.reader(io.StringIO(listing, newline=""), delimiter=delimiter)):
         assert not re.match(r"[\s\"]*[=+\-@＝－]", cell), cell
 
 
 @pytest.mark.parametrize("name", SEPARATED)
 def test_a_separator_in_a_name_makes_no_other_cell_in_commas(name):
-    (row,) = list(csv.reader(io.StringIO(sheet_text(("a", "b"), [(name, "x")]), newline="")))[1:]
+    (row,) = list(csv.reader(io.StringIO(spreadsheet_text(("a", "b"), [(name, "x")]), newline="")))[1:]
     assert [cell.replace("'", "") for cell in row] == [name.replace("'", ""), "x"]
 
 
@@ -89,7 +89,7 @@ EVERY = ["".join(letters) for n in range(1, 6) for letters in itertools.product(
 
 def test_the_apostrophes_come_off_as_documented():
     names = [*FORMULAS, *SEPARATED, "'=1", "''-", "'a", "a", "a;b", *EVERY]
-    rows = list(csv.reader(io.StringIO(sheet_text(("a",), [(name,) for name in names]), newline="")))[1:]
+    rows = list(csv.reader(io.StringIO(spreadsheet_text(("a",), [(name,) for name in names]), newline="")))[1:]
     assert [re.sub(DOCUMENTED, "", cell) for (cell,) in rows] == names
     assert f're.sub(r"{DOCUMENTED}", "", cell)' in module.__doc__
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from thaw.common import downloads
-from thaw.common.downloads import NotFetched, fetch, keras_folder
+from thaw.common.downloads import DownloadError, fetch, keras_cache_folder
 
 CONTENT = random.Random(0).randbytes(3_000_000)  # the same in all processes: hashes of it name tests
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
@@ -108,8 +108,8 @@ def test_a_file_is_fetched_once_and_its_sha256_kept_beside_it(server, tmp_path, 
     ],
 )
 def test_what_is_not_whole_and_right_gets_no_name(server, tmp_path, monkeypatch, what, digest, said) -> None:
-    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.3)
-    with pytest.raises(NotFetched, match=said) as caught:
+    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.3)
+    with pytest.raises(DownloadError, match=said) as caught:
         fetch(f"{server.address}/{what}", tmp_path / "it.h5", digest)
     assert caught.value.url == f"{server.address}/{what}"
     assert left(tmp_path) == set()
@@ -120,7 +120,7 @@ def test_a_hash_makes_up_for_a_length(server, tmp_path) -> None:
 
 
 def test_nobody_listening_is_told(tmp_path) -> None:
-    with pytest.raises(NotFetched, match="refused"):
+    with pytest.raises(DownloadError, match="refused"):
         fetch("http://127.0.0.1:9/it.h5", tmp_path / "it.h5", SHA256)
 
 
@@ -133,7 +133,7 @@ def test_a_wrong_file_that_is_there_is_fetched_anew_and_said(server, tmp_path, c
 
 def test_a_wrong_file_is_not_taken_when_there_is_no_better(server, tmp_path) -> None:
     (tmp_path / "it.h5").write_bytes(CONTENT[:-1])
-    with pytest.raises(NotFetched, match="404"):
+    with pytest.raises(DownloadError, match="404"):
         fetch(f"{server.address}/gone", tmp_path / "it.h5", SHA256)
 
 
@@ -141,7 +141,7 @@ def test_without_a_publishers_hash_what_came_first_holds(server, tmp_path) -> No
     target = tmp_path / "it.h5"
     fetch(f"{server.address}/whole", target)
     target.write_bytes(CONTENT[::-1])
-    with pytest.raises(NotFetched, match=r"not what came the first time .* remove .*it\.h5\.sha256"):
+    with pytest.raises(DownloadError, match=r"not what came the first time .* remove .*it\.h5\.sha256"):
         fetch(f"{server.address}/other", target)
     assert fetch(f"{server.address}/whole", target).read_bytes() == CONTENT
 
@@ -149,7 +149,7 @@ def test_without_a_publishers_hash_what_came_first_holds(server, tmp_path) -> No
 def test_a_note_adds_to_an_md5_but_a_publishers_new_sha256_replaces_it(server, tmp_path) -> None:
     target, note = tmp_path / "it.h5", tmp_path / "it.h5.sha256"
     note.write_text(f"{'0' * 64}  it.h5\n")
-    with pytest.raises(NotFetched, match="not what came the first time"):
+    with pytest.raises(DownloadError, match="not what came the first time"):
         fetch(f"{server.address}/whole", target, MD5)
     assert not target.exists()
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_without_any_hash_a_file_must_be_sound(server, tmp_path) -> None:
     whole = lambda file: file.stat().st_size == len(CONTENT)  # noqa: E731
     assert fetch(f"{server.address}/whole", target, None, whole).read_bytes() == CONTENT
     target.unlink()
-    with pytest.raises(NotFetched, match="not a file of that kind"):
+    with pytest.raises(DownloadError, match="not a file of that kind"):
         fetch(f"{server.address}/whole", target, None, lambda _: False)
     assert not target.exists()
 
@@ -204,17 +204,17 @@ def test_two_processes_at_once_download_it_once(server, tmp_path) -> None:
 def test_a_full_disk_and_a_folder_that_cannot_be_made_are_told(server, tmp_path, monkeypatch) -> None:
     if Path("/dev/full").exists():
         (tmp_path / "it.h5.part").symlink_to("/dev/full")
-        with pytest.raises(NotFetched, match=r"it\.h5: no space left on device"):
+        with pytest.raises(DownloadError, match=r"it\.h5: no space left on device"):
             fetch(f"{server.address}/whole", tmp_path / "it.h5", SHA256)
         assert left(tmp_path) == set()
     (tmp_path / "file").touch()
-    with pytest.raises(NotFetched, match=r"not a directory|file exists"):
+    with pytest.raises(DownloadError, match=r"not a directory|file exists"):
         fetch(f"{server.address}/whole", tmp_path / "file" / "it.h5", SHA256)
 
 
 def test_the_folder_is_kerass_and_never_in_tmp(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert keras_folder("models") == tmp_path / "models"
+    assert keras_cache_folder("models") == tmp_path / "models"
     monkeypatch.delenv("KERAS_HOME")
     monkeypatch.setenv("HOME", "/nowhere")
-    assert keras_folder("datasets") == Path("/nowhere/.keras/datasets")
+    assert keras_cache_folder("datasets") == Path("/nowhere/.keras/datasets")

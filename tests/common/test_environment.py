@@ -11,7 +11,7 @@ from thaw.common import environment
 from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
 from thaw.frozen import engine
-from thaw.tracking.fingerprint import collect, differences
+from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[2]
 def test_a_variable_that_would_make_the_config_untrue_is_refused_by_name(monkeypatch, name, value) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name}={value} is refused: .*unset {name}"):
-        environment.check()
+        environment.check_variables()
     monkeypatch.setenv(name, "0")
-    environment.check()
+    environment.check_variables()
 
 
 def test_such_a_variable_ends_a_run_before_its_data_is_read(commands) -> None:
@@ -47,18 +47,18 @@ def test_such_a_variable_ends_a_run_before_its_data_is_read(commands) -> None:
 
 @pytest.mark.parametrize("name", ["TF_NEW_OPTION", "ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA", "KMP_AFFINITY", "XLA_FLAGS"])
 def test_every_variable_that_numerical_libraries_read_is_in_the_fingerprint(monkeypatch, name: str) -> None:
-    before = collect(ROOT).flat()
+    before = collect_fingerprint(ROOT).entries()
     monkeypatch.setenv(name, "something")
-    after = collect(ROOT).flat()
+    after = collect_fingerprint(ROOT).entries()
     assert after == {**before, f"env.{name}": "something"}
-    assert [difference.key for difference in differences(before, after)] == [f"env.{name}"]
+    assert [difference.key for difference in fingerprint_differences(before, after)] == [f"env.{name}"]
 
 
 @pytest.mark.parametrize("name", ["TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME", "CUDA_HOME", "THAW_OUTPUTS"])
 def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, name: str) -> None:
-    before = collect(ROOT).flat()
+    before = collect_fingerprint(ROOT).entries()
     monkeypatch.setenv(name, "something")
-    assert collect(ROOT).flat() == before
+    assert collect_fingerprint(ROOT).entries() == before
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, na
 def test_other_programs_variables_and_secrets_are_written_nowhere(monkeypatch, name: str) -> None:
     """Terraform's begin with TF_ too; the fingerprint is in the store, the kernels in the cache's space.json."""
     monkeypatch.delenv(name, raising=False)
-    before = collect(ROOT).flat(), environment.kernels(threads=True)
+    before = collect_fingerprint(ROOT).entries(), environment.kernel_settings(threads=True)
     monkeypatch.setenv(name, "hunter2")
-    assert (collect(ROOT).flat(), environment.kernels(threads=True)) == before
+    assert (collect_fingerprint(ROOT).entries(), environment.kernel_settings(threads=True)) == before
 
 
 @pytest.mark.parametrize(("limit", "half"), [("AVX2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_AMX", True)])
@@ -83,11 +83,11 @@ def test_half_precision_is_not_chosen_where_onednn_is_held_to_fewer_instructions
 
 def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    now = collect(ROOT).flat()
+    now = collect_fingerprint(ROOT).entries()
     assert now["gpu"]
     old = {key: value for key, value in now.items() if key not in ("gpu", "env", "env.OPENBLAS_CORETYPE")}
-    assert differences(old, now) == []
-    assert [d.key for d in differences(old, {**now, "env.OMP_NUM_THREADS": "1"})] == ["env.OMP_NUM_THREADS"]
+    assert fingerprint_differences(old, now) == []
+    assert [d.key for d in fingerprint_differences(old, {**now, "env.OMP_NUM_THREADS": "1"})] == ["env.OMP_NUM_THREADS"]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,18 @@ def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypat
 def test_tensorfloat_32_is_allowed_on_a_gpu_only_where_neither_float32_nor_the_same_bits_are_asked_for(
     precision, frozen, deterministic, allowed
 ) -> None:
-    def choice(hardware: Hardware) -> engine.Choice:
-        return engine.choose(
-            "tensorflow", precision, frozen, depthwise=True, thaws=True, hardware=hardware, deterministic=deterministic
+    def choice(hardware: Hardware) -> engine.EngineChoice:
+        return engine.choose_engine(
+            "tensorflow",
+            precision,
+            frozen,
+            depthwise=True,
+            trains_backbone=True,
+            hardware=hardware,
+            deterministic=deterministic,
         )
 
-    a100 = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0),))
+    a100 = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0),))
     assert (choice(a100).device, choice(a100).tf32) == ("gpu", allowed)
     cpu = Hardware(openvino=True, bfloat16=True, float16=False)
     assert (choice(cpu).device, choice(cpu).tf32) == ("cpu", False)
@@ -116,12 +122,12 @@ def test_tensorfloat_32_is_allowed_on_a_gpu_only_where_neither_float32_nor_the_s
 
 def test_a_gpu_that_tensorflow_does_not_see_is_told_with_what_to_install(monkeypatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    unseen = Hardware(openvino=True, bfloat16=True, float16=False, unseen=("NVIDIA A100, driver 550.54",))
-    assert "GPU (NVIDIA A100, driver 550.54) that TensorFlow does not see" in unseen.remark()
-    assert "THAW_GPU=1 ./scripts/train" in unseen.remark()
-    assert Hardware(openvino=True, bfloat16=True, float16=False).remark() == ""
+    unseen = Hardware(openvino=True, bfloat16=True, float16=False, unused_gpus=("NVIDIA A100, driver 550.54",))
+    assert "GPU (NVIDIA A100, driver 550.54) that TensorFlow does not see" in unseen.unused_gpu_note()
+    assert "THAW_GPU=1 ./scripts/train" in unseen.unused_gpu_note()
+    assert Hardware(openvino=True, bfloat16=True, float16=False).unused_gpu_note() == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the CPU is meant
-    assert unseen.remark() == ""
+    assert unseen.unused_gpu_note() == ""
 
 
 def test_gpus_and_their_driver_are_read_from_the_drivers_own_files(tmp_path, monkeypatch) -> None:
@@ -150,8 +156,8 @@ def test_keras_json_decides_nothing(tmp_path) -> None:
         "from thaw.common import backend; backend.import_tensorflow()\n"
         "import keras, tensorflow as tf; c = keras.config\n"
         "print(c.floatx(), c.epsilon(), c.image_data_format(), c.backend(), keras.Input((2,)).dtype)\n"
-        "backend.start(0, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
-        "backend.start(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+        "backend.start_tensorflow(0, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+        "backend.start_tensorflow(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
     )
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     environ |= {"KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1"}

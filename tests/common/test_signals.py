@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from thaw.common.signals import stops_pass
+from thaw.common.signals import propagate_signals
 
 SRC = Path(__file__).parent.parent.parent / "src"
 # OpenVINO asks its node decoder from C++: what is raised there becomes another error, with and without its name in it.
 STOPPED = """
 import signal, sys
 from thaw.common import backend
-from thaw.frozen.engine import Function
+from thaw.frozen.engine import InferenceFunction
 
 class Terminated(SystemExit): ...
 def terminate(number, frame): raise Terminated(143)
 signal.signal(signal.SIGTERM, terminate)
 
-backend.start(0, True)
+backend.start_tensorflow(0, True)
 import keras
 from openvino.frontend.tensorflow.node_decoder import TFGraphNodeDecoder as Decoder
 images = keras.Input((32, 32, 3), name="images")
@@ -36,7 +36,7 @@ for number, method in ((signal.SIGINT, "get_op_type"), (signal.SIGINT, "get_inpu
     setattr(Decoder, method, stopped)
     before = signal.getsignal(number)
     try:
-        Function(model, "openvino", "float32")
+        InferenceFunction(model, "openvino", "float32")
     except BaseException as error:
         print(method, type(error).__name__, signal.getsignal(number) is before)
     setattr(Decoder, method, original)
@@ -72,16 +72,16 @@ def interrupted_and_lost() -> None:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_a_stop_that_was_swallowed_comes_back() -> None:
-    with pytest.raises(KeyboardInterrupt), stops_pass():
+    with pytest.raises(KeyboardInterrupt), propagate_signals():
         interrupted_and_lost()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_without_a_signal_errors_are_themselves() -> None:
-    with pytest.raises(RuntimeError, match="own"), stops_pass():
+    with pytest.raises(RuntimeError, match="own"), propagate_signals():
         raise RuntimeError("own")
     passed = []
-    with stops_pass():
+    with propagate_signals():
         passed.append(1)
     assert passed == [1]
 
@@ -90,7 +90,7 @@ def test_in_a_thread_it_does_nothing() -> None:
     passed = []
 
     def inside() -> None:
-        with stops_pass():
+        with propagate_signals():
             passed.append(1)
 
     thread = threading.Thread(target=inside)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cli.arguments import quote, quoted, unquoted
+from thaw.cli.arguments import quote, quote_texts, unquote
 from thaw.config import command_lines as printed
 from thaw.config.schema import Config
 
@@ -102,21 +102,21 @@ def test_with_all_streams_closed_the_exit_code_says_it(shell: Shell) -> None:
 )
 def test_a_script_is_called_as_it_was_typed(monkeypatch, typed: str, train: str, predict: str) -> None:
     monkeypatch.setattr(sys, "argv", [typed, "seed=1"])
-    assert (printed.script("train"), printed.script("predict")) == (train, predict)
+    assert (printed.script_command("train"), printed.script_command("predict")) == (train, predict)
 
 
 def test_a_run_in_the_default_store_is_named_by_its_id_another_by_its_folder(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     run_id, folder = "0" * 32, tmp_path / "it's here"
-    assert printed.of_run("train", "resume", run_id, folder, DEFAULT) == f"python train.py resume={run_id}"
+    assert printed.run_command("train", "resume", run_id, folder, DEFAULT) == f"python train.py resume={run_id}"
     for uri in ("http://host:5000", "postgresql://me:secret@host/db", f"sqlite:///{tmp_path}/mlflow.db"):
-        command = printed.of_run("train", "resume", run_id, folder, uri)
+        command = printed.run_command("train", "resume", run_id, folder, uri)
         assert shlex.split(command) == ["python", "train.py", f"resume={folder}"]
-    assert "secret" not in printed.of_mlflow("postgresql://me:secret@host/db", "runs restore")
+    assert "secret" not in printed.mlflow_command("postgresql://me:secret@host/db", "runs restore")
 
 
 @pytest.mark.parametrize("value", ["a b", "it's", "it's'", "back\\slash\\", "a\\'b", '"', "[x]", "2024_01", ""])
 def test_what_is_quoted_for_hydra_is_read_back(value: str) -> None:
-    assert unquoted(quote(value)) == value
+    assert unquote(quote(value)) == value
     if value and value[0] not in "'\"[":
-        assert unquoted(quoted([f"resume={value}"], Config, sweeps=False)[0].partition("=")[2]) == value
+        assert unquote(quote_texts([f"resume={value}"], Config, sweeps=False)[0].partition("=")[2]) == value

@@ -6,7 +6,7 @@ import hydra
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from thaw.cli.arguments import quoted
+from thaw.cli.arguments import quote_texts
 from thaw.cli.compose import to_config
 from thaw.common.errors import UserError
 from thaw.config import effects
@@ -19,13 +19,13 @@ STAGES = "finetune.stages=[{name:a,freeze:all,epochs:2},{name:b,freeze:block6c,e
 def composed(*arguments: str) -> Config:
     ConfigStore.instance().store(name="schema", node=Config)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(hydra.compose("config", quoted(list(arguments), Config)), Config)
+        return to_config(hydra.compose("config", quote_texts(list(arguments), Config)), Config)
 
 
 def notes(*arguments: str) -> list[str]:
     config = composed(*arguments)
-    effects.check(config)
-    return effects.notes(config, quoted(list(arguments), Config))
+    effects.check_contradictions(config)
+    return effects.no_effect_notes(config, quote_texts(list(arguments), Config))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def notes(*arguments: str) -> list[str]:
 )
 def test_a_stage_whose_keys_contradict_each_other_is_refused_with_both(arguments: tuple[str, ...], said: str) -> None:
     with pytest.raises(UserError) as refused:
-        effects.check(composed(*arguments))
+        effects.check_contradictions(composed(*arguments))
     assert said in str(refused.value)
 
 

@@ -20,7 +20,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return out.getvalue()
 
 
-def write(path: Path, image: Image.Image | None = None) -> Path:
+def write_image(path: Path, image: Image.Image | None = None) -> Path:
     """Write a picture (grey 8x8 if none is given), making its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     (image or Image.new("RGB", (8, 8), "grey")).save(path)

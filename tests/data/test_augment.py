@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from thaw.config.schema import AugmentConfig
-from thaw.data.augment import OPERATIONS, augment
+from thaw.data.augment import OPERATIONS, augment_image
 from thaw.data.seeds import rng_for
 
 from .pictures import noise
@@ -12,7 +12,7 @@ IMAGE = np.asarray(noise(16, 16))
 
 
 def changed(config, image, image_number=0):
-    return augment(image, config, rng_for(0, "augment", 0, 0, image_number))
+    return augment_image(image, config, rng_for(0, "augment", 0, 0, image_number))
 
 
 def outcomes(config, image=IMAGE, n=200):

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 
 from thaw.config.schema import AugmentConfig
 from thaw.data import pixels
-from thaw.data.balanced_sampling import balanced, repeats
-from thaw.data.pipeline import Batches
+from thaw.data.balanced_sampling import prior_occurrences, sample_balanced
+from thaw.data.pipeline import ImageBatches
 
 from .pictures import noise
-from .test_scan import of_arrays
+from .test_scan import catalog_of_arrays
 
 ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(12)])
 LABELS = np.array([0] * 9 + [1] * 2 + [2], np.int32)
@@ -20,7 +20,7 @@ FEW = settings(max_examples=60, deadline=None, derandomize=True)
 def test_classes_and_their_images_come_equally_often(counts, seed):
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     indices = np.arange(len(labels)) * 3 + 5
-    drawn = balanced(indices, labels, np.random.default_rng(seed))
+    drawn = sample_balanced(indices, labels, np.random.default_rng(seed))
     assert len(drawn) == len(indices)
     times = np.array([(drawn == index).sum() for index in indices])
     assert times.sum() == len(drawn)
@@ -32,12 +32,14 @@ def test_classes_and_their_images_come_equally_often(counts, seed):
 @FEW
 @given(st.lists(st.integers(0, 5)))
 def test_repeats_counts_what_came_before(drawn):
-    assert repeats(np.array(drawn, np.int64)).tolist() == [drawn[:i].count(x) for i, x in enumerate(drawn)]
+    assert prior_occurrences(np.array(drawn, np.int64)).tolist() == [drawn[:i].count(x) for i, x in enumerate(drawn)]
 
 
 def batches(**changes):
-    read = pixels.read(of_arrays(ARRAYS), np.arange(12), 8)
-    return Batches(read, LABELS, 3, np.arange(12), **{"batch_size": 5, "shuffle": True, "balanced": True, **changes})
+    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(12), 8)
+    return ImageBatches(
+        read, LABELS, 3, np.arange(12), **{"batch_size": 5, "shuffle": True, "balanced": True, **changes}
+    )
 
 
 def order(epoch, **changes):

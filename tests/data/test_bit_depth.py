@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.data import bit_depth, cache_spaces, pixels, quarantine, scan
-from thaw.data.bit_depth import Rules
-from thaw.data.decode import BadImage, decode, fitted
+from thaw.data.bit_depth import DecodeOptions
+from thaw.data.decode import BadImageError, decode, decode_resized
 
 from .pictures import encoded, noise
 from .test_decode import png, tiff
-from .test_probe import of_files
+from .test_probe import catalog_of_files
 
-TWELVE = Rules(12)
+TWELVE = DecodeOptions(12)
 LEVELS = np.array([[0, 400, 2048, 4095]], np.uint16)
 EXPECTED = [0, 25, 128, 255]
 
 
 def levels(content, rules=TWELVE):
-    return np.asarray(decode(content, rules=rules).image)[0, :, 0].tolist()
+    return np.asarray(decode(content, options=rules).image)[0, :, 0].tolist()
 
 
 def test_12_bits_in_a_16_bit_file_use_the_whole_range_when_the_config_says_so():
     for kind, options in (("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("JPEG2000", {})):
         content = encoded(Image.fromarray(np.repeat(LEVELS, 4, axis=0)), kind, **options)
         assert levels(content) == EXPECTED
-        assert levels(content, Rules()) == [0, 2, 8, 16]
-        assert decode(content).highest == 4095
+        assert levels(content, DecodeOptions()) == [0, 2, 8, 16]
+        assert decode(content).max_value == 4095
     assert levels(b"P5 4 1 65535\n" + LEVELS.astype(">u2").tobytes()) == EXPECTED
     assert levels(tiff("MM", 16, b"\x00\x00\x0f\xff")) == [0, 255]
 
@@ -36,7 +36,7 @@ def test_12_bits_in_a_16_bit_file_use_the_whole_range_when_the_config_says_so():
 def test_data_of_any_depth_is_spread_from_black_to_white():
     for bits in range(8, 17):
         content = encoded(Image.fromarray(np.array([[0, 2**bits - 1]], np.uint16)), "PNG")
-        assert levels(content, Rules(bits)) == [0, 255]
+        assert levels(content, DecodeOptions(bits)) == [0, 255]
 
 
 def test_a_sensors_hot_pixels_hide_no_depth_and_refuse_no_picture():
@@ -44,13 +44,13 @@ def test_a_sensors_hot_pixels_hide_no_depth_and_refuse_no_picture():
     picture = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
     picture[3, 5] = picture[40, 2] = 65535
     content = encoded(Image.fromarray(picture), "PNG")
-    assert decode(content).highest <= 4095
-    found = np.asarray(decode(content, rules=TWELVE).image)[..., 0]
+    assert decode(content).max_value <= 4095
+    found = np.asarray(decode(content, options=TWELVE).image)[..., 0]
     assert found[3, 5] == 255
     assert 120 < found.mean() < 135
     picture[:2] = 5000  # too many for defects: the setting is wrong
-    with pytest.raises(BadImage, match="allows 4,095"):
-        decode(encoded(Image.fromarray(picture), "PNG"), rules=TWELVE)
+    with pytest.raises(BadImageError, match="allows 4,095"):
+        decode(encoded(Image.fromarray(picture), "PNG"), options=TWELVE)
 
 
 def test_0_for_white_is_white_at_any_depth():
@@ -59,32 +59,32 @@ def test_0_for_white_is_white_at_any_depth():
 
 def test_a_file_that_states_its_range_is_read_by_it_whatever_the_config_says():
     stated = b"P5 4 1 4095\n" + LEVELS.astype(">u2").tobytes()
-    assert levels(stated) == levels(stated, Rules()) == EXPECTED
-    assert decode(stated).highest is None
+    assert levels(stated) == levels(stated, DecodeOptions()) == EXPECTED
+    assert decode(stated).max_value is None
     whole = encoded(Image.fromarray(np.full((8, 8), 60_000, np.uint16)), "JPEG2000")
     sizes = whole.find(b"\xff\x4f\xff\x51") + 42
-    twelve = decode(whole[:sizes] + b"\x0b" + whole[sizes + 1 :], rules=TWELVE)  # its header says 12 bits
-    assert twelve.highest is None
+    twelve = decode(whole[:sizes] + b"\x0b" + whole[sizes + 1 :], options=TWELVE)  # its header says 12 bits
+    assert twelve.max_value is None
     for content in (encoded(noise(4, 4), "PNG"), encoded(noise(4, 4), "TIFF"), encoded(noise(9, 9), "AVIF")):
-        assert np.array_equal(decode(content, rules=TWELVE).image, decode(content).image)
-        assert decode(content).highest is None
+        assert np.array_equal(decode(content, options=TWELVE).image, decode(content).image)
+        assert decode(content).max_value is None
 
 
 def test_a_value_above_the_range_is_refused_and_not_cut_off():
     content = encoded(Image.fromarray(np.array([[0, 4096]], np.uint16)), "PNG")
-    with pytest.raises(BadImage, match=r"4,096, and dataset\.bits=12 allows 4,095") as caught:
-        decode(content, rules=TWELVE)
+    with pytest.raises(BadImageError, match=r"4,096, and dataset\.bits=12 allows 4,095") as caught:
+        decode(content, options=TWELVE)
     assert caught.value.kind == "out_of_range"
     wide = png(1, 16, 2, np.array([[0, 0, 4096]], ">u2"))
-    with pytest.raises(BadImage, match="4,096"):
-        decode(wide, rules=TWELVE)
+    with pytest.raises(BadImageError, match="4,096"):
+        decode(wide, options=TWELVE)
 
 
 def test_what_stands_for_nothing_is_white_and_may_lie_above_the_range():
     image = Image.fromarray(np.array([[4095, 65535, 0]], np.uint16))
     content = encoded(image, "PNG", transparency=65535)
     assert levels(content) == [255, 255, 0]
-    assert decode(content).highest == 4095
+    assert decode(content).max_value == 4095
 
 
 def colour_tiff(order, samples, compression):
@@ -115,9 +115,9 @@ def test_16_bit_colours_are_spread_too_and_alpha_stays():
         "TIFF, packed, big end first": colour_tiff("MM", samples, 8),
         "PNG with alpha": png(2, 16, 6, np.hstack([samples, np.full((2, 1), 65535)]).astype(">u2")),
     }
-    found = {name: np.asarray(decode(content, rules=TWELVE).image)[0].tolist() for name, content in contents.items()}
+    found = {name: np.asarray(decode(content, options=TWELVE).image)[0].tolist() for name, content in contents.items()}
     assert found == dict.fromkeys(contents, expected)
-    assert all(decode(content).highest == 4095 for content in contents.values())
+    assert all(decode(content).max_value == 4095 for content in contents.values())
     assert np.asarray(decode(contents["PNG"]).image)[0].tolist() == [[0, 1, 8], [15, 0, 0]]  # the upper 8 bits
 
 
@@ -127,8 +127,8 @@ def test_colours_that_cannot_be_spread_are_refused_by_name():
         b"P6 1 1 65535\n" + np.array([1, 2, 4095], ">u2").tobytes(),
     ):
         decode(content)
-        with pytest.raises(BadImage, match=r"cannot be scaled by dataset\.bits"):
-            decode(content, rules=TWELVE)
+        with pytest.raises(BadImageError, match=r"cannot be scaled by dataset\.bits"):
+            decode(content, options=TWELVE)
 
 
 # What a scan says of it.
@@ -140,15 +140,17 @@ def files(folder, *highest):
         paths.append(folder / f"{i}.png")
         image = noise(5, 4, i) if value is None else Image.fromarray(np.array([[value, *[0] * i]], np.uint16))
         image.save(paths[-1])
-    return of_files(paths)
+    return catalog_of_files(paths)
 
 
 def remarks(catalog, store=None, bits=None):
-    return quarantine.remarks(scan.scan(catalog, cache_spaces.spaces(store, 8, len(catalog), rules=Rules(bits))), bits)
+    return quarantine.data_remarks(
+        scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, len(catalog), options=DecodeOptions(bits))), bits
+    )
 
 
 def test_a_scan_names_files_of_few_used_bits_and_the_setting_from_the_cache_too(tmp_path):
-    catalog, store = files(tmp_path, 4000, 3000, None, 0), Store(tmp_path / "store", 1e9)
+    catalog, store = files(tmp_path, 4000, 3000, None, 0), DiskCache(tmp_path / "store", 1e9)
     for _ in range(2):
         (said,) = remarks(catalog, store)
         assert "2 of 3 pictures with 16 bits a channel hold no value over 4,000" in said
@@ -161,12 +163,12 @@ def test_a_scan_names_files_of_few_used_bits_and_the_setting_from_the_cache_too(
 def test_the_setting_that_is_named_holds_all_values(tmp_path, top, bits):
     catalog = files(tmp_path, top)
     assert f"dataset.bits={bits} " in remarks(catalog)[0]
-    assert not scan.scan(catalog, cache_spaces.spaces(None, 8, 1, rules=Rules(bits))).bad
+    assert not scan.scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, 1, options=DecodeOptions(bits))).bad_files
 
 
 def test_nothing_is_said_of_pictures_that_use_their_bits(tmp_path):
     assert remarks(files(tmp_path, 65535, 16384, 0, None)) == []
-    assert bit_depth.remark([60_000] * 30 + [300]) == ""  # a dark one
+    assert bit_depth.few_bits_warning([60_000] * 30 + [300]) == ""  # a dark one
 
 
 def test_a_setting_that_others_would_break_at_is_not_named(tmp_path):
@@ -180,37 +182,41 @@ def test_a_setting_that_others_would_break_at_is_not_named(tmp_path):
 
 
 def test_rows_of_other_bits_never_meet(tmp_path):
-    catalog, store = files(tmp_path, 4095, 4000), Store(tmp_path / "store", 1e9)
-    for rules in (Rules(), TWELVE, Rules(14), Rules(), TWELVE):
-        spaces = cache_spaces.spaces(store, 8, 2, rules=rules)
-        found = pixels.of(scan.scan(catalog, spaces), np.arange(2), spaces)
-        assert found.rules == rules
-        expected = np.stack([fitted(path, 8, rules=rules) for path in catalog.paths])
+    catalog, store = files(tmp_path, 4095, 4000), DiskCache(tmp_path / "store", 1e9)
+    for rules in (DecodeOptions(), TWELVE, DecodeOptions(14), DecodeOptions(), TWELVE):
+        spaces = cache_spaces.plan_spaces(store, 8, 2, options=rules)
+        found = pixels.from_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
+        assert found.decode_options == rules
+        expected = np.stack([decode_resized(path, 8, options=rules) for path in catalog.paths])
         assert np.array_equal(found.take(np.arange(2)), expected)
-    bad = scan.scan(catalog, cache_spaces.spaces(store, 8, 2, rules=Rules(8))).bad
+    bad = scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2, options=DecodeOptions(8))).bad_files
     assert [one.kind for one in bad] == ["out_of_range"] * 2
-    assert not scan.scan(catalog, cache_spaces.spaces(store, 8, 2)).bad
+    assert not scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2)).bad_files
 
 
 def test_keys_are_those_of_before_unless_pixels_differ(tmp_path):
-    store = Store(tmp_path, 1e9)
+    store = DiskCache(tmp_path, 1e9)
 
     def ids(rules):
-        spaces = cache_spaces.spaces(store, 8, 1, rules=rules)
-        return spaces.stamps.id, spaces.verdicts.id, spaces.pixels.id
+        spaces = cache_spaces.plan_spaces(store, 8, 1, options=rules)
+        return spaces.stat_hashes.id, spaces.probe_results.id, spaces.pixels.id
 
-    default = cache_spaces.spaces(store, 8, 1)
-    assert ids(Rules()) == ids(Rules(16)) == (default.stamps.id, default.verdicts.id, default.pixels.id)
-    assert ids(TWELVE)[0] == default.stamps.id
-    assert len({ids(Rules(bits))[1:] for bits in (None, 10, 12)}) == 3
+    default = cache_spaces.plan_spaces(store, 8, 1)
+    assert (
+        ids(DecodeOptions())
+        == ids(DecodeOptions(16))
+        == (default.stat_hashes.id, default.probe_results.id, default.pixels.id)
+    )
+    assert ids(TWELVE)[0] == default.stat_hashes.id
+    assert len({ids(DecodeOptions(bits))[1:] for bits in (None, 10, 12)}) == 3
 
 
 def test_pixels_in_memory_are_decoded_by_the_same_rules(tmp_path):
     catalog = files(tmp_path, 4095)
-    spaces = cache_spaces.spaces(None, 8, 1, rules=TWELVE)
-    found = pixels.of(scan.scan(catalog, spaces, pixels=False), np.arange(1), spaces)
+    spaces = cache_spaces.plan_spaces(None, 8, 1, options=TWELVE)
+    found = pixels.from_scan(scan.scan_catalog(catalog, spaces, with_pixels=False), np.arange(1), spaces)
     assert found.get(0).min() == 255
 
 
 def test_black_pictures_say_nothing_of_bits():
-    assert bit_depth.remark([0, None, 0]) == ""
+    assert bit_depth.few_bits_warning([0, None, 0]) == ""

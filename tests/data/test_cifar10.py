@@ -22,7 +22,7 @@ from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10
 from thaw.data.catalog import TEST, TRAIN
 
-from .pictures import write
+from .pictures import write_image
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 2, 32, 32, 3), np.uint8)  # two images a batch
 LABELS = [[(2 * batch + i) % 10 for i in range(2)] for batch in range(6)]
@@ -53,7 +53,7 @@ def batch(number):
 
 
 def batch_files():
-    return {name: batch(number) for number, name in enumerate(cifar10.BATCHES)}
+    return {name: batch(number) for number, name in enumerate(cifar10.SPLIT_OF_BATCH)}
 
 
 def folder_of(parent, files):
@@ -74,7 +74,7 @@ def archive_of(path, files):
 
 
 def load(path):
-    return cifar10.load(DatasetConfig(path=str(path)))
+    return cifar10.load_catalog(DatasetConfig(path=str(path)))
 
 
 def refusal(path):
@@ -93,14 +93,14 @@ def test_the_official_files_are_read_in_every_form(tmp_path, form):
     catalog = load(path)
     assert np.array_equal(catalog.arrays, IMAGES.reshape(12, 32, 32, 3))
     assert catalog.labels.tolist() == [label for batch in LABELS for label in batch]
-    assert catalog.given.tolist() == [TRAIN] * 10 + [TEST] * 2
+    assert catalog.assigned_splits.tolist() == [TRAIN] * 10 + [TEST] * 2
     assert catalog.names[9:11] == ("data_batch_5/00001", "test_batch/00000")
     assert catalog.class_names[3] == "cat"
 
 
 def test_python_3s_own_old_pickles_are_read_too():
     content = pickle.dumps({b"data": IMAGES[0], b"text": b"\xff"}, protocol=2)
-    assert np.array_equal(cifar10.unpickle("it", content)[b"data"], IMAGES[0])
+    assert np.array_equal(cifar10.unpickle_arrays("it", content)[b"data"], IMAGES[0])
 
 
 class Touch:
@@ -122,7 +122,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(tmp_path)
 def test_every_other_name_is_refused(name):
     module, _, function = name.partition(" ")
     with pytest.raises(UserError, match=f"asks for {module}.{function}"):
-        cifar10.unpickle("it", f"c{module}\n{function}\n.".encode())
+        cifar10.unpickle_arrays("it", f"c{module}\n{function}\n.".encode())
 
 
 def test_a_damaged_batch_is_named(tmp_path):
@@ -156,8 +156,8 @@ def test_what_is_no_archive_is_refused(tmp_path):
 
 
 def test_folders_of_pictures_are_sent_to_image_folder(tmp_path):
-    write(tmp_path / "train" / "cat" / "1.png")
-    write(tmp_path / "test" / "cat" / "1.png")
+    write_image(tmp_path / "train" / "cat" / "1.png")
+    write_image(tmp_path / "test" / "cat" / "1.png")
     assert f"dataset=image_folder dataset.path={tmp_path}" in refusal(tmp_path)
 
 
@@ -170,8 +170,8 @@ DOWNLOAD = """
 import sys
 from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10
-cifar10.ORIGIN, cifar10.SHA256 = sys.argv[1:]
-print(len(cifar10.load(DatasetConfig())))
+cifar10.URL, cifar10.ARCHIVE_SHA256 = sys.argv[1:]
+print(len(cifar10.load_catalog(DatasetConfig())))
 assert not {"tensorflow", "keras"} & set(sys.modules)
 """
 

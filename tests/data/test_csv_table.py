@@ -4,7 +4,7 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import sources
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
 
 PICTURES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "sub/e.jpg")
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 def read(folder, text, encoding="utf-8"):
     (folder / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-    return sources.load(DatasetConfig(name="csv", path=str(folder / "labels.csv")))
+    return sources.load_catalog(DatasetConfig(name="csv", path=str(folder / "labels.csv")))
 
 
 def refused(folder, text, **options):
@@ -37,7 +37,7 @@ def test_a_table_gives_paths_labels_splits_and_groups(folder):
     assert catalog.paths == tuple(str(folder / name) for name in catalog.names)
     assert catalog.class_names == ("cat", "dog")
     assert catalog.labels.tolist() == [0, 1, 1, 0]
-    assert catalog.given.tolist() == [TRAIN, VAL, TEST, FREE]
+    assert catalog.assigned_splits.tolist() == [TRAIN, VAL, TEST, UNASSIGNED]
     assert catalog.groups == ("p2", "", "p1", "")
 
 
@@ -130,7 +130,7 @@ def test_a_table_that_is_not_there_or_a_folder_is_named(folder):
         (None, "dataset=csv needs dataset.path=FILE"),
     ):
         with pytest.raises(UserError, match=said):
-            sources.load(DatasetConfig(name="csv", path=None if path is None else str(path)))
+            sources.load_catalog(DatasetConfig(name="csv", path=None if path is None else str(path)))
 
 
 def test_names_need_not_be_ascii(folder):
@@ -145,7 +145,7 @@ def test_a_name_that_is_no_utf8_on_the_disk_either_is_read(folder):
 
 def test_words_for_a_split_mean_the_same_in_a_table_as_in_folders(folder):
     catalog = read(folder, "path,label,split\na.jpg,x,Training\nb.jpg,y,train_set\nc.jpg,x,PublicTest\nd.jpg,y,dev\n")
-    assert catalog.given.tolist() == [TRAIN, TRAIN, TEST, VAL]
+    assert catalog.assigned_splits.tolist() == [TRAIN, TRAIN, TEST, VAL]
 
 
 @pytest.mark.parametrize("other", ["cat", "CAT", "Cat"])

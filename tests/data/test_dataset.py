@@ -4,18 +4,18 @@ import pytest
 from thaw.config.schema import AugmentConfig, TrainConfig
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
-from thaw.data.dataset import Data
+from thaw.data.dataset import Dataset
 from thaw.data.splits import Splits
 
 
 @pytest.fixture
-def unequal() -> Data:
+def unequal() -> Dataset:
     """Of the first class 6 training images, of the second 2, named so that no terminal shows it."""
     labels = np.array([0] * 6 + [1] * 2 + [0, 1, 0, 1], np.int32)
     arrays = np.zeros((12, 4, 4, 3), np.uint8)
     catalog = Catalog(tuple(map(str, range(12))), None, arrays, labels, ("a", "b\udce9"), np.full(12, -1, np.int8))
     splits = Splits(np.arange(8), np.arange(8, 10), np.arange(10, 12))
-    return Data(pixels.read(catalog, splits.all(), 4), splits, AugmentConfig(), 0)
+    return Dataset(pixels.from_catalog(catalog, splits.all_indices(), 4), splits, AugmentConfig(), 0)
 
 
 def test_balanced_weights_make_classes_equal(unequal) -> None:
@@ -24,19 +24,21 @@ def test_balanced_weights_make_classes_equal(unequal) -> None:
 
 
 def test_balanced_sampling_shows_each_class_as_often_in_training_alone(unequal) -> None:
-    train = unequal.batches("train", 8, training=True, sampling="balanced").batch(0, 0)[1]
+    train = unequal.image_batches("train", 8, training=True, sampling="balanced").batch(0, 0)[1]
     assert train.sum(axis=0).tolist() == [4, 4]
-    whole = unequal.batches("train", 8, sampling="balanced").batch(0, 0)[1]
+    whole = unequal.image_batches("train", 8, sampling="balanced").batch(0, 0)[1]
     assert whole.sum(axis=0).tolist() == [6, 2]
 
 
 def test_unequal_classes_are_told_with_what_helps(unequal) -> None:
-    said = unequal.imbalance(TrainConfig())
+    said = unequal.describe_imbalance(TrainConfig())
     assert said.startswith("classes are unequal: 2 (b\\udce9) to 6 (a) training images, 3.0 times as many")
     assert said.endswith("train.class_weight=balanced or train.sampling=balanced helps")
-    assert unequal.imbalance(TrainConfig(sampling="balanced")).endswith("made up for by train.sampling=balanced")
+    assert unequal.describe_imbalance(TrainConfig(sampling="balanced")).endswith(
+        "made up for by train.sampling=balanced"
+    )
 
 
 def test_of_nearly_equal_classes_nothing_is_said(unequal) -> None:
-    equal = Data(unequal.pixels, Splits(np.arange(4, 8), *[np.arange(8, 10)] * 2), AugmentConfig(), 0)
-    assert equal.imbalance(TrainConfig()) == ""
+    equal = Dataset(unequal.pixels, Splits(np.arange(4, 8), *[np.arange(8, 10)] * 2), AugmentConfig(), 0)
+    assert equal.describe_imbalance(TrainConfig()) == ""

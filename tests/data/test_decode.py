@@ -10,7 +10,7 @@ from PIL import Image
 
 from thaw.data import decode as decoder
 from thaw.data.corrupt_files import KINDS
-from thaw.data.decode import BadImage, decode, fitted, resize
+from thaw.data.decode import BadImageError, decode, decode_resized, resize
 
 from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise, photo, turned
 
@@ -110,7 +110,7 @@ def test_a_transparent_level_of_grey_is_laid_on_white_at_every_depth(depth, samp
 
 def test_a_transparent_colour_of_16_bits_is_refused_by_name():
     samples = np.array([[1, 2, 3], [4, 5, 6]], ">u2")
-    with pytest.raises(BadImage, match="transparent colour"):
+    with pytest.raises(BadImageError, match="transparent colour"):
         decode(png(2, 16, 2, samples, struct.pack(">HHH", 1, 2, 3)))
     assert pixels(png(2, 8, 2, samples.astype("u1"), struct.pack(">HHH", 1, 2, 3)))[0].tolist() == [
         [255] * 3,
@@ -166,9 +166,9 @@ def test_a_tiff_shows_the_same_however_it_is_packed():
 
 
 def test_pixels_without_a_known_range_are_refused():
-    with pytest.raises(BadImage, match="floating-point"):
+    with pytest.raises(BadImageError, match="floating-point"):
         decode(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
-    with pytest.raises(BadImage, match="32-bit"):
+    with pytest.raises(BadImageError, match="32-bit"):
         decode(encoded(Image.fromarray(np.full((2, 2), 7, np.int32)), "TIFF"))
 
 
@@ -202,7 +202,7 @@ def test_tiffs_that_would_be_shown_too_dark_or_inverted_are_refused_by_name(orde
     assert {name: kind_of(content) for name, (_, content) in refused.items()} == {
         name: kind for name, (kind, _) in refused.items()
     }
-    with pytest.raises(BadImage, match="0 for white"):
+    with pytest.raises(BadImageError, match="0 for white"):
         decode(tiff("MM", 16, bytes(4), white_is_zero=True))
 
 
@@ -254,7 +254,7 @@ def test_a_truncated_picture_is_refused_and_named(tmp_path, kind):
     path = tmp_path / "half.img"
     whole = encoded(noise(64, 64), kind)
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(BadImage, match=r"half\.img: \w+") as caught:
+    with pytest.raises(BadImageError, match=r"half\.img: \w+") as caught:
         decode(path)
     assert caught.value.path == str(path)
 
@@ -271,23 +271,23 @@ def test_a_truncated_picture_is_refused_and_named(tmp_path, kind):
     ],
 )
 def test_what_is_no_picture_is_refused(content, reason):
-    with pytest.raises(BadImage, match=reason):
+    with pytest.raises(BadImageError, match=reason):
         decode(content)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadImage, match=r"gone\.jpg: no such file"):
+    with pytest.raises(BadImageError, match=r"gone\.jpg: no such file"):
         decode(tmp_path / "gone.jpg")
 
 
 def test_a_name_that_is_not_text_can_be_printed(tmp_path):
-    assert str(BadImage("caf\udce9.jpg", "bad", "empty")).encode() == rb"caf\udce9.jpg: bad"
+    assert str(BadImageError("caf\udce9.jpg", "bad", "empty")).encode() == rb"caf\udce9.jpg: bad"
 
 
 def test_too_many_pixels_are_refused_before_memory_is_taken(recwarn):
     header = b"P6 %d %d 255\n"  # and no pixels: only the header is read
     for width, height in [(10_001, 10_000), (100_000, 100_000)]:
-        with pytest.raises(BadImage, match="100 million"):
+        with pytest.raises(BadImageError, match="100 million"):
             decode(header % (width, height))
     assert not recwarn.list
 
@@ -295,7 +295,7 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(recwarn):
 def test_the_pixel_limit_itself_is_allowed(monkeypatch):
     monkeypatch.setattr(decoder, "MAX_PIXELS", 12)
     assert pixels(encoded(noise(4, 3), "PNG")).shape == (3, 4, 3)
-    with pytest.raises(BadImage, match="13x1"):
+    with pytest.raises(BadImageError, match="13x1"):
         decode(encoded(noise(13, 1), "PNG"))
 
 
@@ -331,7 +331,7 @@ def test_a_reduced_photo_shows_what_the_whole_one_does_however_it_is_turned(orie
     whole, reduced = decode(content), decode(content, size=(20, 20))
     assert min(reduced.image.size) < min(whole.image.size) / 7
     assert (reduced.width, reduced.height) == (whole.width, whole.height) == whole.image.size
-    assert np.abs(reduced.fitted(20).astype(int) - whole.fitted(20)).max() <= 2
+    assert np.abs(reduced.resized(20).astype(int) - whole.resized(20)).max() <= 2
 
 
 def test_the_target_is_that_of_the_upright_picture():
@@ -343,7 +343,7 @@ def test_the_target_is_that_of_the_upright_picture():
 def test_a_truncated_photo_is_refused_at_any_scale(progressive, share):
     content = encoded(noise(1000, 800), "JPEG", progressive=progressive)
     for size in (None, (20, 20)):
-        with pytest.raises(BadImage, match="truncated"):
+        with pytest.raises(BadImageError, match="truncated"):
             decode(content[: int(len(content) * share)], size=size)
 
 
@@ -361,27 +361,27 @@ def test_a_phones_jpeg_with_two_pictures_in_it_is_reduced_and_shows_the_first():
     content = encoded(photo(160, 160), "MPO", save_all=True, append_images=[photo(160, 160, 1)])
     picture = decode(content, size=(10, 10))
     assert picture.image.size == (20, 20)
-    assert np.abs(picture.fitted(10).astype(int) - decode(content).fitted(10)).mean() < 4
+    assert np.abs(picture.resized(10).astype(int) - decode(content).resized(10)).mean() < 4
 
 
 def test_small_pictures_are_kept_as_they_are_and_others_squashed():
-    assert decode(encoded(noise(8, 3), "PNG")).at_most(8).shape == (3, 8, 3)
-    assert decode(encoded(noise(9, 3), "PNG")).at_most(8).shape == (8, 8, 3)
-    assert decode(encoded(photo(160, 160), "JPEG"), size=(8, 8)).at_most(30).shape == (30, 30, 3)  # decoded at 20x20
+    assert decode(encoded(noise(8, 3), "PNG")).downsized(8).shape == (3, 8, 3)
+    assert decode(encoded(noise(9, 3), "PNG")).downsized(8).shape == (8, 8, 3)
+    assert decode(encoded(photo(160, 160), "JPEG"), size=(8, 8)).downsized(30).shape == (30, 30, 3)  # decoded at 20x20
 
 
 def test_fitting_is_resizing_what_was_decoded(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(noise(30, 20), "JPEG"))
     expected = np.asarray(resize(decode(path).image, (24, 24)))
-    assert np.array_equal(fitted(path, 24), expected)
-    assert np.array_equal(fitted(path.read_bytes(), 24, name="it"), expected)
-    with pytest.raises(BadImage, match=r"it: the file is empty"):
-        fitted(b"", 24, name="it")
+    assert np.array_equal(decode_resized(path, 24), expected)
+    assert np.array_equal(decode_resized(path.read_bytes(), 24, name="it"), expected)
+    with pytest.raises(BadImageError, match=r"it: the file is empty"):
+        decode_resized(b"", 24, name="it")
 
 
 def kind_of(content):
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImageError) as caught:
         decode(content)
     return caught.value.kind
 
@@ -411,7 +411,7 @@ def test_a_header_that_lies_is_told_from_a_large_picture():
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImageError) as caught:
         decode(tmp_path / "pipe.jpg")
     assert caught.value.kind == "not_a_file"
 
@@ -421,7 +421,7 @@ def test_what_may_not_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)  # root may read everything
-    with pytest.raises(BadImage, match=r"1\.jpg: permission denied") as caught:
+    with pytest.raises(BadImageError, match=r"1\.jpg: permission denied") as caught:
         decode(tmp_path / "1.jpg")
     assert caught.value.kind == "no_permission"
 
@@ -450,8 +450,8 @@ def test_whatever_happened_to_a_file_it_is_decoded_or_its_fault_has_a_kind(kind)
 
 def outcome(content):
     try:
-        assert decode(content, size=(8, 8)).fitted(8).shape == (8, 8, 3)
-    except BadImage as bad:
+        assert decode(content, size=(8, 8)).resized(8).shape == (8, 8, 3)
+    except BadImageError as bad:
         return bad.kind, bad.reason
     return "", ""
 

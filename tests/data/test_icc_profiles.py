@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.data import cache_spaces, icc_profiles
 from thaw.data.decode import decode
 
@@ -136,8 +136,8 @@ def test_a_reduced_and_turned_photo_is_brought_to_srgb_too():
     wide = encoded(photo(603, 453), "JPEG", quality=95, exif=exif, icc_profile=DISPLAY_P3)
     reduced, whole = decode(wide, size=(20, 20)), decode(wide)
     assert (reduced.width, reduced.height) == (453, 603)
-    assert np.abs(reduced.fitted(20).astype(int) - whole.fitted(20)).max() <= 4
-    assert np.abs(whole.fitted(20).astype(int) - decode(plain).fitted(20)).max() > 10
+    assert np.abs(reduced.resized(20).astype(int) - whole.resized(20)).max() <= 4
+    assert np.abs(whole.resized(20).astype(int) - decode(plain).resized(20)).max() > 10
 
 
 def lab(lightness, a, b):
@@ -183,7 +183,7 @@ def test_a_profile_is_looked_into_once_and_many_do_not_pile_up(monkeypatch):
         first(encoded(FLAT, "PNG", icc_profile=OWN_SRGB))
     assert len(built) == 1
     for number in range(100):
-        icc_profiles.needed("RGB", DISPLAY_P3[:100] + bytes([number]) + DISPLAY_P3[101:])
+        icc_profiles.srgb_transform("RGB", DISPLAY_P3[:100] + bytes([number]) + DISPLAY_P3[101:])
     assert len(icc_profiles._known) <= 64
 
 
@@ -201,10 +201,10 @@ def test_threads_share_a_transform(monkeypatch):
 
 
 def test_pixels_of_another_littlecms_are_other_pixels(tmp_path, monkeypatch):
-    store = Store(tmp_path, 1e9)
-    before = cache_spaces.spaces(store, 8, 1)
+    store = DiskCache(tmp_path, 1e9)
+    before = cache_spaces.plan_spaces(store, 8, 1)
     monkeypatch.setattr(cache_spaces.features, "version_module", lambda name: "99.9")
-    assert cache_spaces.versions()["littlecms2"] == "99.9"
-    after = cache_spaces.spaces(store, 8, 1)
+    assert cache_spaces.decoder_versions()["littlecms2"] == "99.9"
+    after = cache_spaces.plan_spaces(store, 8, 1)
     assert after.pixels.id != before.pixels.id
-    assert after.verdicts.id != before.verdicts.id
+    assert after.probe_results.id != before.probe_results.id

@@ -6,18 +6,18 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import image_folder
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
 
-from .pictures import write
+from .pictures import write_image
 
 
 def load(path):
-    return image_folder.load(DatasetConfig(name="image_folder", path=str(path)))
+    return image_folder.load_catalog(DatasetConfig(name="image_folder", path=str(path)))
 
 
 def fill(root, *names):
     for name in names:
-        write(root / name)
+        write_image(root / name)
     return root
 
 
@@ -27,14 +27,14 @@ def test_class_folders_become_sorted_labels_and_nothing_is_given(tmp_path):
     assert catalog.paths == tuple(str(tmp_path / name) for name in catalog.names)
     assert catalog.class_names == ("cat", "dog")
     assert catalog.labels.tolist() == [0, 1, 1]
-    assert catalog.given.tolist() == [FREE] * 3
+    assert catalog.assigned_splits.tolist() == [UNASSIGNED] * 3
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
 def test_split_folders_give_their_split(tmp_path, val):
     catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", val, "test") for name in "ab")))
     assert list(catalog.names) == sorted(catalog.names)
-    given = dict(zip(catalog.names, catalog.given.tolist(), strict=True))
+    given = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
     assert given == {
         f"{part}/{name}/1.png": number
         for part, number in (("train", TRAIN), (val, VAL), ("test", TEST))
@@ -53,7 +53,7 @@ def test_split_folders_give_their_split(tmp_path, val):
 def test_a_split_folder_is_never_taken_for_a_class(tmp_path, train, test):
     catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in (train, test) for name in "ab")))
     assert catalog.class_names == ("a", "b")
-    given = dict(zip(catalog.names, catalog.given.tolist(), strict=True))
+    given = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
     assert given == {f"{part}/{name}/1.png": n for part, n in ((train, TRAIN), (test, TEST)) for name in "ab"}
     said = "".join(catalog.remarks)
     assert f"{train}/ for train" in said or train == "train"
@@ -102,7 +102,7 @@ def test_pictures_without_labels_beside_training_classes_are_left_out_and_said(t
 
 def test_a_loose_test_folder_is_not_a_test_set(tmp_path):
     catalog = load(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/1.png"))
-    assert catalog.given.tolist() == [TRAIN, TRAIN]
+    assert catalog.assigned_splits.tolist() == [TRAIN, TRAIN]
     assert catalog.remarks == (
         "test/ is not used: its 1 images lie in no class folders, so nobody says what they show",
     )
@@ -141,7 +141,7 @@ def test_an_empty_split_folder_is_refused(tmp_path):
 
 def test_train_and_test_alone_are_enough(tmp_path):
     catalog = load(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"))
-    assert sorted(set(catalog.given.tolist())) == [TRAIN, TEST]
+    assert sorted(set(catalog.assigned_splits.tolist())) == [TRAIN, TEST]
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -284,7 +284,7 @@ def refusal(path):
 
 def test_a_path_must_be_given():
     with pytest.raises(UserError, match=r"needs dataset\.path=PATH"):
-        image_folder.load(DatasetConfig(name="image_folder"))
+        image_folder.load_catalog(DatasetConfig(name="image_folder"))
 
 
 def test_a_missing_path_is_named(tmp_path):
@@ -292,7 +292,7 @@ def test_a_missing_path_is_named(tmp_path):
 
 
 def test_a_file_is_no_folder(tmp_path):
-    assert "is a file" in refusal(write(tmp_path / "a.png"))
+    assert "is a file" in refusal(write_image(tmp_path / "a.png"))
 
 
 def test_one_class_is_too_few(tmp_path):
@@ -329,8 +329,8 @@ def test_validation_and_test_folders_may_lack_classes(tmp_path):
     (tmp_path / "val" / "b").mkdir()
     catalog = load(tmp_path)
     assert catalog.class_names == ("a", "b", "c")
-    assert catalog.labels[catalog.given == VAL].tolist() == [0]
-    assert catalog.labels[catalog.given == TEST].tolist() == [2]
+    assert catalog.labels[catalog.assigned_splits == VAL].tolist() == [0]
+    assert catalog.labels[catalog.assigned_splits == TEST].tolist() == [2]
     (tmp_path / "val" / "b" / "1.npy").write_bytes(b"")
     assert "val/b: only 1 files of other kinds" in refusal(tmp_path)
 
@@ -346,13 +346,13 @@ def test_strangers_beside_split_folders_are_refused(tmp_path):
 
 
 def test_prediction_finds_what_training_lists(tmp_path):
-    from thaw.tools.predict import find
+    from thaw.tools.predict import find_images
 
     fill(tmp_path, "a/1.png", "b/2.JPG", "b/.hidden.png", "__MACOSX/1.jpg", "b/@eaDir/2.jpg", "a/._1.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "3.heic").write_bytes(b"")
     (tmp_path / "a" / "notes.txt").write_bytes(b"")
-    assert find(str(tmp_path)) == sorted(load(tmp_path).paths)
+    assert find_images(str(tmp_path)) == sorted(load(tmp_path).paths)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from PIL import Image
 
 from thaw.data import cache_spaces, manifest, pixels
 from thaw.data.catalog import Catalog
-from thaw.data.scan import scan
+from thaw.data.scan import scan_catalog
 from thaw.data.splits import Splits
 
-from .pictures import noise, write
+from .pictures import noise, write_image
 
 NAMES = ("cat/1.png", 'cat/a "b", c.png', "dog/1.png", "dog/caf\udce9.png")
 LABELS = [0, 0, 1, 1]
@@ -20,7 +20,7 @@ LABELS = [0, 0, 1, 1]
 def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), test=(2,)):
     """The four pictures, scanned in an order; image 3 is left out, those in `test` are tested, the rest trained."""
     for i, name in enumerate(NAMES):
-        write(folder / f"{i}.png", noise(4 + i, 4, seed=i)).rename(_made(folder / name))
+        write_image(folder / f"{i}.png", noise(4 + i, 4, seed=i)).rename(_made(folder / name))
     catalog = Catalog(
         tuple(NAMES[i] for i in order),
         tuple(str(folder / NAMES[i]) for i in order),
@@ -34,11 +34,11 @@ def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"),
 
 
 def scanned(catalog):
-    return scan(catalog, cache_spaces.spaces(None, 8, len(catalog)))
+    return scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, len(catalog)))
 
 
 def data_sha256(scanned, splits):
-    images = pixels.of(scanned, np.arange(len(scanned.catalog)), cache_spaces.spaces(None, 8, 4))
+    images = pixels.from_scan(scanned, np.arange(len(scanned.catalog)), cache_spaces.plan_spaces(None, 8, 4))
     return manifest.data_sha256(images, splits)
 
 
@@ -48,7 +48,7 @@ def _made(path):
 
 
 def read(scanned, splits):
-    return list(csv.DictReader(io.StringIO(manifest.text(scanned, splits))))
+    return list(csv.DictReader(io.StringIO(manifest.manifest_csv(scanned, splits))))
 
 
 def test_the_manifest_has_a_row_for_every_image_that_is_used(tmp_path):
@@ -86,13 +86,13 @@ def test_the_manifest_names_no_folder_of_this_machine(tmp_path):
     scanned_before, splits = found(tmp_path)
     (tmp_path / NAMES[1]).write_bytes(b"")
     for one in (scanned_before, scanned(scanned_before.catalog)):
-        assert str(tmp_path) not in manifest.text(one, splits)
+        assert str(tmp_path) not in manifest.manifest_csv(one, splits)
 
 
 def test_a_name_that_is_not_utf8_survives(tmp_path):
     scanned, _ = found(tmp_path)
     splits = Splits(np.array([3]), np.array([], np.int64), np.array([], np.int64))
-    (tmp_path / "manifest.csv").write_text(manifest.text(scanned, splits), "utf-8", "surrogateescape")
+    (tmp_path / "manifest.csv").write_text(manifest.manifest_csv(scanned, splits), "utf-8", "surrogateescape")
     assert b"dog/caf\xe9.png," in (tmp_path / "manifest.csv").read_bytes()
     assert len(data_sha256(scanned, splits)) == 64
 

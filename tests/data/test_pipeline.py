@@ -3,13 +3,13 @@ import pytest
 
 from thaw.config.schema import AugmentConfig
 from thaw.data import pixels
-from thaw.data.augment import augment
+from thaw.data.augment import augment_image
 from thaw.data.decode import resize
-from thaw.data.pipeline import Batches, view
-from thaw.data.seeds import rng_for, words
+from thaw.data.pipeline import ImageBatches, augmented_view
+from thaw.data.seeds import digest_counters, rng_for
 
 from .pictures import noise
-from .test_probe import of_arrays
+from .test_probe import catalog_of_arrays
 
 ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(20)])
 LABELS = (np.arange(20) % 3).astype(np.int32)
@@ -17,8 +17,8 @@ INDICES = np.arange(3, 20)
 
 
 def batches(image_size=8, **changes):
-    read = pixels.read(of_arrays(ARRAYS), np.arange(20), image_size)
-    return Batches(read, LABELS, 3, INDICES, **{"batch_size": 5, **changes})
+    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), image_size)
+    return ImageBatches(read, LABELS, 3, INDICES, **{"batch_size": 5, **changes})
 
 
 def test_the_last_batch_holds_what_is_left():
@@ -68,10 +68,10 @@ def test_an_image_changes_differently_in_each_epoch_and_stage():
 
 def changed_by_name(order, **changes):
     """Every image as a batch shows it, by its bytes, of a catalog in another order or with others in it."""
-    read = pixels.read(of_arrays(ARRAYS[order]), np.arange(len(order)), 8)
+    read = pixels.from_catalog(catalog_of_arrays(ARRAYS[order]), np.arange(len(order)), 8)
     labels = np.zeros(len(order), np.int32)
     options = {"batch_size": 3, "augmentation": AugmentConfig(flip=True, shift=0.4, ops=2), "seed": 5, "stage": 2}
-    made = Batches(read, labels, 3, np.arange(len(order)), **{**options, **changes})
+    made = ImageBatches(read, labels, 3, np.arange(len(order)), **{**options, **changes})
     shown = np.concatenate([made.batch(4, i)[0] for i in range(len(made))])
     return {ARRAYS[image].tobytes(): shown[row] for row, image in enumerate(order)}
 
@@ -79,28 +79,28 @@ def changed_by_name(order, **changes):
 def test_an_images_change_depends_on_its_content_and_not_on_its_place_or_on_the_others():
     few, more = changed_by_name([3, 7, 5]), changed_by_name([9, 5, 2, 7, 0, 3], batch_size=4)
     assert all(np.array_equal(few[image], more[image]) for image in few)
-    digest = pixels.read(of_arrays(ARRAYS), np.array([7]), 8).sha256[0]
-    rng = rng_for(5, "augment", 2, 4, *words(digest))
+    digest = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.array([7]), 8).sha256[0]
+    rng = rng_for(5, "augment", 2, 4, *digest_counters(digest))
     config = AugmentConfig(flip=True, shift=0.4, ops=2)
-    assert np.array_equal(few[ARRAYS[7].tobytes()], augment(ARRAYS[7], config, rng))
+    assert np.array_equal(few[ARRAYS[7].tobytes()], augment_image(ARRAYS[7], config, rng))
 
 
 def test_a_view_is_the_same_in_any_catalog_and_every_view_is_another():
     config = AugmentConfig(flip=True, shift=0.4, ops=2)
-    read = pixels.read(of_arrays(ARRAYS), np.arange(20), 12)
-    other = pixels.read(of_arrays(ARRAYS[[8, 4]]), np.arange(2), 12)
-    once = view(read, np.array([4, 8]), config, 1, 3)
+    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 12)
+    other = pixels.from_catalog(catalog_of_arrays(ARRAYS[[8, 4]]), np.arange(2), 12)
+    once = augmented_view(read, np.array([4, 8]), config, 1, 3)
     assert once.shape == (2, 12, 12, 3)
-    assert np.array_equal(once, view(other, np.array([1, 0]), config, 1, 3))
-    others = [view(read, np.array([4, 8]), config, seed, v) for seed, v in [(1, 3), (1, 0), (1, 4), (2, 3)]]
+    assert np.array_equal(once, augmented_view(other, np.array([1, 0]), config, 1, 3))
+    others = [augmented_view(read, np.array([4, 8]), config, seed, v) for seed, v in [(1, 3), (1, 0), (1, 4), (2, 3)]]
     assert len({images.tobytes() for images in others}) == 4
 
 
 def test_changing_images_leaves_the_pixels_alone():
-    read = pixels.read(of_arrays(ARRAYS), np.arange(20), 8)
+    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 8)
     before = read.take(np.arange(20))
     for v in range(3):
-        view(read, np.arange(20), AugmentConfig(flip=True, shift=0.4, ops=2), 0, v)
+        augmented_view(read, np.arange(20), AugmentConfig(flip=True, shift=0.4, ops=2), 0, v)
     assert np.array_equal(read.take(np.arange(20)), before)
 
 

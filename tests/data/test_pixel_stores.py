@@ -4,9 +4,9 @@ import threading
 import numpy as np
 import pytest
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.data import pixel_stores
-from thaw.data.pixel_stores import Disk, Held, Memory
+from thaw.data.pixel_stores import CacheStore, MemoryBuffer, MemoryStore
 
 
 class Drawer:
@@ -17,7 +17,7 @@ class Drawer:
     def __init__(self):
         self.decoded = []
 
-    def pixels(self, row):
+    def decode(self, row):
         self.decoded.append(row)
         return np.full((2, 2, 3), row, np.uint8)
 
@@ -28,14 +28,14 @@ def numbers(images):
 
 def test_what_fits_into_memory_is_decoded_once():
     files = Drawer()
-    shelf = Memory(files, Held())
+    shelf = MemoryStore(files, MemoryBuffer())
     assert numbers(shelf.take([3, 1, 3])) == numbers(shelf.sample([3, 1, 3])) == [3, 1, 3]
     assert files.decoded == [3, 1]
 
 
 def test_what_exceeds_the_memory_is_let_go_for_good(monkeypatch):
-    monkeypatch.setattr(pixel_stores, "HELD_BYTES", 3 * 12)
-    held = Held()
+    monkeypatch.setattr(pixel_stores, "MAX_BUFFER_BYTES", 3 * 12)
+    held = MemoryBuffer()
     for row in range(4):
         held.put(row, np.zeros((2, 2, 3), np.uint8))
         assert (held.get(0) is not None) == (row < 3)
@@ -45,10 +45,10 @@ def test_what_exceeds_the_memory_is_let_go_for_good(monkeypatch):
 
 def test_threads_that_come_together_open_and_fill_the_space_once(tmp_path, monkeypatch):
     files, opened = Drawer(), []
-    space = Store(tmp_path, 1e6).space({"kind": "test"})
-    rows = space.rows
-    monkeypatch.setattr(space, "rows", lambda *arguments: opened.append(1) or rows(*arguments))
-    shelf = Disk(files, space)
+    space = DiskCache(tmp_path, 1e6).space({"kind": "test"})
+    rows = space.get_or_compute
+    monkeypatch.setattr(space, "get_or_compute", lambda *arguments: opened.append(1) or rows(*arguments))
+    shelf = CacheStore(files, space)
     ready, seen = threading.Barrier(8), []
 
     def work(n):
@@ -67,7 +67,7 @@ def test_threads_that_come_together_open_and_fill_the_space_once(tmp_path, monke
 
 def test_a_disk_without_room_costs_time_and_changes_nothing(tmp_path, monkeypatch, capsys):
     files = Drawer()
-    shelf = Disk(files, Store(tmp_path, 1e6).space({"kind": "test"}))
+    shelf = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
     for _ in range(2):
         assert numbers(shelf.take([7, 3, 19])) == [7, 3, 19]
@@ -77,26 +77,26 @@ def test_a_disk_without_room_costs_time_and_changes_nothing(tmp_path, monkeypatc
 
 def test_a_sample_decodes_what_it_shows_and_nothing_else(tmp_path):
     files = Drawer()
-    space = Store(tmp_path, 1e6).space({"kind": "test"})
-    shelf = Disk(files, space)
+    space = DiskCache(tmp_path, 1e6).space({"kind": "test"})
+    shelf = CacheStore(files, space)
     assert numbers(shelf.sample([5, 2])) == [5, 2]
     assert files.decoded == [5, 2]
     assert numbers(shelf.take([5])) == [5]  # fills it
     files.decoded.clear()
-    assert numbers(shelf.sample([7, 7, 1])) == numbers(Disk(files, space).sample([7, 7, 1])) == [7, 7, 1]
+    assert numbers(shelf.sample([7, 7, 1])) == numbers(CacheStore(files, space).sample([7, 7, 1])) == [7, 7, 1]
     assert files.decoded == []
 
 
 def test_a_fill_that_fails_is_taken_up_again(tmp_path):
     class Broken(Drawer):
-        def pixels(self, row):
+        def decode(self, row):
             if row == 17 and 17 not in self.decoded:
                 self.decoded.append(17)
                 raise ValueError("seventeen")
-            return super().pixels(row)
+            return super().decode(row)
 
     files = Broken()
-    shelf = Disk(files, Store(tmp_path, 1e6).space({"kind": "test"}))
+    shelf = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
     with pytest.raises(ValueError, match="seventeen"):
         shelf.take([0])
     files.decoded = [17]

@@ -4,24 +4,24 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.data import cache_spaces, pixel_stores, pixels, probe, scan
-from thaw.data.cache_spaces import ABOUT
-from thaw.data.decode import fitted, resize
+from thaw.data.cache_spaces import OVERHEAD_BYTES
+from thaw.data.decode import decode_resized, resize
 
-from .pictures import noise, photo, turned, write
-from .test_probe import of_arrays, of_files
+from .pictures import noise, photo, turned, write_image
+from .test_probe import catalog_of_arrays, catalog_of_files
 
 MIXED = [(6, 4), (30, 20), (8, 8), (6, 4), (9, 2)]
 
 
 def files(folder, sizes):
-    return [write(folder / f"{i}.png", noise(*size, seed=i)) for i, size in enumerate(sizes)]
+    return [write_image(folder / f"{i}.png", noise(*size, seed=i)) for i, size in enumerate(sizes)]
 
 
 def read(catalog, image_size, store=None):
-    return pixels.read(catalog, np.arange(len(catalog)), image_size, store)
+    return pixels.from_catalog(catalog, np.arange(len(catalog)), image_size, store)
 
 
 def everything(got):
@@ -34,7 +34,7 @@ def stretched(image, size=8):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "store", 1e9)
+    return DiskCache(tmp_path / "store", 1e9)
 
 
 @pytest.fixture
@@ -49,13 +49,15 @@ def decoded(monkeypatch):
 def place(request, tmp_path, monkeypatch):
     """Every place that pixels may come from: a store, or None."""
     if request.param == "too large for everything":
-        monkeypatch.setattr(pixel_stores, "HELD_BYTES", 300)
-    budget = {"kept on disk": 1e9, "too large for the disk": len(MIXED) * cache_spaces.ABOUT}.get(request.param)
-    return Store(tmp_path / "store", budget) if budget else None
+        monkeypatch.setattr(pixel_stores, "MAX_BUFFER_BYTES", 300)
+    budget = {"kept on disk": 1e9, "too large for the disk": len(MIXED) * cache_spaces.OVERHEAD_BYTES}.get(
+        request.param
+    )
+    return DiskCache(tmp_path / "store", budget) if budget else None
 
 
 def test_every_picture_has_one_size_and_the_same_pixels_wherever_they_come_from(tmp_path, place):
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     for _ in range(2):
         got = read(catalog, 8, place)
         assert everything(got).shape == (5, 8, 8, 3)
@@ -70,14 +72,14 @@ def test_photos_are_what_prediction_sees_and_keep_the_size_of_their_files(tmp_pa
     for i, path in enumerate(paths):
         path.write_bytes(turned(photo(300 + i, 200, i), 1 + i))
     for _ in range(2):
-        got = read(of_files(paths), 8, place)
-        assert np.array_equal(everything(got), np.stack([fitted(path, 8) for path in paths]))
+        got = read(catalog_of_files(paths), 8, place)
+        assert np.array_equal(everything(got), np.stack([decode_resized(path, 8) for path in paths]))
         assert got.widths.tolist() == [300, 301, 302, 303, 200]
         assert got.heights.tolist() == [200, 200, 200, 200, 304]
 
 
 def test_a_second_read_decodes_nothing_and_gives_the_same(tmp_path, store, decoded):
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     first = read(catalog, 8, store)
     before = everything(first)
     assert sorted(decoded) == sorted(catalog.paths)
@@ -90,16 +92,16 @@ def test_a_second_read_decodes_nothing_and_gives_the_same(tmp_path, store, decod
 
 
 def test_another_folder_with_the_same_pictures_is_known(tmp_path, store, decoded):
-    read(of_files(files(tmp_path / "a", MIXED)), 8, store)
+    read(catalog_of_files(files(tmp_path / "a", MIXED)), 8, store)
     shutil.move(tmp_path / "a", tmp_path / "b")
     decoded.clear()
     moved = sorted((tmp_path / "b").iterdir(), reverse=True)
-    assert np.array_equal(read(of_files(moved), 8, store).get(0), stretched(noise(9, 2, seed=4)))
+    assert np.array_equal(read(catalog_of_files(moved), 8, store).get(0), stretched(noise(9, 2, seed=4)))
     assert decoded == []
 
 
 def test_another_image_size_decodes_once_when_pixels_are_wanted(tmp_path, store, decoded):
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     read(catalog, 8, store)
     decoded.clear()
     got = read(catalog, 16, store)
@@ -113,17 +115,17 @@ def test_another_image_size_decodes_once_when_pixels_are_wanted(tmp_path, store,
 
 def test_a_changed_file_alone_is_decoded_anew(tmp_path, store, decoded):
     paths = files(tmp_path, MIXED)
-    everything(read(of_files(paths), 8, store))
+    everything(read(catalog_of_files(paths), 8, store))
     decoded.clear()
-    write(paths[2], noise(5, 5, seed=77))
-    got = read(of_files(paths), 8, store)
+    write_image(paths[2], noise(5, 5, seed=77))
+    got = read(catalog_of_files(paths), 8, store)
     assert np.array_equal(got.get(2), stretched(noise(5, 5, seed=77)))
     assert np.array_equal(got.get(3), stretched(noise(6, 4, seed=3)))
     assert decoded == [str(paths[2])]
 
 
 def test_another_version_of_the_decoder_decodes_anew(tmp_path, store, decoded, monkeypatch):
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     read(catalog, 8, store)
     decoded.clear()
     monkeypatch.setattr(cache_spaces.decode, "VERSION", -1)
@@ -141,7 +143,7 @@ def rows_of(store, kind):
 
 @pytest.mark.parametrize("kind", ["pixels", "verdicts"])
 def test_what_is_damaged_on_disk_is_decoded_again(tmp_path, store, decoded, kind):
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     before = everything(read(catalog, 8, store))
     decoded.clear()
     rows = rows_of(store, kind)
@@ -156,8 +158,8 @@ def test_what_is_damaged_on_disk_is_decoded_again(tmp_path, store, decoded, kind
 
 @pytest.mark.parametrize("off", [None, 0.0])
 def test_without_a_store_nothing_is_written_and_a_file_is_decoded_once_a_run(tmp_path, decoded, off):
-    store = None if off is None else Store(tmp_path / "store", off)
-    catalog = of_files(files(tmp_path / "pictures", MIXED))
+    store = None if off is None else DiskCache(tmp_path / "store", off)
+    catalog = catalog_of_files(files(tmp_path / "pictures", MIXED))
     got = read(catalog, 8, store)
     everything(got)
     everything(got)
@@ -166,8 +168,8 @@ def test_without_a_store_nothing_is_written_and_a_file_is_decoded_once_a_run(tmp
 
 
 def test_pixels_too_large_for_the_budget_are_not_written_but_verdicts_are(tmp_path, decoded):
-    catalog = of_files(files(tmp_path, MIXED))
-    tight = Store(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + cache_spaces.ABOUT) - 1)
+    catalog = catalog_of_files(files(tmp_path, MIXED))
+    tight = DiskCache(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + cache_spaces.OVERHEAD_BYTES) - 1)
     read(catalog, 8, tight)
     assert {path.name for path in tight.folder.iterdir() if path.is_dir()} - {"locks"} == {_verdicts(tight)}
     decoded.clear()
@@ -179,20 +181,22 @@ def test_pixels_too_large_for_the_budget_are_not_written_but_verdicts_are(tmp_pa
 
 
 def test_what_is_spoken_for_covers_what_is_written(tmp_path, store):
-    got = read(of_files(files(tmp_path / "data", [(30, 20), (8, 8), (5, 7), (90, 40)])), 16, store)
+    got = read(catalog_of_files(files(tmp_path / "data", [(30, 20), (8, 8), (5, 7), (90, 40)])), 16, store)
     everything(got)
-    assert got.kept_bytes >= sum(file.stat().st_size for file in store.folder.rglob("*") if file.is_file())
-    assert got.kept_bytes <= 3 * (16 * 16 * 2 + 64 + 35) + ABOUT * 4
-    assert read(of_files(files(tmp_path / "more", [(30, 20)] * 4)), 16).kept_bytes == ABOUT * 4  # held in memory
+    assert got.cache_bytes >= sum(file.stat().st_size for file in store.folder.rglob("*") if file.is_file())
+    assert got.cache_bytes <= 3 * (16 * 16 * 2 + 64 + 35) + OVERHEAD_BYTES * 4
+    assert (
+        read(catalog_of_files(files(tmp_path / "more", [(30, 20)] * 4)), 16).cache_bytes == OVERHEAD_BYTES * 4
+    )  # held in memory
 
 
 def test_a_budget_that_is_met_to_the_byte_is_enough(tmp_path):
-    catalog = of_files(files(tmp_path, [(20, 20)] * 30))
-    exact = Store(tmp_path / "store", 30 * (3 * 8 * 8 + cache_spaces.ABOUT))
+    catalog = catalog_of_files(files(tmp_path, [(20, 20)] * 30))
+    exact = DiskCache(tmp_path / "store", 30 * (3 * 8 * 8 + cache_spaces.OVERHEAD_BYTES))
     for _ in range(2):
         assert everything(read(catalog, 8, exact)).shape == (30, 8, 8, 3)
-    assert exact.used() <= exact.max_bytes
-    assert everything(read(catalog, 8, Store(tmp_path / "other", 10))).shape == (30, 8, 8, 3)
+    assert exact.used_bytes() <= exact.max_bytes
+    assert everything(read(catalog, 8, DiskCache(tmp_path / "other", 10))).shape == (30, 8, 8, 3)
 
 
 def _verdicts(store):
@@ -202,7 +206,7 @@ def _verdicts(store):
 def test_equal_files_share_their_pixels(tmp_path, store):
     paths = files(tmp_path, [(6, 4)] * 3)
     shutil.copy(paths[0], paths[2])
-    got = read(of_files(paths), 8, store)
+    got = read(catalog_of_files(paths), 8, store)
     assert np.array_equal(got.get(0), got.get(2))
     assert got.digests(np.array([0, 1]))[0] == got.digests(np.array([2]))[0] == got.sha256[2]
 
@@ -210,13 +214,13 @@ def test_equal_files_share_their_pixels(tmp_path, store):
 @pytest.mark.parametrize("change", ["changed", "gone"])
 def test_a_file_that_is_no_longer_what_was_read_is_named_and_not_used(tmp_path, place, monkeypatch, change):
     paths = files(tmp_path, MIXED)
-    catalog = of_files(paths)
+    catalog = catalog_of_files(paths)
     if place is None:
-        monkeypatch.setattr(pixel_stores, "HELD_BYTES", 0)
+        monkeypatch.setattr(pixel_stores, "MAX_BUFFER_BYTES", 0)
     else:
         everything(read(catalog, 32, place))  # the verdicts, and pixels of another size
     got = read(catalog, 8, place)
-    paths[1].unlink() if change == "gone" else write(paths[1], noise(30, 20, seed=99))
+    paths[1].unlink() if change == "gone" else write_image(paths[1], noise(30, 20, seed=99))
     for asked in (got.take, got.sample):
         with pytest.raises(UserError, match=r"1\.png: (no such file|it has changed since)"):
             asked(np.array([1]))
@@ -224,7 +228,7 @@ def test_a_file_that_is_no_longer_what_was_read_is_named_and_not_used(tmp_path, 
 
 def test_pixels_that_are_kept_need_no_files(tmp_path, store):
     paths = files(tmp_path, MIXED)
-    got = read(of_files(paths), 8, store)
+    got = read(catalog_of_files(paths), 8, store)
     for path in paths:
         path.unlink()
     assert everything(got).shape == (5, 8, 8, 3)
@@ -233,7 +237,7 @@ def test_pixels_that_are_kept_need_no_files(tmp_path, store):
 def test_only_what_is_asked_for_is_read(tmp_path, store):
     paths = files(tmp_path, [(6, 4)] * 4)
     paths[1].write_bytes(b"bad")
-    got = pixels.read(of_files(paths), np.array([3, 0]), 8, store)
+    got = pixels.from_catalog(catalog_of_files(paths), np.array([3, 0]), 8, store)
     assert got.indices.tolist() == [0, 3]
     assert np.array_equal(got.take(np.array([3, 0, 3]))[0], stretched(noise(6, 4, 3)))
     for index in (1, 2, 4):
@@ -244,7 +248,7 @@ def test_only_what_is_asked_for_is_read(tmp_path, store):
 
 
 def test_many_threads_see_the_same_pixels(tmp_path, place):
-    got = read(of_files(files(tmp_path, MIXED)), 8, place)
+    got = read(catalog_of_files(files(tmp_path, MIXED)), 8, place)
     orders = [np.random.default_rng(n).integers(0, 5, 7) for n in range(40)]
     with ThreadPoolExecutor(8) as threads:
         taken = list(threads.map(got.take, orders))
@@ -254,14 +258,14 @@ def test_many_threads_see_the_same_pixels(tmp_path, place):
 def test_arrays_are_handed_out_at_the_size_asked_for_and_never_written(store):
     arrays = np.stack([np.asarray(noise(16, 12, seed)) for seed in range(2)])
     for size in (8, 12, 16, 20):
-        got = read(of_arrays(arrays), size, store)
+        got = read(catalog_of_arrays(arrays), size, store)
         assert np.array_equal(everything(got), np.stack([stretched(noise(16, 12, seed), size) for seed in range(2)]))
         assert (got.widths[0], got.heights[0]) == (16, 12)
     assert not store.folder.exists()
 
 
 def test_what_is_handed_out_may_be_changed(tmp_path, place):
-    got = read(of_files(files(tmp_path, [(8, 8)] * 5)), 8, place)
+    got = read(catalog_of_files(files(tmp_path, [(8, 8)] * 5)), 8, place)
     before = got.get(0).copy()
     got.take(np.array([0]))[:] = 0
     assert np.array_equal(got.get(0), before)
@@ -274,7 +278,7 @@ def test_all_bad_pictures_are_named_at_once_and_not_kept(tmp_path, store, again)
     paths[2].write_bytes(b"")
     for _ in range(1 + again):
         with pytest.raises(UserError) as caught:
-            read(of_files(paths), 8, store)
+            read(catalog_of_files(paths), 8, store)
     said = str(caught.value)
     assert said.startswith("2 of 3 images cannot be used:")
     assert f"{paths[0]}: truncated: the PNG file is truncated" in said
@@ -286,20 +290,20 @@ def test_what_was_sound_among_bad_ones_is_kept(tmp_path, store, decoded):
     paths = files(tmp_path, MIXED)
     paths[0].write_bytes(b"bad")
     with pytest.raises(UserError):
-        read(of_files(paths), 8, store)
+        read(catalog_of_files(paths), 8, store)
     decoded.clear()
-    everything(read(of_files(paths[1:]), 8, store))
+    everything(read(catalog_of_files(paths[1:]), 8, store))
     assert decoded == []
 
 
 def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
-    monkeypatch.setattr(scan, "CHUNK_BYTES", 200)
-    monkeypatch.setattr(probe, "BLOCK", 2)
-    added, add = [], cache_spaces.Kept.add
+    monkeypatch.setattr(scan, "COMMIT_BYTES", 200)
+    monkeypatch.setattr(probe, "BLOCK_FILES", 2)
+    added, add = [], cache_spaces.CacheSpaces.add
     monkeypatch.setattr(
-        cache_spaces.Kept, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen])
+        cache_spaces.CacheSpaces, "add", lambda self, seen: add(self, [added.append(one) or one for one in seen])
     )
-    catalog = of_files(files(tmp_path, MIXED))
+    catalog = catalog_of_files(files(tmp_path, MIXED))
     once = everything(read(catalog, 8, store))
     assert [one.sha256 for one in added] == list(read(catalog, 8).sha256)  # each in one piece
     decoded.clear()
@@ -310,5 +314,5 @@ def test_much_is_kept_in_pieces(tmp_path, store, decoded, monkeypatch):
 def test_a_long_list_of_bad_pictures_is_cut(tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(25)]
     with pytest.raises(UserError, match=r"25 of 25 images[\s\S]*and 5 more") as caught:
-        read(of_files(paths), 8)
+        read(catalog_of_files(paths), 8)
     assert str(caught.value).count("no such file") == 20

@@ -8,10 +8,10 @@ from thaw.common.errors import UserError
 from thaw.data import probe
 from thaw.data.catalog import Catalog
 
-from .pictures import noise, photo, write
+from .pictures import noise, photo, write_image
 
 
-def of_files(paths):
+def catalog_of_files(paths):
     n = len(paths)
     return Catalog(
         tuple(path.name for path in paths),
@@ -23,7 +23,7 @@ def of_files(paths):
     )
 
 
-def of_arrays(arrays):
+def catalog_of_arrays(arrays):
     n = len(arrays)
     return Catalog(tuple(map(str, range(n))), None, arrays, np.zeros(n, np.int32), ("a",), np.zeros(n, np.int8))
 
@@ -37,92 +37,92 @@ def sha256(path):
 
 
 def scanned(paths, image_size=32, unknown=every):
-    return list(probe.look_at([str(path) for path in paths], image_size, unknown))
+    return list(probe.probe_files([str(path) for path in paths], image_size, unknown))
 
 
-@pytest.mark.parametrize("limit", [("BLOCK", 4), ("BLOCK_BYTES", 500), ("BLOCK_BYTES", 1)])
+@pytest.mark.parametrize("limit", [("BLOCK_FILES", 4), ("BLOCK_BYTES", 500), ("BLOCK_BYTES", 1)])
 def test_files_are_seen_in_the_order_asked_for(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(probe, *limit)
-    paths = [write(tmp_path / f"{i}.png", noise(i + 1, 1, seed=i)) for i in range(11)]
+    paths = [write_image(tmp_path / f"{i}.png", noise(i + 1, 1, seed=i)) for i in range(11)]
     order = [7, 0, 10, 3, 5, 1, 2, 9, 8, 6, 4]
-    assert [seen.verdict.width - 1 for seen in scanned([paths[i] for i in order])] == order
+    assert [seen.result.width - 1 for seen in scanned([paths[i] for i in order])] == order
 
 
 def test_a_sound_file_shows_its_size_hash_and_pixels(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
+    path = write_image(tmp_path / "1.png", noise(6, 4))
     (seen,) = scanned([path])
-    assert seen.verdict == probe.Verdict("", "", 6, 4, "PNG", "RGB", "")
+    assert seen.result == probe.ProbeResult("", "", 6, 4, "PNG", "RGB", "")
     assert seen.sha256 == sha256(path)
     assert np.array_equal(seen.pixels, np.asarray(noise(6, 4)))
 
 
 def test_what_does_not_fit_is_brought_to_size_but_keeps_its_own_width_and_height(tmp_path):
-    paths = [write(tmp_path / "1.png", noise(6, 40)), write(tmp_path / "2.jpg", photo(300, 200))]
+    paths = [write_image(tmp_path / "1.png", noise(6, 40)), write_image(tmp_path / "2.jpg", photo(300, 200))]
     for seen, size in zip(scanned(paths), [(6, 40), (300, 200)], strict=True):
-        assert (seen.verdict.width, seen.verdict.height) == size
+        assert (seen.result.width, seen.result.height) == size
         assert seen.pixels.shape == (32, 32, 3)
 
 
 def test_a_bad_file_is_a_verdict_and_not_the_end(tmp_path):
-    paths = [write(tmp_path / f"{i}.png") for i in range(4)]
+    paths = [write_image(tmp_path / f"{i}.png") for i in range(4)]
     paths[1].write_bytes(b"no picture")
     paths[2].unlink()
     first, bad, gone, last = scanned(paths)
-    assert [first.verdict.kind, last.verdict.kind] == ["", ""]
-    assert (bad.sha256, bad.verdict.kind, bad.pixels) == (sha256(paths[1]), "text", None)
-    assert (gone.sha256, gone.verdict.kind, gone.verdict.reason) == ("", "missing", "no such file or directory")
+    assert [first.result.kind, last.result.kind] == ["", ""]
+    assert (bad.sha256, bad.result.kind, bad.pixels) == (sha256(paths[1]), "text", None)
+    assert (gone.sha256, gone.result.kind, gone.result.reason) == ("", "missing", "no such file or directory")
 
 
 def test_what_is_known_is_hashed_and_not_decoded(tmp_path):
-    paths = [write(tmp_path / f"{i}.png", noise(4, 4, i)) for i in range(3)]
+    paths = [write_image(tmp_path / f"{i}.png", noise(4, 4, i)) for i in range(3)]
     known = sha256(paths[1])
     seen = scanned(paths, unknown=lambda hashes: [i for i, digest in enumerate(hashes) if digest != known])
-    assert [one.verdict is None for one in seen] == [False, True, False]
+    assert [one.result is None for one in seen] == [False, True, False]
     assert [one.sha256 for one in seen] == [sha256(path) for path in paths]
 
 
 def test_a_file_is_decoded_again_only_as_it_was(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
+    path = write_image(tmp_path / "1.png", noise(6, 4))
     was = sha256(path)
-    assert np.array_equal(probe.again(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
-    write(path, noise(6, 4, seed=1))
+    assert np.array_equal(probe.reprobe(str(path), 32, was).pixels, np.asarray(noise(6, 4)))
+    write_image(path, noise(6, 4, seed=1))
     with pytest.raises(UserError, match=r"1\.png: it has changed since"):
-        probe.again(str(path), 32, was)
+        probe.reprobe(str(path), 32, was)
     path.unlink()
     with pytest.raises(UserError, match=r"1\.png: no such file.*; it was there when"):
-        probe.again(str(path), 32, was)
+        probe.reprobe(str(path), 32, was)
 
 
 def test_pixels_that_nobody_asked_for_are_not_made(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
-    (seen,) = probe.look_at([str(path)], 32, every, pixels=False)
+    path = write_image(tmp_path / "1.png", noise(6, 4))
+    (seen,) = probe.probe_files([str(path)], 32, every, with_pixels=False)
     assert seen.pixels is None
-    assert (seen.verdict.width, seen.verdict.height) == (6, 4)
+    assert (seen.result.width, seen.result.height) == (6, 4)
 
 
 def test_a_stamp_changes_with_the_file(tmp_path):
-    path = write(tmp_path / "1.png", noise(6, 4))
-    before = probe.stamp(str(path))
-    assert probe.stamp(str(path)) == before
+    path = write_image(tmp_path / "1.png", noise(6, 4))
+    before = probe.stat_hash(str(path))
+    assert probe.stat_hash(str(path)) == before
     times = path.stat().st_mtime_ns, path.stat().st_mtime_ns
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=times)  # as long as before, and set back: only the time of any change tells
-    assert probe.stamp(str(path)) != before
-    assert probe.stamp(str(tmp_path / "gone.png")) is None
+    assert probe.stat_hash(str(path)) != before
+    assert probe.stat_hash(str(tmp_path / "gone.png")) is None
 
 
 def test_a_file_that_may_still_change_gets_no_stamp(tmp_path, monkeypatch):
-    path = write(tmp_path / "1.png")
-    assert scanned([path])[0].stamp is None
-    monkeypatch.setattr(probe, "SETTLED", -60.0)
-    assert scanned([path])[0].stamp == probe.stamp(str(path))
+    path = write_image(tmp_path / "1.png")
+    assert scanned([path])[0].stat_hash is None
+    monkeypatch.setattr(probe, "SETTLE_SECONDS", -60.0)
+    assert scanned([path])[0].stat_hash == probe.stat_hash(str(path))
 
 
 def test_a_file_that_changes_while_it_is_read_gets_no_stamp(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe, "SETTLED", -60.0)
-    path, read = write(tmp_path / "1.png"), probe.read_file
+    monkeypatch.setattr(probe, "SETTLE_SECONDS", -60.0)
+    path, read = write_image(tmp_path / "1.png"), probe.read_bytes_and_stats
 
     def meanwhile(path):
         content, before, _ = read(path)
@@ -130,5 +130,5 @@ def test_a_file_that_changes_while_it_is_read_gets_no_stamp(tmp_path, monkeypatc
             file.write(b"more")
         return content, before, os.stat(path)  # noqa: PTH116
 
-    monkeypatch.setattr(probe, "read_file", meanwhile)
-    assert scanned([path])[0].stamp is None
+    monkeypatch.setattr(probe, "read_bytes_and_stats", meanwhile)
+    assert scanned([path])[0].stat_hash is None

@@ -6,23 +6,23 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.data import cache_spaces, quarantine, scan
-from thaw.data.scan import Scanned
+from thaw.data.scan import ScanResult
 
-from .pictures import write
-from .test_probe import of_files
+from .pictures import write_image
+from .test_probe import catalog_of_files
 
 
-def found(folder, good, bad) -> Scanned:
-    paths = [write(folder / f"{i:03}.png") for i in range(good + bad)]
+def found(folder, good, bad) -> ScanResult:
+    paths = [write_image(folder / f"{i:03}.png") for i in range(good + bad)]
     for i, path in enumerate(paths[:bad]):
         path.write_bytes(b"" if i % 3 else path.read_bytes()[:40])
-    catalog = of_files(paths)
-    return scan.scan(catalog, cache_spaces.spaces(None, 8, len(catalog)))
+    catalog = catalog_of_files(paths)
+    return scan.scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, len(catalog)))
 
 
 def refused(found, on_bad, share):
     with pytest.raises(UserError) as caught:
-        quarantine.judge(found, on_bad, share, "runs/bad_files.csv")
+        quarantine.quarantine_or_raise(found, on_bad, share, "runs/bad_files.csv")
     return str(caught.value)
 
 
@@ -42,7 +42,7 @@ def test_stop_says_what_it_takes_to_leave_them_out(tmp_path):
 
 
 def test_quarantine_says_what_is_left_out(tmp_path):
-    said = quarantine.judge(found(tmp_path, 99, 1), "quarantine", 0.01, "bad_files.csv")
+    said = quarantine.quarantine_or_raise(found(tmp_path, 99, 1), "quarantine", 0.01, "bad_files.csv")
     assert said.startswith("1 of 100 images cannot be used and are left out:")
     assert "000.png" in said
 
@@ -52,7 +52,7 @@ def test_too_many_bad_files_stop_a_quarantine_too_and_the_share_named_is_enough(
     said = refused(scanned, "quarantine", 0.01)
     assert "3 of 70 images cannot be used, more than dataset.max_bad_fraction=0.01 allows" in said
     share = float(re.search(r"allow them: dataset\.max_bad_fraction=([\d.]+)$", said)[1])
-    assert quarantine.judge(scanned, "quarantine", share, "bad_files.csv")
+    assert quarantine.quarantine_or_raise(scanned, "quarantine", share, "bad_files.csv")
     assert share < 0.044
 
 
@@ -61,7 +61,7 @@ def test_a_long_list_is_cut_and_counted_and_the_csv_is_whole(tmp_path):
     said = refused(scanned, "stop", 1.0)
     assert said.count(".png: ") == 20
     assert "and 5 more; in all empty 16, truncated 9" in said
-    rows = list(csv.DictReader(io.StringIO(quarantine.text(scanned))))
+    rows = list(csv.DictReader(io.StringIO(quarantine.bad_files_csv(scanned))))
     assert [row["path"] for row in rows] == [f"{i:03}.png" for i in range(25)]
     assert [row["kind"] for row in rows[:2]] == ["truncated", "empty"]
     assert rows[1]["reason"] == "the file is empty"
@@ -70,18 +70,18 @@ def test_a_long_list_is_cut_and_counted_and_the_csv_is_whole(tmp_path):
 def test_names_that_break_lines_are_printed_on_one(tmp_path):
     path = tmp_path / "two\nlines\r\x1b[31m.png"
     path.write_bytes(b"")
-    scanned = scan.scan(of_files([path]), cache_spaces.spaces(None, 8, 1))
+    scanned = scan.scan_catalog(catalog_of_files([path]), cache_spaces.plan_spaces(None, 8, 1))
     assert r"two\nlines\r\x1b[31m.png: empty" in refused(scanned, "stop", 0.0)
-    assert next(csv.DictReader(io.StringIO(quarantine.text(scanned), newline="")))["path"] == path.name
+    assert next(csv.DictReader(io.StringIO(quarantine.bad_files_csv(scanned), newline="")))["path"] == path.name
 
 
 def test_remarks_count_what_was_ignored_and_animations(tmp_path):
-    frames = [write(tmp_path / "1.png")]
-    scanned = scan.scan(of_files(frames), cache_spaces.spaces(None, 8, 1))
-    assert quarantine.remarks(scanned) == []
+    frames = [write_image(tmp_path / "1.png")]
+    scanned = scan.scan_catalog(catalog_of_files(frames), cache_spaces.plan_spaces(None, 8, 1))
+    assert quarantine.data_remarks(scanned) == []
     catalog = type(scanned.catalog)(**{**vars(scanned.catalog), "ignored": {".txt": 2, ".DS_Store": 12}})
     noted = type(scanned)(**{**vars(scanned), "catalog": catalog, "notes": ("first of 3 frames",)})
-    assert quarantine.remarks(noted) == [
+    assert quarantine.data_remarks(noted) == [
         "ignored: .DS_Store 12, .txt 2",
         "only the first picture is taken of: animations 1",
     ]

@@ -6,24 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import cache_spaces as kept
 from thaw.data import corrupt_files, image_folder, pixels, probe, scan
 
-from .pictures import encoded, noise, photo, write
+from .pictures import encoded, noise, photo, write_image
 from .planted import plant
-from .test_probe import of_arrays, of_files
+from .test_probe import catalog_of_arrays, catalog_of_files
 
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "store", 1e9)
+    return DiskCache(tmp_path / "store", 1e9)
 
 
 def scanned(catalog, store=None, **options):
-    return scan.scan(catalog, kept.spaces(store, 8, len(catalog)), **options)
+    return scan.scan_catalog(catalog, kept.plan_spaces(store, 8, len(catalog)), **options)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,10 @@ def test_every_planted_fault_is_found_by_path_and_kind_and_nothing_else(planted,
     folder, made = planted
     assert len(made.faults) >= 40
     assert len(set(made.faults.values())) >= 25
-    catalog = image_folder.load(DatasetConfig(name="image_folder", path=str(folder)))
+    catalog = image_folder.load_catalog(DatasetConfig(name="image_folder", path=str(folder)))
     for _ in range(1 + again):
         found = scanned(catalog, store)
-    assert {bad.name: bad.kind for bad in found.bad} == made.faults
+    assert {bad.name: bad.kind for bad in found.bad_files} == made.faults
     assert set(found.catalog.names) == set(made.clean)
     assert catalog.ignored == made.ignored
     assert set(made.faults.values()) <= set(corrupt_files.KINDS)
@@ -49,7 +49,7 @@ def test_every_planted_fault_is_found_by_path_and_kind_and_nothing_else(planted,
 def test_a_planted_folder_is_left_as_it_was(planted, store):
     folder, _ = planted
     before = {path: path.lstat() for path in sorted(folder.rglob("*"))}
-    scanned(image_folder.load(DatasetConfig(name="image_folder", path=str(folder))), store)
+    scanned(image_folder.load_catalog(DatasetConfig(name="image_folder", path=str(folder))), store)
     after = {path: path.lstat() for path in sorted(folder.rglob("*"))}
     assert [(p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in before.items()] == [
         (p, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in after.items()
@@ -59,9 +59,9 @@ def test_a_planted_folder_is_left_as_it_was(planted, store):
 @pytest.fixture
 def touched(monkeypatch):
     """The files that were read, and those that were decoded, in any order; every file counts as settled."""
-    monkeypatch.setattr(probe, "SETTLED", -60.0)
-    seen, read, decode = {"read": [], "decoded": []}, probe.read_file, probe.decode
-    monkeypatch.setattr(probe, "read_file", lambda path: seen["read"].append(path) or read(path))
+    monkeypatch.setattr(probe, "SETTLE_SECONDS", -60.0)
+    seen, read, decode = {"read": [], "decoded": []}, probe.read_bytes_and_stats, probe.decode
+    monkeypatch.setattr(probe, "read_bytes_and_stats", lambda path: seen["read"].append(path) or read(path))
     monkeypatch.setattr(
         probe, "decode", lambda content, name, *how: seen["decoded"].append(name) or decode(content, name, *how)
     )
@@ -75,12 +75,12 @@ def forget(touched):
 
 def same(one, other):
     assert np.array_equal(one.sizes, other.sizes)
-    for field in ("sha256", "modes", "formats", "notes", "bad"):
+    for field in ("sha256", "modes", "formats", "notes", "bad_files"):
         assert getattr(one, field) == getattr(other, field)
 
 
 def folder_of(path):
-    paths = [write(path / f"{i}.png", noise(4 + i, 3, i)) for i in range(6)]
+    paths = [write_image(path / f"{i}.png", noise(4 + i, 3, i)) for i in range(6)]
     paths[2].write_bytes(b"bad")
     paths[4].write_bytes(encoded(photo(20, 10).convert("CMYK"), "JPEG"))
     return paths
@@ -88,17 +88,17 @@ def folder_of(path):
 
 def test_what_is_found_stands_in_the_catalogs_order(tmp_path):
     paths = folder_of(tmp_path)
-    found = scanned(of_files(paths))
+    found = scanned(catalog_of_files(paths))
     assert found.catalog.names == ("0.png", "1.png", "3.png", "4.png", "5.png")
     assert found.sizes.tolist() == [[4, 3], [5, 3], [7, 3], [20, 10], [9, 3]]
     assert found.modes == ("RGB", "RGB", "RGB", "CMYK", "RGB")
     assert found.formats == ("PNG", "PNG", "PNG", "JPEG", "PNG")
-    (bad,) = found.bad
+    (bad,) = found.bad_files
     assert (bad.name, bad.path, bad.label, bad.kind) == ("2.png", str(paths[2]), "a", "text")
 
 
 def test_unchanged_files_are_not_read_again(tmp_path, store, touched):
-    catalog = of_files(folder_of(tmp_path / "pictures"))
+    catalog = catalog_of_files(folder_of(tmp_path / "pictures"))
     first = scanned(catalog, store)
     assert sorted(touched["decoded"]) == sorted(catalog.paths)
     forget(touched)
@@ -108,29 +108,29 @@ def test_unchanged_files_are_not_read_again(tmp_path, store, touched):
 
 def test_a_file_that_was_touched_is_read_and_one_that_was_moved_is_not_decoded(tmp_path, store, touched):
     paths = folder_of(tmp_path / "pictures")
-    scanned(of_files(paths), store)
+    scanned(catalog_of_files(paths), store)
     forget(touched)
     os.utime(paths[0])
     paths[5] = paths[5].rename(tmp_path / "elsewhere.png")
-    scanned(of_files(paths), store)
+    scanned(catalog_of_files(paths), store)
     assert touched == {"read": [str(paths[0]), str(paths[5])], "decoded": []}
 
 
 def test_a_changed_file_is_judged_anew(tmp_path, store, touched):
     paths = folder_of(tmp_path / "pictures")
-    scanned(of_files(paths), store)
+    scanned(catalog_of_files(paths), store)
     forget(touched)
-    write(paths[2], noise(9, 9))
+    write_image(paths[2], noise(9, 9))
     paths[1].write_bytes(b"")
-    found = scanned(of_files(paths), store)
-    assert [(bad.name, bad.kind) for bad in found.bad] == [("1.png", "empty")]
+    found = scanned(catalog_of_files(paths), store)
+    assert [(bad.name, bad.kind) for bad in found.bad_files] == [("1.png", "empty")]
     assert found.sizes[1].tolist() == [9, 9]
     assert sorted(touched["decoded"]) == [str(paths[1]), str(paths[2])]
 
 
 @pytest.mark.parametrize("kind", ["stamps", "verdicts"])
 def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, touched, kind):
-    catalog = of_files(folder_of(tmp_path / "pictures"))
+    catalog = catalog_of_files(folder_of(tmp_path / "pictures"))
     first = scanned(catalog, store)
     (folder,) = (key.parent for key in store.folder.glob("*/space.json") if f'"{kind}"' in key.read_text())
     rows = next(folder.glob("*.rows"))
@@ -146,104 +146,104 @@ def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, touched, kin
 
 def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, store, touched, monkeypatch):
     paths = folder_of(tmp_path / "pictures")
-    scanned(of_files(paths), store)
-    monkeypatch.setattr(kept.Kept, "known", lambda self, hashes, look_again: [look_again(0)])
+    scanned(catalog_of_files(paths), store)
+    monkeypatch.setattr(kept.CacheSpaces, "results", lambda self, hashes, reprobe: [reprobe(0)])
     paths[0].unlink()
-    monkeypatch.setattr(scan, "stamp", lambda path: None if path == str(paths[0]) else probe.stamp(path))
+    monkeypatch.setattr(scan, "stat_hash", lambda path: None if path == str(paths[0]) else probe.stat_hash(path))
     monkeypatch.setattr(scan, "_known_hashes", lambda paths, kept: ["0" * 64] * len(paths))
     monkeypatch.setattr(scan, "_without_verdict", lambda hashes, kept: set())
     with pytest.raises(UserError, match=r"0\.png: no such file"):
-        scanned(of_files(paths), store)
+        scanned(catalog_of_files(paths), store)
 
 
 def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
-    paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
-    spaces = kept.spaces(store, 8, 40, 3)
-    found = scan.scan(of_files(paths), spaces, pixels=False)
-    before = store.used()
+    paths = [write_image(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
+    spaces = kept.plan_spaces(store, 8, 40, 3)
+    found = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
+    before = store.used_bytes()
     assert before < 40 * 400
-    chosen = pixels.of(found, np.array([4, 7, 11]), spaces)
+    chosen = pixels.from_scan(found, np.array([4, 7, 11]), spaces)
     assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
-    assert store.used() - before < 3 * 8 * 8 * 3 + 3 * kept.ABOUT
+    assert store.used_bytes() - before < 3 * 8 * 8 * 3 + 3 * kept.OVERHEAD_BYTES
 
 
 def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_used(tmp_path):
-    paths = [write(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
+    paths = [write_image(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
     for budget, verdicts, kept_pixels in [
         (40, True, False),
         (39.9, False, False),
         (40 + 3 * 8 * 8 * 3 / 640, True, True),
     ]:
-        small = Store(tmp_path / f"store{budget}", budget * kept.ABOUT)
-        spaces = kept.spaces(small, 8, 40, 3)
-        assert (spaces.verdicts is not None, spaces.pixels is not None) == (verdicts, kept_pixels)
-        found = scan.scan(of_files(paths), spaces, pixels=False)
-        pixels.of(found, np.arange(3), spaces).get(1)
-        assert small.used() <= small.max_bytes
+        small = DiskCache(tmp_path / f"store{budget}", budget * kept.OVERHEAD_BYTES)
+        spaces = kept.plan_spaces(small, 8, 40, 3)
+        assert (spaces.probe_results is not None, spaces.pixels is not None) == (verdicts, kept_pixels)
+        found = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
+        pixels.from_scan(found, np.arange(3), spaces).get(1)
+        assert small.used_bytes() <= small.max_bytes
 
 
 def test_a_scan_on_a_disk_without_room_finds_what_it_finds_with_room(tmp_path, store, touched, monkeypatch):
     """What was known before is not looked at again."""
-    paths = [write(tmp_path / f"{i}.png", noise(5, 5, seed=i)) for i in range(6)]
+    paths = [write_image(tmp_path / f"{i}.png", noise(5, 5, seed=i)) for i in range(6)]
     (tmp_path / "7.png").write_bytes(b"no picture")
     paths += [shutil.copy(paths[0], tmp_path / "6.png"), tmp_path / "7.png", shutil.copy(paths[5], tmp_path / "8.png")]
-    expected = scanned(of_files(paths), Store(tmp_path / "other", 1e9))
-    scanned(of_files(paths[:3]), store)
+    expected = scanned(catalog_of_files(paths), DiskCache(tmp_path / "other", 1e9))
+    scanned(catalog_of_files(paths[:3]), store)
     forget(touched)
     # After the plan: another process has filled the disk.
-    spaces = kept.spaces(store, 8, len(paths))
+    spaces = kept.plan_spaces(store, 8, len(paths))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
-    found = scan.scan(of_files(paths), spaces)
+    found = scan.scan_catalog(catalog_of_files(paths), spaces)
     assert {Path(path).name for path in touched["decoded"]} >= {"3.png", "4.png", "7.png"}
     assert not {Path(path).name for path in touched["decoded"]} & {"0.png", "1.png", "2.png"}
-    assert (found.sha256, found.modes, found.bad) == (expected.sha256, expected.modes, expected.bad)
+    assert (found.sha256, found.modes, found.bad_files) == (expected.sha256, expected.modes, expected.bad_files)
     assert np.array_equal(
-        pixels.of(found, np.arange(8), spaces).get(4), pixels.of(expected, np.arange(8), spaces).get(4)
+        pixels.from_scan(found, np.arange(8), spaces).get(4), pixels.from_scan(expected, np.arange(8), spaces).get(4)
     )
 
 
 def test_pixels_are_not_kept_where_the_disk_has_no_room_for_them(tmp_path, monkeypatch):
-    store = Store(tmp_path / "store", 1e9)
+    store = DiskCache(tmp_path / "store", 1e9)
     usage = {"free": 1e9}
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9 - usage["free"], int(usage["free"]))
     )
-    assert kept.spaces(store, 100, 100).pixels is not None  # 3 MB
+    assert kept.plan_spaces(store, 100, 100).pixels is not None  # 3 MB
     usage["free"] = 2e6
-    assert kept.spaces(store, 100, 100).pixels is None
-    assert kept.spaces(store, 100, 100).verdicts is not None
+    assert kept.plan_spaces(store, 100, 100).pixels is None
+    assert kept.plan_spaces(store, 100, 100).probe_results is not None
     usage["free"] = 0
-    assert kept.spaces(store, 100, 100).verdicts is None
+    assert kept.plan_spaces(store, 100, 100).probe_results is None
 
 
 def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):
-    first = write(tmp_path / "0.png", noise(5, 5))
-    scanned(of_files([first]), store)
+    first = write_image(tmp_path / "0.png", noise(5, 5))
+    scanned(catalog_of_files([first]), store)
     forget(touched)
     second = shutil.copy(first, tmp_path / "1.png")
-    found = scanned(of_files([first, second]), store)
+    found = scanned(catalog_of_files([first, second]), store)
     assert found.sha256[0] == found.sha256[1]
     assert touched["decoded"] == []
 
 
 def test_images_in_arrays_are_sound(store):
     arrays = np.stack([np.asarray(noise(16, 12, seed)) for seed in range(3)])
-    found = scanned(of_arrays(arrays), store)
+    found = scanned(catalog_of_arrays(arrays), store)
     assert found.sizes.tolist() == [[16, 12]] * 3
-    assert found.bad == ()
+    assert found.bad_files == ()
     assert len(set(found.sha256)) == 3
     assert not store.folder.exists()
 
 
 @pytest.mark.slow
 def test_ten_thousand_unchanged_files_take_less_than_two_seconds(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(probe, "SETTLED", -60.0)
+    monkeypatch.setattr(probe, "SETTLE_SECONDS", -60.0)
     large = encoded(noise(300, 200), "JPEG", quality=95)  # 0.9 GB in all: too much to be read in that time from a disk
     paths = [tmp_path / "pictures" / f"{i}.jpg" for i in range(10_000)]
     paths[0].parent.mkdir()
     for i, path in enumerate(paths):
         path.write_bytes(large + str(i).encode())
-    catalog = of_files(paths)
+    catalog = catalog_of_files(paths)
     first = scanned(catalog, store, pixels=False)
     started = time.perf_counter()
     same(scanned(catalog, store, pixels=False), first)

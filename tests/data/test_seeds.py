@@ -1,6 +1,6 @@
 import pytest
 
-from thaw.data.seeds import rng_for, words
+from thaw.data.seeds import digest_counters, rng_for
 
 
 def drawn(*key):
@@ -37,6 +37,6 @@ def test_a_counter_that_would_be_taken_for_several_is_refused(counter):
 
 
 def test_a_hash_is_counters_that_lose_nothing_of_it():
-    assert words("00000000ffffffff00000001") == (0, 2**32 - 1, 1)
-    assert len(words("0" * 64)) == 8
-    assert drawn(0, "view", 1, *words("0" * 64)) != drawn(0, "view", 1, *words("0" * 63 + "1"))
+    assert digest_counters("00000000ffffffff00000001") == (0, 2**32 - 1, 1)
+    assert len(digest_counters("0" * 64)) == 8
+    assert drawn(0, "view", 1, *digest_counters("0" * 64)) != drawn(0, "view", 1, *digest_counters("0" * 63 + "1"))

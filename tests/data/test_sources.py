@@ -18,7 +18,7 @@ def test_every_dataset_of_the_schema_has_a_source():
 
 def test_a_misspelt_dataset_is_told_the_right_name():
     with pytest.raises(UserError, match="Did you mean 'image_folder'"):
-        sources.load(DatasetConfig(name="image_folders"))
+        sources.load_catalog(DatasetConfig(name="image_folders"))
 
 
 def test_the_data_room_does_not_import_tensorflow():

@@ -1,7 +1,7 @@
 import pytest
 
 from thaw.data.catalog import TEST, TRAIN, VAL
-from thaw.data.split_names import UNLABELLED, are_splits, is_decoration, may_be_a_class, recognised
+from thaw.data.split_names import UNLABELLED, has_several_splits, is_decoration, match_split_names, may_be_class_name
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from thaw.data.split_names import UNLABELLED, are_splits, is_decoration, may_be_
 )  # fmt: skip
 def test_usual_names_of_splits_are_recognised_in_any_case_and_decoration(names, number):
     for name in names.split():
-        assert recognised([name]) == {name: number}
+        assert match_split_names([name]) == {name: number}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_usual_names_of_splits_are_recognised_in_any_case_and_decoration(names, 
     ],
 )
 def test_other_names_are_none(name):
-    assert recognised([name, "bus"]) == {}
+    assert match_split_names([name, "bus"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -57,28 +57,28 @@ def test_other_names_are_none(name):
     ],
 )
 def test_another_word_counts_where_two_splits_share_it(names):
-    assert set(recognised([*names, "other"])) == set(names)
-    assert are_splits(names)
-    assert recognised(names[:1]) == {}
+    assert set(match_split_names([*names, "other"])) == set(names)
+    assert has_several_splits(names)
+    assert match_split_names(names[:1]) == {}
 
 
 def test_split_words_in_all_names_are_splits_whatever_else_the_names_hold():
     for names in (("train_HR", "valid_LR"), ("train_final_v2", "test_final"), ("ＴＲＡＩＮ", "ＴＥＳＴ")):
-        assert set(recognised(names)) == set(names)
-        assert are_splits(names)
-    assert recognised(("freight_train", "passenger_train", "bus")) == {}
-    assert recognised(("protest", "contest", "train_station")) == {}
+        assert set(match_split_names(names)) == set(names)
+        assert has_several_splits(names)
+    assert match_split_names(("freight_train", "passenger_train", "bus")) == {}
+    assert match_split_names(("protest", "contest", "train_station")) == {}
 
 
 def test_eval_tests_beside_a_validation_set_and_validates_otherwise():
-    assert recognised(["training", "validation", "evaluation"])["evaluation"] == TEST
-    assert recognised(["train", "eval", "test"])["eval"] == VAL
-    assert recognised(["train", "eval"])["eval"] == VAL
+    assert match_split_names(["training", "validation", "evaluation"])["evaluation"] == TEST
+    assert match_split_names(["train", "eval", "test"])["eval"] == VAL
+    assert match_split_names(["train", "eval"])["eval"] == VAL
 
 
 def test_only_ordinary_words_may_be_classes_too():
-    assert all(map(may_be_a_class, ("train", "Training", "valid")))
-    assert not any(map(may_be_a_class, ("test", "train_set", "train1", "val")))
+    assert all(map(may_be_class_name, ("train", "Training", "valid")))
+    assert not any(map(may_be_class_name, ("test", "train_set", "train1", "val")))
 
 
 def test_decorations_alone_are_no_splits():

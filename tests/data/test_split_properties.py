@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import csv_table
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.splits import NAMES, split, together
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
+from thaw.data.splits import SPLIT_NAMES, group_ids, make_splits
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)  # the same examples on every machine
 CLASSES = 3
@@ -36,9 +36,9 @@ def grouped(draw):
     return labels, numbers.astype(np.int64)
 
 
-def splits_of(labels, given=FREE, **changes):
+def splits_of(labels, given=UNASSIGNED, **changes):
     options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
-    return split(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), ("a", "b", "c"), **options)
+    return make_splits(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), ("a", "b", "c"), **options)
 
 
 def possible(labels, **options):
@@ -56,8 +56,8 @@ def counts(labels, part):
 def sides(splits, images):
     """Which split each image is in, -1 for none."""
     side = np.full(images, -1)
-    for number, name in enumerate(NAMES):
-        side[splits.named()[name]] = number
+    for number, name in enumerate(SPLIT_NAMES):
+        side[splits.by_name()[name]] = number
     return side
 
 
@@ -67,8 +67,8 @@ def test_splits_are_disjoint_complete_and_hold_every_class(data, val, test, seed
     labels, groups = data
     for own in (None, groups):
         splits = possible(labels, groups=own, val_fraction=val, test_fraction=test, seed=seed)
-        assert splits.all().tolist() == list(range(len(labels)))
-        assert all(counts(labels, part).min() >= 1 for part in splits.named().values())
+        assert splits.all_indices().tolist() == list(range(len(labels)))
+        assert all(counts(labels, part).min() >= 1 for part in splits.by_name().values())
 
 
 @FEW
@@ -134,11 +134,11 @@ def test_the_order_of_the_input_does_not_matter(pictures, order, seed, folds):
     def side_of(rows):
         lines = [f"{i}.jpg,{'xyz'[i % 3]},{i // 6 if i < 12 else ''}" for i in rows]
         (pictures / "labels.csv").write_text("\n".join(["path,label,group", *lines]))
-        catalog = csv_table.load(DatasetConfig(name="csv", path=str(pictures / "labels.csv")))
+        catalog = csv_table.load_catalog(DatasetConfig(name="csv", path=str(pictures / "labels.csv")))
         # Two pictures are equal, and of different classes.
         hashes = [name if name not in ("20.jpg", "23.jpg") else "equal" for name in catalog.names]
-        groups = together(hashes, catalog.groups)
-        chosen = splits_of(catalog.labels, catalog.given, groups=groups, folds=folds, seed=seed)
+        groups = group_ids(hashes, catalog.groups)
+        chosen = splits_of(catalog.labels, catalog.assigned_splits, groups=groups, folds=folds, seed=seed)
         return dict(zip(catalog.names, sides(chosen, 36).tolist(), strict=True))
 
     assert side_of(order) == side_of(range(36))
@@ -163,8 +163,8 @@ def sides_by_name(labels, names, groups, options):
     every = tuple(sorted(names))
     numbers = np.array([every.index(names[label]) for label in labels[order]], np.int32)
     try:
-        found = split(
-            numbers, np.full(len(labels), FREE, np.int8), every, val_fraction=0.1, test_fraction=0.2,
+        found = make_splits(
+            numbers, np.full(len(labels), UNASSIGNED, np.int8), every, val_fraction=0.1, test_fraction=0.2,
             groups=groups[order], **options,
         )  # fmt: skip
     except UserError:
@@ -206,7 +206,7 @@ def test_a_class_is_split_alike_however_its_name_is_spelled():
 @given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(["", "p", "q", "r"])), max_size=12))
 def test_equal_hashes_and_groups_join_whatever_they_touch(images):
     sha256, groups = [image[0] for image in images], [image[1] for image in images]
-    numbers = together(sha256, groups)
+    numbers = group_ids(sha256, groups)
     joined = np.eye(len(images), dtype=bool)
     for i, (digest, group) in enumerate(images):
         joined[i] |= [digest == d or (group == g != "") for d, g in images]
@@ -218,7 +218,7 @@ def test_equal_hashes_and_groups_join_whatever_they_touch(images):
 @pytest.mark.parametrize(("given", "side"), [(TEST, 2), (VAL, 1)])
 def test_a_free_image_joins_its_group_in_what_is_given(given, side):
     labels = np.repeat(np.arange(3, dtype=np.int32), 20)
-    split_of = np.where(np.arange(60) % 5 == 0, given, FREE)
+    split_of = np.where(np.arange(60) % 5 == 0, given, UNASSIGNED)
     groups = np.where(np.arange(60) % 5 == 1, np.arange(60) - 1, np.arange(60))
     found = sides(splits_of(labels, split_of, groups=groups), 60)
     assert (found[np.arange(60) % 5 <= 1] == side).all()

@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.splits import absent, fold_line, split
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
+from thaw.data.splits import describe_fold, make_splits, missing_class_warnings
 
 
-def splits_of(labels, given=FREE, **changes):
+def splits_of(labels, given=UNASSIGNED, **changes):
     labels = np.asarray(labels, np.int32)
     options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
     names = tuple("abcdefghij"[: labels.max() + 1])
-    return split(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), names, **options)
+    return make_splits(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), names, **options)
 
 
 def counts(splits, labels):
-    return {name: np.bincount(np.asarray(labels)[part]).tolist() for name, part in splits.named().items()}
+    return {name: np.bincount(np.asarray(labels)[part]).tolist() for name, part in splits.by_name().items()}
 
 
 LABELS = np.tile([0, 1, 1], 100)  # 100 a, 200 b
 
 
 def test_every_image_is_in_exactly_one_split():
-    assert splits_of(LABELS).all().tolist() == list(range(300))
+    assert splits_of(LABELS).all_indices().tolist() == list(range(300))
 
 
 def test_splits_keep_the_proportions_of_the_classes():
@@ -31,7 +31,7 @@ def test_splits_keep_the_proportions_of_the_classes():
 
 
 def test_indices_are_ascending_int64():
-    for part in splits_of(LABELS).named().values():
+    for part in splits_of(LABELS).by_name().values():
         assert part.dtype == np.int64
         assert (np.diff(part) > 0).all()
 
@@ -62,7 +62,7 @@ def test_a_given_validation_set_is_kept_and_only_test_is_split_off():
 def test_what_is_given_entirely_is_kept_entirely():
     given = np.tile([TRAIN, TRAIN, TRAIN, VAL, VAL, VAL, TEST, TEST, TEST, TRAIN, TRAIN, TRAIN], 25)
     splits = splits_of(LABELS, given)
-    assert all(np.array_equal(part, np.flatnonzero(given == n)) for n, part in enumerate(splits.named().values()))
+    assert all(np.array_equal(part, np.flatnonzero(given == n)) for n, part in enumerate(splits.by_name().values()))
 
 
 def test_the_limit_holds_in_every_split_and_smaller_limits_are_nested():
@@ -70,7 +70,7 @@ def test_the_limit_holds_in_every_split_and_smaller_limits_are_nested():
     more = splits_of(LABELS, limit_per_class=15)
     assert counts(few, LABELS) == {"train": [3, 3], "val": [3, 3], "test": [3, 3]}
     assert counts(more, LABELS) == {"train": [15, 15], "val": [10, 15], "test": [15, 15]}
-    assert set(few.all()) <= set(more.all()) <= set(splits_of(LABELS).all())
+    assert set(few.all_indices()) <= set(more.all_indices()) <= set(splits_of(LABELS).all_indices())
     assert set(few.test) <= set(splits_of(LABELS).test)
 
 
@@ -80,7 +80,7 @@ def test_a_small_class_is_in_every_split(n, fractions):
     labels = [0] * n + [1] * 50
     splits = splits_of(labels, val_fraction=fractions[0], test_fraction=fractions[1])
     assert all(count[0] >= 1 for count in counts(splits, labels).values())
-    assert len(splits.all()) == n + 50
+    assert len(splits.all_indices()) == n + 50
 
 
 def test_more_images_of_one_class_leave_the_others_where_they_are():
@@ -106,11 +106,11 @@ def test_a_given_split_may_lack_classes_and_a_line_names_them(number):
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     splits = splits_of(labels, [TRAIN, TRAIN, TRAIN, number, TRAIN, TRAIN, TRAIN, TRAIN])
     name = {VAL: "val", TEST: "test"}[number]
-    assert splits.named()[name].tolist() == [3]
-    assert absent(splits, labels, ("a", "b")) == [
+    assert splits.by_name()[name].tolist() == [3]
+    assert missing_class_warnings(splits, labels, ("a", "b")) == [
         f"warning: {name} has no images of 1 of 2 classes: b. Its figures say nothing of them"
     ]
-    assert absent(splits_of(labels), labels, ("a", "b")) == []
+    assert missing_class_warnings(splits_of(labels), labels, ("a", "b")) == []
 
 
 def test_a_class_without_training_images_is_refused():
@@ -133,13 +133,13 @@ def test_a_class_without_training_images_is_refused():
 )
 def test_a_split_is_the_same_on_every_machine_and_in_every_version(options, sha256):
     """A change here changes every run's data: a new version of the rule, which runs record, and the old one stays."""
-    sides = [part.astype("<i8").tobytes() for part in splits_of(LABELS, **options).named().values()]
+    sides = [part.astype("<i8").tobytes() for part in splits_of(LABELS, **options).by_name().values()]
     assert hashlib.sha256(b"".join(sides)).hexdigest()[:12] == sha256
 
 
 def test_a_fold_is_named_by_its_number_from_0():
-    assert fold_line(None, 0) == ""
-    assert fold_line(5, 0) == "fold 0 of 5 (counted from 0) validates, the others train"
+    assert describe_fold(None, 0) == ""
+    assert describe_fold(5, 0) == "fold 0 of 5 (counted from 0) validates, the others train"
 
 
 def test_fractions_must_leave_something_to_train():
@@ -147,7 +147,7 @@ def test_fractions_must_leave_something_to_train():
         splits_of(LABELS, val_fraction=0.5, test_fraction=0.5)
 
 
-MIXED = np.where(np.arange(300) < 120, TRAIN, FREE)  # 40 a and 80 b are given, 60 a and 120 b free
+MIXED = np.where(np.arange(300) < 120, TRAIN, UNASSIGNED)  # 40 a and 80 b are given, 60 a and 120 b free
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(300) // 3])
@@ -155,7 +155,7 @@ def test_what_is_given_to_training_trains_where_other_images_are_free(groups):
     splits = splits_of(LABELS, MIXED, groups=groups)
     assert set(range(120)) <= set(splits.train)
     assert counts(splits, LABELS) == {"train": [82, 164], "val": [6, 12], "test": [12, 24]}
-    assert len(splits.all()) == 300
+    assert len(splits.all_indices()) == 300
 
 
 def test_beside_a_given_test_set_validation_is_split_off_the_free_images():
@@ -178,10 +178,10 @@ def test_a_free_image_of_a_training_images_group_trains():
 
 
 def test_a_class_needs_as_many_free_images_as_splits_are_missing():
-    labels, given = [0] * 6 + [1] * 6, [TRAIN] * 4 + [FREE] * 8
+    labels, given = [0] * 6 + [1] * 6, [TRAIN] * 4 + [UNASSIGNED] * 8
     assert counts(splits_of(labels, given), labels) == {"train": [4, 4], "val": [1, 1], "test": [1, 1]}
     with pytest.raises(UserError, match="class 'a' leaves the split of 1 images empty, but test, val need") as error:
-        splits_of(labels, [TRAIN] * 5 + [FREE] * 7)
+        splits_of(labels, [TRAIN] * 5 + [UNASSIGNED] * 7)
     assert "class 'b'" not in str(error.value)
     with pytest.raises(UserError, match="class 'a' leaves the split of 2 images in 1 groups that stay together empty"):
         splits_of(labels, given, groups=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]))
@@ -192,7 +192,7 @@ def test_a_class_needs_as_many_free_images_as_splits_are_missing():
 @pytest.mark.parametrize("seed", range(10))
 def test_free_groups_may_all_go_to_missing_splits(seed):
     """Training has its images: it needs none of the two groups that are free."""
-    labels, given = [0] * 12 + [1] * 12, [TRAIN, TRAIN, *[FREE] * 10] * 2
+    labels, given = [0] * 12 + [1] * 12, [TRAIN, TRAIN, *[UNASSIGNED] * 10] * 2
     groups = np.array([0, 1, *[2] * 5, *[3] * 5, 4, 5, *[6] * 2, *[7] * 8])
     found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
     assert found["train"] == [2, 2]
@@ -202,7 +202,7 @@ def test_free_groups_may_all_go_to_missing_splits(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_rare_class_comes_into_missing_splits_though_its_groups_would_fit_training(seed):
     labels = [0, 0, 0] + [1] * 120
-    given = [TRAIN, FREE, FREE, TRAIN, *[FREE] * 119]
+    given = [TRAIN, UNASSIGNED, UNASSIGNED, TRAIN, *[UNASSIGNED] * 119]
     groups = np.array([0, 1, 2, 3, *[1] * 20, *[2] * 20, *range(4, 83)])
     found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
     assert [found[side][0] for side in ("train", "val", "test")] == [1, 1, 1]

@@ -3,8 +3,8 @@ import struct
 import numpy as np
 import pytest
 
-from thaw.data.bit_depth import Rules
-from thaw.data.decode import BadImage, decode
+from thaw.data.bit_depth import DecodeOptions
+from thaw.data.decode import BadImageError, decode
 
 GREY, RGB, PALETTE, INKS, LAB, ICC_LAB = 1, 2, 3, 5, 8, 9
 CHUNKY, PLANAR = 1, 2
@@ -71,7 +71,7 @@ def test_a_single_channel_is_read_right_when_it_is_said_to_have_a_plane_of_its_o
 
 
 def refused(content, **options):
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImageError) as caught:
         decode(content, **options)
     return caught.value.kind, caught.value.reason
 
@@ -99,8 +99,8 @@ def test_channels_that_are_not_read_are_named_and_not_called_damage(order):
 
 
 def test_bits_of_colours_in_planes_cannot_be_told_and_that_is_said():
-    kind, reason = refused(tiff("II", 16, RGB, COLOURS, PLANAR), rules=Rules(12))
+    kind, reason = refused(tiff("II", 16, RGB, COLOURS, PLANAR), options=DecodeOptions(12))
     assert kind == "unsupported_variant"
     assert "dataset.bits" in reason
     expected = np.round(COLOURS * 16 * 255 / 4095).astype(int).T.tolist()
-    assert line(tiff("II", 16, RGB, COLOURS * 16, CHUNKY), rules=Rules(12)) == expected
+    assert line(tiff("II", 16, RGB, COLOURS * 16, CHUNKY), options=DecodeOptions(12)) == expected

@@ -51,7 +51,7 @@ def explored(tmp_path_factory) -> Explored:
     planted = made.spoil(data)
     before = listing(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone_features, "pooled", colours)
+        patch.setattr(backbone_features, "pooled_features", colours)
         out = printed(lambda: explore.explore(config(data, at, seed=13)))
     assert listing(data) == before, "the user's files are left alone"
     return Explored(at / "explore", data, planted, out)

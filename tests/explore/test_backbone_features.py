@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common import backend
 from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, HeadConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import pixels, sources
 from thaw.explore import backbone_features
 from thaw.frozen import engine
-from thaw.frozen.activations import frozen_at
+from thaw.frozen.activations import build_frozen_part
 
 from . import made
 
@@ -22,31 +22,33 @@ def asked(tmp_path):
     own = ExploreConfig(
         backbone=BackboneConfig(image_size=32), dataset=dataset, cache=CacheConfig(dir=str(tmp_path / "cache"))
     )
-    catalog = sources.load(dataset)
-    return own, pixels.read(catalog, np.arange(6), 32)
+    catalog = sources.load_catalog(dataset)
+    return own, pixels.from_catalog(catalog, np.arange(6), 32)
 
 
 def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(asked, tmp_path):
     own, images = asked
-    store = Store(tmp_path / "cache", 1e9)
-    computed = backbone_features.pooled(own, images, images.indices, store)
+    store = DiskCache(tmp_path / "cache", 1e9)
+    computed = backbone_features.pooled_features(own, images, images.indices, store)
     assert computed.shape == (6, 1280)
 
-    backend.start(0, True)
+    backend.start_tensorflow(0, True)
     from thaw.models import backbones, network
 
-    joined = network.join(backbones.build(own.backbone), HeadConfig(), ("apple", "lime", "sky"))
-    choice = engine.choose("auto", "auto", "auto", depthwise=True, thaws=False, hardware=backend.hardware())
-    frozen = frozen_at(joined, len(joined.backbone.layers), own.backbone, choice)
-    kept = frozen.activations(store, images, images.indices)
+    joined = network.attach_head(backbones.build_backbone(own.backbone), HeadConfig(), ("apple", "lime", "sky"))
+    choice = engine.choose_engine(
+        "auto", "auto", "auto", depthwise=True, trains_backbone=False, hardware=backend.detect_hardware()
+    )
+    frozen = build_frozen_part(joined, len(joined.backbone.layers), own.backbone, choice)
+    kept = frozen.cached_activations(store, images, images.indices)
     assert (kept.rows.hits, kept.rows.misses) == (6, 0)
     np.testing.assert_array_equal(kept.take(images.indices)[0], computed)
 
 
 def test_without_a_cache_the_features_are_the_same(asked, tmp_path):
     own, images = asked
-    kept = backbone_features.pooled(own, images, images.indices, Store(tmp_path / "cache", 1e9))
+    kept = backbone_features.pooled_features(own, images, images.indices, DiskCache(tmp_path / "cache", 1e9))
     np.testing.assert_array_equal(
-        backbone_features.pooled(own, images, images.indices, Store(tmp_path / "off", 0.0)), kept
+        backbone_features.pooled_features(own, images, images.indices, DiskCache(tmp_path / "off", 0.0)), kept
     )
     assert not (tmp_path / "off").exists()

@@ -13,8 +13,8 @@ from thaw.explore import csv_tables
 )
 def test_the_table_of_classes_says_so_when_it_shows_some_of_them(classes, title, monkeypatch) -> None:
     rows = [SimpleNamespace(name=f"c{i}", count=i, splits={}, findings=0) for i in range(classes)]
-    monkeypatch.setattr(csv_tables, "classes", lambda pictures, found: rows)
-    monkeypatch.setattr(csv_tables, "split_names", lambda pictures: [])
+    monkeypatch.setattr(csv_tables, "class_rows", lambda pictures, found: rows)
+    monkeypatch.setattr(csv_tables, "used_splits", lambda pictures: [])
     table = csv_tables.class_table(SimpleNamespace(), [])
     assert table.title == title
     assert table.row_count == min(classes, 20)

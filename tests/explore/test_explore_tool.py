@@ -61,7 +61,7 @@ def test_pairs_name_both_files_classes_and_splits(explored):
 
 
 def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored):
-    catalog = sources.load(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
+    catalog = sources.load_catalog(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
     assert len(catalog) == len(read(explored.folder / "images.csv"))
     group = {
         Path(path).relative_to(explored.data).as_posix(): g
@@ -70,11 +70,11 @@ def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored
     assert group["lime/1.jpg"] == group["lime/mirrored.jpg"] != ""
     assert group["apple/2.jpg"] == ""
     for seed in range(20):
-        chosen = splits.split(
-            catalog.labels, catalog.given, catalog.class_names, val_fraction=0.2, test_fraction=0.2,
-            limit_per_class=None, seed=seed, groups=splits.together([""] * len(catalog), catalog.groups),
+        chosen = splits.make_splits(
+            catalog.labels, catalog.assigned_splits, catalog.class_names, val_fraction=0.2, test_fraction=0.2,
+            limit_per_class=None, seed=seed, groups=splits.group_ids([""] * len(catalog), catalog.groups),
         )  # fmt: skip
-        sides = {name for name, own in chosen.named().items() for i in own if catalog.names[i] in NEAR}
+        sides = {name for name, own in chosen.by_name().items() for i in own if catalog.names[i] in NEAR}
         assert len(sides) == 1
 
 
@@ -95,7 +95,7 @@ def test_the_terminal_says_where_and_how_many(explored):
 
 
 def test_a_clean_folder_has_no_findings_of_a_certain_kind(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone_features, "pooled", colours)
+    monkeypatch.setattr(backbone_features, "pooled_features", colours)
     data = made.folder(tmp_path / "photos", images=12)
     printed(lambda: explore.explore(config(data, tmp_path)))
     kinds = {row["kind"] for row in read(tmp_path / "explore" / "findings.csv")}
@@ -126,7 +126,7 @@ def test_copies_of_one_picture_are_nothing_to_compare(tmp_path):
 
 
 def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone_features, "pooled", colours)
+    monkeypatch.setattr(backbone_features, "pooled_features", colours)
     printed(lambda: explore.explore(config(explored.data, tmp_path, thumbnails=5, seed=13)))
     few, many = (folder / "explore.html" for folder in (tmp_path / "explore", explored.folder))
     text = few.read_text()
@@ -136,7 +136,7 @@ def test_the_cap_is_kept_and_said(explored, tmp_path, monkeypatch):
 
 
 def test_a_published_split_that_lacks_classes_is_explored_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone_features, "pooled", colours)
+    monkeypatch.setattr(backbone_features, "pooled_features", colours)
     made.folder(tmp_path / "photos" / "training_set", images=8)
     made.folder(tmp_path / "photos" / "test_set", images=3)
     shutil.rmtree(tmp_path / "photos" / "test_set" / "sky")
@@ -147,7 +147,7 @@ def test_a_published_split_that_lacks_classes_is_explored_and_said(tmp_path, mon
 
 
 def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone_features, "pooled", colours)
+    monkeypatch.setattr(backbone_features, "pooled_features", colours)
     data = made.folder(tmp_path / "photos", images=8)
     for file in sorted((data / "sky").iterdir())[1:]:
         file.unlink()
@@ -158,7 +158,7 @@ def test_what_cannot_be_split_is_shown_all_the_same(tmp_path, monkeypatch):
 
 
 def test_pictures_that_use_few_of_their_16_bits_are_found_and_shown_as_a_run_would_see_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone_features, "pooled", colours)
+    monkeypatch.setattr(backbone_features, "pooled_features", colours)
     for i in range(12):
         levels = np.random.default_rng(i).integers(3000, 4096, (60, 80)).astype(np.uint16)
         file = tmp_path / "photos" / "ab"[i % 2] / f"{i}.png"

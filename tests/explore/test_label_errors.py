@@ -16,23 +16,25 @@ def test_a_planted_wrong_label_is_found_with_the_class_it_should_have():
     features, own = blobs([40, 40, 40])
     wrong = own.copy()
     wrong[[5, 90]] = 1, 0
-    found = label_errors.judge(features, wrong, 3, folds=5, seed=0)
+    found = label_errors.score_labels(features, wrong, 3, folds=5, seed=0)
     assert set(found.suspects[:2]) == {5, 90}
     assert found.suggested[[5, 90]].tolist() == [0, 2]
     assert max(found.quality[[5, 90]]) < np.delete(found.quality, [5, 90]).min()
-    assert found.accuracy > 0.9
+    assert found.probe_accuracy > 0.9
 
 
 def test_a_picture_is_never_judged_by_a_probe_that_has_seen_it():
     rng = np.random.default_rng(0)
     features, own = rng.normal(0, 1, (60, 200)).astype(np.float32), np.arange(60, dtype=np.int32) % 2
-    assert label_errors.judge(features, own, 2, folds=5, seed=0).accuracy < 0.7  # a probe that has seen them is at 1.0
+    assert (
+        label_errors.score_labels(features, own, 2, folds=5, seed=0).probe_accuracy < 0.7
+    )  # a probe that has seen them is at 1.0
 
 
 @pytest.mark.parametrize("counts", [[3, 3], [1, 8], [1, 1], [2, 1, 30], [6, 0, 6], [5, 0]])
 def test_classes_of_a_few_pictures_stop_nothing(counts):
     features, own = blobs(counts)
-    found = label_errors.judge(features, own, len(counts), folds=5, seed=0)
+    found = label_errors.score_labels(features, own, len(counts), folds=5, seed=0)
     assert np.isfinite(found.quality).all()
     alone = [row for row, label in enumerate(own) if counts[label] == 1]
     assert not set(alone) & set(found.suspects)

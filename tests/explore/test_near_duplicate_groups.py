@@ -8,9 +8,9 @@ import numpy as np
 from thaw.common.csv_text import csv_text
 from thaw.config.schema import DatasetConfig
 from thaw.data import sources
-from thaw.data.catalog import FREE, TEST, TRAIN, Catalog
-from thaw.explore.near_duplicate_groups import COLUMNS, rows
-from thaw.explore.neighbors import Pair
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, Catalog
+from thaw.explore.near_duplicate_groups import GROUP_COLUMNS, group_rows
+from thaw.explore.neighbors import SimilarPair
 
 
 def table(given: list[int], pairs: list[tuple[int, int]], groups: tuple[str, ...] | None = None) -> list[tuple]:
@@ -18,20 +18,22 @@ def table(given: list[int], pairs: list[tuple[int, int]], groups: tuple[str, ...
     paths = tuple(f"/data/{i}.png" for i in range(count))
     catalog = Catalog(paths, paths, None, np.zeros(count, np.int32), ("a", "b"), np.array(given, np.int8), groups)
     pictures = SimpleNamespace(
-        pixels=SimpleNamespace(catalog=catalog, indices=np.arange(count)), path=lambda i: paths[i], label=lambda i: "a"
+        pixels=SimpleNamespace(catalog=catalog, indices=np.arange(count)),
+        path=lambda i: paths[i],
+        class_name=lambda i: "a",
     )
-    return [(split, group) for _, _, split, group in rows(pictures, [Pair(*pair, 0.99) for pair in pairs])]
+    return [(split, group) for _, _, split, group in group_rows(pictures, [SimilarPair(*pair, 0.99) for pair in pairs])]
 
 
 def test_pictures_that_are_alike_directly_or_through_others_form_one_group() -> None:
-    found = table([FREE] * 5, [(0, 1), (1, 3)])
+    found = table([UNASSIGNED] * 5, [(0, 1), (1, 3)])
     groups = [group for _, group in found]
     assert groups[0] == groups[1] == groups[3] != ""
     assert groups[2] == groups[4] == ""
 
 
 def test_what_the_source_gives_to_two_splits_is_not_tied_and_the_free_go_along() -> None:
-    found = table([TRAIN, TEST, FREE, TRAIN], [(0, 1), (1, 2), (0, 3)])
+    found = table([TRAIN, TEST, UNASSIGNED, TRAIN], [(0, 1), (1, 2), (0, 3)])
     assert [split for split, _ in found] == ["train", "test", "", "train"]
     groups = [group for _, group in found]
     assert groups[0] == groups[3] != groups[1]
@@ -39,7 +41,7 @@ def test_what_the_source_gives_to_two_splits_is_not_tied_and_the_free_go_along()
 
 
 def test_the_sources_own_groups_stay_and_grow() -> None:
-    groups = [group for _, group in table([FREE] * 4, [(1, 2)], ("x", "x", "", "y"))]
+    groups = [group for _, group in table([UNASSIGNED] * 4, [(1, 2)], ("x", "x", "", "y"))]
     assert groups[0] == groups[1] == groups[2] != ""
     assert groups[3] not in ("", groups[0])
 
@@ -50,5 +52,5 @@ def test_the_table_of_files_with_any_name_is_read_as_a_data_set(tmp_path: Path) 
         (tmp_path / name).write_bytes(b"")
     made = [(str(tmp_path / name), "ab"[i % 2], "", "") for i, name in enumerate(names)]
     table = tmp_path / "groups.csv"
-    table.write_text(csv_text(COLUMNS, made), encoding="utf-8", errors="surrogateescape", newline="")
-    assert set(sources.load(DatasetConfig(name="csv", path=str(table))).names) == set(names)
+    table.write_text(csv_text(GROUP_COLUMNS, made), encoding="utf-8", errors="surrogateescape", newline="")
+    assert set(sources.load_catalog(DatasetConfig(name="csv", path=str(table))).names) == set(names)

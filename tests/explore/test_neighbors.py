@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from thaw.explore import neighbors
-from thaw.explore.image_stats import Looks
-from thaw.explore.neighbors import Pair
+from thaw.explore.image_stats import ImageStats
+from thaw.explore.neighbors import SimilarPair
 
 
 @pytest.fixture
@@ -23,62 +23,64 @@ def features():
 def looks(n, likeness=None):
     if likeness is None:
         likeness = np.tile(np.random.default_rng(1).integers(0, 256, (16, 16), np.uint8), (n, 1, 1))
-    return Looks(np.zeros(n, np.float32), np.zeros(n, np.float32), likeness)
+    return ImageStats(np.zeros(n, np.float32), np.zeros(n, np.float32), likeness)
 
 
 def test_a_group_of_near_duplicates_is_held_together_by_its_most_similar_pairs(features):
-    found = neighbors.find(features, np.arange(60))
-    pairs = neighbors.near_duplicates(found, looks(60), 0.9999)
-    assert [(pair.row, pair.other) for pair in pairs] == [(3, 40), (40, 41)]
+    found = neighbors.find_neighbors(features, np.arange(60))
+    pairs = neighbors.near_duplicate_pairs(found, looks(60), 0.9999)
+    assert [(pair.row, pair.other_row) for pair in pairs] == [(3, 40), (40, 41)]
     assert pairs[0].cosine > pairs[1].cosine > 0.9999
 
 
 def test_what_differs_pixel_by_pixel_is_no_near_duplicate(features):
-    found = neighbors.find(features, np.arange(60))
-    likeness = looks(60).likeness.copy()
+    found = neighbors.find_neighbors(features, np.arange(60))
+    likeness = looks(60).thumbnails.copy()
     likeness[41] = np.random.default_rng(2).integers(0, 256, (16, 16), np.uint8)
-    assert [(p.row, p.other) for p in neighbors.near_duplicates(found, looks(60, likeness), 0.9999)] == [(3, 40)]
+    assert [(p.row, p.other_row) for p in neighbors.near_duplicate_pairs(found, looks(60, likeness), 0.9999)] == [
+        (3, 40)
+    ]
     likeness[41] = likeness[40][:, ::-1]  # mirrored is alike
-    assert len(neighbors.near_duplicates(found, looks(60, likeness), 0.9999)) == 2
+    assert len(neighbors.near_duplicate_pairs(found, looks(60, likeness), 0.9999)) == 2
 
 
 def test_blocks_find_what_one_comparison_of_all_finds(features, monkeypatch):
-    whole = neighbors.find(features, np.arange(60))
-    monkeypatch.setattr(neighbors, "BLOCK", 7)
-    parts = neighbors.find(features, np.arange(60))
-    np.testing.assert_array_equal(parts.others, whole.others)
+    whole = neighbors.find_neighbors(features, np.arange(60))
+    monkeypatch.setattr(neighbors, "QUERY_BLOCK", 7)
+    parts = neighbors.find_neighbors(features, np.arange(60))
+    np.testing.assert_array_equal(parts.indices, whole.indices)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -1)
     np.testing.assert_allclose(whole.cosines[:, 0], cosines.max(axis=1), atol=1e-5)
-    assert not np.any(whole.others == np.arange(60)[:, None])
+    assert not np.any(whole.indices == np.arange(60)[:, None])
 
 
 def test_where_nothing_is_close_there_are_no_pairs(features):
-    assert neighbors.near_duplicates(neighbors.find(features, np.arange(40)), looks(60), 1.0) == []
+    assert neighbors.near_duplicate_pairs(neighbors.find_neighbors(features, np.arange(40)), looks(60), 1.0) == []
 
 
 def test_pairs_are_compared_in_blocks_as_in_one_go(features, monkeypatch):
     likeness = np.random.default_rng(3).integers(0, 256, (60, 16, 16), np.uint8)
     a, b = np.arange(50), np.arange(10, 60)
-    whole = looks(60, likeness).correlation(a, b)
-    monkeypatch.setattr("thaw.explore.image_stats.PAIRS", 7)
-    np.testing.assert_array_equal(looks(60, likeness).correlation(a, b), whole)
+    whole = looks(60, likeness).thumbnail_correlation(a, b)
+    monkeypatch.setattr("thaw.explore.image_stats.PAIRS_PER_BLOCK", 7)
+    np.testing.assert_array_equal(looks(60, likeness).thumbnail_correlation(a, b), whole)
 
 
 def test_rows_are_the_pictures_and_not_their_places(features):
-    found = neighbors.find(features, np.array([3, 7, 8, 40, 50]))
-    assert neighbors.near_duplicates(found, looks(60), 0.9999) == [Pair(3, 40, pytest.approx(1, abs=0.01))]
+    found = neighbors.find_neighbors(features, np.array([3, 7, 8, 40, 50]))
+    assert neighbors.near_duplicate_pairs(found, looks(60), 0.9999) == [SimilarPair(3, 40, pytest.approx(1, abs=0.01))]
 
 
 def test_more_equals_than_neighbours_are_one_group():
     features = np.ones((50, 4), np.float32)
-    found = neighbors.find(features, np.arange(50))
-    assert not np.any(found.others == np.arange(50)[:, None])
-    assert len(neighbors.near_duplicates(found, looks(50), 0.9)) > 0
-    assert np.isfinite(neighbors.oddness(found)).all()
+    found = neighbors.find_neighbors(features, np.arange(50))
+    assert not np.any(found.indices == np.arange(50)[:, None])
+    assert len(neighbors.near_duplicate_pairs(found, looks(50), 0.9)) > 0
+    assert np.isfinite(neighbors.outlier_scores(found)).all()
 
 
 def test_the_odd_one_is_beyond_the_fence_and_the_others_are_not(features):
-    scores = neighbors.oddness(neighbors.find(features, np.arange(60)))
-    assert np.flatnonzero(scores > neighbors.fence(scores)).tolist() == [59]
+    scores = neighbors.outlier_scores(neighbors.find_neighbors(features, np.arange(60)))
+    assert np.flatnonzero(scores > neighbors.outlier_threshold(scores)).tolist() == [59]

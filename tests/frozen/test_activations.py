@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.cache import Store, writer
+from thaw.cache import DiskCache, writer
 from thaw.common import environment
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
-from thaw.data.bit_depth import Rules
+from thaw.data.bit_depth import DecodeOptions
 from thaw.data.catalog import Catalog
-from thaw.data.pipeline import View
+from thaw.data.pipeline import AugmentedView
 from thaw.frozen import activations, cuts, feature_export
-from thaw.frozen.activations import Frozen, key
-from thaw.frozen.engine import Choice, Function
+from thaw.frozen.activations import FrozenPart, activations_key
+from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models.weights_digest import weights_sha256
 
 SIZE = 32
 BACKBONE = BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none")
-CHOICE = Choice("tensorflow", "2.21", "float32", "float32")
+CHOICE = EngineChoice("tensorflow", "2.21", "float32", "float32")
 AUGMENT = AugmentConfig(name="light", flip=True, shift=0.2, ops=1, magnitude=5)
-VIEW = View(AUGMENT, 7, 0)
+VIEW = AugmentedView(AUGMENT, 7, 0)
 
 
 # The key, of a network that is nothing but its weights: no TensorFlow.
@@ -59,7 +59,7 @@ BASE: dict = {
 
 def space_id(tmp_path: Path, **changed: object) -> str:
     given = {**BASE, **changed}
-    return Store(tmp_path, 1e9).space(key(weights=weights_sha256(given["frozen"]), **given)).id
+    return DiskCache(tmp_path, 1e9).space(activations_key(weights=weights_sha256(given["frozen"]), **given)).id
 
 
 def versions(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
@@ -73,7 +73,7 @@ CHANGED = {
     "depth multiplier": {"backbone": replace(BACKBONE, depth_multiplier=2)},
     "minimalistic": {"backbone": replace(BACKBONE, minimalistic=True)},
     "image size": {"frozen": model(size=64)},
-    "bits of 16-bit channels": {"rules": Rules(12)},
+    "bits of 16-bit channels": {"rules": DecodeOptions(12)},
     "preprocessing": {"preprocess": "caffe"},
     "a weight": {"frozen": model(([[1, 2], [3, 4]], [5, 6.0001]))},
     "a weight's sign": {"frozen": model(([[1, 2], [3, -4]], [5, 6]))},
@@ -100,11 +100,11 @@ CHANGED = {
 }
 PATCHED = {
     "rules of decoding": lambda patch: patch.setattr(decode, "VERSION", decode.VERSION + 1),
-    "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE", "crop-bicubic"),
+    "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE_RULE", "crop-bicubic"),
     "another processor's instructions": lambda patch: patch.setattr(environment, "instruction_sets", lambda: ("sse",)),
     "a variable that chooses kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
-    "threads, of TensorFlow": lambda patch: patch.setattr(environment, "cpus", lambda: 99),
-    "format": lambda patch: patch.setattr(activations, "FORMAT", activations.FORMAT + 1),
+    "threads, of TensorFlow": lambda patch: patch.setattr(environment, "cpu_count", lambda: 99),
+    "format": lambda patch: patch.setattr(activations, "KEY_FORMAT", activations.KEY_FORMAT + 1),
     "Keras": lambda patch: versions(patch, "keras"),
     "Pillow": lambda patch: versions(patch, "pillow"),
 }
@@ -159,19 +159,19 @@ def photos(folder: Path, numbers: list[int]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def read(folder: Path, numbers: list[int], store: Store | None = None, classes: int = 2) -> pixels.Pixels:
+def read(folder: Path, numbers: list[int], store: DiskCache | None = None, classes: int = 2) -> pixels.Pixels:
     paths = photos(folder, numbers)
     labels = np.arange(len(paths), dtype=np.int32) % classes
     names = tuple(str(Path(path).relative_to(folder.parent)) for path in paths)
     given = np.full(len(paths), -1, np.int8)
     catalog = Catalog(names, tuple(paths), None, labels, tuple(f"class {i}" for i in range(classes)), given)
-    return pixels.read(catalog, np.arange(len(paths)), SIZE, store)
+    return pixels.from_catalog(catalog, np.arange(len(paths)), SIZE, store)
 
 
 class Counting:
     """A Function that remembers how many images it was given."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: InferenceFunction) -> None:
         self.function, self.images = function, 0
 
     def __call__(self, images: np.ndarray) -> tuple:
@@ -189,21 +189,21 @@ def build(head: HeadConfig):
     from thaw.common import backend
     from thaw.models import backbones, network
 
-    backend.start(0, deterministic=True)
-    built = backbones.build(BACKBONE)
+    backend.start_tensorflow(0, deterministic=True)
+    built = backbones.build_backbone(BACKBONE)
     for x in built.layers:
         if hasattr(x, "moving_mean"):
             x.momentum = 0.0
     built.model([np.stack([picture(n) for n in range(100, 108)]).astype(np.float32)], training=True)
-    return network.join(built, head, ("a", "b"))
+    return network.attach_head(built, head, ("a", "b"))
 
 
 def parted(network, request: object):
     from thaw.models import freeze
-    from thaw.models.network import part
+    from thaw.models.network import divide_network
 
-    plan = freeze.plan(request, network.backbone.graph, "mobilenet", "frozen")
-    return part(network, plan, plan.boundary)
+    plan = freeze.make_plan(request, network.backbone.graph, "mobilenet", "frozen")
+    return divide_network(network, plan, plan.boundary)
 
 
 @pytest.fixture(scope="module")
@@ -212,32 +212,32 @@ def parts(joined):
 
 
 @pytest.fixture(scope="module")
-def function(parts) -> Function:
-    return Function(parts.frozen, "tensorflow", "float32")
+def function(parts) -> InferenceFunction:
+    return InferenceFunction(parts.frozen, "tensorflow", "float32")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache", 1e9)
+def store(tmp_path: Path) -> DiskCache:
+    return DiskCache(tmp_path / "cache", 1e9)
 
 
 @pytest.fixture
-def frozen(parts, function) -> Frozen:
+def frozen(parts, function) -> FrozenPart:
     return of(parts, function)
 
 
-def of(parts, function: Function, choice: Choice = CHOICE) -> Frozen:
-    return Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", choice, {(): Counting(function)})
+def of(parts, function: InferenceFunction, choice: EngineChoice = CHOICE) -> FrozenPart:
+    return FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", choice, {(): Counting(function)})
 
 
-def counted(frozen: Frozen) -> int:
+def counted(frozen: FrozenPart) -> int:
     """Images that the frozen part ran on since the last time."""
-    counting = frozen.function()
+    counting = frozen.inference_function()
     images, counting.images = counting.images, 0
     return images
 
 
-def right(function: Function, numbers: list[int]) -> tuple[np.ndarray, ...]:
+def right(function: InferenceFunction, numbers: list[int]) -> tuple[np.ndarray, ...]:
     return function(np.stack([picture(n) for n in numbers]))
 
 
@@ -262,8 +262,8 @@ def test_what_is_kept_is_what_the_frozen_part_gives_in_the_order_asked_for(tmp_p
 def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function) -> None:
     pictures = read(tmp_path / "data", list(range(12)))
     frozen.activations(store, pictures, np.arange(12))
-    never = Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
-    kept = never.activations(Store(store.folder, 1e9), pictures, np.arange(12))
+    never = FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
+    kept = never.cached_activations(DiskCache(store.folder, 1e9), pictures, np.arange(12))
     assert (kept.rows.hits, kept.rows.misses) == (12, 0)
     assert never._made == {}, "no engine is made for what is there"
     assert_rows(kept.take(np.arange(12)), right(function, list(range(12))))
@@ -271,16 +271,16 @@ def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function)
 
 def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts, function, monkeypatch) -> None:
     """One pass; what was cut earlier is there when its stage begins, to the last image."""
-    monkeypatch.setattr(activations, "BATCH", 8)
-    monkeypatch.setattr(writer, "SEGMENT", 10_000)
+    monkeypatch.setattr(activations, "BATCH_SIZE", 8)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 10_000)
     pictures = read(tmp_path / "data", list(range(20)))
     end = parted(joined, "all")
-    first = Frozen(end.frozen, end.cut, end.shapes, BACKBONE, "tf", CHOICE)
-    later = Frozen(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
-    kept = first.activations(store, pictures, np.arange(20), None, [later])
+    first = FrozenPart(end.frozen, end.cut_names, end.shapes, BACKBONE, "tf", CHOICE)
+    later = FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
+    kept = first.cached_activations(store, pictures, np.arange(20), None, [later])
     assert kept.rows.misses == 20
     assert len(first._made) == 1, "one conversion for both"
-    on_the_way = later.activations(store, pictures, np.arange(20))
+    on_the_way = later.cached_activations(store, pictures, np.arange(20))
     assert (on_the_way.rows.hits, on_the_way.rows.misses, later._made) == (20, 0, {})
     for ours, theirs in zip(on_the_way.take(np.arange(20)), right(function, list(range(20))), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -302,7 +302,7 @@ def test_one_changed_byte_of_a_file_recomputes_its_row(tmp_path, store, frozen) 
     changed = picture(1)
     changed[0, 0, 0] ^= 1
     Image.fromarray(changed).save(before.catalog.paths[1])
-    after = pixels.read(before.catalog, np.arange(3), SIZE)
+    after = pixels.from_catalog(before.catalog, np.arange(3), SIZE)
     assert frozen.activations(store, after, np.arange(3)).rows.misses == counted(frozen) == 1
 
 
@@ -345,18 +345,18 @@ def test_duplicates_are_computed_once(tmp_path, store, frozen, function) -> None
 
 def test_weights_behind_the_cut_do_not_count_and_those_before_it_do(tmp_path, store, joined, parts, function) -> None:
     pictures = read(tmp_path / "data", list(range(8)))
-    of(parts, function).activations(store, pictures, np.arange(8))
+    of(parts, function).cached_activations(store, pictures, np.arange(8))
     behind = joined.backbone.model.get_layer("conv_pw_4")
     before = joined.backbone.model.get_layer("conv_pw_2_bn")
     for layer, misses in ((behind, 0), (before, 8)):
         weights = layer.get_weights()
         try:
             layer.set_weights([w + 0.01 for w in weights])
-            again = of(parts, Function(parts.frozen, "tensorflow", "float32") if misses else function)
-            assert again.activations(store, pictures, np.arange(8)).rows.misses == misses
+            again = of(parts, InferenceFunction(parts.frozen, "tensorflow", "float32") if misses else function)
+            assert again.cached_activations(store, pictures, np.arange(8)).rows.misses == misses
         finally:
             layer.set_weights(weights)
-    assert of(parts, function).activations(store, pictures, np.arange(8)).rows.misses == 0
+    assert of(parts, function).cached_activations(store, pictures, np.arange(8)).rows.misses == 0
 
 
 def test_a_step_of_training_behind_the_cut_keeps_every_row(tmp_path, store, joined, parts, function) -> None:
@@ -364,12 +364,12 @@ def test_a_step_of_training_behind_the_cut_keeps_every_row(tmp_path, store, join
 
     pictures = read(tmp_path / "data", list(range(8)))
     start = joined.model.get_weights()
-    kept = of(parts, function).activations(store, pictures, np.arange(8))
+    kept = of(parts, function).cached_activations(store, pictures, np.arange(8))
     try:
         parts.trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", jit_compile=False)
         parts.trained.train_on_batch(kept.take(np.arange(8))[0], np.eye(2, dtype=np.float32)[[0, 1] * 4])
         assert any((w != v).any() for w, v in zip(joined.model.get_weights(), start, strict=True))
-        assert of(parts, function).activations(store, pictures, np.arange(8)).rows.misses == 0
+        assert of(parts, function).cached_activations(store, pictures, np.arange(8)).rows.misses == 0
     finally:
         joined.model.set_weights(start)
 
@@ -377,12 +377,12 @@ def test_a_step_of_training_behind_the_cut_keeps_every_row(tmp_path, store, join
 def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
     """Whole stages of a run: what a second one changes there costs no extraction."""
     from thaw.config.schema import CheckpointConfig, OptimizerConfig, TrainConfig
-    from thaw.data.dataset import Data
+    from thaw.data.dataset import Dataset
     from thaw.data.splits import Splits
-    from thaw.training.checkpoint import Folder
-    from thaw.training.recipes import Stage
-    from thaw.training.stage_checkpoint import Saver, changed
-    from thaw.training.stages import Means, plans, run_stage
+    from thaw.training.checkpoint import CheckpointDir
+    from thaw.training.recipes import TrainingStage
+    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables
+    from thaw.training.stages import StageInputs, plan_stages, run_stage
 
     pictures = read(tmp_path / "data", list(range(24)))
     order = np.random.default_rng(5).permutation(24)
@@ -392,17 +392,25 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
         (HeadConfig(name="gap_dense", hidden=8, dropout=0.5), 0.001, 16, order),
     ):
         splits = Splits(np.sort(at[:12]), np.sort(at[12:18]), np.sort(at[18:]))
-        data = Data(pictures, splits, AugmentConfig(), seed=len(found))
-        stage = Stage(0, "stage", "all", "frozen", 1, 0, OptimizerConfig(name="sgd", learning_rate=rate))
-        means = Means(CHOICE, Store(tmp_path / "cache", 1e9), 0, BACKBONE, TrainConfig(batch_size=batch), head)
+        data = Dataset(pictures, splits, AugmentConfig(), seed=len(found))
+        stage = TrainingStage(0, "stage", "all", "frozen", 1, 0, OptimizerConfig(name="sgd", learning_rate=rate))
+        means = StageInputs(
+            CHOICE, DiskCache(tmp_path / "cache", 1e9), 0, BACKBONE, TrainConfig(batch_size=batch), head
+        )
         network = build(head)
-        (planned,) = plans([stage], network, data, means)
-        saver = Saver(
-            Folder(tmp_path / "c", 2, "run"), CheckpointConfig(), 0, changed(network, [planned.plan]), [], None, float
+        (planned,) = plan_stages([stage], network, data, means)
+        saver = StageCheckpointer(
+            CheckpointDir(tmp_path / "c", 2, "run"),
+            CheckpointConfig(),
+            0,
+            checkpointed_variables(network, [planned.plan]),
+            [],
+            None,
+            float,
         )
         result = run_stage(
             planned, network, data, means,
-            saver=saver, judge=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None,
+            checkpointer=saver, predict_splits=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None,
         )  # fmt: skip
         found.append((result.hits, result.misses))
     assert found == [(0, 24), (24, 0)]
@@ -410,11 +418,11 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypatch, precision: str) -> None:
-    monkeypatch.setattr(activations, "BATCH", 4)  # the last group is not full
+    monkeypatch.setattr(activations, "BATCH_SIZE", 4)  # the last group is not full
     indices = np.array([1, 2, 4, 5, 8, 10])
     frozen, pictures = of(parts, function, replace(CHOICE, frozen=precision)), read(tmp_path / "data", list(range(12)))
-    kept = frozen.activations(store, pictures, indices)
-    feature_export.export(frozen, store, pictures, indices, None, tmp_path / "out" / "train")
+    kept = frozen.cached_activations(store, pictures, indices)
+    feature_export.export_features(frozen, store, pictures, indices, None, tmp_path / "out" / "train")
     assert np.load(tmp_path / "out" / "train-indices.npy").tolist() == indices.tolist()
     for i, tensor in enumerate(kept.take(indices)):
         written = np.load(tmp_path / "out" / f"train-{i}.npy")
@@ -452,9 +460,9 @@ def total(images: np.ndarray) -> tuple:
     return (images.sum(axis=(1, 2, 3), dtype=np.float32)[:, None],)
 
 
-def two_cuts(parts, both: Both) -> tuple[Frozen, Frozen]:
-    own = Frozen(parts.frozen, ("mean",), ((3,),), BACKBONE, "tf", CHOICE, _made={(): mean})
-    later = Frozen(parts.frozen, ("total",), ((1,),), BACKBONE, "tf", CHOICE, _made={(): total})
+def two_cuts(parts, both: Both) -> tuple[FrozenPart, FrozenPart]:
+    own = FrozenPart(parts.frozen, ("mean",), ((3,),), BACKBONE, "tf", CHOICE, _made={(): mean})
+    later = FrozenPart(parts.frozen, ("total",), ((1,),), BACKBONE, "tf", CHOICE, _made={(): total})
     own._made[(later.cut,)] = both
     return own, later
 
@@ -464,42 +472,42 @@ def test_a_row_does_not_depend_on_what_else_was_wanted(tmp_path, store, parts, s
     """What comes out differently beside another cut is computed alone."""
     pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
     own, later = two_cuts(parts, Both(shift))
-    kept = own.activations(store, pictures, indices, later=[later])
+    kept = own.cached_activations(store, pictures, indices, later_parts=[later])
     assert kept.take(indices)[0].tobytes() == mean(pictures.take(indices))[0].tobytes()
-    found = later.activations(store, pictures, indices)
+    found = later.cached_activations(store, pictures, indices)
     assert found.rows.misses == (0 if shared else 6)
     assert found.take(indices)[0].tobytes() == total(pictures.take(indices))[0].tobytes()
 
 
 def test_what_a_later_stage_wants_is_kept_when_extraction_breaks_off(tmp_path, store, parts, monkeypatch) -> None:
-    monkeypatch.setattr(activations, "BATCH", 2)
+    monkeypatch.setattr(activations, "BATCH_SIZE", 2)
     pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
     own, later = two_cuts(parts, Both(ends=3))  # one look whether they can be had together, then two groups
     with pytest.raises(KeyboardInterrupt):
-        own.activations(store, pictures, indices, later=[later])
-    assert later.space(store, None).missing(pictures.digests(indices)) == [4, 5]
+        own.cached_activations(store, pictures, indices, later_parts=[later])
+    assert later.cache_space(store, None).missing(pictures.digests(indices)) == [4, 5]
 
 
 def test_what_a_later_stage_wants_is_one_file_however_long_the_extraction_takes(
     tmp_path, store, parts, monkeypatch
 ) -> None:
-    monkeypatch.setattr(activations, "BATCH", 2)
+    monkeypatch.setattr(activations, "BATCH_SIZE", 2)
     seconds = count(step=60.0)  # a batch a minute: every row is a commit
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     pictures, indices = read(tmp_path / "data", list(range(40))), np.arange(40)
     own, later = two_cuts(parts, Both())
-    own.activations(store, pictures, indices, later=[later])
+    own.cached_activations(store, pictures, indices, later_parts=[later])
     for part in (own, later):
-        assert part.space(store, None).missing(pictures.digests(indices)) == []
-        assert len(list((store.folder / part.space(store, None).id).glob("*.rows"))) == 1
+        assert part.cache_space(store, None).missing(pictures.digests(indices)) == []
+        assert len(list((store.folder / part.cache_space(store, None).id).glob("*.rows"))) == 1
 
 
 def test_what_cannot_be_kept_for_a_later_stage_does_not_stop_this_one(tmp_path, store, parts, capsys) -> None:
     pictures, indices = read(tmp_path / "data", list(range(6))), np.arange(6)
     own, later = two_cuts(parts, Both())
-    (store.folder / later.space(store, None).id).parent.mkdir(exist_ok=True)
-    (store.folder / later.space(store, None).id).write_text("in the way")
-    kept = own.activations(store, pictures, indices, later=[later])
+    (store.folder / later.cache_space(store, None).id).parent.mkdir(exist_ok=True)
+    (store.folder / later.cache_space(store, None).id).write_text("in the way")
+    kept = own.cached_activations(store, pictures, indices, later_parts=[later])
     assert kept.rows.misses == 6
     assert "not kept for a later stage: the cache cannot be written to" in capsys.readouterr().out
 
@@ -507,8 +515,8 @@ def test_what_cannot_be_kept_for_a_later_stage_does_not_stop_this_one(tmp_path, 
 def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:
     frozen, pictures, indices = of(parts, function), read(tmp_path / "data", list(range(12))), np.arange(2, 9)
     for view in (None, VIEW):
-        feature_export.export(frozen, store, pictures, indices, view, tmp_path / "kept" / "train")
-        feature_export.export(frozen, None, pictures, indices, view, tmp_path / "live" / "train")
+        feature_export.export_features(frozen, store, pictures, indices, view, tmp_path / "kept" / "train")
+        feature_export.export_features(frozen, None, pictures, indices, view, tmp_path / "live" / "train")
         for file in sorted((tmp_path / "kept").iterdir()):
             assert file.read_bytes() == (tmp_path / "live" / file.name).read_bytes()
 
@@ -517,8 +525,8 @@ def test_several_tensors_come_back_each_in_its_shape(tmp_path, store, joined) ->
     """A cut inside a block, of two or more tensors."""
     at = [parted(joined, n) for n in (14, 15)]
     parts = joined_cut(at)
-    run = Function(parts.frozen, "tensorflow", "float32")
-    kept = of(parts, run).activations(store, read(tmp_path / "data", list(range(6))), np.arange(6))
+    run = InferenceFunction(parts.frozen, "tensorflow", "float32")
+    kept = of(parts, run).cached_activations(store, read(tmp_path / "data", list(range(6))), np.arange(6))
     order = np.array([5, 0, 3])
     assert len(parts.shapes) == 2
     assert len(set(parts.shapes)) == 2
@@ -541,11 +549,11 @@ def test_views_are_augmented_images_and_each_is_kept(tmp_path, store, frozen, fu
     pictures = read(tmp_path / "data", list(range(6)))
     indices = np.arange(6)
     plain = frozen.activations(store, pictures, indices)
-    views = [View(AUGMENT, 7, v) for v in (0, 1)]
+    views = [AugmentedView(AUGMENT, 7, v) for v in (0, 1)]
     for v in views:
         kept = frozen.activations(store, pictures, indices, v)
         assert kept.rows.misses == 6
-        assert_rows(kept.take(indices), function(pipeline.view(pictures, indices, AUGMENT, 7, v.number)))
+        assert_rows(kept.take(indices), function(pipeline.augmented_view(pictures, indices, AUGMENT, 7, v.number)))
         assert kept.take(indices)[0].tobytes() != plain.take(indices)[0].tobytes()
     counted(frozen)
     first, second = (frozen.activations(store, pictures, indices, v).take(indices)[0] for v in views)
@@ -557,7 +565,7 @@ class Broken:
     """Pixels of which the third group cannot be had."""
 
     def __init__(self, pictures: pixels.Pixels, error: type[BaseException], first: int) -> None:
-        self.pictures, self.error, self.first, self.rules = pictures, error, first, pictures.rules
+        self.pictures, self.error, self.first, self.decode_options = pictures, error, first, pictures.decode_options
 
     def digests(self, indices: np.ndarray) -> list[str]:
         return self.pictures.digests(indices)
@@ -572,7 +580,7 @@ class Broken:
 def test_a_run_broken_off_in_the_middle_keeps_what_it_has_and_the_next_is_right(
     tmp_path, store, frozen, function, monkeypatch, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(activations, "BATCH", 4)
+    monkeypatch.setattr(activations, "BATCH_SIZE", 4)
     pictures = read(tmp_path / "data", list(range(20)))
     with pytest.raises(error):
         frozen.activations(store, Broken(pictures, error, 8), np.arange(20))
@@ -597,8 +605,10 @@ def test_a_damaged_row_is_computed_again(tmp_path, store, frozen, function) -> N
 
 def test_a_budget_that_the_plan_calls_enough_is_enough(tmp_path, frozen, parts) -> None:
     """cuts.choose keeps a cut when its rows take no more than cache.max_gb; the run must not stop then."""
-    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.shapes) + cuts.INDEX * (8 + 32)
-    kept = frozen.activations(Store(tmp_path / "cache", exact), read(tmp_path / "data", list(range(8))), np.arange(8))
+    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.shapes) + cuts.INDEX_BYTES_PER_ROW * (8 + 32)
+    kept = frozen.activations(
+        DiskCache(tmp_path / "cache", exact), read(tmp_path / "data", list(range(8))), np.arange(8)
+    )
     assert kept.rows.misses == 8
 
 
@@ -607,16 +617,16 @@ import hashlib, sys, time
 from pathlib import Path
 import numpy as np
 from thaw.common import backend
-backend.start(0, deterministic=True)
+backend.start_tensorflow(0, deterministic=True)
 import keras
 from thaw.common import environment
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.config.schema import BackboneConfig
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
 from thaw.frozen import activations
-from thaw.frozen.engine import Choice, Function
-activations.BATCH = 4
+from thaw.frozen.engine import EngineChoice, InferenceFunction
+activations.BATCH_SIZE = 4
 cache, go, backwards = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"
 images = keras.Input((16, 16, 3), name="images")
 frozen = keras.Model([images], [keras.layers.Conv2D(4, 3, name="conv")(images)])
@@ -625,21 +635,21 @@ arrays = arrays[::-1] if backwards else arrays
 names = tuple(map(str, range(24)))
 catalog = Catalog(names, None, arrays, np.zeros(24, np.int32), ("a",), np.full(24, -1, np.int8))
 pictures = pixels.read(catalog, np.arange(24), 16)
-function = Function(frozen, "tensorflow", "float32")
+function = InferenceFunction(frozen, "tensorflow", "float32")
 ran = 0
 def slowly(images):
     global ran
     ran += len(images)
     time.sleep(0.1)
     return function(images)
-made = activations.Frozen(
+made = activations.FrozenPart(
     frozen, ("conv",), ((14, 14, 4),), BackboneConfig(name="mobilenet"), "tf",
-    Choice("tensorflow", "1", "float32", "float32"), {(): slowly},
+    EngineChoice("tensorflow", "1", "float32", "float32"), {(): slowly},
 )
 print("ready", flush=True)
 while not go.exists():
     time.sleep(0.01)
-kept = made.activations(Store(cache, 1e9), pictures, np.arange(24))
+kept = made.cached_activations(DiskCache(cache, 1e9), pictures, np.arange(24))
 rows = kept.take(np.arange(24))[0]
 rows = rows[::-1] if backwards else rows
 print("done", kept.rows.hits, kept.rows.misses, ran, hashlib.sha256(rows.tobytes()).hexdigest(), flush=True)

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from thaw.frozen.batch_runner import AHEAD, ahead, stream
+from thaw.frozen.batch_runner import PREFETCHED_BATCHES, prefetch, stream_batches
 
 
 class Numbers:
@@ -24,17 +24,17 @@ class Numbers:
 
 
 def test_batches_come_in_order_however_long_each_takes() -> None:
-    assert [inputs for inputs, _ in stream(Numbers(), 1, 2)] == [(e, i) for e in (1, 2) for i in range(5)]
+    assert [inputs for inputs, _ in stream_batches(Numbers(), 1, 2)] == [(e, i) for e in (1, 2) for i in range(5)]
 
 
 def test_an_error_in_a_thread_reaches_the_reader() -> None:
     with pytest.raises(OSError, match="disk is gone"):
-        list(stream(Numbers(), 9))
+        list(stream_batches(Numbers(), 9))
 
 
 def test_a_reader_that_stops_leaves_no_thread_behind() -> None:
     before = threading.active_count()
-    batches = stream(Numbers(), 0, 1000)
+    batches = stream_batches(Numbers(), 0, 1000)
     next(batches)
     batches.close()
     assert threading.active_count() == before
@@ -45,11 +45,11 @@ def test_what_is_made_comes_in_order_whatever_finishes_first() -> None:
         threading.Event().wait(0.02 if number % 2 == 0 else 0)
         return number * number
 
-    assert list(ahead(range(9), make)) == [n * n for n in range(9)]
+    assert list(prefetch(range(9), make)) == [n * n for n in range(9)]
 
 
 def test_nothing_wanted_is_nothing_made() -> None:
-    assert list(ahead([], pytest.fail)) == []
+    assert list(prefetch([], pytest.fail)) == []
 
 
 def test_only_a_few_are_made_ahead_of_the_reader() -> None:
@@ -60,13 +60,13 @@ def test_only_a_few_are_made_ahead_of_the_reader() -> None:
         made.append(number)
         return number
 
-    results = ahead(iter(range(1000)), make)
+    results = prefetch(iter(range(1000)), make)
     for read in range(1, 4):
         next(results)
         threading.Event().wait(0.05)
-        assert read <= len(made) <= read + AHEAD
+        assert read <= len(made) <= read + PREFETCHED_BATCHES
     results.close()
-    assert len(made) <= 4 + AHEAD
+    assert len(made) <= 4 + PREFETCHED_BATCHES
 
 
 def test_a_reader_that_stops_ends_what_has_not_begun() -> None:
@@ -77,10 +77,10 @@ def test_a_reader_that_stops_ends_what_has_not_begun() -> None:
         threading.Event().wait(0.2 if number else 0)
         return number
 
-    results = ahead(range(1000), make)
+    results = prefetch(range(1000), make)
     next(results)
     results.close()
-    assert len(made) < 1 + AHEAD
+    assert len(made) < 1 + PREFETCHED_BATCHES
 
 
 def test_they_are_made_while_the_reader_works() -> None:
@@ -92,7 +92,7 @@ def test_they_are_made_while_the_reader_works() -> None:
             second.set()
         return number
 
-    results = ahead(range(3), make)
+    results = prefetch(range(3), make)
     assert next(results) == 0
     assert second.wait(5)
     results.close()
@@ -105,7 +105,7 @@ def test_two_are_made_at_a_time() -> None:
         both.wait()
         return number
 
-    assert list(ahead(range(4), make)) == [0, 1, 2, 3]
+    assert list(prefetch(range(4), make)) == [0, 1, 2, 3]
 
 
 def test_an_error_comes_in_its_place_after_what_was_made_before_it() -> None:
@@ -114,7 +114,7 @@ def test_an_error_comes_in_its_place_after_what_was_made_before_it() -> None:
             raise OSError("disk is gone")
         return number
 
-    results = ahead(range(1000), make)
+    results = prefetch(range(1000), make)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(OSError, match="disk is gone"):
         next(results)
@@ -130,9 +130,9 @@ def test_an_error_leaves_no_thread_and_makes_no_more() -> None:
 
     before = threading.active_count()
     with pytest.raises(OSError, match="disk is gone"):
-        list(ahead(range(1000), make))
+        list(prefetch(range(1000), make))
     assert threading.active_count() == before
-    assert len(made) <= 2 + AHEAD
+    assert len(made) <= 2 + PREFETCHED_BATCHES
 
 
 def test_an_error_in_what_is_wanted_reaches_the_reader() -> None:
@@ -141,4 +141,4 @@ def test_an_error_in_what_is_wanted_reaches_the_reader() -> None:
         raise OSError("list is gone")
 
     with pytest.raises(OSError, match="list is gone"):
-        list(ahead(wanted(), lambda number: number))
+        list(prefetch(wanted(), lambda number: number))

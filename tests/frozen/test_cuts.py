@@ -3,50 +3,69 @@
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.frozen.cuts import INDEX, WORTHWHILE, Cut, Need, choose, gb, line, share
+from thaw.frozen.cuts import (
+    INDEX_BYTES_PER_ROW,
+    MIN_SAVING,
+    CutChoice,
+    StageWorkload,
+    choose_cut,
+    choose_cuts,
+    format_bytes,
+    summary,
+)
 from thaw.models import freeze
-from thaw.models.backbone_table import Row
-from thaw.models.layer_graph import Graph, Layer, Operation, blocks
+from thaw.models.backbone_table import BackboneSpec
+from thaw.models.layer_graph import LayerGraph, LayerInfo, Operation, find_blocks
 
-ROW = Row("X", "tf", 8, 8, begins=r"^([abcd])_")
+ROW = BackboneSpec("X", "tf", 8, 8, block_start=r"^([abcd])_")
 
 
-def chain(*steps: tuple[str, tuple[int | None, ...], int | None]) -> Graph:
+def chain(*steps: tuple[str, tuple[int | None, ...], int | None]) -> LayerGraph:
     """images, then layers one behind the other: name, shape of the output, multiplications."""
-    layers = [Layer(0, "images", "InputLayer", (8, 8, 3), 0, 0, 0)]
-    layers += [Layer(i, name, "Conv2D", shape, 10, 0, macs) for i, (name, shape, macs) in enumerate(steps, start=1)]
+    layers = [LayerInfo(0, "images", "InputLayer", (8, 8, 3), 0, 0, 0)]
+    layers += [LayerInfo(i, name, "Conv2D", shape, 10, 0, macs) for i, (name, shape, macs) in enumerate(steps, start=1)]
     operations = tuple(Operation(x.name, x.index, (x.index - 1,) if x.index else (), x.shape) for x in layers)
-    return Graph(tuple(layers), operations, blocks([x.name for x in layers], ROW))
+    return LayerGraph(tuple(layers), operations, find_blocks([x.name for x in layers], ROW))
 
 
 # Numbers an image at each cut: 256, 64, 128, 32; the pooled features are 8. Multiplications: 1,000 in all.
 GRAPH = chain(
     ("a_conv", (8, 8, 4), 100), ("b_conv", (4, 4, 4), 300), ("c_conv", (4, 4, 8), 400), ("d_conv", (2, 2, 8), 200)
 )
-NEED = Need(images=10, itemsize=4, pooled=8, head=50)
+NEED = StageWorkload(images=10, itemsize=4, feature_values=8, head_macs=50)
 PLENTY = 1e9
 
 
-def cut(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED) -> Cut:
+def cut(request: object, max_bytes: float, graph: LayerGraph = GRAPH, need: StageWorkload = NEED) -> CutChoice:
     """max_bytes is of the rows alone: what the cache writes beside them comes on top."""
-    return choose(freeze.plan(request, graph, "x", "frozen"), graph, need, max_bytes and max_bytes + beside(need))
+    return choose_cut(
+        freeze.make_plan(request, graph, "x", "frozen"), graph, need, max_bytes and max_bytes + beside(need)
+    )
 
 
-def beside(need: Need) -> int:
-    return INDEX * (need.images + 32)
+def beside(need: StageWorkload) -> int:
+    return INDEX_BYTES_PER_ROW * (need.images + 32)
 
 
-def said(request: object, max_bytes: float, graph: Graph = GRAPH, need: Need = NEED, *, disk: bool = False) -> str:
-    plan = freeze.plan(request, graph, "x", "frozen")
-    return line(choose(plan, graph, need, max_bytes and max_bytes + beside(need)), plan, need, max_bytes, disk=disk)
+def said(
+    request: object, max_bytes: float, graph: LayerGraph = GRAPH, need: StageWorkload = NEED, *, disk: bool = False
+) -> str:
+    plan = freeze.make_plan(request, graph, "x", "frozen")
+    return summary(
+        choose_cut(plan, graph, need, max_bytes and max_bytes + beside(need)),
+        plan,
+        need,
+        max_bytes,
+        limited_by_disk=disk,
+    )
 
 
 def test_the_boundary_itself_is_kept_when_it_fits() -> None:
     exact = 10 * 4 * 128
     for room in (PLENTY, exact):
         found = cut("c_conv", room)
-        assert (found.at, found.name, found.kept) == (4, "c_conv", True)
-        assert found.bytes == found.exact_bytes == exact
+        assert (found.index, found.layer_name, found.cached) == (4, "c_conv", True)
+        assert found.cached_bytes == found.boundary_bytes == exact
 
 
 def test_the_saving_is_the_frozen_share_of_an_epochs_multiplications() -> None:
@@ -61,8 +80,8 @@ def test_an_earlier_cut_saves_only_what_lies_before_it() -> None:
 
 def test_the_next_cheaper_cut_is_kept_when_the_boundary_does_not_fit() -> None:
     found = cut("c_conv", 10 * 4 * 128 - 1)
-    assert (found.at, found.name, found.kept) == (3, "b_conv", True)
-    assert (found.bytes, found.exact_bytes) == (10 * 4 * 64, 10 * 4 * 128)
+    assert (found.index, found.layer_name, found.cached) == (3, "b_conv", True)
+    assert (found.cached_bytes, found.boundary_bytes) == (10 * 4 * 64, 10 * 4 * 128)
 
 
 def test_the_last_cut_that_fits_is_taken_and_not_the_smallest() -> None:
@@ -70,73 +89,73 @@ def test_the_last_cut_that_fits_is_taken_and_not_the_smallest() -> None:
     graph = chain(
         ("a_conv", (2, 2, 1), 300), ("b_conv", (2, 2, 2), 300), ("c_conv", (8, 8, 8), 300), ("d_conv", (1, 1, 1), 9)
     )
-    assert cut("c_conv", 10 * 4 * 8, graph).name == "b_conv"
+    assert cut("c_conv", 10 * 4 * 8, graph).layer_name == "b_conv"
 
 
 def test_nothing_is_kept_when_nothing_fits() -> None:
     found = cut("c_conv", 10 * 4 * 64 - 1)
-    assert (found.at, found.name, found.kept) == (4, "c_conv", False)
-    assert (found.bytes, found.saving, found.exact_bytes) == (0, 0.0, 10 * 4 * 128)
+    assert (found.index, found.layer_name, found.cached) == (4, "c_conv", False)
+    assert (found.cached_bytes, found.saving, found.boundary_bytes) == (0, 0.0, 10 * 4 * 128)
 
 
 def test_nothing_is_kept_for_a_saving_not_worth_its_bytes() -> None:
     """Only a is frozen: 100 of 100 + 3 * (900 + head) multiplications, less than a 20th of an epoch."""
-    assert WORTHWHILE > 100 / (100 + 3 * (900 + 50))
-    assert not cut("a_conv", PLENTY).kept
+    assert MIN_SAVING > 100 / (100 + 3 * (900 + 50))
+    assert not cut("a_conv", PLENTY).cached
 
 
 def test_a_cheaper_cut_is_not_taken_for_a_saving_not_worth_its_bytes() -> None:
     graph = chain(("a_conv", (1, 1, 1), 10), ("b_conv", (8, 8, 8), 500), ("c_conv", (4, 4, 8), 100))
-    assert cut("b_conv", PLENTY, graph).kept
-    assert not cut("b_conv", 10 * 4 * 511, graph).kept
+    assert cut("b_conv", PLENTY, graph).cached
+    assert not cut("b_conv", 10 * 4 * 511, graph).cached
 
 
 def test_a_free_side_has_no_known_size_and_is_passed_over() -> None:
     graph = chain(("a_conv", (4, 4, 4), 500), ("b_conv", (None, None, 4), None), ("c_conv", (4, 4, 4), 100))
     found = cut("b_conv", PLENTY, graph)
-    assert (found.name, found.kept, found.bytes) == ("a_conv", True, 10 * 4 * 64)
+    assert (found.layer_name, found.cached, found.cached_bytes) == ("a_conv", True, 10 * 4 * 64)
 
 
 def test_with_everything_frozen_the_pooled_features_are_kept() -> None:
     found = cut("all", PLENTY)
-    assert (found.at, found.kept, found.bytes) == (5, True, 10 * 4 * 8)
+    assert (found.index, found.cached, found.cached_bytes) == (5, True, 10 * 4 * 8)
     assert found.saving == pytest.approx(1000 / (1000 + 3 * 50))
 
 
 def test_bytes_count_every_image_and_the_size_of_a_number() -> None:
     for images, itemsize in ((10, 4), (70, 4), (10, 2)):
-        need = Need(images, itemsize, NEED.pooled, NEED.head)
-        assert cut("c_conv", PLENTY, need=need).bytes == images * itemsize * 128
+        need = StageWorkload(images, itemsize, NEED.feature_values, NEED.head_macs)
+        assert cut("c_conv", PLENTY, need=need).cached_bytes == images * itemsize * 128
 
 
 def test_a_cut_inside_a_residual_counts_all_its_tensors() -> None:
     """d adds c to a, so a crosses every cut between them."""
     straight = GRAPH.operations
     joined = Operation("d_conv", 4, (1, 3), (2, 2, 8))
-    graph = Graph(GRAPH.layers, (*straight[:4], joined), GRAPH.blocks)
-    assert cut("c_conv", PLENTY, graph).bytes == 10 * 4 * (256 + 128)
+    graph = LayerGraph(GRAPH.layers, (*straight[:4], joined), GRAPH.blocks)
+    assert cut("c_conv", PLENTY, graph).cached_bytes == 10 * 4 * (256 + 128)
 
 
 def test_nothing_is_kept_without_a_budget() -> None:
     found = cut("c_conv", 0.0)
-    assert (found.at, found.kept, found.bytes) == (4, False, 0)
+    assert (found.index, found.cached, found.cached_bytes) == (4, False, 0)
 
 
 def test_nothing_frozen_is_nothing_to_keep_and_nothing_to_say() -> None:
     found = cut("none", PLENTY)
-    assert (found.at, found.kept) == (0, False)
+    assert (found.index, found.cached) == (0, False)
     assert said("none", PLENTY) == ""
 
 
 def test_the_line_says_what_is_kept_with_bytes_and_saving() -> None:
-    text = said("c_conv", 2e9, need=Need(100_000, 4, 8, 50))
+    text = said("c_conv", 2e9, need=StageWorkload(100_000, 4, 8, 50))
     assert "activations at c_conv of 100,000 images: 51.2 MB of 2.0 GB" in text
     assert "saves 52 %" in text  # 800 of 1,550
     assert "boundary" not in text
 
 
 def test_the_line_says_what_is_kept_instead_and_what_the_boundary_takes() -> None:
-    text = said("c_conv", 40e6, need=Need(100_000, 4, 8, 50))
+    text = said("c_conv", 40e6, need=StageWorkload(100_000, 4, 8, 50))
     assert "activations at b_conv (layer 3; the boundary itself takes 51.2 MB) of 100,000 images: 25.6 MB" in text
     assert "saves 26 %" in text
 
@@ -148,18 +167,18 @@ def test_the_line_names_features_when_all_is_frozen() -> None:
 
 
 def test_the_line_says_what_it_takes_when_nothing_fits() -> None:
-    text = said("c_conv", 1e6, need=Need(100_000, 4, 8, 50))
+    text = said("c_conv", 1e6, need=StageWorkload(100_000, 4, 8, 50))
     assert text.startswith("keep nothing")
     assert "51.2 MB of 1.0 MB" in text
     assert "raise cache.max_gb" in text
 
 
 def test_the_line_says_when_it_is_the_disk_that_has_no_more_room() -> None:
-    text = said("c_conv", 2e9, need=Need(100_000, 4, 8, 50), disk=True)
+    text = said("c_conv", 2e9, need=StageWorkload(100_000, 4, 8, 50), disk=True)
     assert "51.2 MB of 2.0 GB that the disk has room for · saves" in text
     for room in (1e6, 0.0):
-        text = said("c_conv", room, need=Need(100_000, 4, 8, 50), disk=True)
-        assert f"the boundary takes 51.2 MB of {gb(room)} that the disk has room for" in text
+        text = said("c_conv", room, need=StageWorkload(100_000, 4, 8, 50), disk=True)
+        assert f"the boundary takes 51.2 MB of {format_bytes(room)} that the disk has room for" in text
         assert "make room on the disk, or set cache.dir to another" in text
         assert "cache.max_gb" not in text
 
@@ -178,47 +197,47 @@ def test_the_line_does_not_ask_for_room_where_there_is_plenty() -> None:
 
 
 def test_bytes_are_readable() -> None:
-    assert [gb(x) for x in (0, 51_200_000, 1_250_000_000)] == ["0.0 MB", "51.2 MB", "1.2 GB"]
+    assert [format_bytes(x) for x in (0, 51_200_000, 1_250_000_000)] == ["0.0 MB", "51.2 MB", "1.2 GB"]
 
 
-def together(room: float, *requests: object) -> list[Cut]:
-    plans = [freeze.plan(request, GRAPH, "x", "frozen") for request in requests]
-    return share(plans, GRAPH, [NEED] * len(plans), room)
+def together(room: float, *requests: object) -> list[CutChoice]:
+    plans = [freeze.make_plan(request, GRAPH, "x", "frozen") for request in requests]
+    return choose_cuts(plans, GRAPH, [NEED] * len(plans), room)
 
 
 def test_the_cuts_of_all_stages_fit_the_budget_together() -> None:
     """Features (8 numbers) and c (128) of 10 images fit together; with a byte less c gives way to b, the smaller."""
     both = 10 * 4 * 8 + 10 * 4 * 128 + 2 * beside(NEED)
     head, thaw = together(both, "all", "c_conv")
-    assert (head.at, thaw.at, head.bytes + thaw.bytes) == (5, 4, 10 * 4 * 136)
+    assert (head.index, thaw.index, head.cached_bytes + thaw.cached_bytes) == (5, 4, 10 * 4 * 136)
     head, thaw = together(both - 1, "all", "c_conv")
-    assert (head.at, thaw.at) == (5, 3)
-    assert thaw.kept
-    assert "that pixels and other stages leave" in line(
-        thaw, freeze.plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1
+    assert (head.index, thaw.index) == (5, 3)
+    assert thaw.cached
+    assert "that pixels and other stages leave" in summary(
+        thaw, freeze.make_plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1
     )
 
 
 def test_what_is_small_is_kept_first_in_whatever_order_the_stages_come() -> None:
     room = 10 * 4 * 8 + beside(NEED)
-    assert [cut.kept for cut in together(room, "c_conv", "all")] == [False, True]
-    assert [cut.kept for cut in together(room, "all", "c_conv")] == [True, False]
+    assert [cut.cached for cut in together(room, "c_conv", "all")] == [False, True]
+    assert [cut.cached for cut in together(room, "all", "c_conv")] == [True, False]
 
 
 def test_two_stages_at_one_cut_keep_it_once_unless_it_is_trained_between_them() -> None:
     room = 10 * 4 * 128 + beside(NEED)
-    assert [cut.kept for cut in together(room, "c_conv", "c_conv")] == [True, True]
-    assert [cut.kept for cut in together(room, "c_conv", "none", "c_conv")] == [True, False, False]
+    assert [cut.cached for cut in together(room, "c_conv", "c_conv")] == [True, True]
+    assert [cut.cached for cut in together(room, "c_conv", "none", "c_conv")] == [True, False, False]
 
 
 def test_a_run_that_is_done_again_is_cut_where_it_was_whatever_room_there_is() -> None:
     """Where it is cut decides on the last bits; whether it is kept there does not."""
-    plans = [freeze.plan(request, GRAPH, "x", "frozen") for request in ("all", "c_conv")]
-    cheap = share(plans, GRAPH, [NEED, NEED], 10 * 4 * (8 + 64) + 2 * beside(NEED))
-    assert [entry.at for entry in cheap] == [5, 3]
-    again = share(plans, GRAPH, [NEED, NEED], PLENTY, [entry.at for entry in cheap])
-    assert [(entry.at, entry.kept) for entry in again] == [(5, True), (3, True)]
-    nowhere = share(plans, GRAPH, [NEED, NEED], 0.0, [entry.at for entry in cheap])
-    assert [(entry.at, entry.kept) for entry in nowhere] == [(5, False), (3, False)]
+    plans = [freeze.make_plan(request, GRAPH, "x", "frozen") for request in ("all", "c_conv")]
+    cheap = choose_cuts(plans, GRAPH, [NEED, NEED], 10 * 4 * (8 + 64) + 2 * beside(NEED))
+    assert [entry.index for entry in cheap] == [5, 3]
+    again = choose_cuts(plans, GRAPH, [NEED, NEED], PLENTY, [entry.index for entry in cheap])
+    assert [(entry.index, entry.cached) for entry in again] == [(5, True), (3, True)]
+    nowhere = choose_cuts(plans, GRAPH, [NEED, NEED], 0.0, [entry.index for entry in cheap])
+    assert [(entry.index, entry.cached) for entry in nowhere] == [(5, False), (3, False)]
     with pytest.raises(UserError, match="a cut behind layer 5, and the boundary is 4 now"):
-        share(plans[1:], GRAPH, [NEED], PLENTY, [5])
+        choose_cuts(plans[1:], GRAPH, [NEED], PLENTY, [5])

@@ -14,16 +14,16 @@ import pytest
 
 from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
-from thaw.frozen.engine import CHUNK, Choice, Function, choose
+from thaw.frozen.engine import CHUNK_SIZES, EngineChoice, InferenceFunction, choose_engine
 
 PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
 FP16 = Hardware(openvino=True, bfloat16=True, float16=True)
 BARE = Hardware(openvino=False, bfloat16=True, float16=False)  # no openvino
-PASCAL = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((6, 1),))
-TURING = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((7, 5),))
-AMPERE = Hardware(openvino=True, bfloat16=False, float16=False, gpus=((8, 0),))
-MIXED = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0), (7, 5)))
+PASCAL = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((6, 1),))
+TURING = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((7, 5),))
+AMPERE = Hardware(openvino=True, bfloat16=False, float16=False, gpu_capabilities=((8, 0),))
+MIXED = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0), (7, 5)))
 
 # What was asked for: engine, precision, frozen_precision.
 AUTO = ("auto", "auto", "auto")
@@ -31,7 +31,7 @@ TF = ("tensorflow", "auto", "auto")
 
 
 def chosen(asked: tuple[str, str, str], hardware: Hardware, *, depthwise: bool = False, thaws: bool = True) -> tuple:
-    choice = choose(*asked, depthwise=depthwise, thaws=thaws, hardware=hardware)
+    choice = choose_engine(*asked, depthwise=depthwise, trains_backbone=thaws, hardware=hardware)
     assert choice.version == importlib.metadata.version(choice.engine)
     return choice.engine, choice.frozen, choice.trained
 
@@ -100,7 +100,7 @@ def test_openvino_that_is_not_installed_is_refused_with_what_to_do() -> None:
 def test_openvino_beside_a_gpu_computes_in_what_the_processor_does_fast(gpus: tuple) -> None:
     """It runs on the CPU whatever the GPU can do."""
     for cpu, frozen in ((PLAIN, "float32"), (BF16, "bfloat16")):
-        hardware = Hardware(openvino=True, bfloat16=cpu.bfloat16, float16=False, gpus=gpus)
+        hardware = Hardware(openvino=True, bfloat16=cpu.bfloat16, float16=False, gpu_capabilities=gpus)
         assert chosen(("openvino", "auto", "auto"), hardware)[:2] == ("openvino", frozen)
 
 
@@ -118,14 +118,14 @@ def test_openvino_is_never_given_float16_on_a_processor_without_it(hardware: Har
 
 
 def test_the_choice_is_said_in_one_line() -> None:
-    line = Choice("openvino", "2026.4", "bfloat16", "float32").line()
+    line = EngineChoice("openvino", "2026.4", "bfloat16", "float32").summary()
     assert line == "OpenVINO 2026.4 in bfloat16 for what is frozen · training in float32"
 
 
 # From here on networks: one TensorFlow process, networks made once.
 
 SIZE = 64
-ENGINES = tuple(CHUNK)
+ENGINES = tuple(CHUNK_SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +135,13 @@ def joined():
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.models import backbones, network
 
-    backend.start(0, deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=SIZE, weights="none"))
+    backend.start_tensorflow(0, deterministic=True)
+    built = backbones.build_backbone(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=SIZE, weights="none"))
     normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
     for x in normalizations:
         x.momentum = 0.0
     built.model([pictures(8, seed=1).astype(np.float32)], training=True)
-    return network.join(built, HeadConfig(name="linear"), ("a", "b", "c"))
+    return network.attach_head(built, HeadConfig(name="linear"), ("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +150,10 @@ def parts(joined):
     from thaw.models import freeze, network
 
     graph = joined.backbone.graph
-    plans = (freeze.plan(n, graph, "mobilenetv2", "frozen") for n in range(20, len(graph.layers)))
-    plan = next((p for p in plans if len(p.cut) > 1), None)
+    plans = (freeze.make_plan(n, graph, "mobilenetv2", "frozen") for n in range(20, len(graph.layers)))
+    plan = next((p for p in plans if len(p.cut_names) > 1), None)
     assert plan is not None
-    return network.part(joined, plan, plan.boundary)
+    return network.divide_network(joined, plan, plan.boundary)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def forked():
     """images -> three tensors of three shapes, given out in another order than they are computed in."""
     from thaw.common import backend
 
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     import keras
 
     layers = keras.layers
@@ -177,14 +177,14 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
 
 
-_MADE: dict[tuple, Function] = {}
+_MADE: dict[tuple, InferenceFunction] = {}
 
 
-def function(model, engine: str, precision: str = "float32") -> Function:
+def function(model, engine: str, precision: str = "float32") -> InferenceFunction:
     """A Function takes a second to make: each is made once."""
     key = (id(model), engine, precision)
     if key not in _MADE:
-        _MADE[key] = Function(model, engine, precision)
+        _MADE[key] = InferenceFunction(model, engine, precision)
     return _MADE[key]
 
 
@@ -236,7 +236,9 @@ def test_inputs_of_equal_shape_are_not_exchanged(engine: str) -> None:
     import keras
 
     a, b, c = (keras.Input((6,)) for _ in range(3))
-    made = Function(keras.Model([a, b, c], keras.ops.concatenate([c * 4, a + b * 2], axis=-1)), engine, "float32")
+    made = InferenceFunction(
+        keras.Model([a, b, c], keras.ops.concatenate([c * 4, a + b * 2], axis=-1)), engine, "float32"
+    )
     x = np.random.default_rng(0).normal(size=(3, 5, 6)).astype(np.float32)
     (found,) = made(*x)
     np.testing.assert_allclose(found, np.concatenate([x[2] * 4, x[0] + x[1] * 2], axis=1), rtol=1e-6)
@@ -294,7 +296,7 @@ def test_openvinos_converter_reports_to_nobody(forked) -> None:
     """Its telemetry would fork this process, write to ~/intel and call a server at every conversion."""
     import sys
 
-    Function(forked, "openvino", "float32")
+    InferenceFunction(forked, "openvino", "float32")
     from openvino.tools.ovc import telemetry_utils
 
     assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
@@ -304,7 +306,7 @@ def test_openvinos_converter_reports_to_nobody(forked) -> None:
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_weights_are_those_of_the_moment_it_was_made(forked, engine: str) -> None:
     images = pictures(3)
-    made = Function(forked, engine, "float32")
+    made = InferenceFunction(forked, engine, "float32")
     before = [y.copy() for y in made(images)]
     layer = forked.get_layer("conv")
     weights = layer.get_weights()
@@ -347,15 +349,15 @@ def test_results_stay_when_it_is_called_again(forked, engine: str) -> None:
 ALONE = """
 import numpy as np
 from thaw.common import backend
-backend.start(0, deterministic=True)
+backend.start_tensorflow(0, deterministic=True)
 import keras
-from thaw.frozen.engine import Function
+from thaw.frozen.engine import InferenceFunction
 images = keras.Input((32, 32, 3), name="images")
 x = keras.layers.Conv2D(8, 3, name="conv")(images)
 model = keras.Model([images], [x, keras.layers.GlobalAveragePooling2D(name="pool")(x)])
 for engine in ("openvino", "tensorflow"):
     for precision in ("float32", "bfloat16"):
-        run = Function(model, engine, precision)
+        run = InferenceFunction(model, engine, precision)
         print([y.shape for y in run(np.zeros((20, 32, 32, 3), np.uint8))])
 """
 
@@ -374,7 +376,7 @@ def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) 
     """The conversion of swish, whose gradient is Keras's own, added an output each."""
     from thaw.common import backend
 
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     import keras
 
     images = x = keras.Input((8, 8, 3), name="images")
@@ -382,6 +384,6 @@ def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) 
         x = keras.layers.Conv2D(4, 3, activation="swish", name=f"conv{i}")(x)
     model = keras.Model(images, x)
     given = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
-    found = Function(model, engine, "float32")(given)
+    found = InferenceFunction(model, engine, "float32")(given)
     assert [y.shape for y in found] == [(3, 2, 2, 4)]
-    np.testing.assert_allclose(found[0], Function(model, "keras", "float32")(given)[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[0], InferenceFunction(model, "keras", "float32")(given)[0], rtol=1e-4, atol=1e-4)

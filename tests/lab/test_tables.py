@@ -2,28 +2,28 @@
 
 import pytest
 
-from thaw_lab.benchmark.parts.two_stages import noise
-from thaw_lab.tables import COLUMNS, Row, cells, markdown
+from thaw_lab.benchmark.parts.two_stages import accuracy_margin
+from thaw_lab.tables import COLUMNS, BenchmarkRow, cells, markdown
 
 
 def test_more_images_a_second_and_fewer_seconds_are_faster() -> None:
-    assert Row("extract", "a", "images/s", 10.0, 35.0).ratio == 3.5
-    assert Row("stages", "a", "s", 35.0, 10.0).ratio == 3.5
-    assert Row("growth", "a", "MB", 1000.0, 2000.0).ratio == 0.5
-    assert Row("rerun", "a", "s", None, 10.0).ratio is None
-    assert Row("stages", "a", "accuracy", 0.9, 0.8).ratio is None
+    assert BenchmarkRow("extract", "a", "images/s", 10.0, 35.0).ratio == 3.5
+    assert BenchmarkRow("stages", "a", "s", 35.0, 10.0).ratio == 3.5
+    assert BenchmarkRow("growth", "a", "MB", 1000.0, 2000.0).ratio == 0.5
+    assert BenchmarkRow("rerun", "a", "s", None, 10.0).ratio is None
+    assert BenchmarkRow("stages", "a", "accuracy", 0.9, 0.8).ratio is None
 
 
 @pytest.mark.parametrize(
     ("row", "reached"),
     [
-        (Row("extract", "a", "images/s", 10.0, 30.0, 3.0), True),
-        (Row("extract", "a", "images/s", 10.0, 29.9, 3.0), False),
-        (Row("extract", "a", "images/s", 10.0, 29.9), None),
-        (Row("rerun", "a", "s", None, 0.99, 1.0), True),
-        (Row("rerun", "a", "s", None, 1.0, 1.0), False),
-        (Row("stages", "a", "accuracy", 0.90, 0.93, 0.04), True),
-        (Row("stages", "a", "accuracy", 0.90, 0.85, 0.04), False),
+        (BenchmarkRow("extract", "a", "images/s", 10.0, 30.0, 3.0), True),
+        (BenchmarkRow("extract", "a", "images/s", 10.0, 29.9, 3.0), False),
+        (BenchmarkRow("extract", "a", "images/s", 10.0, 29.9), None),
+        (BenchmarkRow("rerun", "a", "s", None, 0.99, 1.0), True),
+        (BenchmarkRow("rerun", "a", "s", None, 1.0, 1.0), False),
+        (BenchmarkRow("stages", "a", "accuracy", 0.90, 0.93, 0.04), True),
+        (BenchmarkRow("stages", "a", "accuracy", 0.90, 0.85, 0.04), False),
     ],
 )
 def test_targets(row, reached) -> None:
@@ -31,15 +31,24 @@ def test_targets(row, reached) -> None:
 
 
 def test_a_row_says_what_was_aimed_at_and_whether_it_was_reached() -> None:
-    assert cells(Row("extract", "vgg16", "images/s", 6.0, 1234.4, 3.0)) == [
+    assert cells(BenchmarkRow("extract", "vgg16", "images/s", 6.0, 1234.4, 3.0)) == [
         "vgg16", "6.00 images/s", "1,234 images/s", "205.73x", "≥ 3x", "yes",
     ]  # fmt: skip
-    assert cells(Row("rerun", "whole", "s", None, 10.24, 5.0)) == ["whole", "", "10.2 s", "", "< 5 s", "NO"]
-    assert cells(Row("stages", "acc", "accuracy", 0.9, 0.91, 0.05)) == ["acc", "0.900", "0.910", "", "± 0.050", "yes"]
+    assert cells(BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0)) == ["whole", "", "10.2 s", "", "< 5 s", "NO"]
+    assert cells(BenchmarkRow("stages", "acc", "accuracy", 0.9, 0.91, 0.05)) == [
+        "acc",
+        "0.900",
+        "0.910",
+        "",
+        "± 0.050",
+        "yes",
+    ]
 
 
 def test_markdown_has_a_line_a_row_and_as_many_cells_as_columns() -> None:
-    text = markdown([Row("rerun", "whole", "s", None, 10.24, 5.0), Row("extract", "b", "images/s", 1.0, 2.0)])
+    text = markdown(
+        [BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0), BenchmarkRow("extract", "b", "images/s", 1.0, 2.0)]
+    )
     lines = text.splitlines()
     assert lines[0] == "| what | Keras | thaw | ratio | target | reached |"
     assert lines[3] == "| b | 1.00 images/s | 2.00 images/s | 2.00x |  |  |"
@@ -47,6 +56,6 @@ def test_markdown_has_a_line_a_row_and_as_many_cells_as_columns() -> None:
 
 
 def test_chance_is_smaller_with_more_test_images() -> None:
-    assert noise(0.9, 100) == pytest.approx(0.0849, abs=1e-4)
-    assert noise(0.9, 400) == pytest.approx(noise(0.9, 100) / 2)
-    assert noise(1.0, 50) == 0.02
+    assert accuracy_margin(0.9, 100) == pytest.approx(0.0849, abs=1e-4)
+    assert accuracy_margin(0.9, 400) == pytest.approx(accuracy_margin(0.9, 100) / 2)
+    assert accuracy_margin(1.0, 50) == 0.02

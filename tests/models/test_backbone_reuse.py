@@ -15,16 +15,16 @@ def built():
     from thaw.common import backend
     from thaw.models import backbone_reuse
 
-    backend.start(0, deterministic=True)
-    return backbone_reuse.build(SMALL, seed=0)[0]
+    backend.start_tensorflow(0, deterministic=True)
+    return backbone_reuse.build_or_reuse(SMALL, seed=0)[0]
 
 
 def again(config: BackboneConfig = SMALL, seed: int = 0):
     from thaw.common import backend
     from thaw.models import backbone_reuse
 
-    backend.start(seed, deterministic=True)
-    return backbone_reuse.build(config, seed)[0]
+    backend.start_tensorflow(seed, deterministic=True)
+    return backbone_reuse.build_or_reuse(config, seed)[0]
 
 
 def test_the_same_backbone_is_taken_over(built) -> None:
@@ -53,18 +53,18 @@ def test_a_weights_file_that_was_replaced_is_read_again(built, tmp_path) -> None
     file = tmp_path / "own.weights.h5"
     built.model.save_weights(file)
     config = replace(SMALL, weights=str(file))
-    _, first = backbone_reuse.build(config, 0)
+    _, first = backbone_reuse.build_or_reuse(config, 0)
     kernel = built.model.trainable_weights[0]
     kernel.assign(kernel + 1)
     built.model.save_weights(file)
-    assert backbone_reuse.build(config, 0)[1] != first
+    assert backbone_reuse.build_or_reuse(config, 0)[1] != first
 
 
 def test_the_head_of_an_earlier_job_is_freed_before_the_next_one_is_joined(built) -> None:
     from thaw.models import network
 
     for _ in range(3):
-        joined = network.join(again(), HeadConfig(name="linear"), ("a", "b"))
+        joined = network.attach_head(again(), HeadConfig(name="linear"), ("a", "b"))
         head = weakref.ref(joined.model.get_layer("predictions"))
         del joined
         assert again() is built
@@ -74,7 +74,7 @@ def test_the_head_of_an_earlier_job_is_freed_before_the_next_one_is_joined(built
 def test_a_backbone_that_is_not_asked_for_again_is_freed_before_the_next_one_is_built(monkeypatch) -> None:
     from thaw.models import backbones
 
-    old, seen, build = weakref.ref(again(seed=1).model), [], backbones.build
-    monkeypatch.setattr(backbones, "build", lambda config: (seen.append(old()), build(config))[1])
+    old, seen, build = weakref.ref(again(seed=1).model), [], backbones.build_backbone
+    monkeypatch.setattr(backbones, "build_backbone", lambda config: (seen.append(old()), build(config))[1])
     again(seed=2)
     assert seen == [None]

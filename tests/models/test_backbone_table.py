@@ -5,7 +5,7 @@ import yaml
 
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.models.backbone_table import BACKBONES, check, image_size
+from thaw.models.backbone_table import BACKBONES, check_backbone, image_size
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "backbone"
 
@@ -18,7 +18,7 @@ def test_every_backbone_has_one_yaml_file_and_one_row() -> None:
 def test_a_yaml_file_fits_its_row(name: str) -> None:
     config = BackboneConfig(**yaml.safe_load((CONF / f"{name}.yaml").read_text()))
     assert config.name == name
-    check(config)
+    check_backbone(config)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_a_yaml_file_fits_its_row(name: str) -> None:
 )
 def test_what_a_backbone_cannot_have_is_refused(config: BackboneConfig, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        check(config)
+        check_backbone(config)
 
 
 def test_any_width_goes_with_random_weights() -> None:
-    check(BackboneConfig(name="mobilenet", alpha=0.3, weights="none"))
+    check_backbone(BackboneConfig(name="mobilenet", alpha=0.3, weights="none"))
 
 
 def test_the_default_size_is_the_backbones_own() -> None:

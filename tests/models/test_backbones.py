@@ -59,9 +59,9 @@ APPLICATIONS = [
 
 
 def build(name: str, **options: object) -> backbones.Backbone:
-    backend.start(0, deterministic=True)
-    size = max(BACKBONES[name].smallest, 64)
-    return backbones.build(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
+    backend.start_tensorflow(0, deterministic=True)
+    size = max(BACKBONES[name].min_size, 64)
+    return backbones.build_backbone(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
 
 
 # The largest, which take 3 to 10 seconds each to build.
@@ -85,21 +85,23 @@ def test_every_backbone_builds_and_its_own_boundary_is_a_blocks_end(name: str) -
     built = build(name)
     assert built.model.input_shape[1] == built.image_size
     own = yaml.safe_load((CONF / f"{name}.yaml").read_text())["freeze"]
-    made = freeze.plan(own, built.graph, name, "frozen")
-    assert not made.inside
+    made = freeze.make_plan(own, built.graph, name, "frozen")
+    assert not made.inside_block
     assert (made.boundary == 0) == (name == "cnn")
-    assert [b.last for b in built.graph.blocks] == sorted({b.last for b in built.graph.blocks})
-    assert built.graph.blocks[-1].last == len(built.graph.layers) - 1
+    assert [b.last_layer for b in built.graph.blocks] == sorted({b.last_layer for b in built.graph.blocks})
+    assert built.graph.blocks[-1].last_layer == len(built.graph.layers) - 1
     assert len(built.graph.blocks) >= 2
-    assert freeze.plan("all", built.graph, name, "frozen").trainable == 0
-    assert freeze.plan("none", built.graph, name, "frozen").trainable == sum(x.params for x in built.graph.layers)
+    assert freeze.make_plan("all", built.graph, name, "frozen").trainable_params == 0
+    assert freeze.make_plan("none", built.graph, name, "frozen").trainable_params == sum(
+        x.params for x in built.graph.layers
+    )
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_layer_indices_are_those_of_keras_applications(name: str) -> None:
     """An index means what it means in everybody else's code."""
     built = build(name)
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     shape = (built.image_size, built.image_size, 3)
     stock = getattr(keras.applications, BACKBONES[name].builder)(include_top=False, weights=None, input_shape=shape)
     assert [layer.type for layer in built.graph.layers] == [type(layer).__name__ for layer in stock.layers]
@@ -140,24 +142,24 @@ def test_lite_and_baseline_preprocessing() -> None:
 
 def test_inception_v3_is_the_one_the_world_knows() -> None:
     built = build("inceptionv3", image_size=299)
-    at_172 = freeze.plan(172, built.graph, "inceptionv3", "frozen")
-    assert sorted(at_172.cut) == ["activation_55", "conv2d_51", "mixed5"]
-    assert at_172.line() == (
+    at_172 = freeze.make_plan(172, built.graph, "inceptionv3", "frozen")
+    assert sorted(at_172.cut_names) == ["activation_55", "conv2d_51", "mixed5"]
+    assert at_172.summary() == (
         "frozen 172/311 · boundary conv2d_51, inside block mixed6 · cut 3 tensors, 1.3 MB/image · trainable 74.5 % · "
         "BatchNorm statistics fixed"
     )
-    ends = {block.name: block.last for block in built.graph.blocks}
+    ends = {block.name: block.last_layer for block in built.graph.blocks}
     assert (ends["mixed5"], ends["mixed6"], ends["mixed8"]) == (164, 196, 248)
     assert (
-        freeze.plan("mixed8", built.graph, "inceptionv3", "frozen")
-        .line()
+        freeze.make_plan("mixed8", built.graph, "inceptionv3", "frozen")
+        .summary()
         .endswith("trainable 51.0 % · BatchNorm statistics fixed")
     )
 
 
 def test_stock_inception_v3_has_its_published_number_of_parameters() -> None:
-    backend.start(0, deterministic=True)
-    stock = backbones.build_stock(BackboneConfig(name="inceptionv3", weights="none"))
+    backend.start_tensorflow(0, deterministic=True)
+    stock = backbones.build_imagenet_classifier(BackboneConfig(name="inceptionv3", weights="none"))
     assert stock.count_params() == 23_851_784
 
 
@@ -169,7 +171,7 @@ PARTED = {"cnn", "vgg16", "inceptionv3", "mobilenetv2", "mobilenetv3small", "eff
 def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(name: str) -> None:
     """Ten boundaries spread over the layers, and everything frozen; batchnorm either way."""
     built = lively(build(name))
-    joined = network.join(built, HeadConfig(name="linear"), ("cat", "dog", "fox"))
+    joined = network.attach_head(built, HeadConfig(name="linear"), ("cat", "dog", "fox"))
     images = pictures(built.image_size, 2, seed=1)
     tell_apart(joined, images)
     total = len(built.graph.layers)
@@ -177,8 +179,8 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
     assert len(ends) == min(total, 11)
     parted = []
     for i, end in enumerate(ends):
-        plan = freeze.plan(end, built.graph, name, ("frozen", "trainable")[i % 2])
-        parted.append((plan, network.part(joined, plan, plan.boundary)))
+        plan = freeze.make_plan(end, built.graph, name, ("frozen", "trainable")[i % 2])
+        parted.append((plan, network.divide_network(joined, plan, plan.boundary)))
     # One pass for all the cuts: as many as the network is long would take minutes.
     wanted = [joined.model.output, *(tensor for _, parts in parted for tensor in parts.frozen.outputs)]
     whole, *cuts = [np.asarray(y) for y in keras.Model(joined.model.inputs, wanted)([images], training=False)]
@@ -194,7 +196,10 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
 def tell_apart(joined: network.Network, images: np.ndarray) -> None:
     """Let the head give two images logits that differ by 2 around zero."""
     head = joined.model.get_layer("predictions")
-    logits = np.asarray(keras.Model(joined.model.inputs, joined.pooled)([images], training=False)) @ head.kernel.numpy()
+    logits = (
+        np.asarray(keras.Model(joined.model.inputs, joined.pooled_features)([images], training=False))
+        @ head.kernel.numpy()
+    )
     scale = 2 / np.abs(logits[0] - logits[1]).max()
     head.kernel.assign(head.kernel * scale)
     head.bias.assign(-scale * logits.mean(axis=0))
@@ -223,7 +228,7 @@ def test_a_saved_network_opens_with_keras_alone(tmp_path: Path) -> None:
     """Caffe's and torch's preprocessing are the two that no single Keras layer does."""
     expected = {}
     for name in ("vgg16", "densenet121", "efficientnet_lite0", "convnexttiny"):
-        model = network.join(build(name), HeadConfig(name="linear"), ("a", "b")).model
+        model = network.attach_head(build(name), HeadConfig(name="linear"), ("a", "b")).model
         model.save(tmp_path / f"{name}.keras")
         size = model.input_shape[1]
         expected[name] = model(RGB[:, :size, :size], training=False).numpy().tolist()

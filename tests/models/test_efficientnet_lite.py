@@ -19,7 +19,7 @@ from thaw.common.errors import UserError
 from thaw.models import efficientnet_lite
 from thaw.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2, load_imagenet
 from thaw.models.imagenet_classes import class_names
-from thaw.models.torch_tensors import read_tensors
+from thaw.models.torch_tensors import read_state_dict
 
 BUILDERS: list[Callable[..., Any]] = [EfficientNetLite0, EfficientNetLite1, EfficientNetLite2]
 # Features span 0 to 5.3, logits -3 to 5.7; the largest difference measured was 8e-6 (float32, another order of sums).
@@ -44,7 +44,7 @@ def lite0() -> Any:
 
 @pytest.fixture
 def tensors() -> dict[str, NDArray[Any]]:
-    return read_tensors(efficientnet_lite._weights_file(0))
+    return read_state_dict(efficientnet_lite._weights_file(0))
 
 
 @pytest.mark.parametrize(("variant", "size"), [(0, 224), (0, 161), (1, 240), (2, 260)])
@@ -103,7 +103,7 @@ def test_a_file_that_does_not_fit_is_refused(
     change: Callable[[Any], Any], message: str, tensors: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(tensors)
-    monkeypatch.setattr(efficientnet_lite, "read_tensors", lambda path: tensors)
+    monkeypatch.setattr(efficientnet_lite, "read_state_dict", lambda path: tensors)
     with pytest.raises(UserError, match=message):
         EfficientNetLite0(weights="imagenet")
 

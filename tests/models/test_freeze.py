@@ -3,19 +3,21 @@
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.models.backbone_table import Row
-from thaw.models.freeze import FreezeBroken, boundary, plan, prove
-from thaw.models.layer_graph import Graph, Layer, Operation, blocks
+from thaw.models.backbone_table import BackboneSpec
+from thaw.models.freeze import FreezeBroken, make_plan, prove_frozen, resolve_boundary
+from thaw.models.layer_graph import LayerGraph, LayerInfo, Operation, find_blocks
 
 
-def chain_with_branch() -> Graph:
+def chain_with_branch() -> LayerGraph:
     """images -> a1 -> b1 -> b2 (adds a1) -> c1: block b holds a residual, so a cut inside it has two tensors."""
     names = ["images", "a_conv", "b_conv", "b_bn", "b_add", "c_conv"]
     inputs: list[tuple[int, ...]] = [(), (1,), (2,), (3,), (2, 4), (5,)]
-    layers = tuple(Layer(i, n, "Conv2D", (4, 4, 2), 10 * i, 2 if n == "b_bn" else 0) for i, n in enumerate(names))
+    layers = tuple(LayerInfo(i, n, "Conv2D", (4, 4, 2), 10 * i, 2 if n == "b_bn" else 0) for i, n in enumerate(names))
     operations = [Operation("images", 0, (), (4, 4, 3)), Operation("preprocess", None, (0,), (4, 4, 3))]
     operations += [Operation(n, i, inputs[i], (4, 4, 2)) for i, n in enumerate(names) if i]
-    return Graph(layers, tuple(operations), blocks(names, Row("X", "tf", 32, 32, begins=r"^([abc])_")))
+    return LayerGraph(
+        layers, tuple(operations), find_blocks(names, BackboneSpec("X", "tf", 32, 32, block_start=r"^([abc])_"))
+    )
 
 
 GRAPH = chain_with_branch()
@@ -26,7 +28,7 @@ GRAPH = chain_with_branch()
     [(3, 3), ("3", 3), (0, 0), (6, 6), ("none", 0), ("all", 6), (0.5, 3), ("0.5", 3), ("b_bn", 4), ("b", 5), ("c", 6)],
 )
 def test_a_request_means_so_many_frozen_layers(request_: object, expected: int) -> None:
-    assert boundary(request_, GRAPH, "x") == expected
+    assert resolve_boundary(request_, GRAPH, "x") == expected
 
 
 @pytest.mark.parametrize(
@@ -44,34 +46,34 @@ def test_a_request_means_so_many_frozen_layers(request_: object, expected: int) 
 )
 def test_a_request_that_does_not_exist_is_named(request_: object, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        boundary(request_, GRAPH, "x")
+        resolve_boundary(request_, GRAPH, "x")
 
 
 def test_a_cut_inside_a_residual_has_two_tensors() -> None:
-    inside = plan("b_bn", GRAPH, "x", "frozen")
-    assert inside.cut == ("a_conv", "b_bn")
-    assert (inside.block, inside.inside) == ("b", True)
+    inside = make_plan("b_bn", GRAPH, "x", "frozen")
+    assert inside.cut_names == ("a_conv", "b_bn")
+    assert (inside.block, inside.inside_block) == ("b", True)
     assert inside.cut_values == 2 * 4 * 4 * 2
 
 
 def test_a_cut_at_a_blocks_end_has_one_tensor() -> None:
-    end = plan("b", GRAPH, "x", "frozen")
-    assert end.cut == ("b_add",)
-    assert not end.inside
-    assert end.line() == (
+    end = make_plan("b", GRAPH, "x", "frozen")
+    assert end.cut_names == ("b_add",)
+    assert not end.inside_block
+    assert end.summary() == (
         "frozen 5/6 · boundary b_add, end of block b · cut 1 tensor, 0.00013 MB/image · trainable 33.3 %"
     )
 
 
 def test_everything_frozen_cuts_before_the_head() -> None:
-    assert plan("all", GRAPH, "x", "frozen").cut == ("c_conv",)
-    assert plan("all", GRAPH, "x", "frozen").trainable == 0
+    assert make_plan("all", GRAPH, "x", "frozen").cut_names == ("c_conv",)
+    assert make_plan("all", GRAPH, "x", "frozen").trainable_params == 0
 
 
 def test_the_line_speaks_of_statistics_only_where_some_are_thawed() -> None:
-    assert "BatchNorm statistics fixed" in plan("a", GRAPH, "x", "frozen").line()
-    assert "BatchNorm statistics updated" in plan("a", GRAPH, "x", "trainable").line()
-    assert "BatchNorm" not in plan("b_bn", GRAPH, "x", "frozen").line()
+    assert "BatchNorm statistics fixed" in make_plan("a", GRAPH, "x", "frozen").summary()
+    assert "BatchNorm statistics updated" in make_plan("a", GRAPH, "x", "trainable").summary()
+    assert "BatchNorm" not in make_plan("b_bn", GRAPH, "x", "frozen").summary()
 
 
 class Weight:
@@ -99,25 +101,28 @@ def changed(*paths: str) -> tuple[dict, dict]:
 
 def test_a_frozen_weight_that_moved_stops_the_run() -> None:
     with pytest.raises(FreezeBroken, match="a_conv/gamma"):
-        prove(*changed("a_conv/gamma", "c_conv/gamma"), LAYERS, plan("b", GRAPH, "x", "frozen"))
+        prove_frozen(*changed("a_conv/gamma", "c_conv/gamma"), LAYERS, make_plan("b", GRAPH, "x", "frozen"))
 
 
 def test_a_statistic_that_moved_stops_the_run_unless_statistics_train() -> None:
     moved = changed("c_conv/gamma", "c_conv/moving_mean")
     with pytest.raises(FreezeBroken, match="c_conv/moving_mean"):
-        prove(*moved, LAYERS, plan("b", GRAPH, "x", "frozen"))
-    assert prove(*moved, LAYERS, plan("b", GRAPH, "x", "trainable")) == []
+        prove_frozen(*moved, LAYERS, make_plan("b", GRAPH, "x", "frozen"))
+    assert prove_frozen(*moved, LAYERS, make_plan("b", GRAPH, "x", "trainable")) == []
 
 
 def test_a_frozen_layers_statistic_never_moves() -> None:
     with pytest.raises(FreezeBroken, match="a_conv/moving_mean"):
-        prove(*changed("a_conv/moving_mean", "c_conv/gamma"), LAYERS, plan("b", GRAPH, "x", "trainable"))
+        prove_frozen(*changed("a_conv/moving_mean", "c_conv/gamma"), LAYERS, make_plan("b", GRAPH, "x", "trainable"))
 
 
 def test_a_thawed_layer_that_did_not_move_is_named() -> None:
-    assert prove(*changed("c_conv/gamma"), LAYERS, plan("b_conv", GRAPH, "x", "frozen")) == ["b_bn", "b_add"]
+    assert prove_frozen(*changed("c_conv/gamma"), LAYERS, make_plan("b_conv", GRAPH, "x", "frozen")) == [
+        "b_bn",
+        "b_add",
+    ]
 
 
 def test_a_stage_in_which_nothing_moved_stops_the_run() -> None:
     with pytest.raises(FreezeBroken, match="none of the 1 thawed layers moved"):
-        prove(*changed(), LAYERS, plan("b", GRAPH, "x", "frozen"))
+        prove_frozen(*changed(), LAYERS, make_plan("b", GRAPH, "x", "frozen"))

@@ -31,12 +31,12 @@ PRETRAINED = [
 
 def config(name: str, weights: str) -> BackboneConfig:
     alpha = 0.25 if name == "mobilenet" else None
-    return BackboneConfig(name=name, weights=weights, image_size=max(BACKBONES[name].smallest, 32), alpha=alpha)
+    return BackboneConfig(name=name, weights=weights, image_size=max(BACKBONES[name].min_size, 32), alpha=alpha)
 
 
 def build(name: str, weights: str) -> Backbone:
-    backend.start(0, deterministic=True)
-    return backbones.build(config(name, weights))
+    backend.start_tensorflow(0, deterministic=True)
+    return backbones.build_backbone(config(name, weights))
 
 
 def legacy_h5(model: keras.Model, file: Path) -> Path:
@@ -50,10 +50,10 @@ def legacy_h5(model: keras.Model, file: Path) -> Path:
 
 def published(name: str, folder: Path) -> Path:
     """What Keras would download: random weights in the layers of the graph that Keras builds for its own."""
-    backend.start(1, deterministic=True)
+    backend.start_tensorflow(1, deterministic=True)
     shape = (config(name, "none").image_size,) * 2 + (3,)
     arguments = {"alpha": 0.25} if name == "mobilenet" else {}
-    with weights.not_loaded():
+    with weights.without_weights():
         builder = getattr(keras.applications, BACKBONES[name].builder)
         model = builder(include_top=False, weights="imagenet", input_shape=shape, **arguments)
     return legacy_h5(model, folder / f"{name}_notop.h5")
@@ -78,23 +78,23 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
     trained = build(name, "imagenet")
     backbone_sha256 = graph_sha256(trained.model)
     layers = [(layer.type, layer.params) for layer in trained.graph.layers]
-    joined = network.join(trained, HEAD, CLASSES)
+    joined = network.attach_head(trained, HEAD, CLASSES)
     joined_sha256 = graph_sha256(joined.model)
     values = joined.model.get_weights()
     own = dataclasses.replace(Config(), backbone=config(name, "imagenet"), head=HEAD)
-    kept = saved_model.save(joined, own, tmp_path / "run")
+    kept = saved_model.save_network(joined, own, tmp_path / "run")
     trained.model.save_weights(tmp_path / "own.weights.h5")
 
-    listed = next(backbones.variants(config(name, "imagenet")))  # what scripts/layers.py lists
+    listed = next(backbones.build_variants(config(name, "imagenet")))  # what scripts/layers.py lists
     assert graph_sha256(listed) == backbone_sha256
-    for route in (file, tmp_path / "own.weights.h5", kept.weights):  # what Keras downloads, weights alone, a run
+    for route in (file, tmp_path / "own.weights.h5", kept.weights_file):  # what Keras downloads, weights alone, a run
         built = build(name, str(route))
         assert graph_sha256(built.model) == backbone_sha256, route.name
         assert [(layer.type, layer.params) for layer in built.graph.layers] == layers
     plain = graph_sha256(build(name, "none").model)
-    assert (plain != backbone_sha256) == BACKBONES[name].graph_by_weights  # the table knows it
-    backend.start(2, deterministic=True)
-    again = saved_model.load(kept)  # predict model=RUN
+    assert (plain != backbone_sha256) == BACKBONES[name].graph_depends_on_weights  # the table knows it
+    backend.start_tensorflow(2, deterministic=True)
+    again = saved_model.load_network(kept)  # predict model=RUN
     assert graph_sha256(again.model) == joined_sha256 == kept.graph()["sha256"]
     for ours, theirs in zip(again.model.get_weights(), values, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -103,49 +103,49 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
 def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: Path) -> None:
     built = build("efficientnetb0", "none")
     assert len(built.layers) == 237  # keras.applications.EfficientNetB0(weights=None)
-    joined = network.join(built, HEAD, CLASSES)
+    joined = network.attach_head(built, HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "none"), head=HEAD)
-    kept = saved_model.save(joined, own, tmp_path)
+    kept = saved_model.save_network(joined, own, tmp_path)
     digest, joined_digest = graph_sha256(built.model), graph_sha256(joined.model)
-    assert graph_sha256(build("efficientnetb0", str(kept.weights)).model) == digest
-    assert graph_sha256(saved_model.load(kept).model) == joined_digest
+    assert graph_sha256(build("efficientnetb0", str(kept.weights_file)).model) == digest
+    assert graph_sha256(saved_model.load_network(kept).model) == joined_digest
 
 
 def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: Path) -> None:
     """There was no digest; the .keras file has the layers. MLflow's has its one output in a list."""
     fed("efficientnetb0")
     for source in ("imagenet", "none"):
-        joined = network.join(build("efficientnetb0", source), HEAD, CLASSES)
+        joined = network.attach_head(build("efficientnetb0", source), HEAD, CLASSES)
         digest = graph_sha256(joined.model)
         # Weights of a file went into the graph without Rescaling: the config alone would mislead.
         own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "/somewhere/weights.h5"), head=HEAD)
         logged = tmp_path / f"{source}.keras"
         keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
-        kept = saved_model.save(joined, own, tmp_path / source, logged)
-        (kept.folder / saved_model.GRAPH).unlink()
-        backend.start(0, deterministic=True)
-        assert graph_sha256(saved_model.load(kept).model) == digest
+        kept = saved_model.save_network(joined, own, tmp_path / source, logged)
+        (kept.folder / saved_model.GRAPH_FILE).unlink()
+        backend.start_tensorflow(0, deterministic=True)
+        assert graph_sha256(saved_model.load_network(kept).model) == digest
 
 
 def test_another_network_in_the_folder_is_refused_though_its_weights_fit(tmp_path: Path) -> None:
-    joined = network.join(build("mobilenet", "none"), HEAD, CLASSES)
+    joined = network.attach_head(build("mobilenet", "none"), HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("mobilenet", "none"), head=HEAD)
-    kept = saved_model.save(joined, own, tmp_path)
+    kept = saved_model.save_network(joined, own, tmp_path)
     other = tmp_path / "other.keras"
-    with zipfile.ZipFile(kept.weights) as old, zipfile.ZipFile(other, "w") as new:
+    with zipfile.ZipFile(kept.weights_file) as old, zipfile.ZipFile(other, "w") as new:
         for entry in old.namelist():
             content = old.read(entry)
             new.writestr(entry, content.replace(b'"max_value": 6.0', b'"max_value": 5.0'))
-    assert other.read_bytes() != kept.weights.read_bytes()
-    (kept.folder / saved_model.GRAPH).unlink()
-    other.replace(kept.weights)
+    assert other.read_bytes() != kept.weights_file.read_bytes()
+    (kept.folder / saved_model.GRAPH_FILE).unlink()
+    other.replace(kept.weights_file)
     with pytest.raises(UserError, match=r"another network .*a ReLU: max_value is 5.0 there, 6.0 here"):
-        saved_model.load(kept)
+        saved_model.load_network(kept)
     with pytest.raises(UserError, match=r"holds a network that is not mobilenet .*max_value is 5.0 there"):
-        build("mobilenet", str(kept.weights))
-    (kept.folder / saved_model.GRAPH).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
+        build("mobilenet", str(kept.weights_file))
+    (kept.folder / saved_model.GRAPH_FILE).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
     with pytest.raises(UserError, match="another network"):
-        saved_model.load(kept)
+        saved_model.load_network(kept)
 
 
 def test_a_digest_tells_settings_constants_and_connections_apart_and_no_names() -> None:
@@ -168,13 +168,13 @@ def test_a_digest_does_not_depend_on_precision_or_what_is_frozen() -> None:
 
     built = build("mobilenet", "none")
     before = graph_sha256(built.model)
-    freeze.apply(built.layers, 40)
+    freeze.set_trainable(built.layers, 40)
     with computing_in(built.model, "bfloat16"):
         assert graph_sha256(built.model) == before
 
 
 def test_a_stored_description_serves_another_version_of_keras() -> None:
-    built = graph_digest.describe(build("mobilenet", "none").model)
+    built = graph_digest.describe_model(build("mobilenet", "none").model)
     stored = json.loads(json.dumps(built))
     del stored[1]["config"]["scale"]  # a setting that a later Keras added
     assert graph_digest.first_difference(stored, built) is None

@@ -8,7 +8,7 @@ import tensorflow as tf
 from thaw.common import backend
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
-from thaw.models.precision import POLICIES, computing_in
+from thaw.models.precision import DTYPE_POLICIES, computing_in
 
 SIZE = 32
 
@@ -16,7 +16,7 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def small():
     """One layer of every kind that matters: both kinds of preprocessing, a convolution, BatchNorm, a hidden layer."""
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     layers = keras.layers
     images = keras.Input((SIZE, SIZE, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescaling")(images)
@@ -31,11 +31,11 @@ def small():
 @pytest.fixture(scope="module")
 def parts():
     """A stage's trained part: layers inside models inside a layer."""
-    backend.start(0, deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none"))
-    joined = network.join(built, HeadConfig(name="linear"), ("a", "b", "c"))
-    plan = freeze.plan("conv_pw_11", built.graph, "mobilenet", "frozen")
-    return network.part(joined, plan, plan.boundary - 10)
+    backend.start_tensorflow(0, deterministic=True)
+    built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none"))
+    joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b", "c"))
+    plan = freeze.make_plan("conv_pw_11", built.graph, "mobilenet", "frozen")
+    return network.divide_network(joined, plan, plan.boundary - 10)
 
 
 def pictures(count: int = 4) -> np.ndarray:
@@ -59,13 +59,13 @@ def products(function) -> list[tuple[str, str]]:
     return [(op.type, op.outputs[0].dtype.name) for op in function.graph.get_operations() if op.type in kinds]
 
 
-@pytest.mark.parametrize("precision", POLICIES)
+@pytest.mark.parametrize("precision", DTYPE_POLICIES)
 def test_layers_compute_in_it_while_the_block_runs_and_in_float32_after(small, precision: str) -> None:
     before = policies(small)
     with computing_in(small, precision):
         inside = policies(small)
-        assert {inside[name] for name in ("conv", "bn", "pool", "hidden")} == {POLICIES[precision]}
-        assert small.dtype_policy.name == POLICIES[precision]
+        assert {inside[name] for name in ("conv", "bn", "pool", "hidden")} == {DTYPE_POLICIES[precision]}
+        assert small.dtype_policy.name == DTYPE_POLICIES[precision]
     assert policies(small) == before
     assert set(before.values()) == {"float32"}
 
@@ -125,7 +125,7 @@ def test_the_output_is_computed_in_float32_from_what_the_layers_before_it_give(s
     np.testing.assert_allclose(found.numpy(), shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
-@pytest.mark.parametrize("precision", POLICIES)
+@pytest.mark.parametrize("precision", DTYPE_POLICIES)
 def test_what_is_traced_multiplies_in_it_all_but_the_output(small, precision: str) -> None:
     assert products(traced(small, precision)) == [("Conv2D", precision), ("MatMul", precision), ("MatMul", "float32")]
 

@@ -19,7 +19,7 @@ import pytest
 
 import thaw
 from thaw.common.errors import UserError
-from thaw.models.torch_tensors import read_tensors
+from thaw.models.torch_tensors import read_state_dict
 
 TYPES = {
     "FloatStorage": "<f4",
@@ -113,7 +113,7 @@ def ask(path: Path, data: bytes) -> str:
     """Write `data`, read it, and return the message of the UserError that must come."""
     path.write_bytes(data)
     with pytest.raises(UserError) as error:
-        read_tensors(path)
+        read_state_dict(path)
     assert str(path) in str(error.value)
     return str(error.value)
 
@@ -136,7 +136,7 @@ def state_dict() -> OrderedDict[str, Tensor]:
 def test_tensors_arrive_with_their_names_values_and_types(written: Writer, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(written(state_dict()))
-    tensors = read_tensors(path)
+    tensors = read_state_dict(path)
     assert list(tensors) == ["rows", "columns", "middle", "steps", "nothing", "flags"]
     np.testing.assert_array_equal(tensors["rows"], [[0, 1, 2], [3, 4, 5]])
     np.testing.assert_array_equal(tensors["columns"], [[0, 3], [1, 4], [2, 5]])
@@ -155,7 +155,7 @@ def test_the_real_file_of_a_package_is_read_in_a_process_without_torch_and_tenso
     assert spec.submodule_search_locations
     (path,) = Path(spec.submodule_search_locations[0], "models").glob("*.pth")
     program = (
-        "import sys; from thaw.models.torch_tensors import read_tensors; t = read_tensors(sys.argv[1]);"
+        "import sys; from thaw.models.torch_tensors import read_state_dict; t = read_state_dict(sys.argv[1]);"
         "print(len(t), t['_fc.weight'].shape, {'torch', 'tensorflow', 'keras'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # installed or not
@@ -294,4 +294,4 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.pth cannot be read: No such file"):
-        read_tensors(tmp_path / "none.pth")
+        read_state_dict(tmp_path / "none.pth")

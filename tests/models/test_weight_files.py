@@ -23,16 +23,16 @@ RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float3
 
 
 def small(weights: str = "none", **options: object) -> backbones.Backbone:
-    backend.start(len(weights), deterministic=True)  # another seed for each source of weights
+    backend.start_tensorflow(len(weights), deterministic=True)  # another seed for each source of weights
     options = {"name": "mobilenet", "alpha": 0.25, "image_size": 32, **options}
-    return backbones.build(BackboneConfig(weights=weights, **options))
+    return backbones.build_backbone(BackboneConfig(weights=weights, **options))
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A network with weights of its own, and its features of RGB."""
-    backend.start(7, deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none"))
+    backend.start_tensorflow(7, deterministic=True)
+    built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none"))
     for layer in built.layers:
         layer.set_weights([w + 0.01 * np.random.default_rng(3).random(w.shape) for w in layer.get_weights()])
     return built, built.model(RGB, training=False).numpy()
@@ -54,7 +54,7 @@ def test_every_format_gives_the_same_features(trained, tmp_path: Path, form: str
     if form == "no_top.h5":
         legacy(built.model, file)
     elif form == "whole.keras":  # a network that thaw trained, head and all
-        network.join(built, HeadConfig(), ("a", "b")).model.save(file)
+        network.attach_head(built, HeadConfig(), ("a", "b")).model.save(file)
     elif form.endswith(".keras"):
         built.model.save(file)
     else:
@@ -112,7 +112,7 @@ def test_a_lambda_layer_is_not_run(tmp_path: Path) -> None:
     """The function of such a layer lies in the file as code."""
     file, made = tmp_path / "lambda.keras", str(tmp_path / "made")
     evil = keras.layers.Lambda(lambda x: __import__("os").makedirs(made) or x, output_shape=(8, 8, 3))
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     keras.Sequential([evil, keras.layers.Conv2D(8, 3)]).save(file)
     with pytest.raises(UserError, match="does not fit mobilenet"):
         small(str(file))
@@ -146,20 +146,20 @@ def test_a_file_that_reads_other_files_is_refused(trained, tmp_path: Path, how: 
 def test_a_run_folder_with_another_network_in_it_is_refused(trained, tmp_path: Path) -> None:
     """`predict.py model=FOLDER` of a stranger's: built in code; its .keras gives weights, or nothing."""
     built, _ = trained
-    joined = network.join(built, HeadConfig(name="linear"), ("a", "b"))
+    joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b"))
     own = BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none")
     config = dataclasses.replace(Config(), backbone=own, head=HeadConfig(name="linear"))
-    kept = saved_model.save(joined, config, tmp_path)
-    hostile(kept.weights).replace(kept.weights)
-    backend.start(0, deterministic=True)
-    assert saved_model.load(kept).model.count_params() == joined.model.count_params()
-    for content in (b"", b"no zip", kept.weights.read_bytes()[:1000]):
-        kept.weights.write_bytes(content)
+    kept = saved_model.save_network(joined, config, tmp_path)
+    hostile(kept.weights_file).replace(kept.weights_file)
+    backend.start_tensorflow(0, deterministic=True)
+    assert saved_model.load_network(kept).model.count_params() == joined.model.count_params()
+    for content in (b"", b"no zip", kept.weights_file.read_bytes()[:1000]):
+        kept.weights_file.write_bytes(content)
         with pytest.raises(UserError, match=r"model\.keras does not hold the weights of that network"):
-            saved_model.load(kept)
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(kept.weights)
+            saved_model.load_network(kept)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(kept.weights_file)
     with pytest.raises(UserError, match="does not hold the weights of that network"):
-        saved_model.load(kept)
+        saved_model.load_network(kept)
     assert not (tmp_path / "made").exists()
 
 
@@ -200,7 +200,7 @@ def test_the_genuine_mobilenet_file_loads_as_keras_loads_it() -> None:
         pytest.skip("the genuine weights file mobilenet_2_5_224_tf_no_top.h5 is not beside this checkout")
     ours = small(str(SHARED), image_size=224)
     photo = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     stock = keras.applications.MobileNet(alpha=0.25, input_shape=(224, 224, 3), include_top=False, weights=str(SHARED))
     theirs = stock(keras.applications.mobilenet.preprocess_input(photo.copy()), training=False).numpy()
     np.testing.assert_allclose(ours.model(photo, training=False).numpy(), theirs, rtol=1e-4, atol=1e-4)

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from thaw.reproduce.comparison import DIFFERENT, IDENTICAL, WITHIN, Figures, Parting, compare
-from thaw.reproduce.verdict_report import verdict
+from thaw.reproduce.comparison import DIFFERENT, IDENTICAL, WITHIN_TOLERANCE, Mismatch, RunOutcome, compare
+from thaw.reproduce.verdict_report import verdict_line
 
 EPOCH = {"learning_rate": 1e-3, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.5}
-RUN = Figures(
+RUN = RunOutcome(
     data_sha256="d",
     initial_sha256="i",
     weights_sha256="w",
@@ -35,25 +35,25 @@ def final(**figures):
     [
         (RUN, None, IDENTICAL),
         # One bit is one bit.
-        (epoch(2, loss=math.nextafter(0.25, 1)), Parting("loss", 0.25, math.nextafter(0.25, 1), 2), WITHIN),
-        (epoch(1, val_loss=0.602), Parting("val_loss", 0.6, 0.602, 1), DIFFERENT),
-        (final(val_accuracy=0.5005), Parting("val/accuracy", 0.5, 0.5005), WITHIN),
-        (final(test_accuracy=0.51), Parting("test/accuracy", 0.5, 0.51), DIFFERENT),
+        (epoch(2, loss=math.nextafter(0.25, 1)), Mismatch("loss", 0.25, math.nextafter(0.25, 1), 2), WITHIN_TOLERANCE),
+        (epoch(1, val_loss=0.602), Mismatch("val_loss", 0.6, 0.602, 1), DIFFERENT),
+        (final(val_accuracy=0.5005), Mismatch("val/accuracy", 0.5, 0.5005), WITHIN_TOLERANCE),
+        (final(test_accuracy=0.51), Mismatch("test/accuracy", 0.5, 0.51), DIFFERENT),
         # Hashes say that something differs, not how much: the figures do.
-        (changed(weights_sha256="x"), Parting("weights", "w", "x"), WITHIN),
+        (changed(weights_sha256="x"), Mismatch("weights", "w", "x"), WITHIN_TOLERANCE),
         # A class's figures jump when one image changes sides.
-        (final(**{"test_class/a/f1": 0.9}), Parting("test/class/a/f1", 0.4, 0.9), WITHIN),
+        (final(**{"test_class/a/f1": 0.9}), Mismatch("test/class/a/f1", 0.4, 0.9), WITHIN_TOLERANCE),
         # What only one of them has is no small difference.
-        (changed(epochs={1: EPOCH}), Parting("learning_rate", 1e-3, None, 2), DIFFERENT),
-        (changed(epochs={**RUN.epochs, 3: EPOCH}), Parting("learning_rate", None, 1e-3, 3), DIFFERENT),
-        (epoch(1, val_loss=math.nan), Parting("val_loss", 0.6, math.nan, 1), DIFFERENT),
+        (changed(epochs={1: EPOCH}), Mismatch("learning_rate", 1e-3, None, 2), DIFFERENT),
+        (changed(epochs={**RUN.epochs, 3: EPOCH}), Mismatch("learning_rate", None, 1e-3, 3), DIFFERENT),
+        (epoch(1, val_loss=math.nan), Mismatch("val_loss", 0.6, math.nan, 1), DIFFERENT),
     ],
 )
 def test_the_verdict_and_where_the_runs_part(now, first, expected):
     found = compare(RUN, now, 1e-3)
     assert found.verdict == expected
-    assert found.code == {IDENTICAL: 0, WITHIN: 2, DIFFERENT: 3}[expected]
-    assert repr(found.partings[0] if found.partings else None) == repr(first)  # NaN is not NaN
+    assert found.exit_code == {IDENTICAL: 0, WITHIN_TOLERANCE: 2, DIFFERENT: 3}[expected]
+    assert repr(found.mismatches[0] if found.mismatches else None) == repr(first)  # NaN is not NaN
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_the_verdict_and_where_the_runs_part(now, first, expected):
 )
 def test_from_other_data_or_initial_weights_no_figures_are_close_enough(other, said):
     found = compare(RUN, changed(**other), tolerance=1e9)
-    assert (found.verdict, found.code, found.largest) == (DIFFERENT, 3, 0)
-    assert verdict(found).startswith(f"different: {said}")
+    assert (found.verdict, found.exit_code, found.largest_difference) == (DIFFERENT, 3, 0)
+    assert verdict_line(found).startswith(f"different: {said}")
 
 
 def test_a_run_that_recorded_no_hash_of_its_data_is_compared_by_its_figures():
@@ -78,21 +78,21 @@ def test_a_run_that_recorded_no_hash_of_its_data_is_compared_by_its_figures():
 def test_the_first_figure_is_the_first_that_training_comes_to():
     now = dataclasses.replace(epoch(2, loss=0.3, val_loss=0.8), weights_sha256="x", final={**RUN.final, "test/loss": 1})
     found = compare(RUN, now, 1e-3)
-    assert [(p.epoch, p.figure) for p in found.partings] == [
+    assert [(p.epoch, p.quantity) for p in found.mismatches] == [
         (2, "loss"), (2, "val_loss"), (0, "test/loss"), (0, "weights"),
     ]  # fmt: skip
-    assert found.largest == pytest.approx(0.3)
-    assert "part in loss of epoch 2" in verdict(found)
+    assert found.largest_difference == pytest.approx(0.3)
+    assert "part in loss of epoch 2" in verdict_line(found)
 
 
 def test_where_rounding_becomes_a_difference_is_said_too():
     now = dataclasses.replace(epoch(1, loss=0.5 + 1e-7), epochs={1: {**EPOCH, "loss": 0.5 + 1e-7}, 2: EPOCH})
-    said = verdict(compare(RUN, now, 1e-3))
+    said = verdict_line(compare(RUN, now, 1e-3))
     assert "part in loss of epoch 1, and by more than 0.001 in loss of epoch 2; " in said
 
 
 def test_the_bound_itself_is_within():
-    assert compare(RUN, final(test_accuracy=0.75), 0.25).verdict == WITHIN
+    assert compare(RUN, final(test_accuracy=0.75), 0.25).verdict == WITHIN_TOLERANCE
     assert compare(RUN, final(test_accuracy=0.7500001), 0.25).verdict == DIFFERENT
 
 
@@ -102,15 +102,15 @@ def test_nan_is_what_it_was():
 
 
 def test_weights_alone_are_named():
-    said = verdict(compare(RUN, changed(weights_sha256="x"), 1e-3))
+    said = verdict_line(compare(RUN, changed(weights_sha256="x"), 1e-3))
     assert said.startswith("same within tolerance")
     assert "part in the final weights only: all figures are equal" in said
 
 
 def test_a_run_that_was_stopped_is_held_against_what_it_has():
-    stopped = Figures("d", "i", None, {1: EPOCH}, {}, finished=False)
+    stopped = RunOutcome("d", "i", None, {1: EPOCH}, {}, finished=False)
     found = compare(stopped, RUN, 1e-3)
-    assert (found.verdict, found.whole) == (IDENTICAL, False)
-    assert "as far as the run went" in verdict(found)
+    assert (found.verdict, found.complete) == (IDENTICAL, False)
+    assert "as far as the run went" in verdict_line(found)
     other = dataclasses.replace(stopped, epochs={1: {**EPOCH, "loss": 0.51}})
     assert compare(other, RUN, 1e-3).verdict == DIFFERENT

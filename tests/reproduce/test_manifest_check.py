@@ -3,7 +3,7 @@
 import csv
 import io
 
-from thaw.reproduce.manifest_check import FileDifference, counted, differences, text
+from thaw.reproduce.manifest_check import FileDifference, compare_manifests, count_by_kind, differences_csv
 
 
 def row(path, sha256, label="a", split="train", verdict="ok"):
@@ -14,7 +14,7 @@ BEFORE = [row("a/1.png", "1"), row("a/2.png", "2"), row("b/3.png", "3", "b"), ro
 
 
 def found(now, there=()):
-    return differences(BEFORE, now, {entry["path"] for entry in now} | set(there))
+    return compare_manifests(BEFORE, now, {entry["path"] for entry in now} | set(there))
 
 
 def test_the_same_data_in_another_order_differs_in_nothing():
@@ -36,7 +36,7 @@ def test_every_kind_is_named_with_its_file():
         FileDifference("b/3.png", "class", "b", "c"),
         FileDifference("b/3.png", "split", "train", "val"),
     ]
-    assert list(counted(found(now)).items()) == [(entry.what, 1) for entry in found(now)]
+    assert list(count_by_kind(found(now)).items()) == [(entry.kind, 1) for entry in found(now)]
 
 
 def test_a_file_that_is_there_and_no_longer_used_is_not_missing():
@@ -54,7 +54,7 @@ def test_what_became_bad_is_one_difference():
 
 def test_the_list_holds_any_name():
     name = "a/caf\udce9,\r\n.png"
-    lines = text(differences([row(name, "1")], [row(name, "2")], [name]))
+    lines = differences_csv(compare_manifests([row(name, "1")], [row(name, "2")], [name]))
     assert list(csv.DictReader(io.StringIO(lines, newline=""))) == [
         {"path": name, "what": "changed", "before": "1", "now": "2"}
     ]

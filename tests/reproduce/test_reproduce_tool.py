@@ -22,7 +22,7 @@ from thaw.config.schema import (
     TrackingConfig,
 )
 from thaw.config.tool_schemas import ReproduceConfig
-from thaw.reproduce.stored_run import Recorded
+from thaw.reproduce.stored_run import OriginalRun
 from thaw.run import run
 from thaw.tools import reproduce
 
@@ -139,8 +139,8 @@ def test_a_failure_that_comes_again_is_a_reproduction(reason, same, tmp_path, mo
 
     monkeypatch.setattr(reproduce, "run", diverge)
     (tmp_path / "run.json").write_text('{"run_id": "new"}')
-    info = SimpleNamespace(status="FAILED", tags={tracking.REASON: reason})
-    before = Recorded(info, "sqlite:///", Config(), [], [])
+    info = SimpleNamespace(status="FAILED", tags={tracking.REASON_TAG: reason})
+    before = OriginalRun(info, "sqlite:///", Config(), [], [])
     if same:
         assert reproduce._rerun(before, Config(), Job(ROOT, tmp_path)) == "new"
     else:

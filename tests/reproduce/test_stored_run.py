@@ -41,24 +41,26 @@ def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -
     """A run as train.py leaves it, without the training."""
     try:
         folder = outputs / "made" / str(len(list((outputs / "made").glob("*"))))
-        with tracking.start(options, outputs, name="made", folder=folder, tags=tags) as run:
-            run.tags(tags)  # thaw.cwd
-            run.text("recipe=finetune\n", "overrides.txt")
-            run.text(config if isinstance(config, str) else saved_model.yaml_text(config), "config.yaml")
-            run.text(",".join(manifest.COLUMNS) + "\n", "manifest.csv")
+        with tracking.start_run(options, outputs, name="made", folder=folder, tags=tags) as run:
+            run.set_tags(tags)  # thaw.cwd
+            run.log_text("recipe=finetune\n", "overrides.txt")
+            run.log_text(config if isinstance(config, str) else saved_model.config_yaml(config), "config.yaml")
+            run.log_text(",".join(manifest.COLUMNS) + "\n", "manifest.csv")
             for epoch in range(1, epochs + 1):
-                run.metrics({"epoch/loss": 1 / epoch, "epoch/val_loss": 0.1, "epoch/images_per_second": 5}, step=epoch)
+                run.log_metrics(
+                    {"epoch/loss": 1 / epoch, "epoch/val_loss": 0.1, "epoch/images_per_second": 5}, step=epoch
+                )
             if error:
                 raise error
-            run.metrics({"test/accuracy": 1 / 3, "parity/images": 5}, step=epochs)
-            run.tags({tracking.WEIGHTS: "w"})
+            run.log_metrics({"test/accuracy": 1 / 3, "parity/images": 5}, step=epochs)
+            run.set_tags({tracking.WEIGHTS_TAG: "w"})
     except UserError:
         pass
     return run.id
 
 
 def read(run, options, outputs):
-    return stored_run.read(run, options.uri, outputs)
+    return stored_run.read_original(run, options.uri, outputs)
 
 
 def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(options, outputs):
@@ -71,7 +73,7 @@ def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(opti
 
 
 def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(options, outputs):
-    text = saved_model.yaml_text(TRAINED).replace("  version: 2\n", "")
+    text = saved_model.config_yaml(TRAINED).replace("  version: 2\n", "")
     assert "version" not in text
     run = read(add(options, outputs, text), options, outputs)
     assert run.config.split.version == 1
@@ -80,7 +82,7 @@ def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(o
 
 
 def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its_own(options, outputs):
-    text = saved_model.yaml_text(TRAINED).replace("  val_loss: cross_entropy\n", "")
+    text = saved_model.config_yaml(TRAINED).replace("  val_loss: cross_entropy\n", "")
     assert "val_loss" not in text
     run = read(add(options, outputs, text), options, outputs)
     assert run.config.train.val_loss == "objective"
@@ -90,7 +92,7 @@ def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its
 
 def test_figures_come_to_the_last_bit(options, outputs):
     run = read(add(options, outputs, epochs=3), options, outputs)
-    found = stored_run.figures(run.info)
+    found = stored_run.read_outcome(run.run)
     assert found.epochs == {n: {"loss": 1 / n, "val_loss": 0.1} for n in (1, 2, 3)}
     assert found.final == {"test/accuracy": 1 / 3}
     assert (found.weights_sha256, found.finished) == ("w", True)
@@ -108,16 +110,16 @@ def test_relative_paths_are_meant_from_where_the_run_was_started(options, output
 def test_a_runs_folder_leads_to_it(options, outputs, tmp_path):
     run_id = add(options, outputs)
     (tmp_path / "run.json").write_text(json.dumps({"run_id": run_id, "tracking_uri": options.uri}))
-    assert read(str(tmp_path), options, outputs).info.id == run_id
+    assert read(str(tmp_path), options, outputs).run.id == run_id
 
 
 def test_of_a_sweep_it_is_the_best_run(options, outputs, tmp_path, capsys):
     sweep = tracking.open_sweep(options, outputs, "sweep", tmp_path / "sweep")
-    best = add(options, outputs, tags={**COMPUTED, tracking.PARENT: sweep.id})
+    best = add(options, outputs, tags={**COMPUTED, tracking.PARENT_TAG: sweep.id})
     tracking.find_run(options.uri, outputs, best)._store.client.log_metric(best, "objective", 0.5)
     tracking.close_sweep(sweep)
     for wanted in (sweep.id, str(tmp_path / "sweep")):
-        assert read(wanted, options, outputs).info.id == best
+        assert read(wanted, options, outputs).run.id == best
         assert f"{sweep.id} is a sweep: this is its best run, {best}" in capsys.readouterr().out
 
 
@@ -132,7 +134,7 @@ def test_another_folder_is_named(options, outputs, tmp_path, content):
 def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
     run = read(add(options, outputs, error=UserError("the disk is full")), options, outputs)
     assert not run.finished
-    found = stored_run.figures(run.info)
+    found = stored_run.read_outcome(run.run)
     assert (len(found.epochs), found.weights_sha256, found.finished) == (2, None, False)
 
 
@@ -168,4 +170,4 @@ def test_a_run_that_was_trained_as_another_network_than_is_built_now_is_refused(
         run("resnet50", "0123456789ab"),
         run("efficientnetb0", "0123456789ab", graph_sha256="1" * 64),
     ):
-        assert read(alike, options, outputs).info.id == alike
+        assert read(alike, options, outputs).run.id == alike

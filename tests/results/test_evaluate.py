@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
 from thaw.common.errors import UserError
-from thaw.results.evaluate import evaluate, metric_names
+from thaw.results.evaluate import class_metric_names, evaluate
 
 
 def test_figures_are_those_worked_out_by_hand():
@@ -73,5 +73,5 @@ def test_wrong_shapes_are_refused(shape):
 
 
 def test_names_of_metrics_are_accepted_by_mlflow_and_all_different():
-    names = metric_names(["a/b", "a_b", "a:b", "..", "", "hot dog", "Käse", "a_b_0", " x ", "n" * 300])
+    names = class_metric_names(["a/b", "a_b", "a:b", "..", "", "hot dog", "Käse", "a_b_0", " x ", "n" * 300])
     assert names == ["a_b_0_0", "a_b", "a_b_2", "_", "__4", "hot dog", "Käse", "a_b_0", "x", "n" * 100]

@@ -21,9 +21,9 @@ from thaw.config.schema import (
     OptimizerConfig,
     TrackingConfig,
 )
-from thaw.data.decode import fitted
+from thaw.data.decode import decode_resized
 from thaw.run import run
-from thaw.tools.predict import Computed, recorded
+from thaw.tools.predict import InferenceSettings, settings_of_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +84,7 @@ def own(failed, photos, result) -> dict[str, np.ndarray]:
     rows = list(csv.DictReader((failed / "manifest.csv").open()))
     model = keras.models.load_model(result["model"])
     names = [row["path"] for row in rows if row["split"] in ("val", "test")]
-    images = np.stack([fitted(str(photos / name), 32) for name in names]).astype(np.float32)
+    images = np.stack([decode_resized(str(photos / name), 32) for name in names]).astype(np.float32)
     return dict(zip(names, np.asarray(model([images], training=False)), strict=True))
 
 
@@ -119,4 +119,4 @@ def test_its_figures_are_those_of_the_network_that_is_kept(failed, own, result, 
 
 
 def test_predict_computes_as_it_was_judged_not_as_it_was_trained(failed) -> None:
-    assert recorded(failed / "result.json") == Computed("keras", "float32")
+    assert settings_of_result(failed / "result.json") == InferenceSettings("keras", "float32")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thaw.results import parity
-from thaw.results.parity import ARITHMETIC, LARGE_SAMPLE, SAMPLE, Parity, check, compare
+from thaw.results.parity import LARGE_SAMPLE, MAX_SAMPLE_MACS, SAMPLE, Parity, compare_probabilities, compare_sample
 
 HEAVY = 1e12  # multiplications an image: so large a network is compared on the small sample first
 
@@ -47,19 +47,19 @@ class Kept:
 def sampled(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the first sample, and those of the large one."""
     kept = Kept(flipped(probabilities(count), slice(None)))
-    check(probabilities(count), kept, seed, HEAVY)
+    compare_sample(probabilities(count), kept, seed, HEAVY)
     return kept.asked[0], kept.asked[1]
 
 
 def test_equal_probabilities_do_not_differ() -> None:
     given = probabilities(64)
-    assert compare(given, given.copy()) == Parity(64, 0, 0.0, 0.0)
+    assert compare_probabilities(given, given.copy()) == Parity(64, 0, 0.0, 0.0)
 
 
 def test_a_flip_is_counted_and_its_difference_measured() -> None:
     given = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     other = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
-    found = compare(given, other)
+    found = compare_probabilities(given, other)
     assert (found.images, found.differs) == (2, 1)
     assert found.probability == pytest.approx(0.5)
     # log(3) / 2 from the mean on one side, as much below it on the other
@@ -68,7 +68,7 @@ def test_a_flip_is_counted_and_its_difference_measured() -> None:
 
 def test_a_rounding_that_changes_no_class_is_measured_and_not_counted() -> None:
     given = probabilities(64)
-    found = compare(given, given * np.float32(1 - 1e-3))
+    found = compare_probabilities(given, given * np.float32(1 - 1e-3))
     assert found.differs == 0
     assert 0 < found.probability <= 1.001e-3
 
@@ -77,8 +77,8 @@ def test_an_engine_that_gives_no_numbers_where_the_network_does_differs() -> Non
     given = probabilities(64)
     fast = given.copy()
     fast[5:8] = np.nan
-    assert compare(fast, given).differs == 3
-    assert compare(fast, fast).differs == 0, "a network that diverged is found where it is judged"
+    assert compare_probabilities(fast, given).differs == 3
+    assert compare_probabilities(fast, fast).differs == 0, "a network that diverged is found where it is judged"
 
 
 def test_the_logit_difference_does_not_see_a_constant() -> None:
@@ -86,50 +86,50 @@ def test_the_logit_difference_does_not_see_a_constant() -> None:
     logits = np.random.default_rng(1).normal(0, 1, (20, 5))
     level = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     scaled = level * np.linspace(0.5, 1.0, 20)[:, None]  # each image's logits less a constant
-    assert compare(level, scaled).logit == pytest.approx(0, abs=1e-9)
+    assert compare_probabilities(level, scaled).logit == pytest.approx(0, abs=1e-9)
     other = logits.copy()
     other[3, 2] += 0.5
-    assert compare(level, softmax(other).astype(np.float64)).logit == pytest.approx(0.5 * 4 / 5, abs=1e-4)
+    assert compare_probabilities(level, softmax(other).astype(np.float64)).logit == pytest.approx(0.5 * 4 / 5, abs=1e-4)
 
 
 def test_what_a_network_is_sure_not_to_see_does_not_drown_the_rest() -> None:
     given = np.array([[1 - 1e-9, 1e-9]], np.float64)
     other = np.array([[1 - 1e-7, 1e-7]], np.float64)
-    assert compare(given, other).logit == pytest.approx(0, abs=1e-6)
+    assert compare_probabilities(given, other).logit == pytest.approx(0, abs=1e-6)
 
 
 def test_a_single_flip_is_never_broken() -> None:
     for images in (1, 2, 10, 64, 512):
-        assert not Parity(images, 1, 0.1, 0.1).broken
+        assert not Parity(images, 1, 0.1, 0.1).failed
 
 
 def test_more_than_one_percent_is_broken_and_one_percent_is_not() -> None:
-    assert Parity(64, 2, 0, 0).broken
-    assert not Parity(512, 5, 0, 0).broken
-    assert Parity(512, 6, 0, 0).broken
-    assert not Parity(500, 5, 0, 0).broken
+    assert Parity(64, 2, 0, 0).failed
+    assert not Parity(512, 5, 0, 0).failed
+    assert Parity(512, 6, 0, 0).failed
+    assert not Parity(500, 5, 0, 0).failed
 
 
 def test_a_small_network_is_compared_on_the_large_sample_at_once() -> None:
     given = probabilities(2000)
-    for macs in (0.0, 1e6, ARITHMETIC / LARGE_SAMPLE):
+    for macs in (0.0, 1e6, MAX_SAMPLE_MACS / LARGE_SAMPLE):
         kept = Kept(given)
-        assert check(given, kept, 0, macs) == Parity(LARGE_SAMPLE, 0, 0.0, 0.0)
+        assert compare_sample(given, kept, 0, macs) == Parity(LARGE_SAMPLE, 0, 0.0, 0.0)
         assert kept.sizes == [LARGE_SAMPLE]
 
 
 def test_the_small_sample_is_enough_for_a_large_network_where_all_agree() -> None:
     given = probabilities(2000)
     kept = Kept(given)
-    found = check(given, kept, 0, HEAVY)
-    assert (found.images, found.differs, found.broken) == (SAMPLE, 0, False)
+    found = compare_sample(given, kept, 0, HEAVY)
+    assert (found.images, found.differs, found.failed) == (SAMPLE, 0, False)
     assert kept.sizes == [SAMPLE]
 
 
 def test_between_them_as_many_images_as_the_arithmetic_allows_are_compared() -> None:
     given = probabilities(2240)
     kept = Kept(given)
-    assert check(given, kept, 0, ARITHMETIC / 224).images == 224
+    assert compare_sample(given, kept, 0, MAX_SAMPLE_MACS / 224).images == 224
     assert kept.sizes == [224]
 
 
@@ -137,8 +137,8 @@ def test_between_them_as_many_images_as_the_arithmetic_allows_are_compared() -> 
 def test_too_many_flips_are_found_broken_after_the_large_sample(macs: float, sizes: list[int]) -> None:
     given = probabilities(2000)
     kept = Kept(flipped(given, slice(None, None, 20)))  # 5 %
-    found = check(given, kept, 0, macs)
-    assert (found.images, found.broken) == (512, True)
+    found = compare_sample(given, kept, 0, macs)
+    assert (found.images, found.failed) == (512, True)
     assert kept.sizes == sizes
 
 
@@ -147,9 +147,9 @@ def test_flips_only_in_the_first_sample_pass_when_the_large_one_has_few() -> Non
     first, large = sampled(2000)
     assert set(first) <= set(large), "the large sample holds the small one"
     kept = Kept(flipped(given, first[:3]))
-    found = check(given, kept, 0, HEAVY)
+    found = compare_sample(given, kept, 0, HEAVY)
     assert kept.sizes == [SAMPLE, LARGE_SAMPLE]
-    assert (found.images, found.differs, found.broken) == (LARGE_SAMPLE, 3, False)
+    assert (found.images, found.differs, found.failed) == (LARGE_SAMPLE, 3, False)
 
 
 def test_a_single_flip_calls_for_the_large_sample() -> None:
@@ -157,7 +157,7 @@ def test_a_single_flip_calls_for_the_large_sample() -> None:
     given = probabilities(2000)
     first, _ = sampled(2000)
     kept = Kept(flipped(given, first[:1]))
-    assert check(given, kept, 0, HEAVY).differs == 1
+    assert compare_sample(given, kept, 0, HEAVY).differs == 1
     assert kept.sizes == [SAMPLE, LARGE_SAMPLE]
 
 
@@ -166,7 +166,7 @@ def test_a_single_flip_calls_for_the_large_sample() -> None:
 def test_fewer_images_than_a_sample_are_all_compared(count: int, macs: float) -> None:
     given = probabilities(count)
     kept = Kept(given)
-    assert check(given, kept, 0, macs).images == min(count, SAMPLE if macs else LARGE_SAMPLE)
+    assert compare_sample(given, kept, 0, macs).images == min(count, SAMPLE if macs else LARGE_SAMPLE)
     if count <= SAMPLE or not macs:
         assert kept.asked[0].tolist() == list(range(count))
 
@@ -175,8 +175,8 @@ def test_fewer_images_than_a_sample_are_all_compared(count: int, macs: float) ->
 def test_a_small_set_whose_classes_differ_is_broken_without_asking_twice(macs: float) -> None:
     given = probabilities(30)
     kept = Kept(flipped(given, [3, 4]))
-    found = check(given, kept, 0, macs)
-    assert (found.images, found.differs, found.broken) == (30, 2, True)
+    found = compare_sample(given, kept, 0, macs)
+    assert (found.images, found.differs, found.failed) == (30, 2, True)
     assert kept.sizes == [30]
 
 
@@ -184,10 +184,10 @@ def test_a_set_between_the_samples_is_decided_by_all_of_it() -> None:
     given = probabilities(300)
     first, all_of_it = sampled(300)
     assert all_of_it.tolist() == list(range(300))
-    found = check(given, Kept(flipped(given, first[:3])), 0, HEAVY)
+    found = compare_sample(given, Kept(flipped(given, first[:3])), 0, HEAVY)
     assert (found.images, found.differs) == (300, 3)
-    assert not found.broken
-    assert check(given, Kept(flipped(given, first[:4])), 0, HEAVY).broken
+    assert not found.failed
+    assert compare_sample(given, Kept(flipped(given, first[:4])), 0, HEAVY).failed
 
 
 def test_the_sample_is_spread_over_all_images_and_the_same_for_a_seed() -> None:
@@ -202,5 +202,5 @@ def test_the_sample_is_spread_over_all_images_and_the_same_for_a_seed() -> None:
 def test_what_is_compared_are_the_same_images() -> None:
     """run_kept answers in the order of the rows that it was given."""
     given = probabilities(1000, classes=7)
-    assert check(given, lambda rows: given[rows], 3).probability == 0.0
-    assert parity.check(given, Kept(given), 4).logit == 0.0
+    assert compare_sample(given, lambda rows: given[rows], 3).probability == 0.0
+    assert parity.compare_sample(given, Kept(given), 4).logit == 0.0

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.results.result import Objective, Result, write
+from thaw.results.result import Objective, RunResult, write_result
 
-RESULT = Result(
+RESULT = RunResult(
     run_id="abc",
     objective=Objective("val/accuracy", np.float32(0.5)),
     metrics={"val/accuracy": np.float64(0.5), "test/class/fox/recall": float("nan"), "test/loss": np.inf},
@@ -24,7 +24,7 @@ RESULT = Result(
 
 
 def test_result_has_the_keys_that_scripts_rely_on(tmp_path):
-    write(RESULT, tmp_path / "run" / "result.json")
+    write_result(RESULT, tmp_path / "run" / "result.json")
     found = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert set(found) == {
         "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "engine", "graph_sha256",
@@ -38,7 +38,7 @@ def test_result_has_the_keys_that_scripts_rely_on(tmp_path):
 
 
 def test_what_is_no_number_becomes_null(tmp_path):
-    write(RESULT, tmp_path / "result.json")
+    write_result(RESULT, tmp_path / "result.json")
     metrics = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)["metrics"]
     assert metrics == {"val/accuracy": 0.5, "test/class/fox/recall": None, "test/loss": None}
 
@@ -47,13 +47,13 @@ def test_a_write_that_is_cut_off_leaves_the_old_result(tmp_path, monkeypatch):
     def cut_off(*_):
         raise KeyboardInterrupt
 
-    write(RESULT, tmp_path / "result.json")
+    write_result(RESULT, tmp_path / "result.json")
     monkeypatch.setattr(Path, "replace", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        write(replace(RESULT, run_id="new"), tmp_path / "result.json")
+        write_result(replace(RESULT, run_id="new"), tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text())["run_id"] == "abc"
 
 
 def test_a_class_name_that_is_no_utf8_is_written(tmp_path):
-    write(replace(RESULT, class_names=[os.fsdecode(b"caf\xe9")]), tmp_path / "result.json")
+    write_result(replace(RESULT, class_names=[os.fsdecode(b"caf\xe9")]), tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text())["class_names"] == [os.fsdecode(b"caf\xe9")]

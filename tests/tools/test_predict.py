@@ -12,29 +12,29 @@ from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
 from thaw.config.schema import Config, DatasetConfig
 from thaw.config.tool_schemas import PredictConfig
-from thaw.models.saved_model import Saved, yaml_text
+from thaw.models.saved_model import SavedNetwork, config_yaml
 from thaw.tools import predict
-from thaw.tools.predict import Computed, choose, judged_by, recorded
+from thaw.tools.predict import InferenceSettings, choose_prediction_engine, settings_of_result, settings_of_tags
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
 BARE = Hardware(openvino=False, bfloat16=True, float16=False)
-AMPERE = Hardware(openvino=True, bfloat16=True, float16=False, gpus=((8, 0),))
-STOCK = Computed()
+AMPERE = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0),))
+STOCK = InferenceSettings()
 
 
 @pytest.mark.parametrize(
     ("asked", "judged", "hardware", "expected"),
     [
         # As the run, whatever this machine would choose for a run of its own.
-        (("auto", "auto"), Computed("openvino", "bfloat16"), BF16, ("openvino", "bfloat16")),
-        (("auto", "auto"), Computed("openvino", "float32"), BF16, ("openvino", "float32")),
-        (("auto", "auto"), Computed("openvino", "float32"), AMPERE, ("openvino", "float32")),
-        (("auto", "auto"), Computed("tensorflow", "float16"), BF16, ("tensorflow", "float16")),
+        (("auto", "auto"), InferenceSettings("openvino", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "auto"), InferenceSettings("openvino", "float32"), BF16, ("openvino", "float32")),
+        (("auto", "auto"), InferenceSettings("openvino", "float32"), AMPERE, ("openvino", "float32")),
+        (("auto", "auto"), InferenceSettings("tensorflow", "float16"), BF16, ("tensorflow", "float16")),
         # A run whose engine did not agree with its network was judged by Keras.
-        (("auto", "auto"), Computed("keras", "float32"), BF16, ("keras", "float32")),
+        (("auto", "auto"), InferenceSettings("keras", "float32"), BF16, ("keras", "float32")),
         # What is asked for is what is done.
-        (("openvino", "auto"), Computed("tensorflow", "bfloat16"), BF16, ("openvino", "bfloat16")),
-        (("auto", "float32"), Computed("openvino", "bfloat16"), BF16, ("openvino", "float32")),
+        (("openvino", "auto"), InferenceSettings("tensorflow", "bfloat16"), BF16, ("openvino", "bfloat16")),
+        (("auto", "float32"), InferenceSettings("openvino", "bfloat16"), BF16, ("openvino", "float32")),
         # Stock networks were judged by nobody.
         (("auto", "auto"), STOCK, BF16, ("openvino", "float32")),
         (("auto", "auto"), STOCK, AMPERE, ("tensorflow", "float32")),
@@ -42,52 +42,56 @@ STOCK = Computed()
     ],
 )
 def test_a_network_computes_as_it_was_judged(
-    asked: tuple, judged: Computed, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
+    asked: tuple, judged: InferenceSettings, hardware: Hardware, expected: tuple, capsys: pytest.CaptureFixture
 ) -> None:
-    choice = choose(*asked, judged, hardware)
+    choice = choose_prediction_engine(*asked, judged, hardware)
     assert (choice.engine, choice.frozen) == expected
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
-    ("judged", "hardware"), [(Computed("openvino", "bfloat16"), BARE), (Computed("openvino", "float16"), BF16)]
+    ("judged", "hardware"),
+    [(InferenceSettings("openvino", "bfloat16"), BARE), (InferenceSettings("openvino", "float16"), BF16)],
 )
 def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
-    judged: Computed, hardware: Hardware, capsys: pytest.CaptureFixture
+    judged: InferenceSettings, hardware: Hardware, capsys: pytest.CaptureFixture
 ) -> None:
-    choice = choose("auto", "auto", judged, hardware)
-    assert (choice.engine, choice.frozen) == ("tensorflow", judged.precision)
+    choice = choose_prediction_engine("auto", "auto", judged, hardware)
+    assert (choice.engine, choice.frozen) == ("tensorflow", judged.frozen_precision)
     said = capsys.readouterr()
     assert said.out == "", "the listing may be read by a program"
-    assert f"cannot run openvino in {judged.precision}" in said.err
-    assert f"runs tensorflow in {judged.precision}" in said.err
+    assert f"cannot run openvino in {judged.frozen_precision}" in said.err
+    assert f"runs tensorflow in {judged.frozen_precision}" in said.err
 
 
 def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
     with pytest.raises(UserError, match="not installed"):
-        choose("openvino", "auto", STOCK, BARE)
+        choose_prediction_engine("openvino", "auto", STOCK, BARE)
 
 
 def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    assert recorded(file) == STOCK
+    assert settings_of_result(file) == STOCK
     engine = {"engine": "tensorflow", "version": "2.21", "frozen": "bfloat16", "trained": "float32"}
     parted = {"engine": engine, "stages": [{"name": "head", "cut": 150}, {"name": "thaw", "cut": 88}]}
     keras = {"parity": {"judged_with": {"engine": "keras", "frozen": "float32", "trained": "float32"}}}
     for content, found in (
-        (parted, Computed("tensorflow", "bfloat16", "float32", 88)),
-        ({**parted, **keras}, Computed("keras", "float32")),  # where the engine did not agree with the network
-        ({"engine": engine}, Computed("tensorflow", "bfloat16")),  # an earlier version
+        (parted, InferenceSettings("tensorflow", "bfloat16", "float32", 88)),
+        ({**parted, **keras}, InferenceSettings("keras", "float32")),  # where the engine did not agree with the network
+        ({"engine": engine}, InferenceSettings("tensorflow", "bfloat16")),  # an earlier version
         ({"run_id": "a"}, STOCK),
     ):
         file.write_text(json.dumps(content))
-        assert recorded(file) == found
+        assert settings_of_result(file) == found
 
 
 @pytest.mark.parametrize(
     ("tags", "found"),
     [
-        ({"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"}, Computed("openvino", "bfloat16")),
+        (
+            {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"},
+            InferenceSettings("openvino", "bfloat16"),
+        ),
         (
             {
                 "thaw.engine": "openvino 2026.1",
@@ -95,17 +99,17 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
                 "thaw.precision": "bfloat16",
                 "fingerprint.cuts": "150 88",
             },
-            Computed("openvino", "bfloat16", "bfloat16", 88),
+            InferenceSettings("openvino", "bfloat16", "bfloat16", 88),
         ),
         (
             {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16", "thaw.parity": "failed"},
-            Computed("keras", "float32"),
+            InferenceSettings("keras", "float32"),
         ),
         ({}, STOCK),
     ],
 )
-def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, found: Computed) -> None:
-    assert judged_by(tags) == found
+def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, found: InferenceSettings) -> None:
+    assert settings_of_tags(tags) == found
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
@@ -144,10 +148,12 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
         seen.append(int(images.max()))
         return [np.array([[0.75, 0.25]], np.float32)]
 
-    (tmp_path / "config.yaml").write_text(yaml_text(Config(dataset=DatasetConfig(bits=own))))
-    network = predict.Classifier(None, ["a", "b"], 8, STOCK, Saved(tmp_path / "model.keras", tmp_path).bits())
+    (tmp_path / "config.yaml").write_text(config_yaml(Config(dataset=DatasetConfig(bits=own))))
+    network = predict.Classifier(
+        None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
+    )
     monkeypatch.setattr(predict, "_classifier", lambda config: network)
-    monkeypatch.setattr(predict, "Function", lambda *given: function)
+    monkeypatch.setattr(predict, "InferenceFunction", lambda *given: function)
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]
     said = capsys.readouterr()
@@ -158,7 +164,7 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
 def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:
     for content in ("backbone: {name: vgg16}\n", "dataset: {name: image_folder}\n"):
         (tmp_path / "config.yaml").write_text(content)
-        assert Saved(tmp_path / "model.keras", tmp_path).bits() is None
+        assert SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits() is None
 
 
 def test_a_run_on_data_of_few_bits_sees_it_and_so_does_its_network(commands) -> None:

@@ -47,7 +47,7 @@ LIVING = """
 import sys, time
 from pathlib import Path
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import open_sweep, start
+from thaw.tracking import open_sweep, start_run
 outputs, folder = map(Path, sys.argv[1:3])
 tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
 if "sweep" in sys.argv:
@@ -55,9 +55,9 @@ if "sweep" in sys.argv:
     print(sweep.id, flush=True)
     time.sleep(60)
     sys.exit()
-with start(tracking, outputs, name="run", folder=folder) as run:
-    run.metrics({"epoch/loss": 0.5}, step=1)
-    run.metrics({"epoch/loss": 0.25}, step=2)
+with start_run(tracking, outputs, name="run", folder=folder) as run:
+    run.log_metrics({"epoch/loss": 0.5}, step=1)
+    run.log_metrics({"epoch/loss": 0.25}, step=2)
     run.flush()
     print(run.id, flush=True)
     time.sleep(60)

@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from thaw.tracking.cross_validation import FoldRun, over_folds
+from thaw.tracking.cross_validation import FoldRun, summarize_folds
 
 
 def run(overrides, accuracy, number=0, **metrics):
@@ -13,26 +13,26 @@ def run(overrides, accuracy, number=0, **metrics):
 
 def test_figures_are_mean_and_sample_deviation_over_the_folds():
     values = [0.5, 0.75, 1.0]
-    (found,) = over_folds(run(f"split.folds=3 split.fold={i}", value, i) for i, value in enumerate(values))
+    (found,) = summarize_folds(run(f"split.folds=3 split.fold={i}", value, i) for i, value in enumerate(values))
     assert found.overrides == "split.folds=3"
     assert len(found.run_ids) == 3
     spread = found.metrics["val/accuracy"]
     assert (spread.mean, spread.std, spread.n) == (0.75, statistics.stdev(values), 3)
-    assert found.flat() == {
+    assert found.as_metrics() == {
         "folds": 3, "val/accuracy_mean": 0.75, "val/accuracy_std": 0.25, "objective_mean": 0.75, "objective_std": 0.25,
     }  # fmt: skip
     assert found.line() == "3 folds · val accuracy 0.7500 ± 0.2500: split.folds=3"
 
 
 def test_folds_that_did_not_finish_are_missed():
-    (found,) = over_folds(run(f"split.fold={i}", 0.5) for i in range(2))
+    (found,) = summarize_folds(run(f"split.fold={i}", 0.5) for i in range(2))
     assert found.line().startswith("only 2 of 3 folds · ")
 
 
 @pytest.mark.parametrize(("maximize", "order"), [(True, ["lr=2", "lr=1"]), (False, ["lr=1", "lr=2"])])
 def test_each_setting_of_the_other_keys_has_its_own_figures_and_the_best_comes_first(maximize, order):
     runs = [run(f"lr={rate} split.fold={fold}", rate / 4 + fold / 8) for rate in (1, 2) for fold in (0, 1)]
-    found = over_folds(runs, maximize=maximize)
+    found = summarize_folds(runs, maximize=maximize)
     assert [setting.overrides for setting in found] == order
     assert {setting.overrides: setting.metrics["objective"].mean for setting in found} == {
         "lr=1": 0.3125,
@@ -41,12 +41,12 @@ def test_each_setting_of_the_other_keys_has_its_own_figures_and_the_best_comes_f
 
 
 def test_what_is_no_cross_validation_has_no_figures_over_folds():
-    assert over_folds([run("seed=0", 0.5), run("seed=1", 0.6)]) == []
-    assert over_folds([run("lr=1 split.fold=0", 0.5), run("lr=2 split.fold=0", 0.6)]) == []
+    assert summarize_folds([run("seed=0", 0.5), run("seed=1", 0.6)]) == []
+    assert summarize_folds([run("lr=1 split.fold=0", 0.5), run("lr=2 split.fold=0", 0.6)]) == []
 
 
 def test_a_figure_that_a_fold_lacks_is_left_out_and_so_are_single_classes():
     one = run("split.fold=0", 0.5, **{"test/loss": 1.0, "val/class/cat/f1": 1.0, "val/macro_f1": math.nan})
     two = run("split.fold=1", 0.7, **{"val/class/cat/f1": 0.5, "val/macro_f1": 0.5})
-    (found,) = over_folds([one, two])
+    (found,) = summarize_folds([one, two])
     assert set(found.metrics) == {"val/accuracy", "objective"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import thaw
-from thaw.tracking.fingerprint import collect, differences
+from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def checkout(tmp_path):
 def test_a_clean_checkout_is_its_commit(checkout):
     (checkout / "outputs").mkdir()
     (checkout / "outputs" / "ignored.txt").touch()
-    found = collect(checkout)
+    found = collect_fingerprint(checkout)
     head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert (found.commit, found.dirty, found.diff) == (head.stdout.strip(), False, "")
 
@@ -39,15 +39,15 @@ def test_changed_and_new_files_are_in_the_diff(checkout):
     (checkout / "code.py").write_bytes(b"a = '\xff'\n")
     (checkout / "new.py").touch()
     (checkout / "notes.txt").touch()
-    found = collect(checkout)
+    found = collect_fingerprint(checkout)
     assert found.dirty
     assert "-a = 1" in found.diff
     assert found.diff.endswith(f"untracked: new.py {hashlib.sha256().hexdigest()}\nuntracked: notes.txt\n")
-    assert found.flat()["git.dirty"] == "True"
+    assert found.entries()["git.dirty"] == "True"
 
 
 def test_two_states_of_one_commit_are_told_apart_by_their_code(checkout):
-    states = [collect(checkout)]
+    states = [collect_fingerprint(checkout)]
     for file, content in (
         ("code.py", b"a = 2\n"),
         ("code.py", b"a = 3\n"),
@@ -56,18 +56,18 @@ def test_two_states_of_one_commit_are_told_apart_by_their_code(checkout):
         ("notes.txt", b"of no account"),
     ):
         (checkout / file).write_bytes(content)
-        states.append(collect(checkout))
-    hashes = [state.flat().get("git.diff_sha256") for state in states]
+        states.append(collect_fingerprint(checkout))
+    hashes = [state.entries().get("git.diff_sha256") for state in states]
     assert hashes[0] is None
     assert len(set(hashes[:5])) == 5
     assert hashes[5] == hashes[4]
-    assert collect(checkout).diff_sha256 == hashes[5]
+    assert collect_fingerprint(checkout).diff_sha256 == hashes[5]
 
 
 def test_differences_say_what_it_was_and_what_it_is():
     recorded = {"package.keras": "3.15.1", "package.numpy": "2.0", "env.OMP_NUM_THREADS": "2", "git.dirty": "False"}
     now = {"package.keras": "3.15.2", "package.numpy": "2.0", "git.dirty": "True", "git.diff_sha256": "d"}
-    assert [difference.line() for difference in differences(recorded, now)] == [
+    assert [difference.line() for difference in fingerprint_differences(recorded, now)] == [
         "package.keras: 3.15.1 in the run, 3.15.2 now",
         "env.OMP_NUM_THREADS: 2 in the run, None now",
         "git.dirty: False in the run, True now",
@@ -76,24 +76,24 @@ def test_differences_say_what_it_was_and_what_it_is():
 
 
 def test_what_is_not_known_yet_is_no_difference(tmp_path):
-    now = collect(tmp_path).flat()
+    now = collect_fingerprint(tmp_path).entries()
     full = {**now, "data_sha256": "d", "weights_sha256": "w", "seed": "7"}
-    assert differences(full, now) == []
-    assert [found.key for found in differences(full, {**full, "data_sha256": "e"})] == ["data_sha256"]
+    assert fingerprint_differences(full, now) == []
+    assert [found.key for found in fingerprint_differences(full, {**full, "data_sha256": "e"})] == ["data_sha256"]
 
 
 def test_no_checkout_and_no_git_are_no_error(tmp_path, monkeypatch):
-    assert collect(tmp_path).commit is None
+    assert collect_fingerprint(tmp_path).commit is None
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = collect(tmp_path)
+    found = collect_fingerprint(tmp_path)
     assert (found.commit, found.dirty, found.diff) == (None, False, "")
-    assert "git.commit" not in found.flat()
+    assert "git.commit" not in found.entries()
 
 
 def test_versions_machine_and_settings_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    found = replace(collect(tmp_path), data_sha256="d", seed=7)
-    flat = found.flat()
+    found = replace(collect_fingerprint(tmp_path), data_sha256="d", seed=7)
+    flat = found.entries()
     assert flat["package.keras"] == version("keras")
     assert flat["package.pillow"] == version("pillow")
     assert "package.openvino" not in flat or version("openvino")
@@ -109,8 +109,8 @@ def test_taking_a_fingerprint_imports_no_package_it_names(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # thaw is not installed
     code = """
 import sys
-from thaw.tracking.fingerprint import collect, differences
-collect(".")
+from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
+collect_fingerprint(".")
 print("tensorflow" in sys.modules, "numpy" in sys.modules)
 """
     done = subprocess.run(

@@ -7,9 +7,9 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.tracking import run_lock
-from thaw.tracking.folder_owner import check_idle, check_run, check_sweep, run_of_folder
-from thaw.tracking.run_lookup import of_folder
-from thaw.tracking.tracked_run import start
+from thaw.tracking.folder_owner import check_not_running, check_run_folder, check_sweep_folder, owner_of_folder
+from thaw.tracking.run_lookup import find_run_of_folder
+from thaw.tracking.tracked_run import start_run
 
 REFUSED = "which another run must not change"
 
@@ -53,13 +53,13 @@ def test_the_folder_of_a_sweep_is_not_taken_by_another_sweep(commands, tmp_path)
 def test_any_file_of_a_run_keeps_another_one_out(left, tmp_path, tracking, outputs) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / left).write_text("")
-    for check in (check_run, check_sweep):
+    for check in (check_run_folder, check_sweep_folder):
         with pytest.raises(UserError, match=REFUSED):
             check(tmp_path / "run")
     with pytest.raises(UserError, match=REFUSED):
-        check_sweep(tmp_path)
+        check_sweep_folder(tmp_path)
     with pytest.raises(UserError, match=REFUSED):  # jobs of one sweep that share a folder
-        start(tracking, outputs, name="run", folder=tmp_path / "run").__enter__()
+        start_run(tracking, outputs, name="run", folder=tmp_path / "run").__enter__()
 
 
 def test_an_empty_folder_and_one_with_other_files_are_free(tmp_path) -> None:
@@ -68,33 +68,33 @@ def test_an_empty_folder_and_one_with_other_files_are_free(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "data").mkdir()
     for folder in (tmp_path, tmp_path / "data", tmp_path / "none"):
-        check_idle(folder)
-        check_run(folder)
-        check_sweep(folder)
+        check_not_running(folder)
+        check_run_folder(folder)
+        check_sweep_folder(folder)
 
 
 def test_a_folder_in_which_a_run_has_just_begun_is_taken(tmp_path) -> None:
-    lock = run_lock.hold(tmp_path, "a run")
+    lock = run_lock.acquire(tmp_path, "a run")
     with pytest.raises(UserError, match="a run is at work in this folder"):
-        check_idle(tmp_path)
+        check_not_running(tmp_path)
     lock.release()
-    check_idle(tmp_path)
+    check_not_running(tmp_path)
 
 
 def test_a_run_goes_on_in_its_own_folder_and_in_no_other(tracking, outputs, tmp_path) -> None:
-    with pytest.raises(RuntimeError), start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with pytest.raises(RuntimeError), start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         raise RuntimeError
-    check_run(tmp_path / "run", run_id=run.id)
-    with start(tracking, outputs, name="run", folder=tmp_path / "run", resume=run.id):
+    check_run_folder(tmp_path / "run", run_id=run.id)
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run", resume=run.id):
         pass
     with pytest.raises(UserError, match=REFUSED):
-        check_run(tmp_path / "run", run_id="b" * 32)
+        check_run_folder(tmp_path / "run", run_id="b" * 32)
 
 
 def test_a_folder_with_the_files_of_two_runs_answers_for_neither(tracking, outputs, tmp_path) -> None:
-    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         (tmp_path / "run" / "result.json").write_text(json.dumps({"run_id": run.id}))
-    assert run_of_folder(tmp_path / "run") == (run.id, tracking.uri)
+    assert owner_of_folder(tmp_path / "run") == (run.id, tracking.uri)
     (tmp_path / "run" / "result.json").write_text(json.dumps({"run_id": "b" * 32}))
     with pytest.raises(UserError, match=f"result.json is of run {'b' * 32}, run.json of run {run.id}"):
-        of_folder(tmp_path / "run", tracking.uri, outputs)
+        find_run_of_folder(tmp_path / "run", tracking.uri, outputs)

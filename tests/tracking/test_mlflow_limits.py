@@ -7,10 +7,10 @@ from mlflow.utils import validation
 from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import mlflow_limits
-from thaw.tracking.mlflow_store import Store
+from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.run_lookup import find_run
 from thaw.tracking.sweep_runs import close_sweep, open_sweep
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 
 
 def column(table, name) -> int:
@@ -18,15 +18,20 @@ def column(table, name) -> int:
 
 
 def test_the_limits_are_those_of_mlflows_columns_and_checks():
-    assert column(models.SqlRun, "name") == mlflow_limits.RUN_NAME
-    assert column(models.SqlRun, "user_id") == mlflow_limits.USER
-    assert min(column(models.SqlExperiment, "name"), validation.MAX_EXPERIMENT_NAME_LENGTH) == mlflow_limits.EXPERIMENT
-    assert mlflow_limits.ARTIFACTS + len("/" + 32 * "0" + "/artifacts") == column(models.SqlRun, "artifact_uri")
-    assert all(column(t, "key") == mlflow_limits.KEY for t in (models.SqlTag, models.SqlParam, models.SqlMetric))
-    assert min(column(models.SqlTag, "value"), validation.MAX_TAG_VAL_LENGTH) == mlflow_limits.TAG
-    assert min(column(models.SqlParam, "value"), validation.MAX_PARAM_VAL_LENGTH) == mlflow_limits.PARAM
-    assert column(models.SqlDataset, "name") == mlflow_limits.DATASET_NAME
-    assert column(models.SqlDataset, "digest") == mlflow_limits.DATASET_DIGEST
+    assert column(models.SqlRun, "name") == mlflow_limits.RUN_NAME_LENGTH
+    assert column(models.SqlRun, "user_id") == mlflow_limits.USER_LENGTH
+    assert (
+        min(column(models.SqlExperiment, "name"), validation.MAX_EXPERIMENT_NAME_LENGTH)
+        == mlflow_limits.EXPERIMENT_LENGTH
+    )
+    assert mlflow_limits.ARTIFACT_URI_LENGTH + len("/" + 32 * "0" + "/artifacts") == column(
+        models.SqlRun, "artifact_uri"
+    )
+    assert all(column(t, "key") == mlflow_limits.KEY_LENGTH for t in (models.SqlTag, models.SqlParam, models.SqlMetric))
+    assert min(column(models.SqlTag, "value"), validation.MAX_TAG_VAL_LENGTH) == mlflow_limits.TAG_LENGTH
+    assert min(column(models.SqlParam, "value"), validation.MAX_PARAM_VAL_LENGTH) == mlflow_limits.PARAM_LENGTH
+    assert column(models.SqlDataset, "name") == mlflow_limits.DATASET_NAME_LENGTH
+    assert column(models.SqlDataset, "digest") == mlflow_limits.DATASET_DIGEST_LENGTH
 
 
 def test_a_sweep_of_many_overrides_has_a_name_that_fits_and_is_its_own(tracking, outputs, client, tmp_path):
@@ -36,9 +41,9 @@ def test_a_sweep_of_many_overrides_has_a_name_that_fits_and_is_its_own(tracking,
         sweep = open_sweep(tracking, outputs, name, tmp_path / str(i))
         close_sweep(sweep)
         found = find_run(tracking.uri, outputs, sweep.id)
-        assert len(found.name) == mlflow_limits.RUN_NAME
+        assert len(found.name) == mlflow_limits.RUN_NAME_LENGTH
         assert found.tags["thaw.sweep"] == name
-        assert found.artifact("overrides.txt").read_text() == name + "\n"
+        assert found.artifact_path("overrides.txt").read_text() == name + "\n"
         kept.append(found.name)
     assert kept[0] != kept[1]
 
@@ -46,34 +51,34 @@ def test_a_sweep_of_many_overrides_has_a_name_that_fits_and_is_its_own(tracking,
 def test_metrics_of_classes_with_long_or_odd_names_are_kept_apart(tracking, outputs, client):
     odd = ["c++", "c##", "x" * 300, "a//b", "a/b", "../up", ".", "/root", "trailing/", "with space", "Bücher"]
     metrics = {f"val/class/{name}/{kind}": float(i) for i, name in enumerate(odd) for kind in ("f1", "recall")}
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.metrics(metrics)
-        run.params(metrics)
-        run.tags(metrics)
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_metrics(metrics)
+        run.log_params(metrics)
+        run.set_tags(metrics)
     kept = client.get_run(run.id).data
     assert sorted(kept.metrics.values()) == sorted(metrics.values())
     assert sorted(map(float, kept.params.values())) == sorted(metrics.values())
     assert kept.metrics["val/class/with space/f1"] == 9.0
     assert kept.metrics["val/class/Bücher/f1"] == 10.0
     assert kept.metrics["val/class/a/b/f1"] == 4.0
-    assert all(len(key) <= mlflow_limits.KEY for key in kept.metrics)
+    assert all(len(key) <= mlflow_limits.KEY_LENGTH for key in kept.metrics)
 
 
 def test_a_value_with_bytes_that_no_database_takes_is_escaped(tracking, outputs, client):
-    with start(tracking, outputs, name="caf\udce9", folder=outputs / "runs" / "run") as run:
-        run.params({"dataset.path": "caf\udce9", "nul": "a\0b"})
-        run.tags({"thaw.overrides": "dataset.path=caf\udce9"})
-        run.dataset("image_folder", "d" * 64, "caf\udce9", profile={"class_names": ["c" * 50] * 5000, "images": 7})
+    with start_run(tracking, outputs, name="caf\udce9", folder=outputs / "runs" / "run") as run:
+        run.log_params({"dataset.path": "caf\udce9", "nul": "a\0b"})
+        run.set_tags({"thaw.overrides": "dataset.path=caf\udce9"})
+        run.log_dataset("image_folder", "d" * 64, "caf\udce9", profile={"class_names": ["c" * 50] * 5000, "images": 7})
     kept = client.get_run(run.id)
     assert kept.data.params == {"dataset.path": "caf\\udce9", "nul": "a\\x00b"}
     assert kept.data.tags["thaw.overrides"] == "dataset.path=caf\\udce9"
-    assert len(kept.inputs.dataset_inputs[0].dataset.profile) < mlflow_limits.DATASET_PROFILE
+    assert len(kept.inputs.dataset_inputs[0].dataset.profile) < mlflow_limits.DATASET_PROFILE_LENGTH
 
 
 def test_an_experiments_name_that_is_too_long_is_refused_before_any_work(tracking, outputs):
     long = TrackingConfig(uri=tracking.uri, experiment="e" * 257)
     with pytest.raises(UserError, match="is 257 characters long; stores take 256"):
-        start(long, outputs, name="run", folder=outputs / "run").__enter__()
+        start_run(long, outputs, name="run", folder=outputs / "run").__enter__()
 
 
 def test_an_artifact_folder_that_a_database_cannot_hold_is_refused(tmp_path):
@@ -86,5 +91,5 @@ def test_an_artifact_folder_that_a_database_cannot_hold_is_refused(tmp_path):
 
     deep = tmp_path / ("d" * 200)
     with pytest.raises(UserError, match="is too long a path for postgresql://host/db"):
-        Store("postgresql://host/db", deep, deep / "artifacts", Empty()).experiment("thaw")
+        MlflowStore("postgresql://host/db", deep, deep / "artifacts", Empty()).experiment_id("thaw")
     assert not deep.exists()

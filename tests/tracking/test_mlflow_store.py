@@ -10,7 +10,7 @@ import thaw
 from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking.mlflow_store import open_store
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 
 # thaw is run from the checkout, not installed.
 ENV = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 from thaw.config.schema import TrackingConfig
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 from thaw.tracking.mlflow_store import quiet_mlflow
 
 quiet_mlflow()
@@ -37,10 +37,10 @@ def work(job, together):
     together.wait()
     tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
     for name in (f"{job}-{run}" for run in range(2)):
-        with start(tracking, outputs, name=name, folder=outputs / name) as run:
-            run.params({"job": job})
+        with start_run(tracking, outputs, name=name, folder=outputs / name) as run:
+            run.log_params({"job": job})
             for epoch in range(10):
-                run.metrics({"loss": epoch, "accuracy": 1 - epoch}, step=epoch)
+                run.log_metrics({"loss": epoch, "accuracy": 1 - epoch}, step=epoch)
                 run.flush()
 
 
@@ -62,7 +62,7 @@ def test_eight_processes_that_start_together_on_an_empty_store_lose_nothing(tmp_
     done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     store = open_store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
-    runs = store.client.search_runs([store.experiment("thaw")])
+    runs = store.client.search_runs([store.experiment_id("thaw")])
     assert sorted(run.info.run_name for run in runs) == sorted(f"{job}-{run}" for job in range(8) for run in range(2))
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
@@ -76,10 +76,10 @@ def test_a_run_stays_in_its_store_whatever_the_working_directory(outputs, tmp_pa
     elsewhere.mkdir()
     monkeypatch.chdir(outputs.parent)
     relative = TrackingConfig(uri=f"sqlite:///{outputs.name}/mlflow.db")
-    with start(relative, Path(outputs.name), name="moving", folder=Path(outputs.name) / "run") as run:
+    with start_run(relative, Path(outputs.name), name="moving", folder=Path(outputs.name) / "run") as run:
         monkeypatch.chdir(elsewhere)
-        run.metrics({"loss": 1.0})
-        run.text("hello", "note.txt")
+        run.log_metrics({"loss": 1.0})
+        run.log_text("hello", "note.txt")
     assert (outputs / "artifacts" / run.id / "artifacts" / "note.txt").read_text() == "hello"
     monkeypatch.chdir(outputs.parent)
     store = open_store(relative.uri, Path(outputs.name))
@@ -91,7 +91,7 @@ def test_a_run_stays_in_its_store_whatever_the_working_directory(outputs, tmp_pa
 def test_an_interrupted_creation_of_the_database_does_not_spoil_the_next(tmp_path):
     (tmp_path / "mlflow.db.new").write_text("half a database")
     store = open_store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
-    assert store.experiment("thaw") == store.experiment("thaw")
+    assert store.experiment_id("thaw") == store.experiment_id("thaw")
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_a_store_that_cannot_be_written_is_refused(tracking, outputs):
 
 def test_a_deleted_experiment_is_not_written_to(tracking, outputs):
     store = open_store(tracking.uri, outputs)
-    store.client.delete_experiment(store.experiment("thaw"))
+    store.client.delete_experiment(store.experiment_id("thaw"))
     with pytest.raises(UserError, match="restore"):
-        store.experiment("thaw")
+        store.experiment_id("thaw")
 
 
 def test_a_moved_outputs_folder_is_noticed(tracking, outputs):
-    open_store(tracking.uri, outputs).experiment("thaw")
+    open_store(tracking.uri, outputs).experiment_id("thaw")
     moved = outputs.with_name("moved")
     outputs.rename(moved)
     with pytest.raises(UserError, match="moved"):
-        open_store(f"sqlite:///{moved}/mlflow.db", moved).experiment("thaw")
+        open_store(f"sqlite:///{moved}/mlflow.db", moved).experiment_id("thaw")
 
 
 def test_importing_tracking_imports_no_mlflow():

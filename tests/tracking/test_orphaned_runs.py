@@ -3,9 +3,9 @@ import shutil
 import pytest
 from mlflow.entities import Metric
 
-from thaw.tracking.spool import Unsent
+from thaw.tracking.spool import UnsentWrites
 from thaw.tracking.sweep_runs import open_sweep
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 
 
 def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
@@ -14,7 +14,7 @@ def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
     dead, sweep, alive = (living(outputs, tmp_path / name, name) for name in ("run", "sweep", "alive"))
     dead.kill()
     sweep.kill()
-    with start(tracking, outputs, name="next", folder=tmp_path / "next") as run:
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next") as run:
         pass
     for each, hint in ((dead, f"go on: python train.py resume={tmp_path / 'run'}"), (sweep, "")):
         kept = client.get_run(each.id)
@@ -32,7 +32,7 @@ def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
 
 @pytest.mark.parametrize("why", ["another machine", "no folder", "no lock", "no tags"])
 def test_a_run_of_which_nobody_can_tell_is_left_alone(tracking, outputs, client, tmp_path, why):
-    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         pass
     client.update_run(run.id, "RUNNING")
     if why == "another machine":
@@ -43,7 +43,7 @@ def test_a_run_of_which_nobody_can_tell_is_left_alone(tracking, outputs, client,
         (tmp_path / "run" / "run.lock").unlink()
     else:
         client.delete_tag(run.id, "thaw.folder")
-    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
     assert client.get_run(run.id).info.status == "RUNNING"
 
@@ -57,22 +57,24 @@ def test_a_run_is_locked_before_the_store_knows_it(tracking, outputs, tmp_path, 
         created = own(self, *arguments, **named)
         if not seen:  # a run that starts at this moment looks for dead ones
             seen.append(created.info.run_id)
-            with start(tracking, outputs, name="other", folder=tmp_path / "other"):
+            with start_run(tracking, outputs, name="other", folder=tmp_path / "other"):
                 pass
         return created
 
     monkeypatch.setattr(MlflowClient, "create_run", create_run)
-    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         assert seen == [run.id]
         assert client.get_run(run.id).info.status == "RUNNING"
 
 
 def test_what_a_run_had_not_sent_when_it_was_killed_is_sent_before_it_is_closed(tracking, outputs, client, tmp_path):
-    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         pass
     client.update_run(run.id, "RUNNING")
-    Unsent(run.id, tracking.uri, [Metric("epoch/loss", 0.5, 17, 1)], {"thaw.stage": "head"}).write(tmp_path / "run")
-    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+    UnsentWrites(run.id, tracking.uri, [Metric("epoch/loss", 0.5, 17, 1)], {"thaw.stage": "head"}).write(
+        tmp_path / "run"
+    )
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
     kept = client.get_run(run.id)
     assert (kept.info.status, kept.data.tags["thaw.stage"]) == ("KILLED", "head")

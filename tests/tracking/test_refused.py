@@ -17,10 +17,10 @@ from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import retry, write_queue
 from thaw.tracking.mlflow_store import open_store
-from thaw.tracking.retry import Refused
+from thaw.tracking.retry import StoreRefused
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.spool import FILE
-from thaw.tracking.tracked_run import start
+from thaw.tracking.spool import UNSENT_FILE
+from thaw.tracking.tracked_run import start_run
 
 EPOCHS = [(epoch, 1 / epoch) for epoch in range(1, 11)]
 
@@ -115,7 +115,7 @@ def train(run, epochs=EPOCHS) -> None:
 
 
 def history(uri, outputs, run_id):
-    return find_run(uri, outputs, run_id).history("epoch/loss")
+    return find_run(uri, outputs, run_id).metric_history("epoch/loss")
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -123,7 +123,7 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
     there = TrackingConfig(uri=proxy.uri)
     folder = tmp_path / "run"
     ended = pytest.raises(UserError, match=r"could not be closed as FINISHED .*Has the token expired")
-    with ended as told, start(there, outputs, name="run", folder=folder) as run:
+    with ended as told, start_run(there, outputs, name="run", folder=folder) as run:
         train(run, EPOCHS[:3])
         run.flush()
         proxy.answer = EXPIRED[status]
@@ -131,37 +131,37 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
         run.flush()
         (folder / "report").mkdir()
         (folder / "report" / "curves.csv").write_text("a,b")
-        run.artifact(folder / "report", "report")
-        run.params({"late": 1})
-        run.dataset("photos", "d" * 64, "photos", profile={"images": 3})
-        run.objective("val/accuracy", 0.75)
+        run.log_artifact(folder / "report", "report")
+        run.log_params({"late": 1})
+        run.log_dataset("photos", "d" * 64, "photos", profile={"images": 3})
+        run.log_objective("val/accuracy", 0.75)
         trained = True
     assert trained
-    assert f"What was not sent is in {folder / FILE}: the next start of train.py with that tracking.uri" in str(
+    assert f"What was not sent is in {folder / UNSENT_FILE}: the next start of train.py with that tracking.uri" in str(
         told.value
     )
     assert capsys.readouterr().out.count("Training goes on") == 1
     assert proxy.asked < 10, "not asked again and again"
-    left = json.loads((folder / FILE).read_text())
+    left = json.loads((folder / UNSENT_FILE).read_text())
     assert (left["status"], len(left["metrics"])) == ("FINISHED", 8)
 
     proxy.answer = None
-    with start(there, outputs, name="next", folder=tmp_path / "next"):
+    with start_run(there, outputs, name="next", folder=tmp_path / "next"):
         pass
     found = find_run(proxy.uri, outputs, run.id)
     assert (found.status, found.metrics["objective"]) == ("FINISHED", 0.75)
-    assert found.history("epoch/loss") == dict(EPOCHS)
-    assert found.artifact("report/curves.csv").read_text() == "a,b"
+    assert found.metric_history("epoch/loss") == dict(EPOCHS)
+    assert found.artifact_path("report/curves.csv").read_text() == "a,b"
     assert len(found._store.client.get_run(run.id).inputs.dataset_inputs) == 1
-    assert not (folder / FILE).exists()
+    assert not (folder / UNSENT_FILE).exists()
 
 
 def test_what_is_refused_before_the_work_ends_the_run_at_once(proxy, outputs, tmp_path):
     there = TrackingConfig(uri=proxy.uri)
     proxy.answer, proxy.only = EXPIRED[403], "log-batch"
-    refused = pytest.raises(Refused, match="refused: PERMISSION_DENIED")
-    with refused, start(there, outputs, name="run", folder=tmp_path / "run") as run:
-        run.tags({"a": "b"})
+    refused = pytest.raises(StoreRefused, match="refused: PERMISSION_DENIED")
+    with refused, start_run(there, outputs, name="run", folder=tmp_path / "run") as run:
+        run.set_tags({"a": "b"})
         run.flush()
         pytest.fail("the work must not begin")
     assert find_run(proxy.uri, outputs, run.id).status == "FAILED"
@@ -170,34 +170,34 @@ def test_what_is_refused_before_the_work_ends_the_run_at_once(proxy, outputs, tm
 def test_a_file_that_a_server_does_not_take_stays_in_the_folder_and_the_rest_is_there(proxy, outputs, tmp_path):
     there, folder = TrackingConfig(uri=proxy.uri), tmp_path / "run"
     ended = pytest.raises(UserError, match=r"run .* 413")
-    with ended, start(there, outputs, name="run", folder=folder) as run:
+    with ended, start_run(there, outputs, name="run", folder=folder) as run:
         run.flush()
         proxy.answer, proxy.only = (413, "text/html", b"too large"), "/mlflow-artifacts/"
         (folder / "network.keras").write_text("weights")
-        run.artifact(folder / "network.keras")
+        run.log_artifact(folder / "network.keras")
         train(run)
         run.flush()
         assert len(history(proxy.uri, outputs, run.id)) == 10
-    assert json.loads((folder / FILE).read_text())["files"] == [["network.keras", None]]
+    assert json.loads((folder / UNSENT_FILE).read_text())["files"] == [["network.keras", None]]
     found = find_run(proxy.uri, outputs, run.id)
     assert found.status == "FINISHED", "its end is taken, and no later start asks again"
-    assert found.history("epoch/loss") == dict(EPOCHS)
+    assert found.metric_history("epoch/loss") == dict(EPOCHS)
 
 
 def test_a_token_that_is_renewed_in_the_middle_leaves_nothing_behind(proxy, outputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(write_queue, "_ASK_AGAIN", 0.2)
-    with start(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=tmp_path) as run:
+    with start_run(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=tmp_path) as run:
         run.flush()
         proxy.answer = EXPIRED[401]
         train(run)
         run.flush()
         (tmp_path / "manifest.csv").write_text("a,b")
-        run.artifact(tmp_path / "manifest.csv")
+        run.log_artifact(tmp_path / "manifest.csv")
         proxy.answer = None
     found = find_run(proxy.uri, outputs, run.id)
-    assert (found.status, found.history("epoch/loss")) == ("FINISHED", dict(EPOCHS))
-    assert found.artifact("manifest.csv").read_text() == "a,b"
-    assert not (tmp_path / FILE).exists()
+    assert (found.status, found.metric_history("epoch/loss")) == ("FINISHED", dict(EPOCHS))
+    assert found.artifact_path("manifest.csv").read_text() == "a,b"
+    assert not (tmp_path / UNSENT_FILE).exists()
 
 
 @pytest.mark.parametrize("what", ["run", "experiment"])
@@ -205,15 +205,15 @@ def test_a_run_that_is_deleted_in_the_middle_trains_to_its_end_and_is_sent_once_
     tracking, outputs, client, tmp_path, what
 ):
     ended = pytest.raises(UserError, match=r"could not be closed as FINISHED .*mlflow runs restore")
-    with ended, start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with ended, start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         train(run, EPOCHS[:3])
         run.flush()
         client.delete_run(run.id) if what == "run" else client.delete_experiment(run.experiment_id)
         train(run, EPOCHS[3:])
-        run.objective("val/accuracy", 0.75)
-    assert len(json.loads((tmp_path / "run" / FILE).read_text())["metrics"]) == 8
+        run.log_objective("val/accuracy", 0.75)
+    assert len(json.loads((tmp_path / "run" / UNSENT_FILE).read_text())["metrics"]) == 8
     client.restore_run(run.id) if what == "run" else client.restore_experiment(run.experiment_id)
-    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
     assert find_run(tracking.uri, outputs, run.id).status == "FINISHED"
     assert history(tracking.uri, outputs, run.id) == dict(EPOCHS)
@@ -235,28 +235,28 @@ def test_a_dead_run_that_cannot_be_closed_keeps_no_other_from_starting(
         return own(self, run_id, *arguments)
 
     monkeypatch.setattr(MlflowClient, "set_tag", set_tag)
-    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
     assert f"run {dead.id} (run) ended, and cannot be closed" in capsys.readouterr().out
 
 
 def test_a_store_that_stays_away_loses_no_training_and_is_waited_for_once(proxy, outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(retry, "PATIENCE", 2.0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 2.0)
     folder = tmp_path / "run"
     ended = pytest.raises(UserError, match=r"could not be closed as FINISHED .*503.*unsent\.json")
-    with ended, start(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=folder) as run:
+    with ended, start_run(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=folder) as run:
         run.flush()
         proxy.answer = (503, "text/html", b"maintenance")
         train(run)
         began = time.monotonic()
         (folder / "manifest.csv").write_text("a,b")
         for _ in range(5):
-            run.artifact(folder / "manifest.csv")
-        run.objective("val/accuracy", 0.75)
+            run.log_artifact(folder / "manifest.csv")
+        run.log_objective("val/accuracy", 0.75)
     assert time.monotonic() - began < 8
     proxy.answer = None
     open_store(proxy.uri, outputs)
-    with start(TrackingConfig(uri=proxy.uri), outputs, name="next", folder=tmp_path / "next"):
+    with start_run(TrackingConfig(uri=proxy.uri), outputs, name="next", folder=tmp_path / "next"):
         pass
     assert find_run(proxy.uri, outputs, run.id).metrics["objective"] == 0.75
     assert history(proxy.uri, outputs, run.id) == dict(EPOCHS)

@@ -17,8 +17,8 @@ from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import logged_model, retry
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.spool import FILE
-from thaw.tracking.tracked_run import start
+from thaw.tracking.spool import UNSENT_FILE
+from thaw.tracking.tracked_run import start_run
 
 
 @pytest.fixture
@@ -65,19 +65,24 @@ def train(run, epochs=EPOCHS):
 def test_training_goes_on_while_the_database_is_locked_and_no_metric_is_lost(
     tracking, outputs, client, tmp_path, hasty, lock, capsys
 ):
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
         lock.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         train(run)
         assert time.monotonic() - began < 1
-        until(lambda: (tmp_path / FILE).exists() and len(json.loads((tmp_path / FILE).read_text())["metrics"]) == 10)
+        until(
+            lambda: (
+                (tmp_path / UNSENT_FILE).exists()
+                and len(json.loads((tmp_path / UNSENT_FILE).read_text())["metrics"]) == 10
+            )
+        )
         freed = time.time() * 1000
         lock.rollback()
     assert history(client, run.id) == EPOCHS
     assert all(m.timestamp < freed for m in client.get_metric_history(run.id, "epoch/loss"))
     assert client.get_run(run.id).data.tags["thaw.stage"] == "stage 10"
     assert client.get_run(run.id).info.status == "FINISHED"
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / UNSENT_FILE).exists()
     told = capsys.readouterr().out
     assert f"{tracking.uri} does not answer: database is locked. Training goes on" in told
     assert "answers again" in told
@@ -87,7 +92,7 @@ def test_a_database_that_was_moved_away_and_copied_back_has_it_all_and_nothing_t
     tracking, outputs, client, tmp_path, hasty
 ):
     away = outputs.with_name("away")
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
         train(run, EPOCHS[:3])
         run.flush()
         (outputs / "mlflow.db").rename(away)
@@ -95,7 +100,7 @@ def test_a_database_that_was_moved_away_and_copied_back_has_it_all_and_nothing_t
         until(lambda: run._outbox._failures > 2)  # the first attempt has the old connection, the others open one
         assert not (outputs / "mlflow.db").exists()
         shutil.copy(away, outputs / "mlflow.db")  # another file to the system: open connections hold the old one
-        run.params({"seed": 7})
+        run.log_params({"seed": 7})
     client._tracking_client.store.engine.dispose()
     assert history(client, run.id) == EPOCHS
     assert client.get_run(run.id).data.params == {"seed": "7"}
@@ -121,11 +126,11 @@ def test_what_was_stored_though_the_answer_was_lost_is_not_stored_twice(
         (folder / "data").mkdir(parents=True)
         (folder / logged_model.KERAS_FILE).write_text(model)
 
-    monkeypatch.setattr(logged_model, "write", write)
+    monkeypatch.setattr(logged_model, "write_model", write)
     monkeypatch.setattr(MlflowClient, method, unheard)
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
         train(run)
-        run.model("a network")
+        run.log_model("a network")
     assert lost
     assert [found.info.run_id for found in client.search_runs([run.experiment_id])] == [run.id]
     assert history(client, run.id) == EPOCHS
@@ -148,68 +153,68 @@ def test_a_refusal_is_not_tried_again(tracking, outputs, client, tmp_path, monke
         pytest.raises(
             UserError, match=f"tracking.uri={tracking.uri} refused: PERMISSION_DENIED: not yours. Has the token"
         ),
-        start(tracking, outputs, name="run", folder=tmp_path) as run,
+        start_run(tracking, outputs, name="run", folder=tmp_path) as run,
     ):
-        run.params({"seed": 7})
+        run.log_params({"seed": 7})
     assert len(calls) == 2  # the params', and the reason's at the end
     assert client.get_run(run.id).info.status == "FAILED"
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / UNSENT_FILE).exists()
 
 
 def test_what_a_store_never_took_is_left_in_the_folder_and_sent_by_the_next_start(
     tracking, outputs, client, tmp_path, hasty, lock, monkeypatch, capsys
 ):
-    monkeypatch.setattr(retry, "PATIENCE", 1.0)
-    lost = start(tracking, outputs, name="lost", folder=tmp_path / "lost")
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 1.0)
+    lost = start_run(tracking, outputs, name="lost", folder=tmp_path / "lost")
     with pytest.raises(UserError) as told, lost as run:  # noqa: PT012
         lock.execute("BEGIN EXCLUSIVE")
         train(run)
-        run.params({"seed": 7})
+        run.log_params({"seed": 7})
     assert "did not answer for 1 s: database is locked" in str(told.value)
     assert tracking.uri in str(told.value)
     assert "End the program that holds it" in str(told.value)
-    assert f"What was not sent is in {tmp_path / 'lost' / FILE}" in capsys.readouterr().out
+    assert f"What was not sent is in {tmp_path / 'lost' / UNSENT_FILE}" in capsys.readouterr().out
     lock.rollback()
     assert client.get_run(run.id).info.status == "RUNNING"
 
-    with start(tracking, outputs, name="next", folder=tmp_path / "next"):
+    with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
     kept = client.get_run(run.id)
     assert (kept.info.status, kept.data.tags["thaw.reason"]) == ("FAILED", str(told.value))
     assert history(client, run.id) == EPOCHS
-    assert not (tmp_path / "lost" / FILE).exists()
+    assert not (tmp_path / "lost" / UNSENT_FILE).exists()
 
 
 def test_a_run_whose_end_the_store_did_not_hear_of_says_so_and_goes_on_with_all_it_logged(
     tracking, outputs, client, tmp_path, hasty, lock, monkeypatch
 ):
-    monkeypatch.setattr(retry, "PATIENCE", 1.0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 1.0)
     unheard = pytest.raises(UserError, match=r"could not be closed as FINISHED .* database is locked.*unsent\.json")
-    with unheard, start(tracking, outputs, name="run", folder=tmp_path) as run:
-        run.metrics({"val/loss": float("nan")}, step=3)
+    with unheard, start_run(tracking, outputs, name="run", folder=tmp_path) as run:
+        run.log_metrics({"val/loss": float("nan")}, step=3)
         run.flush()
         lock.execute("BEGIN EXCLUSIVE")
         train(run, EPOCHS[:5])
-    assert json.loads((tmp_path / FILE).read_text())["status"] == "FINISHED"
+    assert json.loads((tmp_path / UNSENT_FILE).read_text())["status"] == "FINISHED"
     lock.rollback()
     with pytest.raises(UserError, match="has finished"):
-        start(tracking, outputs, name="run", folder=tmp_path, resume=run.id).__enter__()
+        start_run(tracking, outputs, name="run", folder=tmp_path, resume=run.id).__enter__()
     assert history(client, run.id) == EPOCHS[:5]
     assert find_run(tracking.uri, outputs, run.id).status == "FINISHED"
 
 
 def test_ctrl_c_ends_all_waiting(tracking, outputs, client, tmp_path, lock):
     """With SQLite's own 20 seconds: the first Ctrl-C ends the call, the second the waiting at the run's end."""
-    with pytest.raises(KeyboardInterrupt), start(tracking, outputs, name="run", folder=tmp_path) as run:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), start_run(tracking, outputs, name="run", folder=tmp_path) as run:  # noqa: PT012
         for seconds in (0.5, 1.5):
             threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
         lock.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        run.metrics({"epoch/loss": 1.0}, step=1)
-        run.params({"seed": 7})
+        run.log_metrics({"epoch/loss": 1.0}, step=1)
+        run.log_params({"seed": 7})
     assert time.monotonic() - began < 5
     lock.rollback()
-    left = json.loads((tmp_path / FILE).read_text())
+    left = json.loads((tmp_path / UNSENT_FILE).read_text())
     assert (left["status"], left["tags"]["thaw.reason"]) == ("KILLED", "KeyboardInterrupt")
     assert len(left["metrics"]) == 1
 
@@ -218,7 +223,7 @@ def test_a_run_waits_for_a_locked_store_before_it_starts(tracking, outputs, clie
     lock.execute("BEGIN EXCLUSIVE")
     threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
     signal.signal(signal.SIGUSR1, lambda *_: lock.rollback())
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
         pass
     assert client.get_run(run.id).info.status == "FINISHED"
     assert f"waiting for {tracking.uri}" in capsys.readouterr().out
@@ -227,15 +232,15 @@ def test_a_run_waits_for_a_locked_store_before_it_starts(tracking, outputs, clie
 @pytest.mark.slow  # 35 seconds
 def test_a_lock_of_30_seconds_by_another_process_loses_no_metric(tracking, outputs, client, tmp_path):
     hold = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); time.sleep(30)"
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
-        run.metrics({"epoch/loss": 1.0}, step=1)
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
+        run.log_metrics({"epoch/loss": 1.0}, step=1)
         run.flush()
         locker = subprocess.Popen([sys.executable, "-c", hold, str(outputs / "mlflow.db")])
         for step, loss in EPOCHS[1:]:
             time.sleep(1.0)
-            run.metrics({"epoch/loss": loss}, step=step)
+            run.log_metrics({"epoch/loss": loss}, step=step)
         assert locker.poll() is None
-        run.params({"seed": 7})
+        run.log_params({"seed": 7})
     assert locker.wait() == 0
     assert history(client, run.id) == EPOCHS
     assert client.get_run(run.id).data.params == {"seed": "7"}
@@ -266,15 +271,15 @@ class Server:
 def test_a_server_that_restarts_has_it_all(outputs, client, tmp_path, monkeypatch, tracking):
     server = Server(tracking.uri, tmp_path / "artifacts", monkeypatch)
     there = TrackingConfig(uri=f"http://127.0.0.1:{server.port}")
-    with start(there, outputs, name="run", folder=tmp_path) as run:
+    with start_run(there, outputs, name="run", folder=tmp_path) as run:
         train(run, EPOCHS[:3])
         run.flush()
         server.down()
         train(run, EPOCHS[3:])
-        until((tmp_path / FILE).exists)
+        until((tmp_path / UNSENT_FILE).exists)
         threading.Timer(1.0, server.up).start()
-        run.params({"seed": 7})
-        run.text("hello", "note.txt")
+        run.log_params({"seed": 7})
+        run.log_text("hello", "note.txt")
     server.down()
     assert history(client, run.id) == EPOCHS
     assert client.get_run(run.id).data.params == {"seed": "7"}
@@ -291,7 +296,7 @@ def test_a_server_that_refuses_is_asked_once(status):
         response.status_code, response._content = status, body
         with pytest.raises(Exception, match="no") as told:
             verify_rest_response(response, "/api/2.0/mlflow/runs/log-batch")
-        assert not retry.transient(told.value)
+        assert not retry.is_transient(told.value)
 
 
 def test_what_is_logged_while_a_batch_is_on_its_way_is_sent_after_it(tracking, outputs, client, tmp_path, monkeypatch):
@@ -305,7 +310,7 @@ def test_what_is_logged_while_a_batch_is_on_its_way_is_sent_after_it(tracking, o
         assert go.wait(20)
 
     monkeypatch.setattr(MlflowClient, "log_batch", slow)
-    with start(tracking, outputs, name="run", folder=tmp_path) as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path) as run:
         train(run, EPOCHS[:1])
         assert on_its_way.wait(20)
         train(run, EPOCHS[1:])

@@ -9,14 +9,14 @@ from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models import backbone_table, saved_model
 from thaw.tools.predict import _saved
-from thaw.tracking.run_lookup import OVERRIDES, best_of, find_run, of_folder, with_weights_of_run
+from thaw.tracking.run_lookup import OVERRIDES_TAG, best_run, find_run, find_run_of_folder, resolve_run_weights
 from thaw.tracking.sweep_runs import close_sweep, open_sweep
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 
 
 def keep(folder: Path) -> None:
     (folder / "model").mkdir()
-    for name in (saved_model.WEIGHTS, saved_model.CLASSES, saved_model.CONFIG):
+    for name in (saved_model.WEIGHTS_FILE, saved_model.CLASSES_FILE, saved_model.CONFIG_FILE):
         (folder / "model" / name).write_text(name)
 
 
@@ -27,15 +27,15 @@ def swept(tracking, outputs, tmp_path):
     for job, value in enumerate((0.5, 0.9, None)):
         folder = tmp_path / "sweep" / str(job)
         try:
-            with start(
-                tracking, outputs, name=f"{job}", folder=folder, parent=sweep.id, tags={OVERRIDES: f"seed={job}"}
+            with start_run(
+                tracking, outputs, name=f"{job}", folder=folder, parent=sweep.id, tags={OVERRIDES_TAG: f"seed={job}"}
             ) as run:
                 ids[value] = run.id
                 if value is None:
                     raise UserError("no pictures")
                 keep(folder)
-                run.artifact(folder / "model", "network")
-                run.objective("val/accuracy", value)
+                run.log_artifact(folder / "model", "network")
+                run.log_objective("val/accuracy", value)
         except UserError:
             pass
     close_sweep(sweep)
@@ -44,29 +44,32 @@ def swept(tracking, outputs, tmp_path):
 
 def test_a_sweep_stands_for_its_best_run_and_says_so(swept, tracking, outputs, tmp_path, capsys):
     sweep, ids = swept
-    for found in (find_run(tracking.uri, outputs, sweep), of_folder(tmp_path / "sweep", tracking.uri, outputs)[0]):
-        assert found.sweep
-        assert best_of(found).id == ids[0.9]
+    for found in (
+        find_run(tracking.uri, outputs, sweep),
+        find_run_of_folder(tmp_path / "sweep", tracking.uri, outputs)[0],
+    ):
+        assert found.is_sweep
+        assert best_run(found).id == ids[0.9]
         assert capsys.readouterr().out == (
             f"{sweep} is a sweep: this is its best run, {ids[0.9]}, objective 0.9000: seed=1\n"
         )
     job = find_run(tracking.uri, outputs, ids[0.5])
-    assert best_of(job) is job
+    assert best_run(job) is job
     assert capsys.readouterr().out == ""
 
 
 def test_predict_and_weights_take_a_sweep_and_its_folder(swept, tracking, outputs, tmp_path, capsys):
     sweep, _ = swept
-    expected = tmp_path / "sweep" / "1" / "model" / saved_model.WEIGHTS
+    expected = tmp_path / "sweep" / "1" / "model" / saved_model.WEIGHTS_FILE
     for wanted in (sweep, sweep[:8], str(tmp_path / "sweep")):
         place, _ = _saved(wanted, PredictConfig(model=wanted, outputs=str(outputs), tracking_uri=tracking.uri))
-        assert place.weights == expected
+        assert place.weights_file == expected
         said = capsys.readouterr()
         assert said.out == "", "the listing may be read by a program"
         assert f"{sweep} is a sweep: this is its best run" in said.err
         backbone = BackboneConfig(weights=wanted)
-        backbone_table.check(backbone)
-        assert with_weights_of_run(backbone, tracking.uri, outputs).weights == str(expected)
+        backbone_table.check_backbone(backbone)
+        assert resolve_run_weights(backbone, tracking.uri, outputs).weights == str(expected)
         assert f"{sweep} is a sweep" in capsys.readouterr().out
 
 
@@ -74,19 +77,19 @@ def test_a_sweep_of_which_nothing_finished_has_no_best_run(tracking, outputs, tm
     sweep = open_sweep(tracking, outputs, "sweep", tmp_path / "sweep")
     close_sweep(sweep, status="KILLED")
     with pytest.raises(UserError, match=rf"{sweep.id} is a sweep .sweep, KILLED. of which no run has finished"):
-        best_of(find_run(tracking.uri, outputs, sweep.id))
+        best_run(find_run(tracking.uri, outputs, sweep.id))
 
 
 def test_a_sweep_that_was_killed_without_a_word_has_a_best_run_all_the_same(swept, tracking, outputs, client):
     sweep, ids = swept
     client.delete_tag(sweep, "thaw.best_run")
-    assert best_of(find_run(tracking.uri, outputs, sweep)).id == ids[0.9]
+    assert best_run(find_run(tracking.uri, outputs, sweep)).id == ids[0.9]
 
 
 def test_without_a_model_in_the_store_the_runs_own_folder_has_it(tracking, outputs, tmp_path):
-    with start(tracking, outputs, name="run", folder=tmp_path / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=tmp_path / "run") as run:
         keep(tmp_path / "run")
-    assert find_run(tracking.uri, outputs, run.id).model() == tmp_path / "run" / "model" / saved_model.WEIGHTS
+    assert find_run(tracking.uri, outputs, run.id).model_file() == tmp_path / "run" / "model" / saved_model.WEIGHTS_FILE
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(UserError, match="has no model in the store, and none in a folder on this machine"):
-        find_run(tracking.uri, outputs, run.id).model()
+        find_run(tracking.uri, outputs, run.id).model_file()

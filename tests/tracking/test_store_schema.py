@@ -84,7 +84,7 @@ def test_a_database_is_upgraded_by_the_command_that_is_printed(outputs):
         open_store(f"sqlite:///{file}", outputs)
     command = str(told.value).partition("then: ")[2].replace("mlflow", f"{sys.executable} -m mlflow", 1)
     subprocess.run(command, shell=True, check=True, capture_output=True, timeout=120)
-    assert open_store(f"sqlite:///{file}", outputs).experiment("thaw")
+    assert open_store(f"sqlite:///{file}", outputs).experiment_id("thaw")
 
 
 DOWN = """
@@ -95,7 +95,7 @@ alembic.command.downgrade(utils._get_alembic_config(sys.argv[1]), sys.argv[2])
 
 def test_an_empty_file_becomes_a_store(outputs):
     (outputs / "mlflow.db").write_bytes(b"")
-    assert open_store(f"sqlite:///{outputs}/mlflow.db", outputs).experiment("thaw")
+    assert open_store(f"sqlite:///{outputs}/mlflow.db", outputs).experiment_id("thaw")
 
 
 @pytest.fixture
@@ -156,4 +156,4 @@ def test_a_server_that_is_no_mlflow_server_is_named_at_once(answers, tmp_path, a
 
 def test_a_copy_of_a_store_is_still_one(outputs, tmp_path):
     shutil.copy(outputs / "mlflow.db", tmp_path / "it's 50 # copy.db")
-    assert open_store(f"sqlite:///{tmp_path}/it's 50 # copy.db", tmp_path).experiment("thaw")
+    assert open_store(f"sqlite:///{tmp_path}/it's 50 # copy.db", tmp_path).experiment_id("thaw")

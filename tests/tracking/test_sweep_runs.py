@@ -6,25 +6,25 @@ import pytest
 from mlflow.entities import Metric
 
 from thaw.tracking.mlflow_store import open_store
-from thaw.tracking.run_lookup import OVERRIDES, PARENT, find_run
-from thaw.tracking.spool import Unsent
-from thaw.tracking.sweep_runs import best_objective, close_sweep, fold_settings, open_sweep
-from thaw.tracking.tracked_run import create_run, start
+from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, find_run
+from thaw.tracking.spool import UnsentWrites
+from thaw.tracking.sweep_runs import best_objective, close_sweep, fold_summaries, open_sweep
+from thaw.tracking.tracked_run import create_run, start_run
 
 
 def sweep(tracking, outputs, objectives):
     parent = open_sweep(tracking, outputs, "freeze depth", outputs / "sweep")
     for freeze, value in objectives.items():
-        with start(
+        with start_run(
             tracking,
             outputs,
             name=freeze,
             folder=outputs / freeze,
-            tags={OVERRIDES: f"finetune.freeze={freeze}"},
+            tags={OVERRIDES_TAG: f"finetune.freeze={freeze}"},
             parent=parent.id,
         ) as run:
             if value is not None:
-                run.objective("val/accuracy", value)
+                run.log_objective("val/accuracy", value)
     return parent
 
 
@@ -33,8 +33,8 @@ def sweep(tracking, outputs, objectives):
 )
 def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maximize, order):
     parent = sweep(tracking, outputs, {"nan": math.nan, "mixed5": 0.5, "broken": None, "mixed8": 0.9, "all": 0.7})
-    with start(tracking, outputs, name="a stranger", folder=outputs / "runs" / "a stranger") as run:
-        run.objective("val/accuracy", 1.0)
+    with start_run(tracking, outputs, name="a stranger", folder=outputs / "runs" / "a stranger") as run:
+        run.log_objective("val/accuracy", 1.0)
 
     children = close_sweep(parent, maximize=maximize, summary={"jobs": 5, "sampler": "grid"})
 
@@ -47,7 +47,7 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     assert found.tags["thaw.best_overrides"] == f"finetune.freeze={order[0]}"
     assert found.tags["thaw.objective"] == "val/accuracy"
     assert found.tags["thaw.sampler"] == "grid"
-    rows = list(csv.DictReader(found.artifact("sweep.csv").read_text().splitlines()))
+    rows = list(csv.DictReader(found.artifact_path("sweep.csv").read_text().splitlines()))
     assert [row["run_id"] for row in rows] == [child.run_id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
     assert find_run(tracking.uri, outputs, children[0].run_id).tags["mlflow.parentRunId"] == parent.id
@@ -55,11 +55,11 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
 
 def test_a_run_that_failed_is_not_the_best_whatever_it_reached(tracking, outputs):
     parent = sweep(tracking, outputs, {"sound": 0.7})
-    broken = start(tracking, outputs, name="broken", folder=outputs / "runs" / "broken", parent=parent.id)
+    broken = start_run(tracking, outputs, name="broken", folder=outputs / "runs" / "broken", parent=parent.id)
     with pytest.raises(RuntimeError), broken as run:  # noqa: PT012
-        run.objective("val/accuracy", 0.9)
+        run.log_objective("val/accuracy", 0.9)
         raise RuntimeError
-    with start(tracking, outputs, name="next", folder=outputs / "runs" / "next", parent=parent.id) as run:
+    with start_run(tracking, outputs, name="next", folder=outputs / "runs" / "next", parent=parent.id) as run:
         assert best_objective(run, parent.id) == 0.7
     children = close_sweep(parent)
     assert (children[0].name, children[0].objective) == ("sound", 0.7)
@@ -70,13 +70,13 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
     parent = open_sweep(tracking, outputs, "folds", outputs / "sweep")
     for rate, values in {"1": [0.5, 0.7], "2": [0.75, 0.85]}.items():
         for fold, value in enumerate(values):
-            tags = {OVERRIDES: f"rate={rate} split.folds=2 split.fold={fold}"}
-            with start(
+            tags = {OVERRIDES_TAG: f"rate={rate} split.folds=2 split.fold={fold}"}
+            with start_run(
                 tracking, outputs, name="fold", folder=outputs / "runs" / f"{rate}-{fold}", tags=tags, parent=parent.id
             ) as run:
-                run.objective("val/accuracy", value)
-                run.params({"split.folds": 2})
-                run.metrics({"val/accuracy": value}, step=3)
+                run.log_objective("val/accuracy", value)
+                run.log_params({"split.folds": 2})
+                run.log_metrics({"val/accuracy": value}, step=3)
     children = close_sweep(parent)
 
     found = find_run(tracking.uri, outputs, parent.id)
@@ -84,11 +84,11 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
     assert found.metrics["val/accuracy_mean"] == pytest.approx(0.8)
     assert found.metrics["val/accuracy_std"] == pytest.approx(0.1 / 2**0.5)
     assert found.tags["thaw.best_setting"] == "rate=2 split.folds=2"
-    best, other = json.loads(found.artifact("folds.json").read_text())
+    best, other = json.loads(found.artifact_path("folds.json").read_text())
     assert best["metrics"]["val/accuracy"]["mean"] == pytest.approx(0.8)
     assert other["overrides"] == "rate=1 split.folds=2"
     assert other["metrics"]["val/accuracy"]["n"] == 2
-    assert [setting.overrides for setting in fold_settings(children)] == [best["overrides"], other["overrides"]]
+    assert [setting.overrides for setting in fold_summaries(children)] == [best["overrides"], other["overrides"]]
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED"])
@@ -112,9 +112,9 @@ def test_a_child_that_died_without_a_word_is_not_left_running(tracking, outputs)
 
 def test_a_child_whose_end_the_store_did_not_hear_of_keeps_its_figures(tracking, outputs):
     parent = open_sweep(tracking, outputs, "sweep", outputs / "sweep")
-    child = create_run(open_store(tracking.uri, outputs), "thaw", "job 0", outputs / "0", {PARENT: parent.id})
+    child = create_run(open_store(tracking.uri, outputs), "thaw", "job 0", outputs / "0", {PARENT_TAG: parent.id})
     (outputs / "0").mkdir()
-    left = Unsent(child.id, tracking.uri, [Metric("objective", 0.5, 1, 0)], {"mood": "good"}, "FINISHED", 2)
+    left = UnsentWrites(child.id, tracking.uri, [Metric("objective", 0.5, 1, 0)], {"mood": "good"}, "FINISHED", 2)
     left.write(outputs / "0")
     (told,) = close_sweep(parent)
     assert (told.status, told.objective) == ("FINISHED", 0.5)

@@ -6,7 +6,7 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.tracked_run import start
+from thaw.tracking.tracked_run import start_run
 
 
 def only_run(client):
@@ -15,7 +15,7 @@ def only_run(client):
 
 
 def test_a_run_that_ends_well_is_finished(tracking, outputs, client):
-    with start(tracking, outputs, name="good", folder=outputs / "runs" / "good", tags={"recipe": "finetune"}):
+    with start_run(tracking, outputs, name="good", folder=outputs / "runs" / "good", tags={"recipe": "finetune"}):
         assert only_run(client).info.status == "RUNNING"
     run = only_run(client)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "good")
@@ -34,7 +34,7 @@ def test_a_run_that_ends_well_is_finished(tracking, outputs, client):
     ],
 )
 def test_a_run_that_does_not_end_well_says_why(tracking, outputs, client, error, status, reason):
-    with pytest.raises(type(error)), start(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"):
+    with pytest.raises(type(error)), start_run(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"):
         raise error
     run = only_run(client)
     assert run.info.status == status
@@ -50,17 +50,17 @@ def test_a_lost_store_does_not_hide_the_runs_own_error(tracking, outputs, capsys
 
     with (
         pytest.raises(RuntimeError, match="the real one"),
-        start(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"),
+        start_run(tracking, outputs, name="bad", folder=outputs / "runs" / "bad"),
     ):
         work()
     assert "could not be closed as FAILED" in capsys.readouterr().out
 
 
 def test_metrics_of_all_stages_lie_on_one_axis(tracking, outputs, client):
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         for epoch in range(1, 6):  # two of stage head, three of stage thaw
-            run.metrics({"loss": 1 / epoch, "learning_rate": 1e-3 if epoch <= 2 else 1e-4}, step=epoch)
-        run.metrics({f"test/class/{i}/recall": i for i in range(1001)})
+            run.log_metrics({"loss": 1 / epoch, "learning_rate": 1e-3 if epoch <= 2 else 1e-4}, step=epoch)
+        run.log_metrics({f"test/class/{i}/recall": i for i in range(1001)})
     history = client.get_metric_history(run.id, "loss")
     assert [(m.step, m.value) for m in history] == [(epoch, 1 / epoch) for epoch in range(1, 6)]
     assert len(client.get_run(run.id).data.metrics) == 2 + 1001
@@ -68,9 +68,9 @@ def test_metrics_of_all_stages_lie_on_one_axis(tracking, outputs, client):
 
 def test_params_of_any_number_length_and_name_are_kept(tracking, outputs, client):
     params = {f"key{i}": i for i in range(250)}
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.params({**params, "long": "x" * 7000, "finetune.stages[0].name": "head", "none": None, "k" * 300: 1})
-        run.tags({"long": "x" * 9000})
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_params({**params, "long": "x" * 7000, "finetune.stages[0].name": "head", "none": None, "k" * 300: 1})
+        run.set_tags({"long": "x" * 9000})
     kept = client.get_run(run.id).data
     assert {key: kept.params[key] for key in params} == {key: str(value) for key, value in params.items()}
     assert kept.params["long"] == "x" * 6000
@@ -92,10 +92,10 @@ def test_no_batch_is_larger_than_a_server_takes(tracking, outputs, monkeypatch):
 
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     many = {f"key{i}": i for i in range(2001)}
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.params(many)
-        run.tags(many)
-        run.metrics(many)
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_params(many)
+        run.set_tags(many)
+        run.log_metrics(many)
     assert {kind: (max(batches), sum(batches)) for kind, batches in sizes.items()} == {
         "params": (100, 2001),
         "tags": (100, 2001),
@@ -113,19 +113,19 @@ def test_metrics_of_fast_epochs_are_sent_together_and_none_is_lost(tracking, out
         return own(self, run_id, **entries)
 
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         for epoch in range(50):
-            run.metrics({"loss": 1 / (epoch + 1)}, step=epoch)
-        run.tags({"last": "there"})
+            run.log_metrics({"loss": 1 / (epoch + 1)}, step=epoch)
+        run.set_tags({"last": "there"})
     assert len(calls) < 10
     assert [m.value for m in client.get_metric_history(run.id, "loss")] == [1 / (epoch + 1) for epoch in range(50)]
     assert client.get_run(run.id).data.tags["last"] == "there"
 
 
 def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes(tracking, outputs, client):
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.metrics({"loss": 2.0}, step=1)
-        run.metrics({"loss": 1.0}, step=2)
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_metrics({"loss": 2.0}, step=1)
+        run.log_metrics({"loss": 1.0}, step=2)
         ends = time.monotonic() + 20
         while len(client.get_metric_history(run.id, "loss")) < 2 and time.monotonic() < ends:
             time.sleep(0.1)
@@ -134,8 +134,8 @@ def test_an_epoch_is_in_the_store_after_a_second_however_long_the_next_one_takes
 
 def test_a_dataset_is_logged_under_our_digest(tracking, outputs, client):
     digest = "0123456789abcdef" * 4
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.dataset("image_folder", digest, "photos", profile={"images": 120})
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_dataset("image_folder", digest, "photos", profile={"images": 120})
     (logged,) = client.get_run(run.id).inputs.dataset_inputs
     assert logged.dataset.name == "image_folder"
     assert logged.dataset.digest == digest[:36]
@@ -147,22 +147,22 @@ def test_artifacts_are_found_again(tracking, outputs, tmp_path):
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "50 % of it.csv").write_text("a,b")
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        run.text("a note", "notes/one.txt")
-        run.artifact(folder / "50 % of it.csv")
-        run.artifact(folder, "report")
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        run.log_text("a note", "notes/one.txt")
+        run.log_artifact(folder / "50 % of it.csv")
+        run.log_artifact(folder, "report")
     found = find_run(tracking.uri, outputs, run.id)
-    assert found.artifact("notes/one.txt").read_text() == "a note"
-    assert found.artifact("50 % of it.csv").read_text() == "a,b"
-    assert found.artifact("report/50 % of it.csv").read_text() == "a,b"
+    assert found.artifact_path("notes/one.txt").read_text() == "a note"
+    assert found.artifact_path("50 % of it.csv").read_text() == "a,b"
+    assert found.artifact_path("report/50 % of it.csv").read_text() == "a,b"
     with pytest.raises(UserError, match="no artifact"):
-        found.artifact("none.txt")
+        found.artifact_path("none.txt")
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tracking, outputs):
-    with start(tracking, outputs, name="wanted", folder=outputs / "runs" / "wanted") as run:
-        run.params({"seed": 7})
-        run.metrics({"val/accuracy": 0.5})
+    with start_run(tracking, outputs, name="wanted", folder=outputs / "runs" / "wanted") as run:
+        run.log_params({"seed": 7})
+        run.log_metrics({"val/accuracy": 0.5})
     found = find_run(tracking.uri, outputs, run.id[:6])
     assert (found.id, found.name, found.status) == (run.id, "wanted", "FINISHED")
     assert found.params == {"seed": "7"}
@@ -172,8 +172,8 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tracking, outputs):
 @pytest.mark.parametrize("wrong", ["0" * 32, "abc", "' OR 1=1 --", "best"])
 def test_an_unknown_run_id_is_answered_with_the_latest_runs(tracking, outputs, wrong):
     with (
-        start(tracking, outputs, name="first", folder=outputs / "runs" / "first") as first,
-        start(tracking, outputs, name="second", folder=outputs / "runs" / "second") as second,
+        start_run(tracking, outputs, name="first", folder=outputs / "runs" / "first") as first,
+        start_run(tracking, outputs, name="second", folder=outputs / "runs" / "second") as second,
     ):
         pass
     with pytest.raises(UserError) as told:
@@ -190,16 +190,16 @@ def test_looking_for_a_run_creates_no_store(tmp_path):
 
 
 def test_a_run_without_a_model_says_so(tracking, outputs):
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         pass
     with pytest.raises(UserError, match="log_model"):
-        find_run(tracking.uri, outputs, run.id).model()
+        find_run(tracking.uri, outputs, run.id).model_file()
 
 
 def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, client, capfd):
     from thaw.common import backend
 
-    backend.start(0, deterministic=True)  # TensorFlow's threads stay as the process's first test had them
+    backend.start_tensorflow(0, deterministic=True)  # TensorFlow's threads stay as the process's first test had them
     import keras
     import mlflow.models
     import numpy as np
@@ -210,11 +210,11 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
     network.compile("adam", "sparse_categorical_crossentropy")
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     capfd.readouterr()
-    with start(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        place = run.model(network, metadata={"class_names": list("abcde")})
+    with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
+        place = run.log_model(network, metadata={"class_names": list("abcde")})
     assert "".join(capfd.readouterr()) == ""
 
-    file = find_run(tracking.uri, outputs, run.id).model()
+    file = find_run(tracking.uri, outputs, run.id).model_file()
     assert file == place
     loaded = keras.saving.load_model(file)
     np.testing.assert_array_equal(loaded(images), network(images))
@@ -233,5 +233,5 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
 
 def test_a_store_is_chosen_by_the_config(outputs):
     server = TrackingConfig(uri="http://127.0.0.1:9")
-    with pytest.raises(UserError, match="127"), start(server, outputs, name="run", folder=outputs / "runs"):
+    with pytest.raises(UserError, match="127"), start_run(server, outputs, name="run", folder=outputs / "runs"):
         pytest.fail("the block must not start")

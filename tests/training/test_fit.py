@@ -8,8 +8,8 @@ import pytest
 
 from thaw.common import backend
 from thaw.config.schema import CheckpointConfig, HeadConfig, OptimizerConfig, TrainConfig
-from thaw.training.checkpoint import Checkpoint, Folder, Place
-from thaw.training.recipes import Stage
+from thaw.training.checkpoint import Checkpoint, CheckpointDir, TrainingProgress
+from thaw.training.recipes import TrainingStage
 
 STEPS, EPOCHS = 4, 6
 
@@ -56,16 +56,16 @@ def train(
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
     from thaw.models.precision import computing_in
     from thaw.training.fit import fit
-    from thaw.training.stage_checkpoint import Saver, put_back
+    from thaw.training.stage_checkpoint import StageCheckpointer, restore_weights
 
-    backend.start(0, deterministic=True)
-    kept = Folder(folder, 2, "run")
-    found = kept.last()
+    backend.start_tensorflow(0, deterministic=True)
+    kept = CheckpointDir(folder, 2, "run")
+    found = kept.load_newest()
     model = network()
     if found:
-        put_back(model.weights, found)
+        restore_weights(model.weights, found)
 
-    class Everywhere(Saver):
+    class Everywhere(StageCheckpointer):
         """Saves after every step."""
 
         written = 0
@@ -84,9 +84,10 @@ def train(
     )
     with computing_in(model, precision):
         result = fit(
-            model, Stage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
-            images=32, options=TrainConfig(patience=patience), head=HeadConfig(), class_weight={0: 1.0, 1: 2.0, 2: 0.5},
-            seed=7, saver=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
+            model, TrainingStage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
+            images=32, train_config=TrainConfig(patience=patience), head=HeadConfig(),
+            class_weight={0: 1.0, 1: 2.0, 2: 0.5},
+            seed=7, checkpointer=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
             on_epoch=on_epoch or (lambda entry: None),
         )  # fmt: skip
     history = [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in result.history]
@@ -137,9 +138,9 @@ def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, number: int, monkeypatch) -> None:
-    from thaw.training.callbacks import Validate
+    from thaw.training.callbacks import ValidationCallback
 
-    own, seen = Validate._judge, []
+    own, seen = ValidationCallback._judge, []
 
     def judge(self, inputs, targets):
         if not seen:
@@ -149,16 +150,16 @@ def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, num
     def terminate(number, frame) -> None:
         raise SystemExit(143)
 
-    monkeypatch.setattr(Validate, "_judge", judge)
+    monkeypatch.setattr(ValidationCallback, "_judge", judge)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
             train(tmp_path)
     finally:
         signal.signal(signal.SIGTERM, before)
-    found = Folder(tmp_path, 2, "run").last()
+    found = CheckpointDir(tmp_path, 2, "run").load_newest()
     assert isinstance(found, Checkpoint)
-    assert found.place == Place(0, 0, STEPS)
+    assert found.progress == TrainingProgress(0, 0, STEPS)
     assert train(tmp_path) == whole
 
 
@@ -170,9 +171,9 @@ def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_epoch=twice)
-    found = Folder(tmp_path, 2, "run").last()
+    found = CheckpointDir(tmp_path, 2, "run").load_newest()
     assert found is not None
-    assert found.place == Place(0, 0, STEPS)
+    assert found.progress == TrainingProgress(0, 0, STEPS)
 
 
 def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path, monkeypatch) -> None:
@@ -181,5 +182,5 @@ def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path
     monkeypatch.setattr(callbacks.optimizers, "learning_rate", lambda *_: float("inf"))
     with pytest.raises(callbacks.Diverged, match="Lower the learning rate"):
         train(tmp_path, schedule="cosine")
-    found = Folder(tmp_path, 2, "run").last()
+    found = CheckpointDir(tmp_path, 2, "run").load_newest()
     assert found is None or all(np.isfinite(a).all() for a in found.arrays.values() if a.dtype.kind == "f")

@@ -1,5 +1,5 @@
 from thaw.config.schema import Config, FinetuneConfig, OptimizerConfig, StageConfig
-from thaw.training.recipes import stages
+from thaw.training.recipes import plan_recipe
 
 RMSPROP, SGD = OptimizerConfig(name="rmsprop", learning_rate=1e-3), OptimizerConfig(name="sgd")
 
@@ -9,17 +9,17 @@ def config(recipe: str, **finetune: object) -> Config:
 
 
 def test_scratch_trains_everything_with_statistics() -> None:
-    (only,) = stages(config("scratch"))
+    (only,) = plan_recipe(config("scratch"))
     assert (only.freeze, only.batchnorm, only.epochs, only.optimizer) == ("none", "trainable", 30, SGD)
 
 
 def test_bottleneck_freezes_everything() -> None:
-    (only,) = stages(config("bottleneck"))
+    (only,) = plan_recipe(config("bottleneck"))
     assert (only.freeze, only.batchnorm, only.optimizer) == ("all", "frozen", SGD)
 
 
 def test_finetune_trains_the_head_first_then_thaws() -> None:
-    head, thaw = stages(config("finetune", freeze=172, head_epochs=2, epochs=4, batchnorm="trainable"))
+    head, thaw = plan_recipe(config("finetune", freeze=172, head_epochs=2, epochs=4, batchnorm="trainable"))
     assert (head.name, head.freeze, head.epochs, head.first_epoch, head.optimizer) == ("head", "all", 2, 0, RMSPROP)
     assert (thaw.name, thaw.freeze, thaw.epochs, thaw.first_epoch, thaw.optimizer) == ("thaw", 172, 4, 2, SGD)
     assert thaw.batchnorm == "trainable"
@@ -33,7 +33,7 @@ def test_own_stages_replace_the_two() -> None:
         StageConfig(name="c", freeze="all", epochs=3, optimizer=adam),
         StageConfig(name="d", freeze="all", epochs=1),
     ]
-    a, b, c, d = stages(config("finetune", stages=planned))
+    a, b, c, d = plan_recipe(config("finetune", stages=planned))
     assert [s.first_epoch for s in (a, b, c, d)] == [0, 1, 3, 6]
     assert a.optimizer == RMSPROP
     assert (b.optimizer.name, b.optimizer.learning_rate) == ("sgd", 5e-4)

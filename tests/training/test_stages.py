@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common import backend
 from thaw.config.schema import (
     AugmentConfig,
@@ -18,20 +18,20 @@ from thaw.config.schema import (
 )  # fmt: skip
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
-from thaw.data.dataset import Data
+from thaw.data.dataset import Dataset
 from thaw.data.splits import Splits
-from thaw.frozen.engine import Choice
+from thaw.frozen.engine import EngineChoice
 from thaw.models import freeze
 from thaw.results.evaluate import evaluate
 from thaw.training.callbacks import Diverged
-from thaw.training.checkpoint import Folder
-from thaw.training.recipes import Stage
+from thaw.training.checkpoint import CheckpointDir
+from thaw.training.recipes import TrainingStage
 
 HEAD = HeadConfig(name="linear", dropout=0.2)
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
+def data() -> Dataset:
     rng = np.random.default_rng(0)
     labels = np.arange(48, dtype=np.int32) % 3
     arrays = rng.integers(0, 90, (48, 32, 32, 3)).astype(np.uint8)
@@ -40,41 +40,49 @@ def data() -> Data:
     names = tuple(f"x/{i}" for i in range(48))
     catalog = Catalog(names, None, arrays, labels, ("r", "g", "b"), np.full(48, -1, np.int8))
     splits = Splits(np.arange(30), np.arange(30, 39), np.arange(39, 48))
-    return Data(pixels.read(catalog, splits.all(), 64), splits, AugmentConfig(), seed=0)
+    return Dataset(pixels.from_catalog(catalog, splits.all_indices(), 64), splits, AugmentConfig(), seed=0)
 
 
-def run(data: Data, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
+def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
-    from thaw.training.stage_checkpoint import Saver, changed
-    from thaw.training.stages import Means, plans, run_stage
+    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables
+    from thaw.training.stages import StageInputs, plan_stages, run_stage
 
-    backend.start(0, deterministic=True)
+    backend.start_tensorflow(0, deterministic=True)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
-    built = calibrated(backbones.build(config), data)
+    built = calibrated(backbones.build_backbone(config), data)
     head = options.pop("head", HEAD)
-    joined = network.join(built, head, ("r", "g", "b"))
+    joined = network.attach_head(built, head, ("r", "g", "b"))
     places = options.pop("places", None)
     optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
-    stage = Stage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
+    stage = TrainingStage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
     meanwhile = options.pop("meanwhile", lambda planned: None)
-    choice = Choice(options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32")))
-    means = Means(
-        choice, Store(folder, max_gb * 1e9), options.pop("views", 0), config, TrainConfig(batch_size=8, **options), head
+    choice = EngineChoice(
+        options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32"))
     )
-    before = freeze.hashes(built.layers)
-    (planned,) = plans([stage], joined, data, means, places)
+    means = StageInputs(
+        choice,
+        DiskCache(folder, max_gb * 1e9),
+        options.pop("views", 0),
+        config,
+        TrainConfig(batch_size=8, **options),
+        head,
+    )
+    before = freeze.weight_hashes(built.layers)
+    (planned,) = plan_stages([stage], joined, data, means, places)
     meanwhile(planned)
-    weights = changed(joined, [planned.plan])
+    weights = checkpointed_variables(joined, [planned.plan])
     result = run_stage(
         planned, joined, data, means,
-        saver=Saver(Folder(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, weights, [], None, float),
-        judge=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
+        checkpointer=StageCheckpointer(
+            CheckpointDir(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, weights, [], None, float),
+        predict_splits=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before
 
 
-def calibrated(built, data: Data):
+def calibrated(built, data: Dataset):
     """Give BatchNorm the statistics of the images: random weights alone let the features fade to zero."""
     normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
     for x in normalizations:
@@ -96,7 +104,7 @@ def moved(before: dict, after: dict, name: str) -> set[str]:
 @pytest.mark.parametrize("batchnorm", ["frozen", "trainable"])
 def test_statistics_move_only_where_asked_and_thawed(data, tmp_path: Path, batchnorm: str) -> None:
     joined, _, before = run(data, tmp_path, request="conv_pw_11", batchnorm=batchnorm)
-    after = freeze.hashes(joined.backbone.layers)
+    after = freeze.weight_hashes(joined.backbone.layers)
     assert moved(before, after, "conv_pw_11_bn") == set()
     statistics = {"moving_mean", "moving_variance"} if batchnorm == "trainable" else set()
     assert moved(before, after, "conv_pw_13_bn") == {"gamma", "beta"} | statistics
@@ -114,7 +122,7 @@ def test_kept_activations_train_as_live_ones_do(data, tmp_path: Path) -> None:
     assert losses(cached) == losses(first)
     assert losses(live) == losses(first)
     np.testing.assert_allclose(losses(tensorflow), losses(first), rtol=1e-3)
-    np.testing.assert_allclose(cached.judged["test"], tensorflow.judged["test"], atol=1e-2)
+    np.testing.assert_allclose(cached.probabilities["test"], tensorflow.probabilities["test"], atol=1e-2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -138,13 +146,13 @@ def test_training_on_kept_activations_is_training_the_network_in_keras(data, tmp
     plain, _, _ = run(data, tmp_path / "other", request="all", epochs=1, head=HeadConfig(name="linear"))
     start = fresh_weights(data)
     plain.model.set_weights(start)
-    freeze.apply(plain.backbone.layers, plain.backbone.graph.layers.index(layer(plain, "conv_pw_11_relu")) + 1)
+    freeze.set_trainable(plain.backbone.layers, plain.backbone.graph.layers.index(layer(plain, "conv_pw_11_relu")) + 1)
     for normalization in (x for x in plain.backbone.layers if isinstance(x, keras.layers.BatchNormalization)):
         normalization.call = inference(normalization.call)  # batchnorm=frozen: their statistics stay
     plain.model.compile(
         keras.optimizers.SGD(1e-5, momentum=0.9), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
-    batches = data.batches("train", 8, 0, training=True)
+    batches = data.image_batches("train", 8, 0, training=True)
     for epoch in range(3):
         for i in range(len(batches)):
             images, targets = batches.batch(epoch, i)
@@ -160,13 +168,13 @@ def way(weights: list[np.ndarray], start: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([(after - before).ravel() for after, before in zip(weights, start, strict=True)])
 
 
-def fresh_weights(data: Data) -> list[np.ndarray]:
+def fresh_weights(data: Dataset) -> list[np.ndarray]:
     """The weights that `run` starts from."""
     from thaw.models import backbones, network
 
-    backend.start(0, deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none"))
-    return network.join(calibrated(built, data), HeadConfig(name="linear"), ("r", "g", "b")).model.get_weights()
+    backend.start_tensorflow(0, deterministic=True)
+    built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none"))
+    return network.attach_head(calibrated(built, data), HeadConfig(name="linear"), ("r", "g", "b")).model.get_weights()
 
 
 def layer(network, name: str):
@@ -190,22 +198,22 @@ def test_an_earlier_cut_computes_the_same_network(data) -> None:
     """Frozen layers behind the cut run with the stage: with several cut tensors on either side, some of them shared."""
     from thaw.models import backbones, network
 
-    backend.start(0, deterministic=True)
-    built = backbones.build(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=64, weights="none"))
+    backend.start_tensorflow(0, deterministic=True)
+    built = backbones.build_backbone(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=64, weights="none"))
     calibrated(built, data)
-    joined = network.join(built, HEAD, ("r", "g", "b"))
-    plan = freeze.plan(100, built.graph, "mobilenetv2", "frozen")
+    joined = network.attach_head(built, HEAD, ("r", "g", "b"))
+    plan = freeze.make_plan(100, built.graph, "mobilenetv2", "frozen")
     images = data.pixels.take(data.splits.val).astype(np.float32)
     whole = joined.model([images], training=False).numpy()
     for at in (100, 99, 98, 60, 1, 0):
-        parts = network.part(joined, plan, at)
+        parts = network.divide_network(joined, plan, at)
         cut = parts.frozen([images], training=False) if at else images
         cut = cut[0] if isinstance(cut, list) and len(cut) == 1 else cut
         np.testing.assert_allclose(parts.trained(cut, training=False).numpy(), whole, atol=1e-6)
 
 
 def test_views_are_kept_and_cycled_over_the_epochs(data, tmp_path: Path) -> None:
-    augmented = Data(data.pixels, data.splits, AugmentConfig(flip=True, shift=0.2), seed=0)
+    augmented = Dataset(data.pixels, data.splits, AugmentConfig(flip=True, shift=0.2), seed=0)
     _, two, _ = run(augmented, tmp_path, request="all", views=2, epochs=5)
     assert (two.hits, two.misses) == (0, 2 * 30 + 9 + 9)
     _, three, _ = run(augmented, tmp_path, request="all", views=3, epochs=5)
@@ -233,7 +241,7 @@ def test_a_disk_that_fills_up_while_activations_are_kept_costs_time_and_changes_
     assert "what cannot be kept is computed in every epoch: the cache cannot be written to" in capsys.readouterr().out
     assert (kept.misses, full.misses) == (48, 0)
     assert losses(full) == losses(kept)
-    assert full.judged["test"].tobytes() == kept.judged["test"].tobytes()
+    assert full.probabilities["test"].tobytes() == kept.probabilities["test"].tobytes()
 
 
 def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
@@ -242,13 +250,14 @@ def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
-    from thaw.frozen.keras_inference import end_to_end
+    from thaw.frozen.keras_inference import keras_probabilities
 
     network, *_ = run(data, tmp_path, request="all", epochs=1)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
     free(monkeypatch, 100)
     found, without = (
-        end_to_end(network, config, data.pixels, data.splits.test, store) for store in (Store(tmp_path, 1e9), None)
+        keras_probabilities(network, config, data.pixels, data.splits.test, store)
+        for store in (DiskCache(tmp_path, 1e9), None)
     )
     np.testing.assert_array_equal(found, without)
 
@@ -269,9 +278,9 @@ def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: P
         with pytest.raises(Enough):
             run(data, tmp_path, request="conv_pw_12", meanwhile=stop)
     large, small = found
-    assert (large.cut.kept, large.cut.at, large.room.disk) == (True, large.plan.boundary, False)
-    assert small.room.bytes <= 150_000
-    assert not small.cut.kept or small.cut.bytes < small.room.bytes
+    assert (large.cut.kept, large.cut.at, large.room.limited_by_disk) == (True, large.plan.boundary, False)
+    assert small.room.nbytes <= 150_000
+    assert not small.cut.kept or small.cut.bytes < small.room.nbytes
     assert "that the disk has room for" in " ".join(small.lines(None, augmented=False))
 
 
@@ -294,7 +303,7 @@ def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:
     assert len(seen) < 30
     assert seen.index(min(seen)) == len(seen) - 3
     labels = data.labels("val")
-    final = -np.log(np.clip(result.judged["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
+    final = -np.log(np.clip(result.probabilities["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
     assert final == pytest.approx(min(seen), rel=1e-3)
 
 
@@ -306,7 +315,7 @@ def test_the_last_epochs_val_loss_is_the_runs_val_loss(data, tmp_path: Path, rat
     head = HeadConfig(name="linear", label_smoothing=0.3)
     sgd = OptimizerConfig(name="sgd", learning_rate=rate)
     _, result, _ = run(data, tmp_path, request="all", head=head, optimizer=sgd, class_weight="balanced")
-    judged = evaluate(result.judged["val"], data.labels("val"), ("r", "g", "b"))
+    judged = evaluate(result.probabilities["val"], data.labels("val"), ("r", "g", "b"))
     last = result.fit.history[-1]
     assert last["val_loss"] == pytest.approx(judged.metrics["loss"], rel=1e-4)
     assert last["val_accuracy"] == pytest.approx(judged.metrics["accuracy"])
@@ -320,7 +329,9 @@ def test_the_val_loss_can_be_what_training_minimizes_as_keras_has_it(data, tmp_p
     _, result, _ = run(data, tmp_path, request="all", head=head, optimizer=sgd, val_loss="objective")
     smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.3)
     targets = np.eye(3, dtype=np.float32)[data.labels("val")]
-    assert result.fit.history[-1]["val_loss"] == pytest.approx(float(smoothed(targets, result.judged["val"])), rel=1e-4)
+    assert result.fit.history[-1]["val_loss"] == pytest.approx(
+        float(smoothed(targets, result.probabilities["val"])), rel=1e-4
+    )
 
 
 def test_the_learning_rate_follows_its_schedule(data, tmp_path: Path) -> None:
@@ -342,9 +353,9 @@ def test_a_plateau_lowers_the_learning_rate(data, tmp_path: Path) -> None:
 def test_balanced_sampling_reaches_the_batches_that_train(data, tmp_path: Path) -> None:
     splits = Splits(data.splits.train[data.splits.train % 3 > 0], data.splits.val, data.splits.test)
     splits.train[0] = 0  # of class r one image in 20
-    unequal = Data(data.pixels, splits, AugmentConfig(), seed=0)
+    unequal = Dataset(data.pixels, splits, AugmentConfig(), seed=0)
     frequent, balanced = (
-        run(unequal, tmp_path, request="all", epochs=1, sampling=sampling)[1].judged["test"][:, 0].mean()
+        run(unequal, tmp_path, request="all", epochs=1, sampling=sampling)[1].probabilities["test"][:, 0].mean()
         for sampling in ("none", "balanced")
     )
     assert balanced > frequent

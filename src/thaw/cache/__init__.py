@@ -1,8 +1,8 @@
 """What is computed once, ever: rows of bytes on disk, by the content of the image they were made of."""
 
-from thaw.cache.locks import Full
-from thaw.cache.rows import Rows
-from thaw.cache.space import Space
-from thaw.cache.store import RESERVE, Room, Store
+from thaw.cache.locks import CacheFull
+from thaw.cache.rows import CachedRows
+from thaw.cache.space import CacheSpace
+from thaw.cache.store import RESERVED_BYTES, CacheBudget, DiskCache
 
-__all__ = ["RESERVE", "Full", "Room", "Rows", "Space", "Store"]
+__all__ = ["RESERVED_BYTES", "CacheBudget", "CacheFull", "CacheSpace", "CachedRows", "DiskCache"]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 # Descriptors that all data files of the process may hold together. Segments of 256 MB make 32 GB of these, more than
 # the default budget; macOS allows a process 256 of all kinds by default.
-MOST = 128
+MAX_OPEN_FILES = 128
 
 
 class _Handle:
@@ -93,7 +93,7 @@ def _descriptor(handle: _Handle) -> Iterator[int]:
 
 def _close_idle() -> None:
     """Close what was not used for the longest until the bound holds; what is being read now stays open."""
-    surplus = len(_open) - most()
+    surplus = len(_open) - descriptor_limit()
     for handle in list(_open):
         if surplus <= 0:
             return
@@ -108,11 +108,11 @@ def _close(handle: _Handle) -> None:
         os.close(descriptor)
 
 
-def most() -> int:
+def descriptor_limit() -> int:
     """How many descriptors data files may hold: MOST, or a quarter of what the process may have of all kinds."""
     try:
         import resource
     except ImportError:  # Windows, whose C library allows thousands
-        return MOST
+        return MAX_OPEN_FILES
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return MOST if allowed == resource.RLIM_INFINITY else max(1, min(MOST, allowed // 4))
+    return MAX_OPEN_FILES if allowed == resource.RLIM_INFINITY else max(1, min(MAX_OPEN_FILES, allowed // 4))

@@ -12,33 +12,33 @@ from thaw.common.console import say
 from thaw.common.errors import UserError
 
 # Beside the spaces, never in them: a lock file that goes away with what it guards guards nothing.
-LOCKS = "locks"
+LOCKS_FOLDER = "locks"
 # Seconds that a held lock may be nothing but an evictor's glance or the tool's; longer is another run at work.
-MOMENT = 0.3
+SHORT_WAIT_SECONDS = 0.3
 
 
-class Full(UserError):
+class CacheFull(UserError):
     """There is no room for rows, on the disk or in the budget; whoever can do without keeping them goes on."""
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def as_user_error(folder: Path) -> Iterator[None]:
     """Turn an OSError of the block into a UserError that names the cache's folder and what to do."""
     try:
         yield
     except OSError as error:
         reason = "it is not a folder" if folder.exists() and not folder.is_dir() else (error.strerror or str(error))
         full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-        raise (Full if full else UserError)(
+        raise (CacheFull if full else UserError)(
             f"the cache cannot be written to {folder}: {reason}. Set cache.dir to a folder with room, "
             f"or cache.max_gb=0 to keep nothing"
         ) from error
 
 
 @contextmanager
-def changing(folder: Path) -> Iterator[None]:
+def store_lock(folder: Path) -> Iterator[None]:
     """Hold the store's lock: what is committed, removed or promised room changes under it alone, and for moments."""
-    with writing(folder):
+    with as_user_error(folder):
         lock = _lock(folder, "store")
         lock.acquire()
     try:
@@ -48,14 +48,14 @@ def changing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def computing(folder: Path, space: str, waiting: str) -> Iterator[None]:
+def space_lock(folder: Path, space: str, wait_message: str) -> Iterator[None]:
     """Hold a space's lock: its rows are computed by one process at a time. Prints `waiting` when it is held."""
-    with writing(folder):
+    with as_user_error(folder):
         lock = _lock(folder, space)
         try:
-            lock.acquire(timeout=MOMENT)
+            lock.acquire(timeout=SHORT_WAIT_SECONDS)
         except Timeout:
-            say(waiting)
+            say(wait_message)
             lock.acquire(poll_interval=0.2)
     try:
         yield
@@ -64,11 +64,11 @@ def computing(folder: Path, space: str, waiting: str) -> Iterator[None]:
 
 
 @contextmanager
-def idle(folder: Path, space: str, wait: float = 0.0) -> Iterator[bool]:
+def try_space_lock(folder: Path, space: str, timeout: float = 0.0) -> Iterator[bool]:
     """Whether nobody computes in the space; if so, nobody starts to while the block runs. `wait` is in seconds."""
     lock = _lock(folder, space)
     try:
-        lock.acquire(timeout=wait)
+        lock.acquire(timeout=timeout)
     except Timeout:
         yield False
         return
@@ -79,12 +79,12 @@ def idle(folder: Path, space: str, wait: float = 0.0) -> Iterator[bool]:
 
 
 def _lock(folder: Path, name: str) -> FileLock:
-    locks = folder / LOCKS
+    locks = folder / LOCKS_FOLDER
     locks.mkdir(parents=True, exist_ok=True)
     return FileLock(locks / f"{name}.lock")
 
 
-def remove(*paths: Path) -> None:
+def remove_files(*paths: Path) -> None:
     """Remove files in this order, whatever is already gone. One that is open stays where open files cannot go."""
     for path in paths:
         with suppress(FileNotFoundError, PermissionError if os.name == "nt" else FileNotFoundError):

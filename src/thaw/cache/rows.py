@@ -12,34 +12,34 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.file_pool import DataFile
-from thaw.cache.segment import LOOKS, ROW, Segment
+from thaw.cache.segment import LISTING_ATTEMPTS, ROW_DTYPE, Segment
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 
 # Bytes that all rows of the process may hold in memory together: 4 GB are to do for a run on 50,000 images, whatever
 # its splits and views are. Rows that no longer fit are read from disk one by one.
-HELD = 1_000_000_000
+MAX_MEMORY_BYTES = 1_000_000_000
 # Bytes read at once by each of the threads that check: small enough that the checksum finds them in the CPU's cache.
-CHUNK = 4_000_000
-THREADS = 2
+CHUNK_BYTES = 4_000_000
+CHECK_THREADS = 2
 
 # Bytes of every array of `_memory` that somebody still has, by an object of its own.
 _held: dict[object, int] = {}
 _taking = threading.Lock()
 
 # Where a row lies: its segment, and its number in the segment's table.
-Place = tuple[Segment, int]
+RowLocation = tuple[Segment, int]
 # The places of those digests that have a committed row now.
-Find = Callable[[Collection[bytes]], Mapping[bytes, Place]]
+LocateRows = Callable[[Collection[bytes]], Mapping[bytes, RowLocation]]
 
 
 @dataclass
-class Layout:
+class RowLayout:
     """Distinct rows in the order in which they lie on disk: arrays of (D,), shapes (D, 4), offsets in bytes."""
 
     digests: list[bytes]
     files: list[DataFile]
-    file: npt.NDArray[np.int64]
+    file_index: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
     crc: npt.NDArray[np.uint32]
@@ -47,7 +47,7 @@ class Layout:
     shape: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, places: Mapping[bytes, Place]) -> "Layout":
+    def from_locations(cls, places: Mapping[bytes, RowLocation]) -> "RowLayout":
         """Lay out rows by digest. The segments' data is open."""
         by_segment: dict[int, tuple[Segment, list[tuple[int, bytes]]]] = {}
         for digest, (segment, row) in places.items():
@@ -55,7 +55,7 @@ class Layout:
         digests: list[bytes] = []
         files: list[DataFile] = []
         file: list[int] = []
-        tables = [np.empty(0, ROW)]
+        tables = [np.empty(0, ROW_DTYPE)]
         for segment, own in by_segment.values():
             own.sort()  # a table is in the order of the offsets
             digests += [digest for _, digest in own]
@@ -67,19 +67,19 @@ class Layout:
         return cls(digests, files, np.array(file, np.int64), **columns)
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         return int(self.length.sum())
 
     def read_into(self, row: int, into: npt.NDArray[np.uint8]) -> None:
         """Read one row. Raises as `DataFile.read_into` does."""
-        self.files[self.file[row]].read_into(into, int(self.offset[row]))
+        self.files[self.file_index[row]].read_into(into, int(self.offset[row]))
 
-    def found_again(self, find: "Find") -> "Layout":
+    def relocated(self, find: "LocateRows") -> "RowLayout":
         """A layout in which rows whose files are gone lie where they are found now; those that are not found stay."""
         gone = np.array([not file.path.exists() for file in self.files])
-        rows = np.flatnonzero(gone[self.file]).tolist()
+        rows = np.flatnonzero(gone[self.file_index]).tolist()
         there = find({self.digests[row] for row in rows})
-        files, of, offset = list(self.files), self.file.copy(), self.offset.copy()
+        files, of, offset = list(self.files), self.file_index.copy(), self.offset.copy()
         numbers: dict[int, int] = {}
         for row in rows:
             own, at = there.get(self.digests[row], (None, 0))
@@ -89,15 +89,15 @@ class Layout:
                     numbers[id(own)] = len(files)
                     files.append(_opened(own))
                 of[row], offset[row] = numbers[id(own)], own.table["offset"][at]
-        return replace(self, files=files, file=of, offset=offset)
+        return replace(self, files=files, file_index=of, offset=offset)
 
     def chunks(self) -> list[tuple[int, int]]:
         """Runs [first, end) of rows that lie one behind the other, of CHUNK bytes or one row."""
         ends = self.offset + self.length
-        breaks = (self.file[1:] != self.file[:-1]) | (self.offset[1:] != ends[:-1])
+        breaks = (self.file_index[1:] != self.file_index[:-1]) | (self.offset[1:] != ends[:-1])
         result, first, size = [], 0, 0
         for row, (length, broken) in enumerate(zip(self.length.tolist(), [False, *breaks.tolist()], strict=False)):
-            if row > first and (broken or size + length > CHUNK):
+            if row > first and (broken or size + length > CHUNK_BYTES):
                 result.append((first, row))
                 first, size = row, 0
             size += length
@@ -109,8 +109,8 @@ def _opened(segment: Segment) -> DataFile:
     return segment.data
 
 
-def check(
-    layout: Layout, held: npt.NDArray[np.uint8] | None = None, advance: Callable[[int], None] = lambda rows: None
+def find_damaged(
+    layout: RowLayout, buffer: npt.NDArray[np.uint8] | None = None, advance: Callable[[int], None] = lambda rows: None
 ) -> list[bytes]:
     """Read every row and return the digests of those that are not what was written.
 
@@ -122,19 +122,19 @@ def check(
     spare: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
 
     def sound(first: int, end: int) -> list[int]:
-        if held is not None:
-            return _bad_rows(layout, first, end, held[starts[first] : starts[end]], None)
+        if buffer is not None:
+            return _bad_rows(layout, first, end, buffer[starts[first] : starts[end]], None)
         try:
             scratch = spare.get_nowait()
         except queue.Empty:
-            scratch = np.empty(CHUNK, np.uint8)
+            scratch = np.empty(CHUNK_BYTES, np.uint8)
         try:
             return _bad_rows(layout, first, end, None, scratch)
         finally:
             spare.put(scratch)
 
     chunks = layout.chunks()
-    pool = ThreadPoolExecutor(THREADS, "thaw-cache")
+    pool = ThreadPoolExecutor(CHECK_THREADS, "thaw-cache")
     try:
         for (first, end), wrong in zip(chunks, pool.map(lambda chunk: sound(*chunk), chunks), strict=True):
             bad += [layout.digests[row] for row in wrong]
@@ -145,14 +145,14 @@ def check(
 
 
 def _bad_rows(
-    layout: Layout,
+    layout: RowLayout,
     first: int,
     end: int,
     target: npt.NDArray[np.uint8] | None,
     scratch: npt.NDArray[np.uint8] | None,
 ) -> list[int]:
     """Read one chunk, into its place in memory or through the scratch, and return which of its rows are damaged."""
-    file, start = layout.files[layout.file[first]], int(layout.offset[first])
+    file, start = layout.files[layout.file_index[first]], int(layout.offset[first])
     lengths = layout.length[first:end].tolist()
     try:
         if end - first == 1:
@@ -178,7 +178,9 @@ def _bad_rows(
     return bad
 
 
-def _part(layout: Layout, first: int, row: int, target: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8] | None:
+def _part(
+    layout: RowLayout, first: int, row: int, target: npt.NDArray[np.uint8] | None
+) -> npt.NDArray[np.uint8] | None:
     if target is None:
         return None
     at = int(layout.length[first:row].sum())
@@ -195,7 +197,7 @@ def _long(
     """The checksum of one row of any length, read piece by piece."""
     crc, at = 0, 0
     while at < length:
-        size = min(CHUNK, length - at)
+        size = min(CHUNK_BYTES, length - at)
         piece = target[at : at + size] if target is not None else scratch[:size]  # type: ignore[index]
         file.read_into(piece, start + at)
         crc = zlib.crc32(piece.data, crc)
@@ -203,7 +205,7 @@ def _long(
     return crc
 
 
-class Rows:
+class CachedRows:
     """The rows of a call's digests, in their order; read-only, and for any number of threads.
 
     hits, misses: how many of them were there before, and how many had to be computed; a digest that occurs again is a
@@ -211,11 +213,16 @@ class Rows:
     """
 
     def __init__(
-        self, digests: Sequence[bytes], layout: Layout, held: npt.NDArray[np.uint8] | None, misses: int, find: Find
+        self,
+        digests: Sequence[bytes],
+        layout: RowLayout,
+        held: npt.NDArray[np.uint8] | None,
+        misses: int,
+        find: LocateRows,
     ) -> None:
         number = {digest: row for row, digest in enumerate(layout.digests)}
         self._where = np.array([number[digest] for digest in digests], np.int64)
-        self.hits, self.misses, self.bytes = len(digests) - misses, misses, layout.bytes
+        self.hits, self.misses, self.nbytes = len(digests) - misses, misses, layout.nbytes
         self._layout, self._held = layout, held
         self._find, self._finding = find, threading.Lock()
         lengths = np.unique(layout.length)
@@ -248,7 +255,7 @@ class Rows:
             self._read(row, into)
         return taken
 
-    def one(self, position: int) -> npt.NDArray[np.uint8]:
+    def row(self, position: int) -> npt.NDArray[np.uint8]:
         """One row: uint8 (row_bytes,), not to be written to."""
         row = int(self._where[position])
         if self._held is not None:
@@ -261,37 +268,37 @@ class Rows:
     def _read(self, row: int, into: npt.NDArray[np.uint8]) -> None:
         layout = self._layout
         try:
-            for _ in range(LOOKS):
+            for _ in range(LISTING_ATTEMPTS):
                 try:
                     return layout.read_into(row, into)
                 except FileNotFoundError:  # merged with others, or evicted; and no longer open
-                    layout = self._again(row, int(layout.file[row]))
+                    layout = self._again(row, int(layout.file_index[row]))
             layout.read_into(row, into)
         except (EOFError, OSError) as error:
             raise UserError(
                 f"the cache can no longer be read: {error}. Run again, and what is damaged will be computed anew; "
-                f"{command_lines.script('cache')} action=verify checks everything"
+                f"{command_lines.script_command('cache')} action=verify checks everything"
             ) from error
 
-    def _again(self, row: int, file: int) -> Layout:
+    def _again(self, row: int, file: int) -> RowLayout:
         """Look for a row whose file is gone, and for all like it, unless another thread has meanwhile."""
         with self._finding:
-            if self._layout.file[row] == file:
-                self._layout = self._layout.found_again(self._find)
+            if self._layout.file_index[row] == file:
+                self._layout = self._layout.relocated(self._find)
             return self._layout
 
 
-def load(
-    digests: Sequence[bytes], places: Mapping[bytes, Place], misses: int, find: Find
-) -> tuple[Rows | None, list[bytes]]:
+def load_rows(
+    digests: Sequence[bytes], places: Mapping[bytes, RowLocation], misses: int, find: LocateRows
+) -> tuple[CachedRows | None, list[bytes]]:
     """Open the rows of `digests`, in memory while there is room; or return None and the digests that are damaged.
 
     find: for rows that are read later, when their file has gone.
     """
-    layout = Layout.of(places)
-    held = _memory(layout.bytes)
-    bad = check(layout, held)
-    return (None, bad) if bad else (Rows(digests, layout, held, misses, find), [])
+    layout = RowLayout.from_locations(places)
+    held = _memory(layout.nbytes)
+    bad = find_damaged(layout, held)
+    return (None, bad) if bad else (CachedRows(digests, layout, held, misses, find), [])
 
 
 def _memory(size: int) -> npt.NDArray[np.uint8] | None:
@@ -301,7 +308,7 @@ def _memory(size: int) -> npt.NDArray[np.uint8] | None:
     """
     with _taking:
         # Copied at once, and a finalizer does one step: it may come between any two of ours.
-        if sum(_held.copy().values()) + size > HELD:
+        if sum(_held.copy().values()) + size > MAX_MEMORY_BYTES:
             return None
         held, mark = np.empty(size, np.uint8), object()
         _held[mark] = size

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import remove
-from thaw.common.files import replace
+from thaw.cache.locks import remove_files
+from thaw.common.files import write_atomically
 
-FORMAT = 1
+FORMAT_VERSION = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.
-ROW = np.dtype(
+ROW_DTYPE = np.dtype(
     [
         ("digest", "u1", (32,)),
         ("offset", "<i8"),
@@ -30,42 +30,42 @@ ROW = np.dtype(
     ]
 )
 # How often a folder that changes meanwhile is read: rows that are merged just then lie in a segment not listed before.
-LOOKS = 5
-_MAGIC = b"thaw-idx%d" % FORMAT
+LISTING_ATTEMPTS = 5
+_MAGIC = b"thaw-idx%d" % FORMAT_VERSION
 _HEADER = len(_MAGIC) + 32  # and the sha256 of what follows: a torn index is known by it
 
 
-class Torn(Exception):
+class CorruptIndex(Exception):
     """An index that is not what was written."""
 
 
-def index_bytes(rows: int) -> int:
+def index_size(rows: int) -> int:
     """Length of the index file of so many rows, bytes."""
-    return _HEADER + rows * ROW.itemsize
+    return _HEADER + rows * ROW_DTYPE.itemsize
 
 
 def write_index(path: Path, table: npt.NDArray[np.void]) -> None:
     """Commit: write the index atomically. table: ROW (rows,)."""
     body = table.tobytes()
-    replace(path, _MAGIC + hashlib.sha256(body).digest() + body)
+    write_atomically(path, _MAGIC + hashlib.sha256(body).digest() + body)
 
 
 def read_index(path: Path) -> npt.NDArray[np.void]:
     """Read an index: ROW (rows,). Raises Torn, or FileNotFoundError when it is gone."""
     content = path.read_bytes()
     body = content[_HEADER:]
-    if content[:_HEADER] != _MAGIC + hashlib.sha256(body).digest() or len(body) % ROW.itemsize:
-        raise Torn(path)
-    return np.frombuffer(body, ROW)
+    if content[:_HEADER] != _MAGIC + hashlib.sha256(body).digest() or len(body) % ROW_DTYPE.itemsize:
+        raise CorruptIndex(path)
+    return np.frombuffer(body, ROW_DTYPE)
 
 
-def digests(table: npt.NDArray[np.void]) -> list[bytes]:
+def row_digests(table: npt.NDArray[np.void]) -> list[bytes]:
     """The digest of every row of a table, 32 bytes each."""
     joined = np.ascontiguousarray(table["digest"]).tobytes()
     return [joined[start : start + 32] for start in range(0, len(joined), 32)]
 
 
-def extent(table: npt.NDArray[np.void]) -> int:
+def data_size(table: npt.NDArray[np.void]) -> int:
     """Bytes of the data file that the index speaks of."""
     return int((table["offset"] + table["length"]).max(initial=0))
 
@@ -89,9 +89,9 @@ class Segment:
 
     def digests(self) -> list[bytes]:
         """The digest of every row, 32 bytes each."""
-        return digests(self.table)
+        return row_digests(self.table)
 
-    def readable(self) -> npt.NDArray[np.bool_]:
+    def readable_mask(self) -> npt.NDArray[np.bool_]:
         """Which rows lie within the data file: (rows,)."""
         try:
             size = self.rows_path.stat().st_size
@@ -109,9 +109,9 @@ class Segment:
         return self.data is not None
 
 
-def segments(folder: Path) -> tuple[list[Segment], list[Path]]:
+def read_segments(folder: Path) -> tuple[list[Segment], list[Path]]:
     """Every committed segment of a space's folder, and the paths of torn indexes. Empty when there is no folder."""
-    for _ in range(LOOKS):
+    for _ in range(LISTING_ATTEMPTS):
         before = _changed_at(folder)
         found, torn, vanished = _segments(folder)
         if not vanished and _changed_at(folder) == before:
@@ -127,7 +127,7 @@ def _segments(folder: Path) -> tuple[list[Segment], list[Path], bool]:
             found.append(Segment(folder, path.stem, read_index(path)))
         except FileNotFoundError:
             vanished = True
-        except Torn:
+        except CorruptIndex:
             torn.append(path)
     return found, torn, vanished
 
@@ -146,7 +146,7 @@ def index_paths(folder: Path) -> list[Path]:
     return []
 
 
-def drop(segment: Segment, rows: Collection[int]) -> None:
+def drop_rows(segment: Segment, rows: Collection[int]) -> None:
     """Commit the segment anew without these rows of its table; the caller holds the store's lock.
 
     What another process has changed since the table was read stays changed.
@@ -154,33 +154,33 @@ def drop(segment: Segment, rows: Collection[int]) -> None:
     bad = {(segment.table[row]["digest"].tobytes(), int(segment.table[row]["offset"])) for row in rows}
     try:
         now = Segment(segment.folder, segment.name, read_index(segment.index_path))
-    except (FileNotFoundError, Torn):
+    except (FileNotFoundError, CorruptIndex):
         return
     offsets = now.table["offset"].tolist()
     sound = [pair not in bad for pair in zip(now.digests(), offsets, strict=True)]
     if any(sound):
         write_index(now.index_path, now.table[sound])
     else:
-        remove(now.index_path, now.rows_path)
+        remove_files(now.index_path, now.rows_path)
 
 
-def sweep(folder: Path) -> int:
+def collect_garbage(folder: Path) -> int:
     """Remove what killed writers left in a space, and what is torn or short; return how many rows that cost.
 
     The caller holds the space's and the store's lock: rows without an index are nobody's work in progress.
     """
-    found, torn = segments(folder)
-    remove(*torn)
+    found, torn = read_segments(folder)
+    remove_files(*torn)
     lost = len(torn)  # how many rows a torn index had, nobody knows: at least one
     for segment in found:
-        readable = segment.readable()
+        readable = segment.readable_mask()
         if not readable.all():
             lost += int((~readable).sum())
-            drop(segment, np.flatnonzero(~readable).tolist())
-    committed = {segment.name: segment for segment in segments(folder)[0]}
+            drop_rows(segment, np.flatnonzero(~readable).tolist())
+    committed = {segment.name: segment for segment in read_segments(folder)[0]}
     for path in list(folder.iterdir()):
         if path.suffix == ".tmp" or (path.suffix == ".rows" and path.stem not in committed):
-            remove(path)
-        elif path.suffix == ".rows" and path.stat().st_size > (end := extent(committed[path.stem].table)):
+            remove_files(path)
+        elif path.suffix == ".rows" and path.stat().st_size > (end := data_size(committed[path.stem].table)):
             os.truncate(path, end)  # written, and killed before the commit
     return lost

@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from thaw.cache import compaction, eviction, rows, segment
-from thaw.cache.locks import MOMENT, Full, changing, computing, idle, writing
-from thaw.cache.rows import Place, Rows
+from thaw.cache.locks import SHORT_WAIT_SECONDS, CacheFull, as_user_error, space_lock, store_lock, try_space_lock
+from thaw.cache.rows import CachedRows, RowLocation
 from thaw.cache.segment import Segment
-from thaw.cache.writer import Writer
+from thaw.cache.writer import SegmentWriter
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.common.files import replace
+from thaw.common.files import write_atomically
 
 # A disk on which what was just written is damaged so often will not do better the next time.
-ROUNDS = 5
+MAX_ATTEMPTS = 5
 
-Compute = Callable[[list[int]], Iterable[np.ndarray]]
-Add = Callable[[str, np.ndarray], None]
+ComputeRows = Callable[[list[int]], Iterable[np.ndarray]]
+AddRow = Callable[[str, np.ndarray], None]
 
 
-class Space:
+class CacheSpace:
     """Rows that depend on `key` and on the image's content alone. id: names its folder.
 
     reserve: bytes of the disk for which older rows make room, as they do for new ones; not a limit.
@@ -45,17 +45,17 @@ class Space:
         wanted = _parsed(digests)
         there: set[bytes] = set()
         if self._max_bytes > 0:
-            for own in segment.segments(self._folder)[0]:
-                there |= {d for d, sound in zip(own.digests(), own.readable().tolist(), strict=True) if sound}
+            for own in segment.read_segments(self._folder)[0]:
+                there |= {d for d, sound in zip(own.digests(), own.readable_mask().tolist(), strict=True) if sound}
         return [position for digest, position in _first(wanted).items() if digest not in there]
 
-    def rows(
+    def get_or_compute(
         self,
         digests: Sequence[str],
-        compute: Compute,
+        compute: ComputeRows,
         *,
-        waiting: str = "another run is computing the same; waiting for it",
-    ) -> Rows:
+        wait_message: str = "another run is computing the same; waiting for it",
+    ) -> CachedRows:
         """Open the rows of `digests` (64 hex digits each), after computing those that are missing or damaged.
 
         compute: called under the space's lock with positions into digests; yields one array of at most 4 dimensions
@@ -66,40 +66,40 @@ class Space:
         self._merge()
         wanted = _parsed(digests)
         first = _first(wanted)
-        places: dict[bytes, Place] = {}
+        places: dict[bytes, RowLocation] = {}
         computed: set[bytes] = set()
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ATTEMPTS):
             self._find(first, places)
             if len(places) < len(first):
                 # Before computing: so that what is damaged is computed in the same go.
-                self._drop(rows.check(rows.Layout.of(places)), places)
-                with computing(self._store, self.id, waiting):
+                self._drop(rows.find_damaged(rows.RowLayout.from_locations(places)), places)
+                with space_lock(self._store, self.id, wait_message):
                     self._fill(first, places, compute, computed)
-            opened, damaged = rows.load(wanted, places, len(computed), self._places)
+            opened, damaged = rows.load_rows(wanted, places, len(computed), self._places)
             if opened is not None:
                 return opened
             self._drop(damaged, places)
         raise UserError(
-            f"rows written to the cache at {self._store} were damaged when read back, {ROUNDS} times: is its disk "
-            f"failing? Set cache.dir to another, or cache.max_gb=0 to keep nothing"
+            f"rows written to the cache at {self._store} were damaged when read back, {MAX_ATTEMPTS} times: is its "
+            f"disk failing? Set cache.dir to another, or cache.max_gb=0 to keep nothing"
         )
 
-    def open(self, digests: Sequence[str]) -> Rows | None:
+    def get(self, digests: Sequence[str]) -> CachedRows | None:
         """Open the rows of `digests`, or return None when any is missing or damaged; never computes."""
         self._must_be_on()
         wanted = _parsed(digests)
         first = _first(wanted)
-        for _ in range(segment.LOOKS):
+        for _ in range(segment.LISTING_ATTEMPTS):
             places = self._places(first)
             if len(places) < len(first):
                 return None
-            opened, damaged = rows.load(wanted, places, 0, self._places)
+            opened, damaged = rows.load_rows(wanted, places, 0, self._places)
             if opened is not None or all(places[digest][0].rows_path.exists() for digest in damaged):
                 return opened
         return None
 
     @contextmanager
-    def adding(self, digests: Sequence[str]) -> Iterator[Add | None]:
+    def row_writer(self, digests: Sequence[str]) -> Iterator[AddRow | None]:
         """Give what adds the row of one of these digests as it comes along; a row that is there is not written again.
 
         What was added is committed every few seconds, and when the block ends, however it ends. Gives None when another
@@ -107,15 +107,15 @@ class Space:
         """
         self._must_be_on()
         wanted = _parsed(digests)
-        with idle(self._store, self.id, MOMENT) as nobody:
+        with try_space_lock(self._store, self.id, SHORT_WAIT_SECONDS) as nobody:
             if not nobody:
                 yield None
                 return
             self._prepare()
-            there: dict[bytes, Place] = {}
+            there: dict[bytes, RowLocation] = {}
             self._find(set(wanted), there)
             room = self._room(there, len(wanted))
-            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
+            writer = SegmentWriter(self._store, self._folder, self._max_bytes, room.reserve)
             added: set[bytes] = set()
 
             def add(digest: str, array: np.ndarray) -> None:
@@ -129,30 +129,30 @@ class Space:
 
     def _merge(self) -> None:
         """Merge small segments when there are many; what cannot be merged now stays as it is."""
-        if len(compaction.small(self._folder, self._max_bytes)) <= compaction.MANY:
+        if len(compaction.small_segments(self._folder, self._max_bytes)) <= compaction.MAX_SMALL_SEGMENTS:
             return
-        with suppress(OSError, UserError), idle(self._store, self.id) as nobody:
+        with suppress(OSError, UserError), try_space_lock(self._store, self.id) as nobody:
             if nobody:
-                compaction.merge(self._store, self._folder, self._max_bytes)
+                compaction.merge_small_segments(self._store, self._folder, self._max_bytes)
 
     def _must_be_on(self) -> None:
         if self._max_bytes <= 0:
             raise ValueError("the cache is off: nothing is read or written")
 
-    def _find(self, wanted: Collection[bytes], places: dict[bytes, Place]) -> None:
+    def _find(self, wanted: Collection[bytes], places: dict[bytes, RowLocation]) -> None:
         """Add the places of rows that are on disk; their data files are open from now on."""
-        for _ in range(segment.LOOKS):
+        for _ in range(segment.LISTING_ATTEMPTS):
             if len(places) == len(wanted) or not self._look(wanted, places):
                 return
 
-    def _look(self, wanted: Collection[bytes], places: dict[bytes, Place]) -> bool:
+    def _look(self, wanted: Collection[bytes], places: dict[bytes, RowLocation]) -> bool:
         """As `_find`; return whether a segment was removed meanwhile, whose rows may be in another one now."""
         vanished = False
         # The larger first: of a segment and those that it was merged from, the one that stays.
-        for own in sorted(segment.segments(self._folder)[0], key=lambda own: -len(own.table)):
+        for own in sorted(segment.read_segments(self._folder)[0], key=lambda own: -len(own.table)):
             hits = [
                 (digest, row)
-                for row, (digest, sound) in enumerate(zip(own.digests(), own.readable().tolist(), strict=True))
+                for row, (digest, sound) in enumerate(zip(own.digests(), own.readable_mask().tolist(), strict=True))
                 if sound and digest in wanted and digest not in places
             ]
             if hits and own.open():
@@ -161,12 +161,12 @@ class Space:
                 vanished = True
         return vanished
 
-    def _places(self, wanted: Collection[bytes]) -> dict[bytes, Place]:
-        places: dict[bytes, Place] = {}
+    def _places(self, wanted: Collection[bytes]) -> dict[bytes, RowLocation]:
+        places: dict[bytes, RowLocation] = {}
         self._find(wanted, places)
         return places
 
-    def _drop(self, damaged: Iterable[bytes], places: dict[bytes, Place]) -> None:
+    def _drop(self, damaged: Iterable[bytes], places: dict[bytes, RowLocation]) -> None:
         """Take damaged rows out of their indexes, and out of `places`."""
         by_segment: dict[str, tuple[Segment, list[int]]] = {}
         for digest in damaged:
@@ -176,22 +176,22 @@ class Space:
         if not by_segment:
             return
         self._say_damaged(sum(len(bad) for _, bad in by_segment.values()))
-        with changing(self._store), writing(self._store):
+        with store_lock(self._store), as_user_error(self._store):
             for own, bad in by_segment.values():
-                segment.drop(own, bad)
+                segment.drop_rows(own, bad)
 
     def _say_damaged(self, count: int) -> None:
         say(f"cache: {count} damaged row{'s' * (count > 1)} dropped from {self._folder}; computing anew")
 
     def _fill(
-        self, first: Mapping[bytes, int], places: dict[bytes, Place], compute: Compute, computed: set[bytes]
+        self, first: Mapping[bytes, int], places: dict[bytes, RowLocation], compute: ComputeRows, computed: set[bytes]
     ) -> None:
         """Compute what is missing, again should the budget have taken it meanwhile. The space's lock is held."""
         self._prepare()
         self._find(first, places)  # what another process computed while this one waited
         while missing := {digest: position for digest, position in first.items() if digest not in places}:
             room = self._room(places, len(first))
-            writer = Writer(self._store, self._folder, self._max_bytes, room.reserve)
+            writer = SegmentWriter(self._store, self._folder, self._max_bytes, room.reserve)
             try:
                 with _committed(writer):
                     self._write(missing, compute, writer)
@@ -200,19 +200,19 @@ class Space:
                 computed.update(found)
             places.update(found)
 
-    def _room(self, places: dict[bytes, Place], wanted: int) -> "_Room":
+    def _room(self, places: dict[bytes, RowLocation], wanted: int) -> "_Room":
         return _Room(self._store, self._folder, self._max_bytes, self._reserve, places, wanted)
 
     def _prepare(self) -> None:
         """Make the folder, and clean up what killed runs left in it. The space's lock is held."""
-        with changing(self._store), writing(self._store):
+        with store_lock(self._store), as_user_error(self._store):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._write_key()
-            lost = segment.sweep(self._folder)
+            lost = segment.collect_garbage(self._folder)
         if lost:
             self._say_damaged(lost)
 
-    def _write(self, missing: Mapping[bytes, int], compute: Compute, writer: Writer) -> None:
+    def _write(self, missing: Mapping[bytes, int], compute: ComputeRows, writer: SegmentWriter) -> None:
         arrays = iter(compute(list(missing.values())))
         try:
             for done, digest in enumerate(missing):
@@ -228,13 +228,13 @@ class Space:
     def _write_key(self) -> None:
         """Write down, for people and for scripts/cache.py, what the rows are of."""
         path = self._folder / "space.json"
-        content = json.dumps({"format": segment.FORMAT, "key": self.key}, indent=1, ensure_ascii=False).encode()
+        content = json.dumps({"format": segment.FORMAT_VERSION, "key": self.key}, indent=1, ensure_ascii=False).encode()
         if not path.exists() or path.read_bytes() != content:
-            replace(path, content)
+            write_atomically(path, content)
 
 
 @contextmanager
-def _committed(writer: Writer) -> Iterator[None]:
+def _committed(writer: SegmentWriter) -> Iterator[None]:
     """Commit what the block has written, also when it raises."""
     try:
         try:
@@ -252,7 +252,7 @@ class _Room:
     """Makes room for one call's writer, at the cost of whatever the call itself does not need."""
 
     def __init__(
-        self, store: Path, folder: Path, max_bytes: float, free: float, places: dict[bytes, Place], wanted: int
+        self, store: Path, folder: Path, max_bytes: float, free: float, places: dict[bytes, RowLocation], wanted: int
     ) -> None:
         self._store, self._folder, self._max_bytes, self._free = store, folder, max_bytes, free
         self._places, self._wanted = places, wanted
@@ -261,7 +261,7 @@ class _Room:
     def reserve(self, file: int, length: int, name: str) -> None:
         """Let the file grow to `length` bytes. Raises UserError when the call exceeds the budget, OSError."""
         self._own.add(name)
-        with changing(self._store):
+        with store_lock(self._store):
             growth = length - os.fstat(file).st_size
             if growth <= 0:
                 return
@@ -291,17 +291,17 @@ class _Room:
         needed: dict[str, tuple[Segment, int]] = {}
         for own, row in self._places.values():
             needed[own.name] = own, needed.get(own.name, (own, 0))[1] + int(own.table["length"][row])
-        shares = {name: bytes / max(segment.extent(own.table), 1) for name, (own, bytes) in needed.items()}
+        shares = {name: bytes / max(segment.data_size(own.table), 1) for name, (own, bytes) in needed.items()}
         if not shares or min(shares.values()) >= 1:
             return False
         name = min(shares, key=shares.__getitem__)
-        eviction.Kept(self._folder.name, name, self._folder).remove()
+        eviction.StoredSegment(self._folder.name, name, self._folder).remove()
         for digest in [digest for digest, (own, _) in self._places.items() if own.name == name]:
             del self._places[digest]
         return True
 
     def _too_small(self, lacking: float) -> None:
-        raise Full(
+        raise CacheFull(
             f"cache.max_gb={self._max_bytes / 1e9:g} is too small: {self._wanted} rows of one kind need more than "
             f"{(self._max_bytes + lacking) / 1e9:.3g} GB. Raise it, or set cache.max_gb=0 to keep nothing"
         )

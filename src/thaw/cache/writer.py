@@ -12,25 +12,25 @@ import numpy as np
 
 from thaw.cache import segment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import changing, remove, writing
+from thaw.cache.locks import as_user_error, remove_files, store_lock
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
-SEGMENT = 256_000_000
+SEGMENT_BYTES = 256_000_000
 COMMIT_SECONDS = 5.0
 # Bytes gathered before they are written: rows of a few KB would be a system call and a look at the budget each.
-BUFFER = 16_000_000
+BUFFER_BYTES = 16_000_000
 
 
-def largest(max_bytes: float) -> float:
+def max_segment_bytes(max_bytes: float) -> float:
     """Bytes at which a segment of a store with this budget ends."""
-    return min(SEGMENT, max_bytes / 8)
+    return min(SEGMENT_BYTES, max_bytes / 8)
 
 
 # reserve(file, length, name): see to it that the file may grow to so many bytes, and make it that long.
-Reserve = Callable[[int, int, str], None]
+ReserveBytes = Callable[[int, int, str], None]
 
 
-class Writer:
+class SegmentWriter:
     """Writes for the one process that holds the space's lock.
 
     A commit every 5 seconds names more of the same data file in its index, so that slow work does not end in
@@ -38,9 +38,9 @@ class Writer:
     Whatever fails while writing, nothing uncommitted is left behind.
     """
 
-    def __init__(self, store: Path, folder: Path, max_bytes: float, reserve: Reserve) -> None:
+    def __init__(self, store: Path, folder: Path, max_bytes: float, reserve: ReserveBytes) -> None:
         self._store, self._folder, self._reserve = store, folder, reserve
-        self._largest = largest(max_bytes)
+        self._largest = max_segment_bytes(max_bytes)
         self.segments: list[segment.Segment] = []  # with rows, in the order written; their data is open
         self._file = -1
         self._buffer = bytearray()
@@ -53,7 +53,7 @@ class Writer:
         with self._or_nothing():
             if self._file < 0:
                 self._begin()
-            if len(self._buffer) + len(row) > BUFFER:
+            if len(self._buffer) + len(row) > BUFFER_BYTES:
                 self._flush()
             offset = self._written + len(self._buffer)
             self._buffer += row.data
@@ -80,12 +80,12 @@ class Writer:
             if self._committed:
                 os.ftruncate(self._file, self._committed)
             else:
-                remove(self._path)
+                remove_files(self._path)
         self._end()
 
     @contextmanager
     def _or_nothing(self) -> Iterator[None]:
-        with writing(self._store):
+        with as_user_error(self._store):
             try:
                 yield
             except OSError:
@@ -111,7 +111,7 @@ class Writer:
     def _flush(self) -> None:
         if not self._buffer:
             return
-        room = self._written + len(self._buffer) + segment.index_bytes(len(self._entries))
+        room = self._written + len(self._buffer) + segment.index_size(len(self._entries))
         self._reserve(self._file, room, self._name)
         os.lseek(self._file, self._written, os.SEEK_SET)
         view = memoryview(self._buffer)
@@ -125,9 +125,9 @@ class Writer:
         if not self._entries or (self._same() and len(self.segments[-1].table) == len(self._entries)):
             return
         os.fsync(self._file)
-        table = np.array(self._entries, segment.ROW)
+        table = np.array(self._entries, segment.ROW_DTYPE)
         own = segment.Segment(self._folder, self._name, table, self._data)
-        with changing(self._store):
+        with store_lock(self._store):
             os.ftruncate(self._file, self._written)  # the room that was kept for the index
             evicted = not os.fstat(self._file).st_nlink
             if not evicted:

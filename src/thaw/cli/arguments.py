@@ -9,14 +9,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 
 from thaw.common.errors import UserError
-from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, sections, texts
+from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, section_types, text_keys
 
 # Texts that may be paths: `~` is the home folder, and a comma may be part of a name.
-PATHS = {
+PATH_KEYS = {
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
     "tracking_uri", "space", "resume", "run", "hydra.run.dir", "hydra.sweep.dir",
 }  # fmt: skip
-SEARCH_PATH = "hydra.searchpath"
+SEARCH_PATH_KEY = "hydra.searchpath"
 
 
 _PLAIN = r"(?!(?:true|false|null|inf|nan)$)[a-z_/][\w./-]*"
@@ -24,7 +24,7 @@ _GRAMMAR = r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)|\{.*\}|\$\{[^}]*\}|(
 _ENTRY = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^]]*\]|\{[^}]*\}|[^,])+|(?<=,)(?=,|$)|^(?=,)""")
 
 
-def quoted(arguments: list[str], schema: type, sweeps: bool = True) -> list[str]:
+def quote_texts(arguments: list[str], schema: type, sweeps: bool = True) -> list[str]:
     """Quote texts, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2026_11_27`, `1e5`.
 
     Texts are the keys that the schema calls so, and the choices of a file; so are the entries of their lists and
@@ -32,14 +32,14 @@ def quoted(arguments: list[str], schema: type, sweeps: bool = True) -> list[str]
     dicts, interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
     """
     own = (
-        texts(schema) | {name for name, _ in sections(schema)} | {"experiment"} | HYDRA_TEXT_KEYS
+        text_keys(schema) | {name for name, _ in section_types(schema)} | {"experiment"} | HYDRA_TEXT_KEYS
     ) - TEXT_OR_NUMBER_KEYS
     result = []
     for argument in arguments:
         key, sign, value = argument.partition("=")
         name = key.lstrip("+")
         if sign and name in own:
-            value = _text(value, name in PATHS, sweeps and name not in HYDRA_TEXT_KEYS)
+            value = _text(value, name in PATH_KEYS, sweeps and name not in HYDRA_TEXT_KEYS)
         if name == "finetune.head_optimizer":  # a choice in a place of its own: Hydra says optimizer@PLACE
             key = key.replace(name, f"optimizer@{name}")
         result.append(f"{key}{sign}{value}")
@@ -75,22 +75,22 @@ def _at_home(value: str) -> str:
         raise UserError(f"{value}: this machine has no such user. Write ./{value} for a file of that name") from None
 
 
-def empty(key: str) -> UserError:
+def empty_value_error(key: str) -> UserError:
     """The error for a key, flag or variable whose value is empty: none has a meaning for that."""
     key = key.rpartition("@")[2]  # of optimizer@PLACE
     return UserError(f"{key}= is empty. Is a shell variable unset? Give {key} a value, or leave it out")
 
 
-def check_no_empty(arguments: list[str]) -> None:
+def check_no_empty_arguments(arguments: list[str]) -> None:
     """Raise UserError for the first `key=` without a value, and for an empty entry of its list, dict or sweep."""
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if sign and not key.startswith("-") and not value.strip():
-            raise empty(key.lstrip("+~"))
+            raise empty_value_error(key.lstrip("+~"))
     given = [a for a in arguments if "=" in a and not a.startswith("-")]
     for override in OverridesParser.create().parse_overrides(given):
         if any(not text.strip() for text in _texts(override._value)):
-            raise empty(override.package or override.key_or_group)
+            raise empty_value_error(override.package or override.key_or_group)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(entry)
 
 
-def unquoted(value: str) -> str:
+def unquote(value: str) -> str:
     """Return what `quote` was given; a value without quotes is returned as it is."""
     if len(value) < 2 or value[0] not in "'\"" or value[-1] != value[0]:
         return value

@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import empty, quote
+from thaw.cli.arguments import empty_value_error, quote
 from thaw.common.errors import UserError, did_you_mean
-from thaw.config.schema_keys import keys
+from thaw.config.schema_keys import dotted_keys
 
 
 def to_config(cfg: DictConfig, schema: type) -> Any:
@@ -22,18 +22,18 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
     Raises UserError for a key that was added (`+key=value`) and is not in the schema, and for a text that is empty,
     wherever it came from: a file, an interpolation.
     """
-    known = set(keys(schema))
+    known = set(dotted_keys(schema))
     for key in _dotted(cfg, ""):
         if key not in known:
             raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
-    check_no_empty(cfg)
+    check_no_empty_texts(cfg)
     if "outputs" in cfg:
         cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
     return OmegaConf.to_object(cfg)
 
 
 @contextmanager
-def first_job(config: DictConfig) -> Iterator[DictConfig]:
+def first_job_config(config: DictConfig) -> Iterator[DictConfig]:
     """Give a sweep's config as its first job would have it: `${hydra:job.num}` is 0.
 
     config: composed with the node `hydra`. What is yielded has none, as a job's has not.
@@ -50,7 +50,7 @@ def first_job(config: DictConfig) -> Iterator[DictConfig]:
         HydraConfig.instance().cfg = before
 
 
-def settled(overrides: Iterable[str], config: DictConfig) -> list[str]:
+def resolve_hydra_values(overrides: Iterable[str], config: DictConfig) -> list[str]:
     """Return a job's overrides as they can be given again: what Hydra knows of this job only becomes its value."""
     found = []
     for override in overrides:
@@ -64,7 +64,7 @@ def settled(overrides: Iterable[str], config: DictConfig) -> list[str]:
     return found
 
 
-def check_no_empty(cfg: DictConfig | ListConfig, prefix: str = "") -> None:
+def check_no_empty_texts(cfg: DictConfig | ListConfig, prefix: str = "") -> None:
     """Raise UserError for the first text that is empty or blank."""
     parent: Any = cfg
     for key in list(parent) if isinstance(cfg, DictConfig) else range(len(parent)):
@@ -74,9 +74,9 @@ def check_no_empty(cfg: DictConfig | ListConfig, prefix: str = "") -> None:
         except OmegaConfBaseException:  # another mistake, which is told where the value is used
             continue
         if isinstance(value, str) and not value.strip():
-            raise empty(name)
+            raise empty_value_error(name)
         if isinstance(value, (DictConfig, ListConfig)):
-            check_no_empty(value, name)
+            check_no_empty_texts(value, name)
 
 
 def _dotted(cfg: DictConfig, prefix: str) -> Iterator[str]:

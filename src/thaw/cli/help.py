@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thaw.config.schema_keys import fields_of, nested_schema
+from thaw.config.schema_keys import nested_schema, schema_fields
 
 EXAMPLES = """\
 Examples
@@ -38,7 +38,7 @@ def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) 
 
 
 def _key_lines(schema: type, prefix: str, defaults: dict[str, Any]) -> Iterator[str]:
-    for field, name in fields_of(schema, prefix):
+    for field, name in schema_fields(schema, prefix):
         nested = nested_schema(field)
         if nested:
             yield from _key_lines(nested, f"{name}.", defaults[field.name])

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from thaw.cli.arguments import SEARCH_PATH, empty, quote
+from thaw.cli.arguments import SEARCH_PATH_KEY, empty_value_error, quote
 from thaw.common.errors import UserError
 
 _MODE = "hydra.mode="
@@ -15,18 +15,18 @@ _WHERE = "An experiment is a file of keys: DIR/experiment/NAME.yaml, run by --co
 
 
 @dataclass(frozen=True)
-class Given:
+class CommandLine:
     """A command line: Hydra's flags as it takes them, then the `key=value` arguments."""
 
     flags: list[str]
     arguments: list[str]
-    sweep: bool
+    is_sweep: bool
 
-    def all(self) -> list[str]:
+    def to_argv(self) -> list[str]:
         return [*self.flags, *self.arguments]
 
 
-def read(given: list[str]) -> Given:
+def parse_command_line(given: list[str]) -> CommandLine:
     """Tell flags from `key=value`, and raise UserError for what is neither.
 
     `--config-dir=DIR` becomes a key, which is stored and taken up again as all keys are.
@@ -45,14 +45,14 @@ def read(given: list[str]) -> Given:
     arguments = [a for a in known.overrides if a not in (f"{_MODE}MULTIRUN", f"{_MODE}RUN")]
     if not known.shell_completion:
         for argument in arguments:
-            check(argument)
+            check_argument(argument)
     if known.config_dir is not None:
-        arguments.append(f"{SEARCH_PATH}=[{quote(f'file://{_folder(known.config_dir)}')}]")
+        arguments.append(f"{SEARCH_PATH_KEY}=[{quote(f'file://{_folder(known.config_dir)}')}]")
     if known.help:
-        return Given(["--help"], arguments, sweep)
+        return CommandLine(["--help"], arguments, sweep)
     made = [flag for flag, on in flags.items() if on]
     made += [f"{flag}={value}" for flag, value in values.items() if value is not None]
-    return Given(made, arguments, sweep)
+    return CommandLine(made, arguments, sweep)
 
 
 def _error(message: str) -> NoReturn:
@@ -61,14 +61,14 @@ def _error(message: str) -> NoReturn:
 
 def _folder(given: str) -> Path:
     if not given.strip():
-        raise empty("--config-dir")
+        raise empty_value_error("--config-dir")
     folder = Path(given).expanduser().absolute()
     if not folder.is_dir():
         raise UserError(f"--config-dir={given} is no folder. {_WHERE}")
     return folder
 
 
-def check(argument: str) -> None:
+def check_argument(argument: str) -> None:
     """Raise UserError for an argument that is no `key=value`, and for one that takes a key away."""
     key = argument.partition("=")[0]
     if not argument.strip():

@@ -12,11 +12,11 @@ from typing import Any
 Rule = Callable[[Any], str | None]
 """Takes a value as it is written, interpolations unresolved; returns why it is refused, None when it is not."""
 
-FOLDER = ("${hydra.runtime.output_dir}/", "${hydra:runtime.output_dir}/")
-_IN_THE_FOLDER = f"a log lies in the run's folder: {FOLDER[0]}NAME.log, without .. or folders in NAME"
+RUN_DIR_PREFIXES = ("${hydra.runtime.output_dir}/", "${hydra:runtime.output_dir}/")
+_IN_THE_FOLDER = f"a log lies in the run's folder: {RUN_DIR_PREFIXES[0]}NAME.log, without .. or folders in NAME"
 
 
-def refused(config: Mapping[str, Any] | None, *, files: bool, job: str) -> Iterator[tuple[str, Any, str]]:
+def refused_entries(config: Mapping[str, Any] | None, *, files: bool, job: str) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and reason of everything in one logging config that is not admitted.
 
     config: as written, interpolations unresolved. files: whether there is a folder for log files. job: `hydra.job.name`
@@ -45,7 +45,7 @@ def refused(config: Mapping[str, Any] | None, *, files: bool, job: str) -> Itera
             yield from _section(section, key, rules)
     for key, section in _items(config, "handlers"):
         if isinstance(section, Mapping) and "class" not in section:
-            yield f"{key}.class", None, f"it is missing; it can be {' or '.join(CLASSES)}"
+            yield f"{key}.class", None, f"it is missing; it can be {' or '.join(HANDLER_CLASSES)}"
         yield from _section(section, key, _handler(section, formatters, files, job))
 
 
@@ -73,7 +73,7 @@ def _section(section: Any, key: str, rules: Mapping[str, Rule]) -> Iterator[tupl
 
 
 def _handler(section: Any, formatters: tuple[Any, ...], files: bool, job: str) -> dict[str, Rule]:
-    rules: dict[str, Rule] = {"class": _one_of(*CLASSES), "level": _level, "formatter": _one_of(*formatters)}
+    rules: dict[str, Rule] = {"class": _one_of(*HANDLER_CLASSES), "level": _level, "formatter": _one_of(*formatters)}
     if isinstance(section, Mapping) and section.get("class") == "logging.FileHandler":
         if not files:
             return rules | {"filename": lambda _: "Hydra logs to the terminal: no run has a folder yet"}
@@ -88,7 +88,7 @@ def _handler(section: Any, formatters: tuple[Any, ...], files: bool, job: str) -
 
 def _file(value: Any, job: str) -> str | None:
     """A name without a folder, and one that says .log: no result of the run can be meant, nor anything outside."""
-    start = next((start for start in FOLDER if str(value).startswith(start)), None)
+    start = next((start for start in RUN_DIR_PREFIXES if str(value).startswith(start)), None)
     if start is None:
         return _IN_THE_FOLDER
     name = str(value).removeprefix(start)
@@ -156,7 +156,7 @@ def _texts(value: Any) -> str | None:
     return None if nested else "names with plain texts are expected"
 
 
-CLASSES = ("logging.StreamHandler", "logging.FileHandler")
+HANDLER_CLASSES = ("logging.StreamHandler", "logging.FileHandler")
 # hydra_colorlog's formatter; another style than % has fields that reach into Python's objects.
 _FORMATTER: dict[str, Rule] = {
     "format": _text,

@@ -23,46 +23,46 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli import hydra_flags, policy, remedies, streams, sweep_checks
-from thaw.cli.arguments import SEARCH_PATH, check_no_empty, empty, quoted
-from thaw.cli.compose import first_job, settled, to_config
+from thaw.cli.arguments import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
+from thaw.cli.compose import first_job_config, resolve_hydra_values, to_config
 from thaw.cli.help import help_text
-from thaw.cli.resume import Resumed, resumed
+from thaw.cli.resume import ResumedRun, prepare_resume
 from thaw.common import console
-from thaw.common.console import escaped, say, shown
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.common.console import display_path, escape_controls, say
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config import checks, command_lines, effects
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
-from thaw.config.schema_keys import keys, sections
-from thaw.config.yaml_text import keep_texts
+from thaw.config.schema_keys import dotted_keys, section_types
+from thaw.config.yaml_text import keep_yaml_texts
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-    from thaw.tracking import Setting
+    from thaw.tracking import FoldSummary
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@streams.quiet_when_unread
+@streams.exit_quietly_on_broken_pipe
 def train(root: Path) -> None:
     """Run train.py: compose, check, train; a sweep (`-m`) does so once a job."""
-    streams.open_closed(errors_on_output=True)
-    with one_clear_error(root, Config):
+    streams.open_closed_streams(errors_on_output=True)
+    with exit_with_one_error(root, Config):
         _prepare(root)
-        given = hydra_flags.read(sys.argv[1:])
-        given = replace(given, arguments=quoted(given.arguments, Config))
+        given = hydra_flags.parse_command_line(sys.argv[1:])
+        given = replace(given, arguments=quote_texts(given.arguments, Config))
         if not given.flags or given.flags[0] != "--shell-completion":
-            check_no_empty(given.arguments)
-        sys.argv = [sys.argv[0], *given.all()]
+            check_no_empty_arguments(given.arguments)
+        sys.argv = [sys.argv[0], *given.to_argv()]
     ConfigStore.instance().store(name="schema", node=Config)
     if given.flags == ["--help"]:
         _help(root / "conf", Config, "python train.py", "config")
         return
 
     mistakes: list[UserError] = []
-    gone_on: Resumed | None = None
+    gone_on: ResumedRun | None = None
 
     def job(cfg: DictConfig) -> float | None:
         own = HydraConfig.get()
@@ -70,68 +70,74 @@ def train(root: Path) -> None:
         sweep = own.mode == RunMode.MULTIRUN
         try:
             config = to_config(cfg, Config)
-            checks.check(config)
+            checks.check_config(config)
             if not gone_on:  # a run that has begun goes on as it began
-                effects.check(config)
-                for line in effects.notes(config, own.overrides.task):
+                effects.check_contradictions(config)
+                for line in effects.no_effect_notes(config, own.overrides.task):
                     say(line)
-            parent = SweepParent.read(own.sweep.dir) if sweep else None
-            choices = [o for o in own.overrides.hydra if o.startswith(f"{SEARCH_PATH}=")]
+            parent = SweepParent.read_parent_id(own.sweep.dir) if sweep else None
+            choices = [o for o in own.overrides.hydra if o.startswith(f"{SEARCH_PATH_KEY}=")]
             where = Job(
-                root, Path(own.runtime.output_dir).absolute(), [*choices, *settled(own.overrides.task, cfg)], parent
+                root,
+                Path(own.runtime.output_dir).absolute(),
+                [*choices, *resolve_hydra_values(own.overrides.task, cfg)],
+                parent,
             )
             if gone_on:
-                where = replace(where, parent=gone_on.parent, resume=gone_on.run_id)
+                where = replace(where, parent_run_id=gone_on.parent_run_id, resumed_run_id=gone_on.run_id)
             from thaw.run import run  # late: `--help` and a misspelt key answer without it
 
             return run(config, where).objective.value
         except (UserError, OmegaConfBaseException) as error:
             if sweep:  # Hydra goes on with the other jobs, names this one's overrides, and raises at the end
                 raise
-            clear = error if isinstance(error, UserError) else UserError(explain(error, root / "conf", Config))
+            clear = (
+                error if isinstance(error, UserError) else UserError(explain_hydra_error(error, root / "conf", Config))
+            )
             mistakes.append(clear)  # past Hydra, which would print a line of its own
             return None
 
-    with one_clear_error(root, Config):
-        if given.sweep:
+    with exit_with_one_error(root, Config):
+        if given.is_sweep:
             check_sweep(root / "conf", given.arguments)
-        gone_on = resumed(root / "conf", sys.argv[1:])
-        SweepParent.resumes = gone_on.run_id if gone_on else None
+        gone_on = prepare_resume(root / "conf", sys.argv[1:])
+        SweepParent.resumed_run_id = gone_on.run_id if gone_on else None
         if gone_on:
             sys.argv[1:] = gone_on.arguments
         try:
-            with policy.nothing_called(sys.argv[1:]):
+            with policy.forbid_instantiation(sys.argv[1:]):
                 hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
-        except Refused as refused:
-            raise refused.mistake from None
+        except RunRefused as refused:
+            raise refused.error from None
         except BaseException as error:
-            SweepParent.close_open(error)
+            SweepParent.close_open_sweep(error)
             raise
-        mistakes += SweepParent.mistakes
+        mistakes += SweepParent.errors
         if mistakes:
             raise mistakes[0]
 
 
-@streams.quiet_when_unread
-def command(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
+@streams.exit_quietly_on_broken_pipe
+def run_tool(root: Path, name: str, schema: type, task: Callable[[Any], None]) -> None:
     """Run a script's `task` on its own schema, composed from conf/ and the command line."""
-    streams.open_closed()
-    console.output_is_data()
-    with one_clear_error(root, schema):
+    streams.open_closed_streams()
+    console.progress_to_stderr()
+    with exit_with_one_error(root, schema):
         _prepare(root)
-        arguments = quoted(sys.argv[1:], schema, sweeps=False)
+        arguments = quote_texts(sys.argv[1:], schema, sweeps=False)
     ConfigStore.instance().store(name=name, node=schema)
     if {"-h", "--help"} & set(arguments):
         _help(root / "conf", schema, f"python scripts/{name}.py", name)
         return
-    with one_clear_error(root, schema):
+    with exit_with_one_error(root, schema):
         for argument in arguments:
             if argument.startswith("-"):
                 raise UserError(
-                    f"{argument} is not understood: every argument is key=value. {command_lines.script(name)} --help"
+                    f"{argument} is not understood: every argument is key=value. "
+                    f"{command_lines.script_command(name)} --help"
                 )
-            hydra_flags.check(argument)
-        check_no_empty(arguments)
+            hydra_flags.check_argument(argument)
+        check_no_empty_arguments(arguments)
         with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
             config = to_config(hydra.compose(name, arguments), schema)
         checks.check_values(config, "")
@@ -142,7 +148,7 @@ def _help(conf: Path, schema: type, program: str, name: str) -> None:
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         defaults = OmegaConf.to_container(hydra.compose(name), resolve=False)
     assert isinstance(defaults, dict)
-    streams.put(help_text(conf, schema, program, {str(key): value for key, value in defaults.items()}) + "\n")
+    streams.write_stdout(help_text(conf, schema, program, {str(key): value for key, value in defaults.items()}) + "\n")
 
 
 def check_sweep(conf: Path, arguments: list[str]) -> None:
@@ -153,7 +159,7 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
     jobs = []
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         texts = [_values(argument, arguments) for argument in arguments]
-        sweep_checks.check_folders(texts)
+        sweep_checks.check_job_dirs(texts)
         first = [own[0] for own in texts]
         for place, own in enumerate(texts):
             for text in own if len(own) > 1 or place == 0 else []:
@@ -161,11 +167,11 @@ def check_sweep(conf: Path, arguments: list[str]) -> None:
                 jobs.append(_job_of_sweep(overrides))
                 checks.check_values(jobs[-1], "")
         parent = _job_of_sweep([argument for argument in arguments if not _parsed(argument).is_sweep_override()])
-    sweep_checks.check(parent, jobs)
+    sweep_checks.check_sweep_jobs(parent, jobs)
 
 
 def _job_of_sweep(overrides: list[str]) -> Config:
-    with first_job(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
+    with first_job_config(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
         config = to_config(cfg, Config)
     assert isinstance(config, Config)
     return config
@@ -196,11 +202,11 @@ def _values(argument: str, arguments: list[str]) -> list[str]:
 def _prepare(root: Path) -> None:
     outputs = os.environ.get("THAW_OUTPUTS", str(root / "outputs"))
     if not outputs.strip():
-        raise empty("THAW_OUTPUTS")
+        raise empty_value_error("THAW_OUTPUTS")
     os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach one_clear_error
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach exit_with_one_error
     signal.signal(signal.SIGTERM, _terminate)
-    keep_texts()
+    keep_yaml_texts()
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -208,14 +214,14 @@ def _terminate(number: int, frame: object) -> None:
 
 
 @contextmanager
-def one_clear_error(root: Path, schema: type) -> Iterator[None]:
+def exit_with_one_error(root: Path, schema: type) -> Iterator[None]:
     """Print a user's mistake as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback."""
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {escaped(str(error))}")
+        sys.exit(f"error: {escape_controls(str(error))}")
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {escaped(explain(error, root / 'conf', schema))}")
+        sys.exit(f"error: {escape_controls(explain_hydra_error(error, root / 'conf', schema))}")
     except OSError as error:
         if error.errno in _NO_ROOM:  # libraries often do not say where
             where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
@@ -224,21 +230,21 @@ def one_clear_error(root: Path, schema: type) -> Iterator[None]:
             raise
         sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
     except KeyboardInterrupt:
-        _hear_no_more()
+        ignore_signals()
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Terminated:
-        _hear_no_more()
+        ignore_signals()
         raise
 
 
-def _hear_no_more() -> None:
+def ignore_signals() -> None:
     """The process is ending: another Ctrl-C would only break its last lines and leave a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def explain(error: Exception, conf: Path, schema: type) -> str:
+def explain_hydra_error(error: Exception, conf: Path, schema: type) -> str:
     """Say in one sentence what Hydra found wrong: the key, what is allowed, the nearest match."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
@@ -246,12 +252,12 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
         if group in ("hydra/launcher", "hydra/sweeper"):
             kind = group.removeprefix("hydra/")
             return f"{group}={choice} is not installed: a {kind} is a plugin of Hydra, such as hydra-{choice}-{kind}"
-        return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {listed(options)}"
+        return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {joined(options)}"
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
         )
-    cause = remedies.cause(error)
+    cause = remedies.omegaconf_cause(error)
     key = getattr(cause, "full_key", None)
     text = str(error).strip() or str(cause)
     experiment = re.match(r"In '(experiment/[^']*)'", text)
@@ -265,40 +271,40 @@ def explain(error: Exception, conf: Path, schema: type) -> str:
             f"{found[1]} is several values: -m trains with each. A text that has a comma is quoted: \"{key}='{value}'\""
         )
     found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
-    if found and found[1] not in set(keys(schema)):
+    if found and found[1] not in set(dotted_keys(schema)):
         return _unknown_key(found[1], conf, schema)
     message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    if remedy := remedies.remedy(message, key, sys.argv[1:]):
+    if remedy := remedies.explain_with_remedy(message, key, sys.argv[1:]):
         return remedy
     if blank := re.search(r"Value '\s*' ", message):
-        return str(empty(found[1] if found else key or blank[0]))
+        return str(empty_value_error(found[1] if found else key or blank[0]))
     if section := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
-        own = [name for name, type_ in sections(schema) if type_.__name__ == section[1]]
+        own = [name for name, type_ in section_types(schema) if type_.__name__ == section[1]]
         return f"{' or '.join(own)}={section[2]!r} is a text where a section is expected: set its keys"
     if found:
         return f"{found[1]}: {message}"
     missing = re.match(r"Key '([^']+)' (?:is )?not in", message)
-    if missing and key not in set(keys(schema)):
+    if missing and key not in set(dotted_keys(schema)):
         return _unknown_key(key or missing[1], conf, schema)
     return f"{key}: {message}" if key else message
 
 
 def _unknown_key(key: str, conf: Path, schema: type) -> str:
     name = key.split("@")[0]
-    known = [*keys(schema), *(folder.name for folder in conf.iterdir() if folder.is_dir())]
+    known = [*dotted_keys(schema), *(folder.name for folder in conf.iterdir() if folder.is_dir())]
     section = name.rpartition(".")[0]
     siblings = [k for k in known if k.rpartition(".")[0] == section] if section else []
     near = did_you_mean(name, known)
-    there = f" Keys of {section}: {listed(k.rpartition('.')[2] for k in siblings)}." if siblings else ""
+    there = f" Keys of {section}: {joined(k.rpartition('.')[2] for k in siblings)}." if siblings else ""
     return f"{key} is not a key.{near}{there} See them all with --help"
 
 
-class Refused(BaseException):
+class RunRefused(BaseException):
     """A run or a sweep that must not begin. No `Exception`: of those in a callback Hydra makes a warning."""
 
     def __init__(self, mistake: UserError) -> None:
         super().__init__(mistake)
-        self.mistake = mistake
+        self.error = mistake
 
 
 class SweepParent:
@@ -308,22 +314,22 @@ class SweepParent:
     in its own. mistakes: those of the sweep's end, which Hydra would turn into warnings.
     """
 
-    FILE = "parent_run_id"
-    resumes: str | None = None
-    mistakes: ClassVar[list[UserError]] = []
+    PARENT_ID_FILE = "parent_run_id"
+    resumed_run_id: str | None = None
+    errors: ClassVar[list[UserError]] = []
     _open: "SweepParent | None" = None
 
     def __init__(self) -> None:
         self._failed = 0
 
     @classmethod
-    def read(cls, folder: str) -> str | None:
+    def read_parent_id(cls, folder: str) -> str | None:
         """The parent's id, for a job of the sweep in `folder`."""
-        file = Path(folder) / cls.FILE
+        file = Path(folder) / cls.PARENT_ID_FILE
         return file.read_text().strip() if file.is_file() else None
 
     @classmethod
-    def close_open(cls, error: BaseException) -> None:
+    def close_open_sweep(cls, error: BaseException) -> None:
         """End the parent of a sweep that was broken off."""
         if cls._open is not None:
             reason = str(error) or type(error).__name__
@@ -334,26 +340,26 @@ class SweepParent:
 
         folder = Path(config.hydra.run.dir).absolute()
         with _refusing():
-            folder_owner.check_idle(folder)
-            folder_owner.check_run(folder, run_id=self.resumes)
+            folder_owner.check_not_running(folder)
+            folder_owner.check_run_folder(folder, run_id=self.resumed_run_id)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from thaw import tracking
 
         with _refusing():
-            with first_job(config) as own:
+            with first_job_config(config) as own:
                 checked = to_config(own, Config)
             self._folder = Path(config.hydra.sweep.dir).absolute()
             typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
             name = " ".join(typed) or "sweep"
             self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
-        (self._folder / self.FILE).write_text(self._sweep.id)
+        (self._folder / self.PARENT_ID_FILE).write_text(self._sweep.id)
         SweepParent._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
         if job_return.status.name != "COMPLETED":
             self._failed += 1
-            sweep_checks.let_go(job_return._return_value)
+            sweep_checks.drop_traceback_frames(job_return._return_value)
         job_return.cfg = job_return.hydra_cfg = None  # Hydra keeps what a job returned until the sweep ends
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -362,7 +368,7 @@ class SweepParent:
             try:
                 self._close("FAILED" if self._failed else "FINISHED", reason)
             except UserError as mistake:
-                self.mistakes.append(mistake)
+                self.errors.append(mistake)
 
     def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
         from thaw import tracking
@@ -372,17 +378,17 @@ class SweepParent:
         if children and children[0].objective is not None:
             best = children[0]
             say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
-        if settings := tracking.fold_settings(children):
+        if settings := tracking.fold_summaries(children):
             self._tell_folds(settings)
 
-    def _tell_folds(self, settings: "list[Setting]") -> None:
+    def _tell_folds(self, settings: "list[FoldSummary]") -> None:
         from thaw import tracking
 
         for setting in settings:
             say(setting.line())
         file = self._folder / "folds.json"
         file.write_text(tracking.folds_json(settings), encoding="utf-8")
-        say(f"folds {shown(file)}")
+        say(f"folds {display_path(file)}")
 
     # Hydra calls every event of every callback.
     def on_run_end(self, config: DictConfig, **_: Any) -> None: ...
@@ -397,4 +403,4 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except UserError as mistake:
-        raise Refused(mistake) from mistake
+        raise RunRefused(mistake) from mistake

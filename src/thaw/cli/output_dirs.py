@@ -11,19 +11,19 @@ from pathlib import Path, PurePath
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import empty
+from thaw.cli.arguments import empty_value_error
 from thaw.common.errors import UserError
 
-KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+OUTPUT_DIR_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _SUBDIR = "hydra.output_subdir"
 
 
-def typed(key: str, arguments: Sequence[str]) -> bool:
+def is_typed(key: str, arguments: Sequence[str]) -> bool:
     """Whether the command line sets a key."""
     return any(argument.partition("=")[0].lstrip("+~").strip() == key for argument in arguments)
 
 
-def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[Path]:
+def check_output_dirs(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[Path]:
     """Return the folders that config files choose, in place of conf/config.yaml and the command line.
 
     made: those of them that this process made since. Raises UserError for one outside `outputs`, and for one that holds
@@ -34,7 +34,7 @@ def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[
     _check_not_empty(config)
     _check_subdir(config)
     usual = _usual(config)
-    keys = [key for key in KEYS if not typed(key, arguments) and _written(config, key) != usual[key]]
+    keys = [key for key in OUTPUT_DIR_KEYS if not is_typed(key, arguments) and _written(config, key) != usual[key]]
     if not keys:
         return set()
     outputs = Path(str(config.outputs)).expanduser().resolve()
@@ -66,13 +66,13 @@ def check(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[
 
 def _check_not_empty(config: DictConfig) -> None:
     """An empty folder would be the working directory, an empty `outputs` the root of the disk."""
-    for key in ("outputs", *KEYS):
+    for key in ("outputs", *OUTPUT_DIR_KEYS):
         try:
             value = OmegaConf.select(config, key)
         except OmegaConfBaseException:  # a number that the job gets later
             continue
         if not str(value).strip():
-            raise empty(key)
+            raise empty_value_error(key)
 
 
 def _check_subdir(config: DictConfig) -> None:
@@ -82,7 +82,7 @@ def _check_subdir(config: DictConfig) -> None:
     if name not in (None, ".hydra"):
         from thaw.tracking import folder_owner  # MLflow takes seconds
 
-        if name in folder_owner.OF_RUNS:
+        if name in folder_owner.RUN_FILES:
             raise UserError(f"{_SUBDIR}={name} is refused: a run keeps its own {name} there. Choose another name")
 
 
@@ -91,7 +91,7 @@ def _usual(config: DictConfig) -> dict[str, object]:
     main = next(source.path for source in config.hydra.runtime.config_sources if source.provider == "main")
     usual = OmegaConf.load(Path(main.removeprefix("file://")) / "config.yaml")
     assert isinstance(usual, DictConfig)
-    return {key: _written(usual, key) for key in KEYS}
+    return {key: _written(usual, key) for key in OUTPUT_DIR_KEYS}
 
 
 def _written(config: DictConfig, key: str) -> object:

@@ -24,12 +24,12 @@ from thaw.common.errors import UserError
 # Of the node `hydra`: all that Hydra instantiates or gives to logging.config.dictConfig.
 INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 # Each in its one place, with the arguments that a config may set.
-OWN = {
+THAW_TARGETS = {
     "callbacks.sweep": ("thaw.cli.main.SweepParent", ()),  # the one line in conf/config.yaml
     "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
     "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
 }
-LOGGING = {*logging_config.CLASSES, "colorlog.ColoredFormatter"}
+LOGGING_CLASSES = {*logging_config.HANDLER_CLASSES, "colorlog.ColoredFormatter"}
 _NUMBERS = (int, float, type(None))
 _RERUN = "--experimental-rerun"  # Hydra reads its file with pickle
 
@@ -45,7 +45,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def nothing_called(arguments: list[str]) -> Iterator[None]:
+def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
     """Check Hydra's arguments, and each config that it composes while the block runs, before it acts on it.
 
     arguments: as Hydra will get them, those of a stored run that is gone on with among them. Raises UserError.
@@ -59,8 +59,8 @@ def nothing_called(arguments: list[str]) -> Iterator[None]:
 
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = compose(*args, **kwargs)
-        check(config, arguments)
-        made.update(output_dirs.check(config, arguments, made))
+        check_composed(config, arguments)
+        made.update(output_dirs.check_output_dirs(config, arguments, made))
         return config
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
@@ -70,12 +70,14 @@ def nothing_called(arguments: list[str]) -> Iterator[None]:
         ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
 
 
-def check(config: DictConfig, arguments: Sequence[str] = ()) -> None:
+def check_composed(config: DictConfig, arguments: Sequence[str] = ()) -> None:
     """Raise UserError, with the file where it can be found, when the composed config would have something called."""
-    own = {f"hydra.{place}._target_": target for place, (target, _) in OWN.items()}
+    own = {f"hydra.{place}._target_": target for place, (target, _) in THAW_TARGETS.items()}
     for name in INSTANTIATED:
         for key, value in _named(config.hydra, name, f"hydra.{name}"):
-            allowed = value in LOGGING if name.endswith("logging") else value == own.get(key) or value in _plugins()
+            allowed = (
+                value in LOGGING_CLASSES if name.endswith("logging") else value == own.get(key) or value in _plugins()
+            )
             if not allowed:
                 raise UserError(
                     f"{_where(config, key, value)}{key}={value} is refused, because Hydra would call it. A config only "
@@ -96,7 +98,7 @@ def check(config: DictConfig, arguments: Sequence[str] = ()) -> None:
 
 def _check_logging(config: DictConfig, name: str) -> None:
     node, job = _written(config.hydra, name), str(_written(config.hydra.job, "name"))
-    for key, value, reason in logging_config.refused(node, files=name == "job_logging", job=job):
+    for key, value, reason in logging_config.refused_entries(node, files=name == "job_logging", job=job):
         place = f"hydra.{name}{key}"
         where = _where(config, place if value is not None else place.rpartition(".")[0], value)
         raise UserError(f"{where}{place}={value} is refused: {reason}")
@@ -111,7 +113,7 @@ def _check_called(config: DictConfig, name: str, arguments: Sequence[str]) -> No
     """Hold the arguments of what Hydra calls to what they may be."""
     content = _written(config.hydra, name)
     for place, section in [(name, content)] if name != "callbacks" else _sections(content):
-        target, keys = OWN.get(place, ("", ()))
+        target, keys = THAW_TARGETS.get(place, ("", ()))
         if isinstance(section, Mapping) and section.get("_target_") == target:
             for key, value in section.items():
                 if key != "_target_" and key not in keys:
@@ -143,7 +145,7 @@ def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, a
             continue
         if isinstance(value, Mapping):
             _check_plugin(config, value, name, arguments)
-        elif str(key).startswith("_") or not (isinstance(value, _NUMBERS) or output_dirs.typed(name, arguments)):
+        elif str(key).startswith("_") or not (isinstance(value, _NUMBERS) or output_dirs.is_typed(name, arguments)):
             raise UserError(
                 f"{_where(config, name, value)}{name}={value} is refused from a file, because a plugin may run what it "
                 f"says. Type it: {name}=VALUE"
@@ -182,7 +184,7 @@ def _hides_more(parent: Any, key: Any) -> bool:
 
 def _plugins() -> set[str]:
     """The `_target_`s of installed plugins; Hydra registers its own two likewise."""
-    own = {target for target, _ in OWN.values()}
+    own = {target for target, _ in THAW_TARGETS.values()}
     return {value for key, value in _registered() if key == "_target_"} - own
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from omegaconf.errors import OmegaConfBaseException
 
 
-def cause(error: BaseException) -> BaseException:
+def omegaconf_cause(error: BaseException) -> BaseException:
     """What OmegaConf said, which names the key; Hydra wraps it."""
     link: BaseException | None = error
     while link is not None and not isinstance(link, OmegaConfBaseException):
@@ -14,7 +14,7 @@ def cause(error: BaseException) -> BaseException:
     return link or error
 
 
-def remedy(message: str, key: str | None, arguments: Iterable[str]) -> str | None:
+def explain_with_remedy(message: str, key: str | None, arguments: Iterable[str]) -> str | None:
     """Return an error's text with what to do, None for a message that is not known here.
 
     message: its first line. key: what it is about. arguments: the command line.

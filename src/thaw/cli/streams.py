@@ -7,16 +7,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-from thaw.common.console import give_up_output
+from thaw.common.console import discard_output
 
 P = ParamSpec("P")
 
 # 128 + SIGPIPE, as a shell has it of programs that end so: a listing that was cut short is no success. Training goes on
 # without its output, and ends as it would have.
-UNREAD = 141
+EXIT_BROKEN_PIPE = 141
 
 
-def open_closed(errors_on_output: bool = False) -> None:
+def open_closed_streams(errors_on_output: bool = False) -> None:
     """Open what is closed of standard input, output and error, and let no character be one that cannot be printed.
 
     A closed one's number would be given to the next file that is opened: a database, say, into which the log lines of
@@ -41,7 +41,7 @@ def open_closed(errors_on_output: bool = False) -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def quiet_when_unread(main: Callable[P, None]) -> Callable[P, None]:
+def exit_quietly_on_broken_pipe(main: Callable[P, None]) -> Callable[P, None]:
     """Have a command end with UNREAD, and no traceback, when whoever read its output is gone: `--help | head -1`.
 
     An exit code that the command gives itself stays.
@@ -51,28 +51,28 @@ def quiet_when_unread(main: Callable[P, None]) -> Callable[P, None]:
     def ended(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             main(*args, **kwargs)
-            put("")
+            write_stdout("")
         except BrokenPipeError:
             if not _unread():
                 raise  # another pipe or connection
-            give_up_output()
-            sys.exit(UNREAD)
+            discard_output()
+            sys.exit(EXIT_BROKEN_PIPE)
         except SystemExit:
             if _unread():  # Python's own flush would fail, and change the code
-                give_up_output()
+                discard_output()
             raise
 
     return ended
 
 
-def put(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Print a text, with what waits in the buffer. A disk that is full is one error."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk
-        give_up_output()
+        discard_output()
         sys.exit(f"error: standard output: {(error.strerror or str(error)).lower()}")
 
 

@@ -10,30 +10,30 @@ from thaw.config import effects
 from thaw.config.schema import Config
 
 # Keys of which all jobs of a sweep have one value, and why.
-OF_A_PROCESS = {"deterministic": "TensorFlow's threads and determinism are set once, for the life of a process"}
-OF_A_SWEEP = {
+PROCESS_KEYS = {"deterministic": "TensorFlow's threads and determinism are set once, for the life of a process"}
+SWEEP_KEYS = {
     "outputs": "a sweep's jobs are looked for under the outputs of its parent run",
     "tracking.uri": "a sweep's jobs are in the store of its parent run",
     "tracking.experiment": "a sweep's jobs are in the experiment of its parent run",
 }
 
 
-def check(parent: Config, jobs: Sequence[Config]) -> None:
+def check_sweep_jobs(parent: Config, jobs: Sequence[Config]) -> None:
     """Raise UserError when a key that holds for the whole sweep has several values, or a job contradicts itself.
 
     parent: the config without the keys that are swept, which is that of the sweep's own run. jobs: configs in which
     every swept value occurs once.
     """
     for job in jobs:
-        effects.check(job)
-    for key, why in OF_A_PROCESS.items():
+        effects.check_contradictions(job)
+    for key, why in PROCESS_KEYS.items():
         values = _values(key, jobs)
         if len(values) > 1:
             raise UserError(
                 f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Run them as sweeps of their own: "
                 f"{', then '.join(f'{key}={value}' for value in values)}"
             )
-    for key, why in OF_A_SWEEP.items():
+    for key, why in SWEEP_KEYS.items():
         values = _values(key, [parent, *jobs])
         if len(values) > 1:
             raise UserError(
@@ -42,7 +42,7 @@ def check(parent: Config, jobs: Sequence[Config]) -> None:
             )
 
 
-def check_folders(overrides: Sequence[Sequence[str]]) -> None:
+def check_job_dirs(overrides: Sequence[Sequence[str]]) -> None:
     """Raise UserError when a sweep's jobs would all have the same folder. overrides: of each argument its values."""
     jobs = math.prod(len(own) for own in overrides)
     for own in overrides:
@@ -60,7 +60,7 @@ def _values(key: str, configs: Sequence[Config]) -> list[str]:
     return list(dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in found))
 
 
-def let_go(error: BaseException) -> None:
+def drop_traceback_frames(error: BaseException) -> None:
     """Drop a failed job's frames, and with them its network and data: Hydra keeps the error until the sweep ends.
 
     A defect's traceback becomes a note, which is printed with it. `traceback.clear_frames` would not do: a frame keeps

@@ -43,7 +43,7 @@ def import_tensorflow() -> None:
 
     Raises UserError for settings from outside that would make the config untrue.
     """
-    environment.check()
+    environment.check_variables()
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # Whatever the user's environment or keras.json says: thaw is Keras 3 on TensorFlow.
@@ -104,37 +104,37 @@ class Hardware:
     openvino: bool
     bfloat16: bool
     float16: bool
-    gpus: tuple[tuple[int, int], ...] = ()
-    unseen: tuple[str, ...] = ()
+    gpu_capabilities: tuple[tuple[int, int], ...] = ()
+    unused_gpus: tuple[str, ...] = ()
 
-    def remark(self) -> str:
+    def unused_gpu_note(self) -> str:
         """Say that a GPU is not used, and what to do; empty when all is well."""
-        if not self.unseen or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
+        if not self.unused_gpus or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
             return ""
         return (
-            f"note: this machine has a GPU ({self.unseen[0]}) that TensorFlow does not see, so the CPU computes. "
+            f"note: this machine has a GPU ({self.unused_gpus[0]}) that TensorFlow does not see, so the CPU computes. "
             "TensorFlow comes without CUDA's libraries: THAW_GPU=1 ./scripts/train installs them, or pip install "
             "'tensorflow[and-cuda]'. CUDA_VISIBLE_DEVICES=-1 says that the CPU is meant"
         )
 
-    def fast(self, engine: str) -> str:
+    def fastest_precision(self, engine: str) -> str:
         """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
-        if self.gpus and engine == "tensorflow":
-            least = min(self.gpus)
+        if self.gpu_capabilities and engine == "tensorflow":
+            least = min(self.gpu_capabilities)
             return "bfloat16" if least >= (8, 0) else "float16" if least >= (7, 0) else "float32"
         return "bfloat16" if self.bfloat16 else "float32"
 
 
-def hardware() -> Hardware:
+def detect_hardware() -> Hardware:
     """Look at this machine. Call `import_tensorflow` first."""
     import tensorflow as tf
 
     details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
     gpus = tuple(detail.get("compute_capability", (0, 0)) for detail in details)
-    return replace(processor(), gpus=gpus, unseen=() if gpus else environment.gpu_names())
+    return replace(detect_processor(), gpu_capabilities=gpus, unused_gpus=() if gpus else environment.gpu_names())
 
 
-def processor() -> Hardware:
+def detect_processor() -> Hardware:
     """Look at what can be seen without TensorFlow: all but the GPUs."""
     flags = set(environment.instruction_sets())
     return Hardware(
@@ -147,7 +147,7 @@ def processor() -> Hardware:
 _deterministic = False
 
 
-def start(seed: int, deterministic: bool | None, tf32: bool = False) -> None:
+def start_tensorflow(seed: int, deterministic: bool | None, tf32: bool = False) -> None:
     """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
 
     deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of

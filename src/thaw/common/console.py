@@ -24,7 +24,7 @@ from rich.progress import (
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Go on: rich would end the process, and a training with it."""
-        give_up_output()
+        discard_output()
 
 
 class _Table(Console):
@@ -39,7 +39,7 @@ _console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 # Seconds until a log without a terminal gets a line of progress, and the longest between two; each wait is twice the
 # one before. Work that is short leaves no line.
-FIRST, LONGEST = 30.0, 300.0
+FIRST_LINE_SECONDS, MAX_LINE_SECONDS = 30.0, 300.0
 
 
 class _Shell:
@@ -55,12 +55,12 @@ def say(message: str = "") -> None:
     An output that is gone, as a closed terminal or pipe, ends no run.
     """
     try:
-        _console.print(escaped(message))
+        _console.print(escape_controls(message))
     except OSError:
-        give_up_output()
+        discard_output()
 
 
-def give_up_output() -> None:
+def discard_output() -> None:
     """Send standard output nowhere from now on; what a program writes there would fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -68,7 +68,7 @@ def give_up_output() -> None:
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def show(renderable: object) -> None:
+def print_table(renderable: object) -> None:
     """Print a rich table; in a pipe or a file it is as wide as it needs to be."""
     if sys.stdout.isatty():
         _console.print(renderable)
@@ -78,33 +78,33 @@ def show(renderable: object) -> None:
 
 def printable(name: str) -> str:
     """Return a name on one line: bytes that are not UTF-8, newlines and the like are escaped, letters never."""
-    return escaped(name, lines=False)
+    return escape_controls(name, lines=False)
 
 
-def escaped(text: str, lines: bool = True) -> str:
+def escape_controls(text: str, lines: bool = True) -> str:
     """Return a text in which bytes that are not UTF-8 and control characters are escaped, all but line ends."""
     text = text.encode("utf-8", "backslashreplace").decode()
     controls = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]" if lines else r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
     return re.sub(controls, lambda found: repr(found[0])[1:-1], text)
 
 
-def printed_from(folder: Path) -> None:
+def print_paths_from(folder: Path) -> None:
     """Print paths as from this folder, the shell's, though the process works in another one."""
     _Shell.folder = folder
 
 
-def output_is_data() -> None:
+def progress_to_stderr() -> None:
     """Have progress lines on standard error: a program reads the output."""
     _Shell.output_is_data = True
 
 
-def shown(path: Path) -> Path:
+def display_path(path: Path) -> Path:
     """A path as it is printed: from the shell's folder where it lies in it."""
     here = _Shell.folder or Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-class Steps(Protocol):
+class ProgressHandle(Protocol):
     """A progress bar's handle; `advance(n)` after n more items, `describe(text)` to change its label."""
 
     def advance(self, n: int = 1) -> None: ...
@@ -129,8 +129,8 @@ class _Lines:
     def __init__(self, description: str, total: int) -> None:
         self._description, self._total, self._done = description, total, 0
         self._began = time.monotonic()
-        self._wait = FIRST
-        self._next = self._began + FIRST
+        self._wait = FIRST_LINE_SECONDS
+        self._next = self._began + FIRST_LINE_SECONDS
         self._lock = Lock()
 
     def advance(self, n: int = 1) -> None:
@@ -139,7 +139,7 @@ class _Lines:
             now = time.monotonic()
             if now < self._next or self._done >= self._total:
                 return
-            self._wait = min(2 * self._wait, LONGEST)
+            self._wait = min(2 * self._wait, MAX_LINE_SECONDS)
             self._next = now + self._wait
         left = (now - self._began) * (self._total - self._done) / max(self._done, 1)
         line = (
@@ -156,7 +156,7 @@ class _Lines:
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Steps]:
+def progress(description: str, total: int) -> Iterator[ProgressHandle]:
     """Show a bar with count and time left while the block runs; without a terminal a line now and then."""
     if not sys.stdout.isatty():
         yield _Lines(description, total)

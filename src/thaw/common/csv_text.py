@@ -32,7 +32,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return lines.getvalue()
 
 
-def sheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def spreadsheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV as `csv_text`, for people: no text is a formula when a spreadsheet opens it."""
     return csv_text(columns, ([_no_formula(cell) for cell in row] for row in rows))
 

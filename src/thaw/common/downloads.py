@@ -21,11 +21,11 @@ from filelock import FileLock, Timeout
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
 
-SILENCE_SECONDS = 30.0  # of a server, at connecting and between any two pieces
+TIMEOUT_SECONDS = 30.0  # of a server, at connecting and between any two pieces
 _PIECE = 1 << 20
 
 
-class NotFetched(UserError):
+class DownloadError(UserError):
     """A file could not be had; `url` says from where, `reason` why, without what the user could do instead."""
 
     def __init__(self, url: str, reason: str) -> None:
@@ -33,12 +33,12 @@ class NotFetched(UserError):
         self.url, self.reason = url, reason
 
 
-def keras_folder(name: str) -> Path:
+def keras_cache_folder(name: str) -> Path:
     """`datasets` or `models` in Keras's cache: ~/.keras, or $KERAS_HOME. Never a folder in /tmp, as Keras has it."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / name
 
 
-def fetch(url: str, target: Path, digest: str | None = None, sound: Callable[[Path], bool] = lambda _: True) -> Path:
+def fetch(url: str, target: Path, digest: str | None = None, is_valid: Callable[[Path], bool] = lambda _: True) -> Path:
     """Return `target`, downloaded once from `url`; what is there already is checked, and fetched anew when wrong.
 
     digest: the sha256 or md5 that its publisher gives, in hexadecimal digits; None where he gives none. The sha256 of
@@ -48,16 +48,16 @@ def fetch(url: str, target: Path, digest: str | None = None, sound: Callable[[Pa
     It is written to `NAME.part`, under a lock, and renamed when all checks have passed. Raises NotFetched.
     """
     try:
-        if _believed(target, digest, sound):
+        if _believed(target, digest, is_valid):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target):
-            if not _believed(target, digest, sound):  # another process may have fetched it meanwhile
+            if not _believed(target, digest, is_valid):  # another process may have fetched it meanwhile
                 if target.exists():
                     say(f"{target} is damaged or another file: its hash is not the one expected. It is fetched anew")
-                _download(url, target, digest, sound)
+                _download(url, target, digest, is_valid)
     except OSError as error:
-        raise NotFetched(url, f"{error.filename or target}: {(error.strerror or str(error)).lower()}") from error
+        raise DownloadError(url, f"{error.filename or target}: {(error.strerror or str(error)).lower()}") from error
     return target
 
 
@@ -98,16 +98,16 @@ def _download(url: str, target: Path, digest: str | None, sound: Callable[[Path]
     try:
         hashes = _receive(url, part, digest is None)
         if not hashes.fit(digest):
-            raise NotFetched(url, f"what came has another hash than the {digest} that its publisher gives")
+            raise DownloadError(url, f"what came has another hash than the {digest} that its publisher gives")
         noted = _noted(target)
         if not _is_sha256(digest) and not hashes.fit(noted):
-            raise NotFetched(
+            raise DownloadError(
                 url,
                 f"what came is not what came the first time (sha256 {hashes.sha256}, then {noted}). "
                 f"If it was replaced there on purpose, remove {_note_of(target)}",
             )
         if not sound(part):
-            raise NotFetched(url, "what came is not a file of that kind")
+            raise DownloadError(url, "what came is not a file of that kind")
         _note(target, hashes.sha256)
         part.replace(target)
     except BaseException:
@@ -118,20 +118,20 @@ def _download(url: str, target: Path, digest: str | None, sound: Callable[[Path]
 def _receive(url: str, part: Path, length_needed: bool) -> "_Hashes":
     """Write what the server sends to `part`, down to the disk."""
     try:
-        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             if url.startswith("https:") and not response.url.startswith("https:"):
-                raise NotFetched(url, f"the server sends to {response.url}, which is not encrypted")
+                raise DownloadError(url, f"the server sends to {response.url}, which is not encrypted")
             if response.length is None and length_needed:
-                raise NotFetched(url, "the server does not say how long it is, and no hash is known")
+                raise DownloadError(url, "the server does not say how long it is, and no hash is known")
             return _copy(url, response, part, response.length)
     except urllib.error.HTTPError as error:
-        raise NotFetched(url, f"{error.code} {error.reason}") from error
+        raise DownloadError(url, f"{error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise NotFetched(url, str(error.reason)) from error
+        raise DownloadError(url, str(error.reason)) from error
     except TimeoutError as error:
-        raise NotFetched(url, f"the server was silent for {SILENCE_SECONDS:g} seconds") from error
+        raise DownloadError(url, f"the server was silent for {TIMEOUT_SECONDS:g} seconds") from error
     except (http.client.HTTPException, ConnectionError) as error:
-        raise NotFetched(url, f"the connection broke ({error})") from error
+        raise DownloadError(url, f"the connection broke ({error})") from error
 
 
 def _copy(url: str, response: Any, part: Path, length: int | None) -> "_Hashes":
@@ -146,7 +146,7 @@ def _copy(url: str, response: Any, part: Path, length: int | None) -> "_Hashes":
         file.flush()
         os.fsync(file.fileno())
     if length is not None and hashes.length != length:
-        raise NotFetched(url, f"the connection ended after {hashes.length:,} of {length:,} bytes")
+        raise DownloadError(url, f"the connection ended after {hashes.length:,} of {length:,} bytes")
     return hashes
 
 

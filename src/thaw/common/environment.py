@@ -44,7 +44,7 @@ _HALF = re.compile("bf16|fp16|amx")
 _DRIVER = Path("/proc/driver/nvidia")  # files of NVIDIA's driver, on Linux
 
 
-def check() -> None:
+def check_variables() -> None:
     """Raise UserError for an environment variable that would make the config, or what is recorded of it, untrue."""
     for name, why in _REFUSED.items():
         value = os.environ.get(name, "")
@@ -52,7 +52,7 @@ def check() -> None:
             raise UserError(f"the environment variable {name}={value} is refused: {why}, and unset {name}")
 
 
-def settings() -> dict[str, str]:
+def numerical_variables() -> dict[str, str]:
     """Return the environment variables that numerical libraries read, by name.
 
     Those without effect are left out, and all that may be a secret: the values go to the store and into the cache.
@@ -66,17 +66,21 @@ def settings() -> dict[str, str]:
     }
 
 
-def kernels(threads: bool) -> dict[str, str]:
+def kernel_settings(threads: bool) -> dict[str, str]:
     """Return what decides which kernels a CPU computes with, and so the last bits: settings and instruction sets.
 
     threads: the number of threads counts too, as how TensorFlow cuts up its work depends on it. OpenVINO's results do
     not: they were the same to the last bit on 1 and 2 cores, in float32 and bfloat16.
     """
-    found = {name: value for name, value in settings().items() if threads or not any(part in name for part in _THREADS)}
-    return {**found, "instructions": " ".join(instruction_sets()), **({"cpus": str(cpus())} if threads else {})}
+    found = {
+        name: value
+        for name, value in numerical_variables().items()
+        if threads or not any(part in name for part in _THREADS)
+    }
+    return {**found, "instructions": " ".join(instruction_sets()), **({"cpus": str(cpu_count())} if threads else {})}
 
 
-def cpus() -> int:
+def cpu_count() -> int:
     """Return how many logical CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

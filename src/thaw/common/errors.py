@@ -17,6 +17,6 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def listed(choices: Iterable[object]) -> str:
+def joined(choices: Iterable[object]) -> str:
     """Join choices for an error message: `a, b, c`."""
     return ", ".join(str(c) for c in choices)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def replace(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut; nothing is left when it fails."""
-    with whole(path) as file:
+    with open_atomic(path) as file:
         file.write(content)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write; it takes its name when the block ends, as in `replace`."""
     temporary = path.with_name(path.name + ".tmp")
     try:

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 from thaw.common.console import progress
 
-TASK = 16  # images a task: handing single thumbnails to a thread costs more than decoding them
-AHEAD = 4  # tasks a thread that may wait to be taken: 17 MB a thread at 299x299
+CHUNK_ITEMS = 16  # images a task: handing single thumbnails to a thread costs more than decoding them
+PREFETCH_CHUNKS = 4  # tasks a thread that may wait to be taken: 17 MB a thread at 299x299
 MAX_THREADS = 16  # more of them only wait for Python's lock while the images are thumbnails
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def prefetch_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Yield function(item) of every item, in their order, computed in threads ahead of whoever takes them.
 
     Pillow lets go of Python's lock while it decodes, as do hashing and reading, so threads share the cores. An error of
@@ -26,14 +26,14 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Itera
     count = min(cores, MAX_THREADS)
 
     def run(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + TASK]]
+        return [function(item) for item in items[start : start + CHUNK_ITEMS]]
 
     waiting: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(count) as threads:
         try:
-            for start in range(0, len(items), TASK):
+            for start in range(0, len(items), CHUNK_ITEMS):
                 waiting.append(threads.submit(run, start))
-                if len(waiting) > AHEAD * count:
+                if len(waiting) > PREFETCH_CHUNKS * count:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -42,7 +42,7 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Itera
                 future.cancel()
 
 
-def counted(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:
+def with_progress(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:
     """Pass the results on, and show how many of `total` there were in a progress bar."""
     with progress(label, total) as steps:
         for result in results:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def stops_pass() -> Iterator[None]:
+def propagate_signals() -> Iterator[None]:
     """Raise what the handlers of SIGINT and SIGTERM raised while the block ran, whatever became of it there.
 
     OpenVINO's conversion calls Python from C++ and turns a KeyboardInterrupt into a RuntimeError, or loses it: some of
@@ -48,17 +48,17 @@ def _noting(
     return handle
 
 
-class Stops:
+class PendingSignal:
     """Whether a stop was asked for, and by which signal."""
 
     def __init__(self) -> None:
         self._asked: Callable[[], Any] | None = None
 
     @property
-    def asked(self) -> bool:
+    def received(self) -> bool:
         return self._asked is not None
 
-    def act(self) -> None:
+    def deliver(self) -> None:
         """Do what the signal does, if one came: raise KeyboardInterrupt, or what SIGTERM's handler raises."""
         if self._asked is not None:
             asked, self._asked = self._asked, None
@@ -66,12 +66,12 @@ class Stops:
 
 
 @contextmanager
-def deferred(until: str) -> Iterator[Stops]:
+def defer_signals(until: str) -> Iterator[PendingSignal]:
     """Let the first SIGINT or SIGTERM wait for `Stops.act`, or for the block's end; a second one acts at once.
 
     until: printed on standard error when it comes, as what it waits for may take seconds.
     """
-    stops = Stops()
+    stops = PendingSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stops
         return
@@ -79,7 +79,7 @@ def deferred(until: str) -> Iterator[Stops]:
 
     def note(number: int, frame: FrameType | None) -> None:
         handler = own[signal.Signals(number)]
-        if stops.asked:
+        if stops.received:
             handler(number, frame)
         stops._asked = lambda: handler(number, None)
         # Not print: a handler may come while another line is being written.
@@ -92,4 +92,4 @@ def deferred(until: str) -> Iterator[Stops]:
     finally:
         for number, handler in own.items():
             signal.signal(number, handler)
-    stops.act()
+    stops.deliver()

@@ -4,11 +4,11 @@ import dataclasses
 import re
 from typing import Any
 
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import Config, OptimizerConfig
 
 
-def check(config: Config) -> None:
+def check_config(config: Config) -> None:
     """Raise UserError for the first value that the schema does not allow. Needs no TensorFlow."""
     check_values(config, "")
     _check_dataset(config)
@@ -46,7 +46,7 @@ def _check_value(name: str, value: Any, rule: Any) -> None:
     choices = rule.get("choices")
     if choices and value not in choices:
         raise UserError(
-            f"{name}={value} is not a choice.{did_you_mean(value, choices)} Choose one of: {listed(choices)}"
+            f"{name}={value} is not a choice.{did_you_mean(value, choices)} Choose one of: {joined(choices)}"
         )
     low, high, above = rule.get("min"), rule.get("max"), rule.get("above")
     if isinstance(value, float) and value != value:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from thaw.common.errors import UserError
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
-HEAD, REST = "finetune.head_optimizer", "optimizer"
+HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
 
 
 @dataclass(frozen=True)
-class Keys:
+class StageKeys:
     """Where a stage's epochs and optimizer come from. own_rate: the learning rate does not come from the optimizer."""
 
     epochs_key: str
     epochs: int
     optimizer_key: str
     optimizer: OptimizerConfig
-    own_rate: bool = False
+    overrides_learning_rate: bool = False
 
 
 def takes_head_optimizer(number: int, stages: Sequence[StageConfig]) -> bool:
@@ -26,7 +26,7 @@ def takes_head_optimizer(number: int, stages: Sequence[StageConfig]) -> bool:
     return str(stages[number].freeze) == "all" and number < len(stages) - 1
 
 
-def check(config: Config) -> None:
+def check_contradictions(config: Config) -> None:
     """Raise UserError for keys that together cannot be meant."""
     for stage in _stages(config):
         warmup = stage.optimizer.warmup_epochs
@@ -42,7 +42,7 @@ def check(config: Config) -> None:
             )
 
 
-def notes(config: Config, overrides: Iterable[str]) -> list[str]:
+def no_effect_notes(config: Config, overrides: Iterable[str]) -> list[str]:
     """Say what of the command has no effect, a line for each reason; of defaults and files of conf/ nothing is said."""
     typed = list(dict.fromkeys(key for override in overrides if (key := _key(override))))
     found: dict[str, list[str]] = {}
@@ -64,23 +64,27 @@ def _key(override: str) -> str | None:
     return match[1] if match else None
 
 
-def _stages(config: Config) -> list[Keys]:
+def _stages(config: Config) -> list[StageKeys]:
     own = config.finetune
     if config.recipe == "scratch":
-        return [Keys("scratch.epochs", config.scratch.epochs, REST, config.optimizer)]
+        return [StageKeys("scratch.epochs", config.scratch.epochs, OPTIMIZER_KEY, config.optimizer)]
     if config.recipe == "bottleneck":
-        return [Keys("bottleneck.epochs", config.bottleneck.epochs, REST, config.optimizer)]
+        return [StageKeys("bottleneck.epochs", config.bottleneck.epochs, OPTIMIZER_KEY, config.optimizer)]
     if not own.stages:
         return [
-            Keys("finetune.head_epochs", own.head_epochs, HEAD, own.head_optimizer),
-            Keys("finetune.epochs", own.epochs, REST, config.optimizer),
+            StageKeys("finetune.head_epochs", own.head_epochs, HEAD_OPTIMIZER_KEY, own.head_optimizer),
+            StageKeys("finetune.epochs", own.epochs, OPTIMIZER_KEY, config.optimizer),
         ]
     found = []
     for i, stage in enumerate(own.stages):
         place = f"finetune.stages[{i}]"
-        shared = (HEAD, own.head_optimizer) if takes_head_optimizer(i, own.stages) else (REST, config.optimizer)
+        shared = (
+            (HEAD_OPTIMIZER_KEY, own.head_optimizer)
+            if takes_head_optimizer(i, own.stages)
+            else (OPTIMIZER_KEY, config.optimizer)
+        )
         where, optimizer = (f"{place}.optimizer", stage.optimizer) if stage.optimizer else shared
-        found.append(Keys(f"{place}.epochs", stage.epochs, where, optimizer, stage.learning_rate is not None))
+        found.append(StageKeys(f"{place}.epochs", stage.epochs, where, optimizer, stage.learning_rate is not None))
     return found
 
 
@@ -100,7 +104,7 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
     if config.recipe == "scratch":
         yield "frozen_precision", "recipe=scratch freezes nothing"
     yield from _idle_optimizers(config)
-    for where, optimizer in ((REST, config.optimizer), (HEAD, own.head_optimizer)):
+    for where, optimizer in ((OPTIMIZER_KEY, config.optimizer), (HEAD_OPTIMIZER_KEY, own.head_optimizer)):
         if optimizer.schedule != "plateau":
             for key in ("plateau_patience", "plateau_factor"):
                 yield f"{where}.{key}", f"{where}.schedule={optimizer.schedule}"
@@ -118,11 +122,11 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
 
 def _idle_optimizers(config: Config) -> Iterator[tuple[str, str]]:
     stages = _stages(config)
-    for where in (REST, HEAD) if config.recipe == "finetune" else (REST,):
+    for where in (OPTIMIZER_KEY, HEAD_OPTIMIZER_KEY) if config.recipe == "finetune" else (OPTIMIZER_KEY,):
         own = [stage for stage in stages if stage.optimizer_key == where]
         if not own:
             yield where, "no stage trains with it"
-        elif all(stage.own_rate for stage in own):
+        elif all(stage.overrides_learning_rate for stage in own):
             yield f"{where}.learning_rate", "every stage that trains with it has a learning_rate of its own"
 
 

@@ -20,7 +20,7 @@ class Job:
     root: Path
     folder: Path
     overrides: list[str] = field(default_factory=list)
-    parent: str | None = None
-    resume: str | None = None
+    parent_run_id: str | None = None
+    resumed_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     cuts: tuple[int, ...] | None = None

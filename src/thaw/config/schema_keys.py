@@ -9,24 +9,24 @@ HYDRA_TEXT_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hy
 TEXT_OR_NUMBER_KEYS = {"backbone.freeze", "finetune.freeze"}
 
 
-def keys(schema: type, prefix: str = "") -> Iterator[str]:
+def dotted_keys(schema: type, prefix: str = "") -> Iterator[str]:
     """Every key of a schema, dotted: `train.batch_size`."""
-    for field, name in fields_of(schema, prefix):
+    for field, name in schema_fields(schema, prefix):
         nested = nested_schema(field)
         yield name
         if nested:
-            yield from keys(nested, f"{name}.")
+            yield from dotted_keys(nested, f"{name}.")
 
 
-def sections(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+def section_types(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
     """Every key of a schema that has keys of its own, dotted, with its type."""
-    for field, name in fields_of(schema, prefix):
+    for field, name in schema_fields(schema, prefix):
         if nested := nested_schema(field):
             yield name, nested
-            yield from sections(nested, f"{name}.")
+            yield from section_types(nested, f"{name}.")
 
 
-def texts(schema: type) -> set[str]:
+def text_keys(schema: type) -> set[str]:
     """Every key whose type in the schema is text, a list of texts, or whatever is given (`Any`)."""
     found = set()
     for field, name in _all(schema, ""):
@@ -36,13 +36,13 @@ def texts(schema: type) -> set[str]:
 
 
 def _all(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
-    for field, name in fields_of(schema, prefix):
+    for field, name in schema_fields(schema, prefix):
         yield field, name
         if nested := nested_schema(field):
             yield from _all(nested, f"{name}.")
 
 
-def fields_of(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+def schema_fields(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
     for field in dataclasses.fields(schema):
         if field.name != "defaults":
             yield field, f"{prefix}{field.name}"

@@ -10,37 +10,37 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thaw.common.errors import UserError
 from thaw.config.schema import Config
-from thaw.config.yaml_text import kept
+from thaw.config.yaml_text import restore_yaml_texts
 
 # Keys that say where things lie, how often is saved, what is refused and gone on from: none changes a number. Of the
 # cache's budget the cuts that were chosen by it do, and those are recorded.
-PLACES = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "resume")
+RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "resume")
 
 
 # What runs did before there was a key for it, where that is not what new runs do.
-UNTIL_THEN = {"split.version": 1, "train.val_loss": "objective"}
+LEGACY_DEFAULTS = {"split.version": 1, "train.val_loss": "objective"}
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A key, its value in the stored config and in the other one; None where it does not exist."""
 
     key: str
-    before: object
-    now: object
+    stored: object
+    current: object
 
     def line(self) -> str:
-        return f"{self.key}: {self.before} in the run, {self.now} now"
+        return f"{self.key}: {self.stored} in the run, {self.current} now"
 
 
-def read(text: str, where: str) -> Config:
+def parse_stored_config(text: str, where: str) -> Config:
     """Return the config in a run's config.yaml; a key that did not exist when it was written is what runs did then.
 
     Raises UserError for what this schema does not know; `where` names the file.
     """
     try:
-        written = kept(OmegaConf.create(text), text)
-        for key, value in UNTIL_THEN.items():
+        written = restore_yaml_texts(OmegaConf.create(text), text)
+        for key, value in LEGACY_DEFAULTS.items():
             if OmegaConf.select(written, key) is None:
                 OmegaConf.update(written, key, value, force_add=True)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written))
@@ -51,28 +51,28 @@ def read(text: str, where: str) -> Config:
     return config
 
 
-def differences(before: Config, now: Config) -> list[Difference]:
-    """Every key whose value differs, but those that only say where things lie (`PLACES`)."""
-    old, new = dict(flat(dataclasses.asdict(before))), dict(flat(dataclasses.asdict(now)))
+def differences(before: Config, now: Config) -> list[ConfigDifference]:
+    """Every key whose value differs, but those that only say where things lie (`RESULT_NEUTRAL_KEYS`)."""
+    old, new = dict(flatten(dataclasses.asdict(before))), dict(flatten(dataclasses.asdict(now)))
     return [
-        Difference(key, old.get(key), new.get(key))
+        ConfigDifference(key, old.get(key), new.get(key))
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and not is_place(key)
+        if old.get(key) != new.get(key) and not is_result_neutral(key)
     ]
 
 
-def is_place(key: str) -> bool:
-    """Whether a dotted key is one of `PLACES`, or lies in one of them."""
-    return any(key == place or key.startswith(f"{place}.") for place in PLACES)
+def is_result_neutral(key: str) -> bool:
+    """Whether a dotted key is one of `RESULT_NEUTRAL_KEYS`, or lies in one of them."""
+    return any(key == place or key.startswith(f"{place}.") for place in RESULT_NEUTRAL_KEYS)
 
 
-def flat(section: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
     """A nested config as dotted keys, with their values; an empty list is a value."""
     if isinstance(section, Mapping):
         for key, value in section.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else key)
+            yield from flatten(value, f"{prefix}.{key}" if prefix else key)
     elif isinstance(section, list) and section:
         for i, value in enumerate(section):
-            yield from flat(value, f"{prefix}[{i}]")
+            yield from flatten(value, f"{prefix}[{i}]")
     else:
         yield prefix, section

@@ -14,18 +14,18 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 from thaw.config import schema, tool_schemas
-from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, texts
+from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, text_keys
 
 _READ_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
 
 
-def keep_texts() -> None:
+def keep_yaml_texts() -> None:
     """Have Hydra keep the texts of the files that it loads from now on."""
     Plugins.instance()  # it registers Hydra's own readers, once
     SourcesRegistry.instance().types["file"] = _Files
 
 
-def kept(config: Any, text: str, package: str = "") -> Any:
+def restore_yaml_texts(config: Any, text: str, package: str = "") -> Any:
     """Put back the texts of a config that was read from YAML, where a key is one; return the config.
 
     package: the place of the file's keys in the whole config, dotted.
@@ -44,13 +44,13 @@ class _Files(FileConfigSource):
             package = found.header.get("package") or "_group_"
             package = package.replace("_global_", "").replace("_group_", group).strip(".")
             file = Path(self.path) / self._normalize_file_name(config_path)
-            kept(found.config, file.read_text(encoding="utf-8"), package)
+            restore_yaml_texts(found.config, file.read_text(encoding="utf-8"), package)
         return found
 
 
 @cache
 def _texts() -> set[str]:
-    return (texts(schema.Config) | texts(tool_schemas.ExploreConfig) | HYDRA_TEXT_KEYS) - TEXT_OR_NUMBER_KEYS
+    return (text_keys(schema.Config) | text_keys(tool_schemas.ExploreConfig) | HYDRA_TEXT_KEYS) - TEXT_OR_NUMBER_KEYS
 
 
 def _scalars(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, str]]:

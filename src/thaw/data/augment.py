@@ -8,12 +8,12 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from thaw.config.schema import AugmentConfig
 
-Pixels = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 
-GREY = (128, 128, 128)  # what comes in from outside the frame, as in the reference implementation
+FILL_COLOR = (128, 128, 128)  # what comes in from outside the frame, as in the reference implementation
 
 
-def augment(image: Pixels, config: AugmentConfig, rng: np.random.Generator) -> Pixels:
+def augment_image(image: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> ImageArray:
     """Return a changed copy of one image, uint8 (S, S, 3).
 
     In this order: mirrored left-right with probability 0.5 (`flip`), moved by up to `shift` of its side on both axes
@@ -29,7 +29,7 @@ def augment(image: Pixels, config: AugmentConfig, rng: np.random.Generator) -> P
     return np.ascontiguousarray(image)
 
 
-def _shift(image: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+def _shift(image: ImageArray, share: float, rng: np.random.Generator) -> ImageArray:
     height, width = image.shape[:2]
     down, right = (int(rng.integers(-m, m + 1)) for m in (round(share * height), round(share * width)))
     return image[_reflected(height, down)][:, _reflected(width, right)]
@@ -41,7 +41,7 @@ def _reflected(n: int, shift: int) -> npt.NDArray[np.int64]:
     return np.where(source < n, source, 2 * (n - 1) - source)
 
 
-def _rand_augment(image: Pixels, ops: int, strength: float, rng: np.random.Generator) -> Pixels:
+def _rand_augment(image: ImageArray, ops: int, strength: float, rng: np.random.Generator) -> ImageArray:
     """Apply `ops` of the 14 operations, each drawn anew, all of one strength: RandAugment (arXiv 1909.13719)."""
     changed = Image.fromarray(image)
     for number in rng.integers(len(OPERATIONS), size=ops):
@@ -51,7 +51,7 @@ def _rand_augment(image: Pixels, ops: int, strength: float, rng: np.random.Gener
 
 
 def _affine(image: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL_COLOR)
 
 
 # Each takes an image and a strength from -1 to 1; those without a direction take its size. 0 changes nothing (save for
@@ -61,7 +61,7 @@ OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "Identity": lambda image, s: image,
     "AutoContrast": lambda image, s: ImageOps.autocontrast(image),
     "Equalize": lambda image, s: ImageOps.equalize(image),
-    "Rotate": lambda image, s: image.rotate(30 * s, Image.Resampling.BILINEAR, fillcolor=GREY),  # degrees
+    "Rotate": lambda image, s: image.rotate(30 * s, Image.Resampling.BILINEAR, fillcolor=FILL_COLOR),  # degrees
     "Solarize": lambda image, s: ImageOps.solarize(image, 256 - round(256 * abs(s))),
     "Posterize": lambda image, s: ImageOps.posterize(image, 8 - round(4 * abs(s))),  # bits that are kept
     "Color": lambda image, s: ImageEnhance.Color(image).enhance(1 + 0.9 * s),

@@ -6,7 +6,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 
-def balanced(indices: Ints, labels: npt.NDArray[np.int32], rng: np.random.Generator) -> Ints:
+def sample_balanced(indices: Ints, labels: npt.NDArray[np.int32], rng: np.random.Generator) -> Ints:
     """Draw as many images as there are, int64 (N,) in any order, so that classes are equally frequent within one image.
 
     labels: int32 (N,) of the images at `indices`. Of a class every image comes as often as any other or once more: the
@@ -22,7 +22,7 @@ def balanced(indices: Ints, labels: npt.NDArray[np.int32], rng: np.random.Genera
     return rng.permutation(np.concatenate(drawn))
 
 
-def repeats(drawn: Ints) -> Ints:
+def prior_occurrences(drawn: Ints) -> Ints:
     """Return how often each image came before its place, int64 (N,): 0 where it comes first."""
     order = np.argsort(drawn, kind="stable")
     begins = np.flatnonzero(np.diff(drawn[order], prepend=drawn[order][:1] - 1))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-FREE, TRAIN, VAL, TEST = -1, 0, 1, 2
-"""Values of `Catalog.given`; FREE: the source does not say which split the image belongs to."""
+UNASSIGNED, TRAIN, VAL, TEST = -1, 0, 1, 2
+"""Values of `Catalog.assigned_splits`; UNASSIGNED: the source does not say which split the image belongs to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Catalog:
     arrays: npt.NDArray[np.uint8] | None  # uint8 (N, h, w, 3), RGB, 0-255
     labels: npt.NDArray[np.int32]  # int32 (N,), index into class_names
     class_names: tuple[str, ...]
-    given: npt.NDArray[np.int8]  # int8 (N,): FREE, TRAIN, VAL or TEST
+    assigned_splits: npt.NDArray[np.int8]  # int8 (N,): UNASSIGNED, TRAIN, VAL or TEST
     groups: tuple[str, ...] | None = None  # images of one group stay in one split; empty: of none
     ignored: Mapping[str, int] = field(default_factory=dict)  # what was passed over, by kind: {".DS_Store": 3, ...}
     remarks: tuple[str, ...] = ()  # on how the folders were understood, where that is not plain
@@ -33,17 +33,17 @@ class Catalog:
             raise ValueError("a catalog holds either paths or arrays")
         images = len(self.arrays) if self.arrays is not None else len(self.paths or ())
         groups = images if self.groups is None else len(self.groups)
-        if not len(self.names) == images == len(self.labels) == len(self.given) == groups:
-            raise ValueError("names, images, labels, given and groups differ in length")
+        if not len(self.names) == images == len(self.labels) == len(self.assigned_splits) == groups:
+            raise ValueError("names, images, labels, assigned splits and groups differ in length")
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def usable(self, limit_per_class: int | None) -> int:
+    def max_usable_images(self, limit_per_class: int | None) -> int:
         """Return how many images a run can use at most: so many of a class in each of three splits."""
         return len(self) if limit_per_class is None else min(len(self), 3 * limit_per_class * len(self.class_names))
 
-    def part(self, indices: npt.NDArray[np.int64]) -> "Catalog":
+    def subset(self, indices: npt.NDArray[np.int64]) -> "Catalog":
         """Return the catalog of the images at `indices`, ascending; classes stay as they are."""
         if len(indices) == len(self):
             return self
@@ -54,6 +54,6 @@ class Catalog:
             paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
             arrays=None if self.arrays is None else self.arrays[indices],
             labels=self.labels[indices],
-            given=self.given[indices],
+            assigned_splits=self.assigned_splits[indices],
             groups=None if self.groups is None else tuple(self.groups[i] for i in chosen),
         )

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.common.downloads import NotFetched, fetch, keras_folder
-from thaw.common.errors import UserError, listed
+from thaw.common.downloads import DownloadError, fetch, keras_cache_folder
+from thaw.common.errors import UserError, joined
 from thaw.config.schema import DatasetConfig
 from thaw.data.catalog import TEST, TRAIN, Catalog
 
-ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-KERAS_NAME = "cifar-10-batches-py-target_archive"  # what keras.datasets.cifar10 calls it, so that its copy is used
-FOLDER = "cifar-10-batches-py"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+KERAS_FILE_NAME = "cifar-10-batches-py-target_archive"  # what keras.datasets.cifar10 calls it, so that its copy is used
+EXTRACTED_FOLDER = "cifar-10-batches-py"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-BATCHES = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch": TEST}
+SPLIT_OF_BATCH = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch": TEST}
 MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; more is no CIFAR-10 and shall not fill the memory
 
 
-def load(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig) -> Catalog:
     """Return CIFAR-10 as uint8 (60000, 32, 32, 3): the training batches are given as train, the test batch as test.
 
     `dataset.path` may be the python-version archive, its extracted folder, or the folder around that. Without it the
@@ -32,25 +32,25 @@ def load(dataset: DatasetConfig) -> Catalog:
     """
     path = Path(dataset.path).expanduser() if dataset.path is not None else download()
     contents = _from_folder(path) if path.is_dir() else _from_archive(path)
-    images, labels = zip(*(_batch(f"{path}: {name}", contents[name]) for name in BATCHES), strict=True)
+    images, labels = zip(*(_batch(f"{path}: {name}", contents[name]) for name in SPLIT_OF_BATCH), strict=True)
     counts = [len(batch) for batch in labels]
     return Catalog(
-        names=tuple(f"{batch}/{i:05d}" for batch, n in zip(BATCHES, counts, strict=True) for i in range(n)),
+        names=tuple(f"{batch}/{i:05d}" for batch, n in zip(SPLIT_OF_BATCH, counts, strict=True) for i in range(n)),
         paths=None,
         arrays=np.concatenate(images),
         labels=np.concatenate(labels),
         class_names=CLASS_NAMES,
-        given=np.repeat(np.array(list(BATCHES.values()), np.int8), counts),
+        assigned_splits=np.repeat(np.array(list(SPLIT_OF_BATCH.values()), np.int8), counts),
     )
 
 
 def download() -> Path:
     """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME); its 170 MB are fetched once."""
     try:
-        return fetch(ORIGIN, keras_folder("datasets") / KERAS_NAME, SHA256)
-    except NotFetched as error:
+        return fetch(URL, keras_cache_folder("datasets") / KERAS_FILE_NAME, ARCHIVE_SHA256)
+    except DownloadError as error:
         raise UserError(
-            f"CIFAR-10 could not be downloaded from {ORIGIN} ({error.reason}). Fetch cifar-10-python.tar.gz some other "
+            f"CIFAR-10 could not be downloaded from {URL} ({error.reason}). Fetch cifar-10-python.tar.gz some other "
             "way and give it: dataset.path=FILE. Or try dataset=digits, which needs no download"
         ) from error
 
@@ -62,42 +62,42 @@ def _from_archive(path: Path) -> dict[str, bytes]:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
-                if name in BATCHES and member.isfile() and member.size <= MAX_BATCH_BYTES:
+                if name in SPLIT_OF_BATCH and member.isfile() and member.size <= MAX_BATCH_BYTES:
                     contents[name] = archive.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
     except FileNotFoundError:
         raise UserError(f"dataset.path={path} does not exist") from None
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(
             f"dataset.path={path} is not the CIFAR-10 archive, or damaged ({error}): "
-            f"expected cifar-10-python.tar.gz from {ORIGIN}, sha256 {SHA256}"
+            f"expected cifar-10-python.tar.gz from {URL}, sha256 {ARCHIVE_SHA256}"
         ) from error
     return _complete(path, contents)
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
-    inner = path / FOLDER if (path / FOLDER).is_dir() else path
-    files = {name: inner / name for name in BATCHES if (inner / name).is_file()}
+    inner = path / EXTRACTED_FOLDER if (path / EXTRACTED_FOLDER).is_dir() else path
+    files = {name: inner / name for name in SPLIT_OF_BATCH if (inner / name).is_file()}
     if not files and any(child.is_dir() and not child.name.startswith(".") for child in inner.iterdir()):
         raise UserError(
-            f"dataset.path={path} holds folders, not CIFAR-10's batches ({listed(BATCHES)}). "
+            f"dataset.path={path} holds folders, not CIFAR-10's batches ({joined(SPLIT_OF_BATCH)}). "
             f"For pictures in one folder a class: dataset=image_folder dataset.path={path}"
         )
     return _complete(path, {name: file.read_bytes() for name, file in files.items()})
 
 
 def _complete(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
-    missing = [name for name in BATCHES if name not in contents]
+    missing = [name for name in SPLIT_OF_BATCH if name not in contents]
     if missing:
         raise UserError(
-            f"dataset.path={path} lacks {listed(missing)}: expected CIFAR-10's python version, cifar-10-python.tar.gz "
-            f"or its extracted folder {FOLDER}"
+            f"dataset.path={path} lacks {joined(missing)}: expected CIFAR-10's python version, cifar-10-python.tar.gz "
+            f"or its extracted folder {EXTRACTED_FOLDER}"
         )
     return contents
 
 
 def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """Return one batch's images uint8 (n, 32, 32, 3) and labels int32 (n,)."""
-    batch = unpickle(where, content)
+    batch = unpickle_arrays(where, content)
     try:
         data, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int32)
         if data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
@@ -110,7 +110,7 @@ def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
 
-def unpickle(where: str, content: bytes) -> Any:
+def unpickle_arrays(name: str, content: bytes) -> Any:
     """Load a pickle that may hold numpy arrays, numbers, strings, lists and dicts, and can run nothing else.
 
     A pickle is a program: an archive from a stranger could run any function that its names reach. Raises UserError on
@@ -119,9 +119,9 @@ def unpickle(where: str, content: bytes) -> Any:
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     except Exception as error:  # damaged pickles raise whatever their bytes happen to ask for
-        raise UserError(f"{where} is not a readable pickle: {type(error).__name__} {error}") from error
+        raise UserError(f"{name} is not a readable pickle: {type(error).__name__} {error}") from error
 
 
 class _ArraysOnly(pickle.Unpickler):

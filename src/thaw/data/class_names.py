@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 
-SHOWN = 20  # pairs that an error lists
+MAX_LISTED_PAIRS = 20  # pairs that an error lists
 
 
-def folded(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return what all spellings of a class's name share: without case, outer spaces and Unicode form.
 
     Unicode's canonical caseless matching (The Unicode Standard, 3.13, D145). "é" may be one character or two: macOS
@@ -19,7 +19,7 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", once)
 
 
-def refuse_alike(spelled: Iterable[tuple[str, str]], where: str, remedy: str) -> None:
+def refuse_spelling_variants(spelled: Iterable[tuple[str, str]], where: str, remedy: str) -> None:
     """Raise UserError for names that differ and mean the same class: each would be learned against the other.
 
     spelled: names as written, and the place of each, which the error names beside it.
@@ -27,14 +27,14 @@ def refuse_alike(spelled: Iterable[tuple[str, str]], where: str, remedy: str) ->
     first: dict[str, tuple[str, str]] = {}
     pairs: dict[tuple[str, str], str] = {}
     for name, place in spelled:
-        other, there = first.setdefault(folded(name), (name, place))
+        other, there = first.setdefault(normalize_name(name), (name, place))
         if other != name:
             pairs.setdefault((other, name), f"\n  {_both(other, there, name, place)}")
     if pairs:
-        more = f"\n  and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+        more = f"\n  and {len(pairs) - MAX_LISTED_PAIRS} more" if len(pairs) > MAX_LISTED_PAIRS else ""
         raise UserError(
             f"{where}: names of classes that differ only in case, outer spaces or Unicode form:"
-            f"{''.join(list(pairs.values())[:SHOWN])}{more}\n{remedy}"
+            f"{''.join(list(pairs.values())[:MAX_LISTED_PAIRS])}{more}\n{remedy}"
         )
 
 

@@ -43,7 +43,7 @@ KINDS = {
 }
 """Every kind of fault, for machines, and what it means."""
 
-MAX_NOTE = 64 * 2**20  # bytes of a PNG's text or profile, unpacked
+MAX_METADATA_BYTES = 64 * 2**20  # bytes of a PNG's text or profile, unpacked
 _SMALL_NOTE, _PACKED = 2**20, 200  # unpacked bytes that are read of any, and otherwise at most so many times the packed
 # ones: text packs by 3 to 30, zeros by 1000
 
@@ -133,7 +133,7 @@ _NOT_READ = re.compile(r"(?i)unsupported|not supported|unknown \w+ (mode|method)
 _CUT = re.compile(r"(?i)truncated|but only got|unexpected end|eof")
 
 
-def of_error(error: Exception, content: bytes) -> tuple[str, str]:
+def diagnose(error: Exception, content: bytes) -> tuple[str, str]:
     """Return the kind and the reason of what a reader said of a file's bytes."""
     said = str(error) or type(error).__name__
     begins = _begins(content)
@@ -142,7 +142,7 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
     if not content.strip(b"\0"):
         return "zero_filled", "nothing but zero bytes"
     if "MAX_TEXT" in said:  # Pillow's limits for what lies beside a PNG's pixels
-        return "too_large", f"more than {MAX_NOTE >> 20} MB of text in it: remove the text"
+        return "too_large", f"more than {MAX_METADATA_BYTES >> 20} MB of text in it: remove the text"
     if begins is None:
         return _foreign(content)
     if reason := _without_pixels(content, begins):
@@ -150,7 +150,7 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
     if _CUT.search(said) or isinstance(error, EOFError) or _is_cut(content, begins):
         return "truncated", f"the {begins} file is truncated"
     opened = not isinstance(error, Image.UnidentifiedImageError)
-    if begins == "TIFF" and (found := tiff.variant(content, opened)):
+    if begins == "TIFF" and (found := tiff.unsupported_variant(content, opened)):
         return found
     if reason := _variant(content, begins):
         return "unsupported_variant", reason
@@ -163,7 +163,7 @@ def of_error(error: Exception, content: bytes) -> tuple[str, str]:
     return "damaged", said
 
 
-def zero_tail(content: bytes) -> bool:
+def ends_in_zeros(content: bytes) -> bool:
     """Whether a JPEG's end is zeros in place of a picture: readers take zeros for grey and say nothing.
 
     Padding behind the marker of the end does no harm, nor does a missing marker alone.
@@ -173,7 +173,7 @@ def zero_tail(content: bytes) -> bool:
     return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
 
 
-def png_notes(content: bytes) -> tuple[str, str] | None:
+def oversized_png_metadata(content: bytes) -> tuple[str, str] | None:
     """Return kind and reason of a PNG whose text or profile takes too much memory when it is unpacked.
 
     None is unpacked further than to its limit. Long ones are sound: editing histories, workflows, profiles of printers.
@@ -185,11 +185,11 @@ def png_notes(content: bytes) -> tuple[str, str] | None:
         packed = _packed_note(kind, content[at + 8 : end])
         bomb = max(_SMALL_NOTE, _PACKED * len(packed))
         with suppress(zlib.error):  # Pillow passes over a damaged one
-            unpacked = len(zlib.decompressobj().decompress(packed, min(bomb, MAX_NOTE) + 1))
+            unpacked = len(zlib.decompressobj().decompress(packed, min(bomb, MAX_METADATA_BYTES) + 1))
             if unpacked > bomb:
                 return "decompression_bomb", f"{len(packed):,} bytes of text or profile that unpack to over {bomb:,}"
-            if unpacked > MAX_NOTE:
-                return "too_large", f"more than {MAX_NOTE >> 20} MB of text or profile in it: remove that"
+            if unpacked > MAX_METADATA_BYTES:
+                return "too_large", f"more than {MAX_METADATA_BYTES >> 20} MB of text or profile in it: remove that"
     return None
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from thaw.common.console import printable
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import DatasetConfig
 from thaw.data import class_names, split_names
-from thaw.data.catalog import FREE, Catalog
+from thaw.data.catalog import UNASSIGNED, Catalog
 
-NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
-SHOWN = 20  # rows that an error lists
+REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("path", "label"), ("split", "group")
+MAX_LISTED_LINES = 20  # rows that an error lists
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """A picture as the table has it; `path` absolute, `split` and `group` empty where the table says nothing."""
 
     line: int  # of the file, counted from 1
@@ -31,7 +31,7 @@ class Row:
     group: str
 
 
-def load(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig) -> Catalog:
     """List the pictures of the table at `dataset.path`, sorted by name, whatever the order of its rows.
 
     Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, where
@@ -45,7 +45,7 @@ def load(dataset: DatasetConfig) -> Catalog:
     _refuse(file, "have no label", [row for row in rows if not row.label])
     _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
     labels = ((row.label, f"line {row.line}") for row in rows)
-    class_names.refuse_alike(labels, str(file), "Write the labels of a class alike")
+    class_names.refuse_spelling_variants(labels, str(file), "Write the labels of a class alike")
     given = _given(rows)
     _refuse_splits(file, rows, given)
     _refuse_twice(file, rows)
@@ -69,7 +69,7 @@ def _file(path: str | None) -> Path:
     return file
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _rows(file: Path) -> Iterator[CsvRow]:
     # utf-8-sig: Excel begins its files with a byte order mark. surrogateescape: names of files are bytes.
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         table = csv.reader(lines, strict=True)
@@ -93,21 +93,23 @@ def _refuse_encoding(file: Path, line: int, texts: Iterable[str]) -> None:
 
 def _columns(file: Path, header: list[str]) -> list[str]:
     columns = [name.strip().lower() for name in header]
-    for name in NEEDED:
+    for name in REQUIRED_COLUMNS:
         if name not in columns:
-            near = did_you_mean(name, [c for c in columns if c not in NEEDED]).replace("Did you mean", "Is it called")
+            near = did_you_mean(name, [c for c in columns if c not in REQUIRED_COLUMNS]).replace(
+                "Did you mean", "Is it called"
+            )
             other = " Columns are separated by commas." if len(header) == 1 and set(";\t") & set(header[0]) else ""
             raise UserError(
                 f"{file} has no column {name}.{near}{other} Its first line must name the columns: path, label and, "
                 f"where wanted, split and group; it is: {','.join(header) or 'empty'}"
             )
-    for name in (*NEEDED, *OPTIONAL):
+    for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
         if columns.count(name) > 1:
             raise UserError(f"{file} has the column {name} twice; rename or remove one")
     return columns
 
 
-def _row(file: Path, line: int, row: list[str], columns: list[str]) -> Row:
+def _row(file: Path, line: int, row: list[str], columns: list[str]) -> CsvRow:
     if len(row) != len(columns):
         raise UserError(
             f"{file}, line {line}, has {len(row)} fields, and the first line names {len(columns)} columns. "
@@ -117,34 +119,34 @@ def _row(file: Path, line: int, row: list[str], columns: list[str]) -> Row:
     path = named["path"] and os.path.normpath(os.path.join(file.parent, named["path"]))  # noqa: PTH118
     exists = os.path.isfile(path)  # noqa: PTH113 - 60,000 of them
     _refuse_encoding(file, line, (text for name, text in named.items() if name != "path" or not exists))
-    return Row(line, path, exists, *(named.get(name, "").strip() for name in ("label", *OPTIONAL)))
+    return CsvRow(line, path, exists, *(named.get(name, "").strip() for name in ("label", *OPTIONAL_COLUMNS)))
 
 
-def _refuse(file: Path, what: str, rows: list[Row], said: Callable[[Row], str] = lambda row: "") -> None:
+def _refuse(file: Path, what: str, rows: list[CsvRow], said: Callable[[CsvRow], str] = lambda row: "") -> None:
     if rows:
         raise UserError(f"{file}: {len(rows)} lines {what}:{_listing((row.line, said(row)) for row in rows)}")
 
 
-def _refuse_splits(file: Path, rows: list[Row], given: dict[str, int]) -> None:
+def _refuse_splits(file: Path, rows: list[CsvRow], given: dict[str, int]) -> None:
     wrong = [row for row in rows if row.split not in given]
-    allowed = f"have an unknown split (there are {listed(split_names.USUAL)}, or nothing)"
-    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, split_names.USUAL)}")
+    allowed = f"have an unknown split (there are {joined(split_names.SPLIT_NAMES)}, or nothing)"
+    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, split_names.SPLIT_NAMES)}")
 
 
-def _refuse_twice(file: Path, rows: list[Row]) -> None:
+def _refuse_twice(file: Path, rows: list[CsvRow]) -> None:
     lines: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         lines[row.path].append(row.line)
-    twice = [(own[0], f"{path}, also line {listed(own[1:])}") for path, own in lines.items() if len(own) > 1]
+    twice = [(own[0], f"{path}, also line {joined(own[1:])}") for path, own in lines.items() if len(own) > 1]
     if twice:
         raise UserError(
             f"{file}: {len(twice)} pictures are listed more than once:{_listing(twice)}\nKeep one line each"
         )
 
 
-def _refuse_cut(file: Path, rows: list[Row], given: dict[str, int]) -> None:
+def _refuse_cut(file: Path, rows: list[CsvRow], given: dict[str, int]) -> None:
     """A group that the table itself puts on two sides."""
-    first: dict[str, Row] = {}
+    first: dict[str, CsvRow] = {}
     cut: dict[str, str] = {}
     for row in (row for row in rows if row.group and row.split):
         other = first.setdefault(row.group, row)
@@ -153,24 +155,26 @@ def _refuse_cut(file: Path, rows: list[Row], given: dict[str, int]) -> None:
             cut.setdefault(row.group, f"\n  group {printable(row.group)} is in {places}")
     if cut:
         raise UserError(
-            f"{file}: {len(cut)} groups are in more than one split:{''.join(list(cut.values())[:SHOWN])}\n"
+            f"{file}: {len(cut)} groups are in more than one split:{''.join(list(cut.values())[:MAX_LISTED_LINES])}\n"
             "Give all of a group to one split, or leave their split empty"
         )
 
 
 def _listing(lines: Iterable[tuple[int, str]]) -> str:
     said = [f"\n  line {line}" + (f": {printable(text)}" if text else "") for line, text in lines]
-    return "".join(said[:SHOWN]) + (f"\n  and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
+    return "".join(said[:MAX_LISTED_LINES]) + (
+        f"\n  and {len(said) - MAX_LISTED_LINES} more" if len(said) > MAX_LISTED_LINES else ""
+    )
 
 
-def _given(rows: list[Row]) -> dict[str, int]:
+def _given(rows: list[CsvRow]) -> dict[str, int]:
     """Return the split that each word in the column means, as names of folders do; nothing is FREE."""
     words = sorted({row.split for row in rows if row.split})
-    found = split_names.recognised(words)
-    return {"": FREE} | {word: number for word, number in found.items() if number != split_names.UNLABELLED}
+    found = split_names.match_split_names(words)
+    return {"": UNASSIGNED} | {word: number for word, number in found.items() if number != split_names.UNLABELLED}
 
 
-def _catalog(folder: Path, rows: list[Row], classes: list[str], given: dict[str, int]) -> Catalog:
+def _catalog(folder: Path, rows: list[CsvRow], classes: list[str], given: dict[str, int]) -> Catalog:
     root = str(folder)
     if not all(row.path.startswith(os.path.join(root, "")) for row in rows):  # noqa: PTH118
         root = os.path.commonpath([os.path.dirname(row.path) for row in rows])  # noqa: PTH120
@@ -183,6 +187,6 @@ def _catalog(folder: Path, rows: list[Row], classes: list[str], given: dict[str,
         arrays=None,
         labels=np.array([label[row.label] for _, row in named], np.int32),
         class_names=tuple(classes),
-        given=np.array([given[row.split] for _, row in named], np.int8),
+        assigned_splits=np.array([given[row.split] for _, row in named], np.int8),
         groups=tuple(row.group for _, row in named) if any(row.group for row in rows) else None,
     )

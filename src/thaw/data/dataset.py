@@ -7,15 +7,15 @@ import numpy.typing as npt
 
 from thaw.common.console import printable
 from thaw.config.schema import AugmentConfig, TrainConfig
-from thaw.data.pipeline import Batches, View
+from thaw.data.pipeline import AugmentedView, ImageBatches
 from thaw.data.pixels import Pixels
 from thaw.data.splits import Splits
 
-UNEQUAL = 1.5  # the largest class has so many times the smallest one's images: worth a line
+IMBALANCE_RATIO = 1.5  # the largest class has so many times the smallest one's images: worth a line
 
 
 @dataclass(frozen=True)
-class Data:
+class Dataset:
     """What a stage trains on, and how: the images, their splits, the augmentation of training images."""
 
     pixels: Pixels
@@ -23,17 +23,17 @@ class Data:
     augment: AugmentConfig
     seed: int
 
-    def batches(
-        self, split: str, size: int, stage: int = 0, *, training: bool = False, sampling: str = "none"
-    ) -> Batches:
+    def image_batches(
+        self, split: str, batch_size: int, stage: int = 0, *, training: bool = False, sampling: str = "none"
+    ) -> ImageBatches:
         """Batches of a split; in training shuffled, and augmented and balanced (`sampling`) if so configured."""
         catalog = self.pixels.catalog
-        return Batches(
+        return ImageBatches(
             self.pixels,
             catalog.labels,
             len(catalog.class_names),
-            self.splits.named()[split],
-            batch_size=size,
+            self.splits.by_name()[split],
+            batch_size=batch_size,
             shuffle=training,
             balanced=training and sampling == "balanced",
             augmentation=self.augment if training and self.augmented else None,
@@ -41,7 +41,7 @@ class Data:
             stage=stage,
         )
 
-    def views(self, split: str, number: int) -> list[View | None]:
+    def views(self, split: str, count: int) -> list[AugmentedView | None]:
         """The fixed views of a split's images, as many as `number`; None is an image as it is.
 
         Only training images are augmented; with `number` 0 they have no fixed views, but are augmented anew in every
@@ -49,7 +49,7 @@ class Data:
         """
         if split != "train" or not self.augmented:
             return [None]
-        return [View(self.augment, self.seed, i) for i in range(number)]
+        return [AugmentedView(self.augment, self.seed, i) for i in range(count)]
 
     @property
     def augmented(self) -> bool:
@@ -59,19 +59,19 @@ class Data:
         """Balanced: N / (C * count), scikit-learn's `class_weight="balanced"`."""
         if choice == "none":
             return None
-        counts = self.counts()
+        counts = self.class_counts()
         return {i: len(self.splits.train) / (len(counts) * int(count)) for i, count in enumerate(counts)}
 
-    def counts(self) -> npt.NDArray[np.int64]:
+    def class_counts(self) -> npt.NDArray[np.int64]:
         """Training images of each class, int64 (C,)."""
         return np.bincount(self.labels("train"), minlength=len(self.class_names))
 
-    def imbalance(self, options: TrainConfig) -> str:
+    def describe_imbalance(self, options: TrainConfig) -> str:
         """Say how unequal the classes are in training, and what is done about it; empty when they are nearly equal."""
-        counts = self.counts()
+        counts = self.class_counts()
         few, many = int(counts.argmin()), int(counts.argmax())
         times = counts[many] / counts[few]
-        if times < UNEQUAL:
+        if times < IMBALANCE_RATIO:
             return ""
         done = [f"train.{key}=balanced" for key in ("class_weight", "sampling") if getattr(options, key) == "balanced"]
         remedy = f"made up for by {done[0]}" if done else "train.class_weight=balanced or train.sampling=balanced helps"
@@ -86,8 +86,8 @@ class Data:
 
     def labels(self, split: str) -> npt.NDArray[np.int32]:
         """The labels of a split, int32 (N,), in the order of its unshuffled batches."""
-        return self.pixels.catalog.labels[self.splits.named()[split]]
+        return self.pixels.catalog.labels[self.splits.by_name()[split]]
 
-    def names(self, split: str) -> list[str]:
+    def image_names(self, split: str) -> list[str]:
         """The names of a split's images, in the same order."""
-        return [self.pixels.catalog.names[i] for i in self.splits.named()[split]]
+        return [self.pixels.catalog.names[i] for i in self.splits.by_name()[split]]

@@ -13,21 +13,21 @@ from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, Tiff
 
 from thaw.data import bit_depth as depth
 from thaw.data import corrupt_files, icc_profiles, tiff
-from thaw.data.bit_depth import DEFAULT, Rules
-from thaw.data.file_bytes import BadImage, read_bytes
+from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.file_bytes import BadImageError, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
 # would go on being used.
 VERSION = 5
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
-RESIZE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
+RESIZE_RULE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
 
 MAX_PIXELS = 100_000_000  # up to 2 GB for each thread that decodes one, with transparency; 300 MB of RGB
 
 # By content, never by the file's ending: Pillow would also hand a file to Ghostscript, or read it as a volume of data.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-SUFFIXES = frozenset(
+SUPPORTED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+SUPPORTED_SUFFIXES = frozenset(
     f".{suffix}"
     for suffixes in (
         "jpg jpeg jpe jfif mpo",
@@ -40,7 +40,7 @@ SUFFIXES = frozenset(
     for suffix in suffixes.split()
 )
 # Pictures all the same: they are found in folders, and refused by name, not passed over.
-PICTURE_SUFFIXES = SUFFIXES | frozenset(
+IMAGE_SUFFIXES = SUPPORTED_SUFFIXES | frozenset(
     f".{suffix}"
     for suffixes in (
         "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds",
@@ -51,7 +51,7 @@ PICTURE_SUFFIXES = SUFFIXES | frozenset(
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded picture: upright, RGB in sRGB, 8 bits a channel."""
 
     image: Image.Image  # of a large JPEG perhaps at a half, a quarter or an eighth of its size
@@ -61,13 +61,13 @@ class Picture:
     format: str  # of the file, by content: JPEG, PNG, ...
     mode: str  # of the file's pixels, as Pillow calls it: RGB, L, P, RGBA, CMYK, I;16, ...
     note: str  # what was left out: "first of 12 frames"; mostly ""
-    highest: int | None  # of 16 bits a channel whose range the file does not tell: the highest value; else None
+    max_value: int | None  # of 16 bits a channel whose range the file does not tell: the highest value; else None
 
-    def at_most(self, size: int) -> npt.NDArray[np.uint8]:
+    def downsized(self, size: int) -> npt.NDArray[np.uint8]:
         """Return uint8 (h, w, 3): as stored when neither side is over `size`, else squashed to (size, size, 3)."""
-        return np.asarray(self.image) if max(self.width, self.height) <= size else self.fitted(size)
+        return np.asarray(self.image) if max(self.width, self.height) <= size else self.resized(size)
 
-    def fitted(self, size: int) -> npt.NDArray[np.uint8]:
+    def resized(self, size: int) -> npt.NDArray[np.uint8]:
         """Return uint8 (size, size, 3): squashed or stretched as `resize` does."""
         return np.asarray(resize(self.image, (size, size), self.box))
 
@@ -76,8 +76,8 @@ def decode(
     source: str | Path | bytes,
     name: str | None = None,
     size: tuple[int, int] | None = None,
-    rules: Rules = DEFAULT,
-) -> Picture:
+    options: DecodeOptions = DEFAULT_OPTIONS,
+) -> DecodedImage:
     """Return a picture, upright and RGB; the whole file must be sound: a truncated one is refused.
 
     EXIF orientation is applied, colours of an embedded profile are brought to sRGB, transparency is laid on white
@@ -95,32 +95,35 @@ def decode(
     try:
         image = _open(content, name)
         kind, mode, note = _FORMAT_NAMES.get(image.format or "", image.format or ""), image.mode, _note(image, content)
-        reduced, top = _reduce(image, size), rules.top if (deep := depth.without_range(image, content)) else depth.WHOLE
+        reduced, top = (
+            _reduce(image, size),
+            options.white_level if (deep := depth.has_unknown_range(image, content)) else depth.MAX_UINT16,
+        )
         image.load()
-        highest = depth.highest(image) if deep else None
-        if top < depth.WHOLE and not image.mode.startswith("I"):
-            depth.stretch_colours(image, content, top, name)
+        highest = depth.robust_max(image) if deep else None
+        if top < depth.MAX_UINT16 and not image.mode.startswith("I"):
+            depth.scale_colours(image, content, top, name)
         _turn_upright(image)
         upright, width, height, box = _placed(_to_rgb(image, name, top), reduced)
-        return Picture(upright, width, height, box, kind, mode, note, highest)
-    except (BadImage, MemoryError, ImportError):  # the last one: a Pillow that was built without LittleCMS
+        return DecodedImage(upright, width, height, box, kind, mode, note, highest)
+    except (BadImageError, MemoryError, ImportError):  # the last one: a Pillow that was built without LittleCMS
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise _too_large(name, f"{pixels} pixels", pixels, len(content)) from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
-        kind, reason = corrupt_files.of_error(error, content)
-        raise BadImage(name, reason, kind) from error
+        kind, reason = corrupt_files.diagnose(error, content)
+        raise BadImageError(name, reason, kind) from error
 
 
-def fitted(
-    source: str | Path | bytes, size: int, name: str | None = None, rules: Rules = DEFAULT
+def decode_resized(
+    source: str | Path | bytes, size: int, name: str | None = None, options: DecodeOptions = DEFAULT_OPTIONS
 ) -> npt.NDArray[np.uint8]:
     """Return a picture as a network sees it, uint8 (size, size, 3), RGB, 0-255: in training and in prediction alike.
 
     Raises BadImage.
     """
-    return decode(source, name, (size, size), rules).fitted(size)
+    return decode(source, name, (size, size), options).resized(size)
 
 
 def resize(
@@ -138,23 +141,23 @@ def _open(content: bytes, name: str) -> Image.Image:
     # a sound picture. Set at every call and not around it: threads that enter and leave a filter at the same time
     # leave the wrong one behind.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    PngImagePlugin.MAX_TEXT_CHUNK = corrupt_files.MAX_NOTE  # Pillow's own, 1 MB, refuses sound pictures
-    if content.startswith(b"\x89PNG") and (found := corrupt_files.png_notes(content)):
-        raise BadImage(name, found[1], found[0])
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    PngImagePlugin.MAX_TEXT_CHUNK = corrupt_files.MAX_METADATA_BYTES  # Pillow's own, 1 MB, refuses sound pictures
+    if content.startswith(b"\x89PNG") and (found := corrupt_files.oversized_png_metadata(content)):
+        raise BadImageError(name, found[1], found[0])
+    image = Image.open(io.BytesIO(content), formats=SUPPORTED_FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))
     if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()
         _fit_transparent_level(image, content, name)
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and corrupt_files.zero_tail(content):
-        raise BadImage(name, "it ends in zeros in place of a picture", "zero_filled")
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and corrupt_files.ends_in_zeros(content):
+        raise BadImageError(name, "it ends in zeros in place of a picture", "zero_filled")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
-        raise BadImage(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := tiff.unread(image.tag_v2)):
-        raise BadImage(name, found[1], found[0])
+        raise BadImageError(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := tiff.unsupported_pixels(image.tag_v2)):
+        raise BadImageError(name, found[1], found[0])
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return tiff.as_stored(image, content, name)
+        return tiff.correct_planes(image, content, name)
     return image
 
 
@@ -164,15 +167,15 @@ def _fit_transparent_level(image: Image.Image, content: bytes, name: str) -> Non
     if image.mode == "L" and isinstance(clear, int) and depth in (2, 4):
         image.info["transparency"] = clear * 255 // (2**depth - 1)
     if image.mode == "RGB" and clear is not None and depth == 16:  # of the pixels only the upper halves are there
-        raise BadImage(
+        raise BadImageError(
             name, "16-bit PNG with a transparent colour is not read: save it with alpha", "unsupported_variant"
         )
 
 
-def _too_large(name: str, what: str, pixels: int, length: int) -> BadImage:
+def _too_large(name: str, what: str, pixels: int, length: int) -> BadImageError:
     """Tell a large picture from a header that promises a thousand pixels a byte, which only a trap or a fault does."""
     kind = "decompression_bomb" if pixels > 1000 * length else "too_large"
-    return BadImage(name, f"{what}, more than {MAX_PIXELS // 10**6} million: shrink it first", kind)
+    return BadImageError(name, f"{what}, more than {MAX_PIXELS // 10**6} million: shrink it first", kind)
 
 
 def _is_raw(image: TiffImagePlugin.TiffImageFile, content: bytes) -> bool:
@@ -255,15 +258,15 @@ def _to_rgb(image: Image.Image, name: str, top: int) -> Image.Image:
     """Lay transparency on white, and bring colours to sRGB and to 8 bits."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return icc_profiles.to_srgb(depth.to_grey(image, top, name), profile)
+        return icc_profiles.to_srgb(depth.scale_grey(image, top, name), profile)
     if image.mode == "F":
-        raise BadImage(
+        raise BadImageError(
             name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
         )
     colours = {"1": "L", "LA": "L", "La": "L"}.get(image.mode, image.mode if image.mode in ("L", "CMYK") else "RGB")
     if image.has_transparency_data:
         shown = image.convert("RGBA")
-        if icc_profiles.needed(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
+        if icc_profiles.srgb_transform(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
             alpha = shown.getchannel("A")
             shown = icc_profiles.to_srgb(shown.convert(colours), profile)
             shown.putalpha(alpha)

@@ -4,10 +4,10 @@ import numpy as np
 
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
-from thaw.data.catalog import FREE, Catalog
+from thaw.data.catalog import UNASSIGNED, Catalog
 
 
-def load(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig) -> Catalog:
     """Return the digits as uint8 (1797, 8, 8, 3), 0-255; nothing is given about splits."""
     from sklearn.datasets import load_digits  # takes a second to import
 
@@ -24,5 +24,5 @@ def load(dataset: DatasetConfig) -> Catalog:
         arrays=np.repeat(grey[..., None], 3, axis=-1),
         labels=data.target.astype(np.int32),
         class_names=tuple(str(digit) for digit in range(10)),
-        given=np.full(len(grey), FREE, np.int8),
+        assigned_splits=np.full(len(grey), UNASSIGNED, np.int8),
     )

@@ -13,7 +13,7 @@ _ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: 
 )
 
 
-class BadImage(UserError):
+class BadImageError(UserError):
     """A picture that cannot be used: `path`, `reason`, and `kind`, a key of `faults.KINDS`."""
 
     def __init__(self, path: str, reason: str, kind: str) -> None:
@@ -23,10 +23,10 @@ class BadImage(UserError):
 
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raises BadImage when it cannot be read."""
-    return read_file(path)[0]
+    return read_bytes_and_stats(path)[0]
 
 
-def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
+def read_bytes_and_stats(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
     """Return a file's bytes, and what the system says of it before and after reading.
 
     Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
@@ -36,10 +36,10 @@ def read_file(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise BadImage(str(path), "it is a folder, a pipe or a device", "not_a_file")
+                raise BadImageError(str(path), "it is a folder, a pipe or a device", "not_a_file")
             return file.readall(), before, os.fstat(descriptor)
     except OSError as error:
         kind = _ERRNO_KINDS.get(error.errno or 0, "unreadable")
         if kind == "missing" and os.path.islink(path):  # noqa: PTH114
-            raise BadImage(str(path), "a link to a file that is not there", "broken_link") from error
-        raise BadImage(str(path), (error.strerror or str(error)).lower(), kind) from error
+            raise BadImageError(str(path), "a link to a file that is not there", "broken_link") from error
+        raise BadImageError(str(path), (error.strerror or str(error)).lower(), kind) from error

@@ -22,13 +22,13 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     Without a profile, with one that is (nearly) sRGB, and with one that is damaged or of another mode, the pixels stay
     what they are; of CMYK, Pillow's own conversion.
     """
-    transform = needed(image.mode, profile)
+    transform = srgb_transform(image.mode, profile)
     if transform is None:
         return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     return ImageCms.applyTransform(image, transform, inPlace=image.mode == "RGB") or image
 
 
-def needed(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
+def srgb_transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
     """Return what brings a profile's colours from `mode` to RGB in sRGB; None if there is nothing to do."""
     if not profile or profile[16:20] != _SPACES.get(mode):
         return None

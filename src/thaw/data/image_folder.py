@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from thaw.common.console import printable
-from thaw.common.errors import UserError, listed
+from thaw.common.errors import UserError, joined
 from thaw.config.schema import DatasetConfig
 from thaw.data import class_names, split_names
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL, Catalog
-from thaw.data.decode import PICTURE_SUFFIXES, SUFFIXES
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL, Catalog
+from thaw.data.decode import IMAGE_SUFFIXES, SUPPORTED_SUFFIXES
 
 LAYOUT = "PATH/CLASS/image.jpg, or PATH/train/CLASS/image.jpg with val/ and test/ beside train/ or not"
 _SEVERAL = "splits by their names", "them", "they are classes"
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir"}  # left by archives and storage boxes, full of tiny look-alikes of the pictures
-CIRCLES, READ_ANYWAY = "links in a circle", "links to folders that are read anyway"
+LINK_CYCLES, LINKS_READ_ELSEWHERE = "links in a circle", "links to folders that are read anyway"
 SYSTEM_FILES = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 
 
@@ -39,7 +39,7 @@ class _Folder:
         return self.name.rpartition("/")[2].strip()
 
 
-def load(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig) -> Catalog:
     """List the pictures under `dataset.path`, sorted by name, whatever order the disk keeps them in.
 
     With train/, val/ and test/, under the names that `split_names` knows, their images are given to those splits; val/
@@ -55,7 +55,7 @@ def load(dataset: DatasetConfig) -> Catalog:
         folders = [_read(root, part, name, number) for part, number in parts.items() for name in _classes(root / part)]
     else:
         _refuse_splits_inside(root, tops)
-        folders = [_read(root, "", name, FREE) for name in tops]
+        folders = [_read(root, "", name, UNASSIGNED) for name in tops]
     _refuse_alike(root, folders)
     names = _common_classes(root, parts) if parts else sorted({folder.label for folder in folders})
     if len(names) < 2:
@@ -82,7 +82,7 @@ def _unwrapped(root: Path) -> tuple[Path, list[str]]:
     if len(tops) != 1 or _loose(root):
         return root, []
     inner = _subfolders(root / tops[0])
-    sure = split_names.only_splits if split_names.recognised(tops) else split_names.are_splits
+    sure = split_names.all_are_splits if split_names.match_split_names(tops) else split_names.has_several_splits
     if not sure(inner):  # train/ may hold classes called train and valid
         return root, []
     return root / tops[0], [f"the only folder in dataset.path holds the splits and is taken: {root / tops[0]}"]
@@ -94,7 +94,7 @@ def _parts(root: Path, tops: list[str]) -> tuple[dict[str, int], list[str]]:
     None when the folders are classes. A split is never taken for a class, save one whose name is an ordinary word
     (train, valid) and whose pictures lie loose beside other classes.
     """
-    named = split_names.recognised(tops)
+    named = split_names.match_split_names(tops)
     if not named:
         return {}, []
     inner = {name: _inside(root, name, named[name]) for name in named}
@@ -104,25 +104,25 @@ def _parts(root: Path, tops: list[str]) -> tuple[dict[str, int], list[str]]:
         return {}, _as_classes(root, list(named), [name for name in tops if name not in named])
     if TRAIN not in {named[name] for name in holding}:
         loose = [name for name in named if named[name] == TRAIN and name not in holding]
-        why = f"no class folders in {listed(f'{name}/' for name in loose)}" if loose else "no train/"
-        raise UserError(f"dataset.path={root} holds {listed(holding)} but {why}: the layout is {LAYOUT}")
+        why = f"no class folders in {joined(f'{name}/' for name in loose)}" if loose else "no train/"
+        raise UserError(f"dataset.path={root} holds {joined(holding)} but {why}: the layout is {LAYOUT}")
     strangers += [name for name in holding if named[name] == split_names.UNLABELLED]
     if strangers:
         raise UserError(
-            f"dataset.path={root} holds {listed(holding)} and also {listed(strangers)}: "
+            f"dataset.path={root} holds {joined(holding)} and also {joined(strangers)}: "
             "move the others out, it is not clear what they are"
         )
     if len({named[name] for name in holding}) < len(holding):
-        raise UserError(f"dataset.path={root} holds {listed(holding)}: two of them mean the same split; keep one")
+        raise UserError(f"dataset.path={root} holds {joined(holding)}: two of them mean the same split; keep one")
     parts = {inner[name]: named[name] for name in sorted(holding, key=lambda name: named[name])}
     return parts, _said(root, parts, [inner[name] for name in named if name not in holding])
 
 
 def _said(root: Path, parts: dict[str, int], unlabelled: list[str]) -> list[str]:
     """What was taken for which split, where that is not plain from the names, and which pictures have no class."""
-    usual = split_names.USUAL
+    usual = split_names.SPLIT_NAMES
     taken = [f"{part}/ for {usual[number]}" for part, number in parts.items() if part != usual[number]]
-    said = [f"taken by their names: {listed(taken)}"] if taken else []
+    said = [f"taken by their names: {joined(taken)}"] if taken else []
     for part in unlabelled:
         n = len(_loose(root / part))
         said.append(f"{part}/ is not used: its {n:,} images lie in no class folders, so nobody says what they show")
@@ -133,16 +133,16 @@ def _as_classes(root: Path, named: list[str], others: list[str]) -> list[str]:
     """Return what to say of a class that is called as a split is; raise UserError where it may be a split."""
     if not others:
         raise UserError(
-            f"dataset.path={root} holds {listed(f'{name}/' for name in named)} for a split, with no class folders in "
+            f"dataset.path={root} holds {joined(f'{name}/' for name in named)} for a split, with no class folders in "
             f"{'it' if len(named) == 1 else 'them'}: nothing says which class a picture is of. Sort the pictures into "
             f"class folders, as {LAYOUT}, or write their labels into a table: dataset=csv"
         )
-    if len(named) == 1 and split_names.may_be_a_class(named[0]):
+    if len(named) == 1 and split_names.may_be_class_name(named[0]):
         return [f"{named[0]}/ is taken for a class, as its images lie beside those of other classes"]
     what, it, they = ("a split by its name", "it", "it is a class") if len(named) == 1 else _SEVERAL
-    beside = listed(f"{name}/" for name in others[:5]) + (", ..." if len(others) > 5 else "")
+    beside = joined(f"{name}/" for name in others[:5]) + (", ..." if len(others) > 5 else "")
     raise UserError(
-        f"dataset.path={root} holds {listed(f'{name}/' for name in named)}, {what}, beside {beside}, which are "
+        f"dataset.path={root} holds {joined(f'{name}/' for name in named)}, {what}, beside {beside}, which are "
         f"classes. Move {it} out. Or, if {they}, put all class folders into {root / 'train'}"
     )
 
@@ -154,7 +154,9 @@ def _inside(root: Path, name: str, number: int) -> str:
         if len(inner) != 1 or _loose(root / name):
             break
         same = inner[0].casefold() == name.rpartition("/")[2].casefold()
-        if not (same or split_names.recognised(inner) == {inner[0]: number} or split_names.is_decoration(inner[0])):
+        if not (
+            same or split_names.match_split_names(inner) == {inner[0]: number} or split_names.is_decoration(inner[0])
+        ):
             break
         name = f"{name}/{inner[0]}"
     return name
@@ -163,8 +165,8 @@ def _inside(root: Path, name: str, number: int) -> str:
 def _classes(part: Path) -> list[str]:
     """Return the class folders of a split; raise UserError where they are splits themselves."""
     names = _subfolders(part)
-    if split_names.only_splits(names):
-        raise UserError(f"{part} is a split, and holds {listed(names)}: splits again. The layout is {LAYOUT}")
+    if split_names.all_are_splits(names):
+        raise UserError(f"{part} is a split, and holds {joined(names)}: splits again. The layout is {LAYOUT}")
     return names
 
 
@@ -172,9 +174,10 @@ def _refuse_splits_inside(root: Path, tops: list[str]) -> None:
     """Splits given inside class folders would be mixed with each other."""
     for name in tops:
         inner = _folders(root / name)
-        if split_names.are_splits(inner) and TRAIN in split_names.recognised(inner).values():
+        if split_names.has_several_splits(inner) and TRAIN in split_names.match_split_names(inner).values():
             raise UserError(
-                f"the class folder {root / name} holds {listed(split_names.recognised(inner))}: splits lie around the "
+                f"the class folder {root / name} holds {joined(split_names.match_split_names(inner))}: splits lie "
+                "around the "
                 f"classes and not in them. The layout is {LAYOUT}"
             )
 
@@ -187,7 +190,7 @@ def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
         lacks = [name for name in every if name not in classes[part]]
         if lacks:
             raise UserError(
-                f"{root / part} lacks classes that other splits have: {listed(lacks[:20])}"
+                f"{root / part} lacks classes that other splits have: {joined(lacks[:20])}"
                 f"{', ...' if len(lacks) > 20 else ''}. Add images to train on, or move these classes out of the others"
             )
     return every
@@ -195,7 +198,7 @@ def _common_classes(root: Path, parts: dict[str, int]) -> list[str]:
 
 def _refuse_alike(root: Path, folders: list[_Folder]) -> None:
     names = [(folder.name.rpartition("/")[2], folder.name) for folder in folders]
-    class_names.refuse_alike(
+    class_names.refuse_spelling_variants(
         names, f"dataset.path={root}", "Give the folders of a class one name, or put them together"
     )
 
@@ -219,12 +222,12 @@ def _refuse_empty(folders: list[_Folder]) -> None:
             continue  # a class may be missing there
         others = [name.rpartition("/")[2] for name in folder.others]
         more = ", ..." if len(others) > 5 else ""
-        files = f"only {len(others)} files of other kinds: {listed(others[:5])}{more}" if others else "it is empty"
+        files = f"only {len(others)} files of other kinds: {joined(others[:5])}{more}" if others else "it is empty"
         said.append(f"\n  {folder.name}: {files}")
     if said:
         raise UserError(
             f"{len(said)} class folders hold no images:{''.join(said)}\n"
-            f"Add images, or move the folders away. Pictures end in {listed(sorted(SUFFIXES))}"
+            f"Add images, or move the folders away. Pictures end in {joined(sorted(SUPPORTED_SUFFIXES))}"
         )
 
 
@@ -240,7 +243,7 @@ def _catalog(
         arrays=None,
         labels=np.array(labels, np.int32),
         class_names=tuple(classes),
-        given=np.array(given, np.int8),
+        assigned_splits=np.array(given, np.int8),
         ignored=sum((folder.ignored for folder in folders), around),
         remarks=remarks,
     )
@@ -251,10 +254,10 @@ def _read(root: Path, part: str, name: str, given: int) -> _Folder:
     images: list[str] = []
     others: list[str] = []
     ignored: Counter[str] = Counter()
-    for here, files in walk(root / top, ignored):
+    for here, files in walk_visible_folders(root / top, ignored):
         relative = Path(here).relative_to(root).as_posix()
         for file in files:
-            if is_image(file):
+            if is_image_name(file):
                 images.append(f"{relative}/{file}")
             else:
                 ignored[_file_kind(file)] += 1
@@ -263,7 +266,7 @@ def _read(root: Path, part: str, name: str, given: int) -> _Folder:
     return _Folder(top, given, tuple(sorted(images)), tuple(sorted(others)), ignored)
 
 
-def walk(top: Path, ignored: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+def walk_visible_folders(top: Path, ignored: Counter[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield every folder from `top` down that is read, and the names of all its files; what is not is counted.
 
     Links are followed, but none up into a folder that it lies in: from a class folder that would be the whole dataset.
@@ -273,7 +276,7 @@ def walk(top: Path, ignored: Counter[str]) -> Iterator[tuple[str, list[str]]]:
     for here, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(here)
         if real in seen:
-            ignored[READ_ANYWAY] += 1
+            ignored[LINKS_READ_ELSEWHERE] += 1
             folders.clear()
             continue
         seen.add(real)
@@ -288,13 +291,13 @@ def _passed_over(folder: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     for entry in os.scandir(folder):
         if _is_circle(entry):
-            counts[CIRCLES] += 1
+            counts[LINK_CYCLES] += 1
         elif not entry.is_dir():
-            counts["images outside class folders" if is_image(entry.name) else _file_kind(entry.name)] += 1
+            counts["images outside class folders" if is_image_name(entry.name) else _file_kind(entry.name)] += 1
         elif _is_hidden(entry.name):
             counts[_folder_kind(entry.name)] += 1
         elif _leads_up(entry):
-            counts[READ_ANYWAY] += 1
+            counts[LINKS_READ_ELSEWHERE] += 1
     return counts
 
 
@@ -316,7 +319,7 @@ def _file_kind(name: str) -> str:
 
 def _loose(folder: Path) -> list[str]:
     """The pictures that lie in a folder itself."""
-    return [e.name for e in os.scandir(folder) if is_image(e.name) and not _is_circle(e) and e.is_file()]
+    return [e.name for e in os.scandir(folder) if is_image_name(e.name) and not _is_circle(e) and e.is_file()]
 
 
 def _folders(folder: Path) -> list[str]:
@@ -331,7 +334,7 @@ def _subfolders(folder: Path) -> list[str]:
     names = _folders(folder)
     broken = [name for name in names if printable(name) != name or not name.strip()]
     if broken:  # bytes that are no text, newlines, nothing but spaces: class names go into reports, metrics and JSON
-        raise UserError(f"{folder} holds folders whose names are not valid text: {listed(map(ascii, broken))}")
+        raise UserError(f"{folder} holds folders whose names are not valid text: {joined(map(ascii, broken))}")
     return names
 
 
@@ -365,6 +368,6 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
-def is_image(name: str) -> bool:
+def is_image_name(name: str) -> bool:
     """Say by its name whether a file is a visible picture, one that is not read (HEIC, ...) too."""
-    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - 60,000 of them
+    return not _is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - 60,000 of them

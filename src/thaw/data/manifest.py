@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 from thaw.common.csv_text import csv_text
 from thaw.data.pixels import Pixels
-from thaw.data.scan import Scanned
+from thaw.data.scan import ScanResult
 from thaw.data.splits import Splits
 
 COLUMNS = ("path", "sha256", "width", "height", "mode", "label", "class", "split", "verdict", "note")
-SOUND = "ok"
+VERDICT_OK = "ok"
 
-Row = tuple[str, str, int | str, int | str, str, str, int, str, str, str]
+ManifestRow = tuple[str, str, int | str, int | str, str, str, int, str, str, str]
 
 
-def rows(found: Scanned, splits: Splits) -> Iterator[Row]:
+def rows(scanned: ScanResult, splits: Splits) -> Iterator[ManifestRow]:
     """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad one.
 
     `path` is relative to the dataset's folder, `sha256` of the file's bytes, width and height those of the upright
@@ -22,21 +22,21 @@ def rows(found: Scanned, splits: Splits) -> Iterator[Row]:
     number, which is the network's output, `split` train, val or test, `verdict` ok or a kind of `faults.KINDS`, `note`
     what was left out, or what is wrong. Bad ones have no width, height, mode and split.
     """
-    catalog = found.catalog
-    split_of = {int(index): name for name, indices in splits.named().items() for index in indices}
+    catalog = scanned.catalog
+    split_of = {int(index): name for name, indices in splits.by_name().items() for index in indices}
     for index, split in sorted(split_of.items()):
         label = int(catalog.labels[index])
-        width, height = found.sizes[index].tolist()
-        file = catalog.names[index], found.sha256[index], width, height, found.modes[index]
-        yield *file, catalog.class_names[label], label, split, SOUND, found.notes[index]
-    for bad in found.bad:
+        width, height = scanned.sizes[index].tolist()
+        file = catalog.names[index], scanned.sha256[index], width, height, scanned.modes[index]
+        yield *file, catalog.class_names[label], label, split, VERDICT_OK, scanned.notes[index]
+    for bad in scanned.bad_files:
         label = catalog.class_names.index(bad.label)
         yield bad.name, bad.sha256, "", "", "", bad.label, label, "", bad.kind, bad.reason
 
 
-def text(found: Scanned, splits: Splits) -> str:
+def manifest_csv(scanned: ScanResult, splits: Splits) -> str:
     """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`."""
-    return csv_text(COLUMNS, rows(found, splits))
+    return csv_text(COLUMNS, rows(scanned, splits))
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:
@@ -47,7 +47,7 @@ def data_sha256(pixels: Pixels, splits: Splits) -> str:
     """
     catalog = pixels.catalog
     used = []
-    for split, indices in splits.named().items():
+    for split, indices in splits.by_name().items():
         for index, sha256 in zip(indices.tolist(), pixels.digests(indices), strict=True):
             used.append((catalog.names[index], sha256, catalog.class_names[catalog.labels[index]], split))
     digest = hashlib.sha256()

@@ -8,18 +8,18 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Full, Rows, Space
+from thaw.cache import CachedRows, CacheFull, CacheSpace
 from thaw.common.console import say
-from thaw.common.parallel import counted, in_order
-from thaw.data.bit_depth import DEFAULT, Rules
-from thaw.data.probe import again
+from thaw.common.parallel import prefetch_map, with_progress
+from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.probe import reprobe
 
 Images = npt.NDArray[np.uint8]
 
-HELD_BYTES = 1e9  # of decoded pixels in memory
+MAX_BUFFER_BYTES = 1e9  # of decoded pixels in memory
 
 
-class Shelf(Protocol):
+class PixelStore(Protocol):
     """Images by their row, each uint8 (h, w, 3), of any size; several threads may ask at a time."""
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]: ...
@@ -29,7 +29,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Arrays:
+class ArrayStore:
     """Images that are in memory anyway."""
 
     images: Images  # uint8 (M, h, w, 3), all of the catalog's
@@ -42,22 +42,22 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Files:
+class SourceFiles:
     """The files that rows were decoded from, and what of them was true then."""
 
     paths: tuple[str, ...]
     sha256: tuple[str, ...]
     image_size: int
-    rules: Rules = DEFAULT
+    options: DecodeOptions = DEFAULT_OPTIONS
 
-    def pixels(self, row: int) -> Images:
+    def decode(self, row: int) -> Images:
         """Decode one anew: (h, w, 3), no side over image_size; raises UserError when the file changed or vanished."""
-        seen = again(self.paths[row], self.image_size, self.sha256[row], self.rules)
+        seen = reprobe(self.paths[row], self.image_size, self.sha256[row], self.options)
         assert seen.pixels is not None  # what has this hash is sound
         return seen.pixels
 
 
-class Held:
+class MemoryBuffer:
     """Pixels in memory, as long as all of them together do not exceed `HELD_BYTES`; then none are, for good.
 
     A share of a large data set would cost a gigabyte and spare few decodes.
@@ -70,11 +70,11 @@ class Held:
 
     def put(self, sha256: str, image: Images) -> None:
         with self._lock:
-            if sha256 in self._images or self._bytes > HELD_BYTES:
+            if sha256 in self._images or self._bytes > MAX_BUFFER_BYTES:
                 return
             self._bytes += image.nbytes
             self._images[sha256] = image
-            if self._bytes > HELD_BYTES:
+            if self._bytes > MAX_BUFFER_BYTES:
                 self._images.clear()
 
     def get(self, sha256: str) -> Images | None:
@@ -82,11 +82,11 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryStore:
     """Nothing is kept on disk: what does not fit into memory is decoded anew each time it is asked for."""
 
-    files: Files
-    held: Held
+    files: SourceFiles
+    buffer: MemoryBuffer
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
         return map(self._image, rows)
@@ -94,49 +94,49 @@ class Memory:
     sample = take
 
     def _image(self, row: int) -> Images:
-        image = self.held.get(self.files.sha256[row])
+        image = self.buffer.get(self.files.sha256[row])
         if image is None:
-            image = self.files.pixels(row)
-            self.held.put(self.files.sha256[row], image)
+            image = self.files.decode(row)
+            self.buffer.put(self.files.sha256[row], image)
         return image
 
 
-class Disk:
+class CacheStore:
     """Pixels kept in a space of the cache; those that are missing are decoded when the first image is taken.
 
     Where the space has no more room for them, images are taken as from `Memory`.
     """
 
-    def __init__(self, files: Files, space: Space) -> None:
+    def __init__(self, files: SourceFiles, space: CacheSpace) -> None:
         self._files, self._space = files, space
-        self._opened: Rows | Memory | None = None
+        self._opened: CachedRows | MemoryStore | None = None
         self._lock = threading.Lock()
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
         opened = self._open()
-        return opened.take(rows) if isinstance(opened, Memory) else (_row(opened, row) for row in rows)
+        return opened.take(rows) if isinstance(opened, MemoryStore) else (_row(opened, row) for row in rows)
 
     def sample(self, rows: Sequence[int]) -> Iterable[Images]:
         if self._opened is not None:
             return self.take(rows)
-        found = self._space.open([self._files.sha256[row] for row in rows])
+        found = self._space.get([self._files.sha256[row] for row in rows])
         if found is None:
-            return map(self._files.pixels, rows)
+            return map(self._files.decode, rows)
         return (_row(found, position) for position in range(len(rows)))
 
-    def _open(self) -> "Rows | Memory":
+    def _open(self) -> "CachedRows | MemoryStore":
         with self._lock:  # the first thread fills, the others wait for it
             if self._opened is None:
                 try:
-                    self._opened = self._space.rows(self._files.sha256, self._decode)
-                except Full as error:
+                    self._opened = self._space.get_or_compute(self._files.sha256, self._decode)
+                except CacheFull as error:
                     say(f"decoded images are not kept: {error}")
-                    self._opened = Memory(self._files, Held())
+                    self._opened = MemoryStore(self._files, MemoryBuffer())
             return self._opened
 
     def _decode(self, rows: list[int]) -> Iterable[Images]:
-        return counted(in_order(self._files.pixels, rows), "decoding images", len(rows))
+        return with_progress(prefetch_map(self._files.decode, rows), "decoding images", len(rows))
 
 
-def _row(rows: Rows, position: int) -> Images:
-    return rows.one(position).reshape(rows.shape(position))
+def _row(rows: CachedRows, position: int) -> Images:
+    return rows.row(position).reshape(rows.shape(position))

@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.data import quarantine
-from thaw.data.bit_depth import DEFAULT, Rules
-from thaw.data.cache_spaces import ABOUT, Kept, spaces
+from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.cache_spaces import OVERHEAD_BYTES, CacheSpaces, plan_spaces
 from thaw.data.catalog import Catalog
 from thaw.data.decode import resize
-from thaw.data.pixel_stores import Arrays, Disk, Files, Images, Memory, Shelf
+from thaw.data.pixel_stores import ArrayStore, CacheStore, Images, MemoryStore, PixelStore, SourceFiles
 from thaw.data.probe import check_unchanged
-from thaw.data.scan import Scanned, scan
+from thaw.data.scan import ScanResult, scan_catalog
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,15 @@ class Pixels:
     widths: npt.NDArray[np.int32]  # int32 (N,): of the upright picture as it is stored
     heights: npt.NDArray[np.int32]  # int32 (N,)
     sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
-    stamps: tuple[str, ...]  # N, of the files before the scan read them; of arrays none
-    shelf: Shelf
-    rules: Rules = DEFAULT  # of decoding
+    stat_hashes: tuple[str, ...]  # N, of the files before the scan read them; of arrays none
+    pixel_store: PixelStore
+    decode_options: DecodeOptions = DEFAULT_OPTIONS  # of decoding
 
     @property
-    def kept_bytes(self) -> int:
+    def cache_bytes(self) -> int:
         """Bytes of the cache's budget that are spoken for: pixels where they are kept there, and what is known."""
-        about = ABOUT * len(self.indices)
-        if not isinstance(self.shelf, Disk):
+        about = OVERHEAD_BYTES * len(self.indices)
+        if not isinstance(self.pixel_store, CacheStore):
             return about
         widths, heights = self.widths.astype(np.int64), self.heights.astype(np.int64)
         small = np.maximum(widths, heights) <= self.image_size
@@ -57,12 +57,12 @@ class Pixels:
         IndexError for an image that was not read, and UserError for a file that has changed or vanished since.
         """
         rows = self._rows(indices)
-        return self._fitted(self.shelf.take(rows), len(rows))
+        return self._fitted(self.pixel_store.take(rows), len(rows))
 
     def sample(self, indices: npt.NDArray[np.int64]) -> Images:
         """Return images as `take` does, without decoding any other: for a look at a few of many."""
         rows = self._rows(indices)
-        return self._fitted(self.shelf.sample(rows), len(rows))
+        return self._fitted(self.pixel_store.sample(rows), len(rows))
 
     def digests(self, indices: npt.NDArray[np.int64]) -> list[str]:
         """Return the images' sha256, in hexadecimal: equal content has equal digests. Raises as `take` does."""
@@ -75,7 +75,7 @@ class Pixels:
         """
         if self.catalog.paths is not None:
             paths = [self.catalog.paths[index] for index in self.indices.tolist()]
-            check_unchanged(zip(paths, self.stamps, self.sha256, strict=True))
+            check_unchanged(zip(paths, self.stat_hashes, self.sha256, strict=True))
 
     def _rows(self, indices: npt.NDArray[np.int64]) -> list[int]:
         rows = np.searchsorted(self.indices, indices)
@@ -92,40 +92,44 @@ class Pixels:
         return full
 
 
-def read(catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: Store | None = None) -> Pixels:
+def from_catalog(
+    catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: DiskCache | None = None
+) -> Pixels:
     """Scan the images at `indices`, to be handed out as (image_size, image_size); every one must be sound.
 
     Raises UserError that lists the images which cannot be read: all at once, not one a run.
     """
     indices = np.unique(indices).astype(np.int64)
-    kept = spaces(store, image_size, len(indices))
-    found = scan(catalog.part(indices), kept)
-    if found.bad:
-        raise UserError(quarantine.refusal(found))
-    own = of(found, np.arange(len(indices)), kept)
+    kept = plan_spaces(store, image_size, len(indices))
+    found = scan_catalog(catalog.subset(indices), kept)
+    if found.bad_files:
+        raise UserError(quarantine.bad_files_error(found))
+    own = from_scan(found, np.arange(len(indices)), kept)
     if catalog.arrays is not None:
-        return replace(own, catalog=catalog, indices=indices, shelf=Arrays(catalog.arrays, indices))
+        return replace(own, catalog=catalog, indices=indices, pixel_store=ArrayStore(catalog.arrays, indices))
     return replace(own, catalog=catalog, indices=indices)
 
 
-def of(found: Scanned, indices: npt.NDArray[np.int64], kept: Kept) -> Pixels:
+def from_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: CacheSpaces) -> Pixels:
     """Return the images at `indices` of what was scanned; `kept` is what the scan was given, or of the same store.
 
     What the cache holds of them is not decoded. Of others the pixels are kept in the cache if those of all images fit
     into its budget, otherwise in memory up to `shelves.HELD_BYTES`. No file is touched before an image is taken.
     """
     indices = np.unique(indices).astype(np.int64)
-    catalog = found.catalog
-    sha256 = tuple(found.sha256[index] for index in indices.tolist())
-    stamps = tuple(found.stamps[index] for index in indices.tolist()) if found.stamps else ()
-    widths, heights = np.ascontiguousarray(found.sizes[indices].T)
-    shelf = _shelf(catalog, indices, sha256, kept)
-    return Pixels(catalog, indices, kept.image_size, widths, heights, sha256, stamps, shelf, kept.rules)
+    catalog = scanned.catalog
+    sha256 = tuple(scanned.sha256[index] for index in indices.tolist())
+    stamps = tuple(scanned.stat_hashes[index] for index in indices.tolist()) if scanned.stat_hashes else ()
+    widths, heights = np.ascontiguousarray(scanned.sizes[indices].T)
+    shelf = _shelf(catalog, indices, sha256, spaces)
+    return Pixels(catalog, indices, spaces.image_size, widths, heights, sha256, stamps, shelf, spaces.decode_options)
 
 
-def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: Kept) -> Shelf:
+def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: CacheSpaces) -> PixelStore:
     if catalog.arrays is not None:
-        return Arrays(catalog.arrays, indices)
+        return ArrayStore(catalog.arrays, indices)
     assert catalog.paths is not None  # the catalog holds one of both
-    files = Files(tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size, kept.rules)
-    return Memory(files, kept.held) if kept.pixels is None else Disk(files, kept.pixels)
+    files = SourceFiles(
+        tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size, kept.decode_options
+    )
+    return MemoryStore(files, kept.buffer) if kept.pixels is None else CacheStore(files, kept.pixels)

@@ -4,80 +4,81 @@ from collections import Counter
 from collections.abc import Mapping
 
 from thaw.common.console import printable
-from thaw.common.csv_text import sheet_text
+from thaw.common.csv_text import spreadsheet_text
 from thaw.common.errors import UserError
 from thaw.data import bit_depth
-from thaw.data.scan import Scanned
+from thaw.data.scan import ScanResult
 
-SHOWN = 20  # bad files that are printed; the rest is in the list
-LIST = "bad_files.csv"
+MAX_LISTED = 20  # bad files that are printed; the rest is in the list
+BAD_FILES_CSV = "bad_files.csv"
 COLUMNS = ("path", "kind", "reason")
 
 
-def text(found: Scanned) -> str:
+def bad_files_csv(scanned: ScanResult) -> str:
     """Return the list of bad files as CSV: `COLUMNS`, the path relative to the dataset's folder.
 
     Write it with `encoding="utf-8", errors="surrogateescape", newline=""`, as the manifest.
     """
-    return sheet_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in found.bad))
+    return spreadsheet_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in scanned.bad_files))
 
 
-def remarks(found: Scanned, bits: int | None = None) -> list[str]:
+def data_remarks(scanned: ScanResult, bits: int | None = None) -> list[str]:
     """Return what people should know of the data besides its bad files: how it was read, what was ignored.
 
     bits: dataset.bits; where it is given, pictures that use few of their 16 bits are meant.
     """
     several = Counter(
-        "animations" if note.endswith("frames") else "files of several pictures" for note in found.notes if note
+        "animations" if note.endswith("frames") else "files of several pictures" for note in scanned.notes if note
     )
-    lines = [f"ignored: {by_count(found.catalog.ignored)}"] if found.catalog.ignored else []
-    lines += [f"only the first picture is taken of: {by_count(several)}"] if several else []
-    shallow = bit_depth.remark(found.highest) if bits is None else ""
-    return [*map(printable, found.catalog.remarks), *lines, *([shallow] if shallow else [])]
+    lines = [f"ignored: {format_counts(scanned.catalog.ignored)}"] if scanned.catalog.ignored else []
+    lines += [f"only the first picture is taken of: {format_counts(several)}"] if several else []
+    shallow = bit_depth.few_bits_warning(scanned.max_values) if bits is None else ""
+    return [*map(printable, scanned.catalog.remarks), *lines, *([shallow] if shallow else [])]
 
 
-def judge(found: Scanned, on_bad: str, max_fraction: float, where: str) -> str:
+def quarantine_or_raise(scanned: ScanResult, on_bad: str, max_fraction: float, list_path: str) -> str:
     """Return what is to be said of bad files that are left out.
 
     `where` is the list's place, which is named. Raises UserError with on_bad=stop, and when more than `max_fraction` of
     all files are bad: so many are no accident, and what is left may not be what was meant.
     """
-    total = len(found.catalog) + len(found.bad)
-    too_many = len(found.bad) > max_fraction * total
-    allow = f"dataset.max_bad_fraction={_enough(len(found.bad), total)}"
+    total = len(scanned.catalog) + len(scanned.bad_files)
+    too_many = len(scanned.bad_files) > max_fraction * total
+    allow = f"dataset.max_bad_fraction={_enough(len(scanned.bad_files), total)}"
     if on_bad == "stop":
-        raise UserError(refusal(found, where, f" {allow}" if too_many else ""))
+        raise UserError(bad_files_error(scanned, list_path, f" {allow}" if too_many else ""))
     if too_many:
         raise UserError(
-            f"{_head(found)}, more than dataset.max_bad_fraction={max_fraction:g} allows:\n{_listing(found, where)}\n"
+            f"{_head(scanned)}, more than dataset.max_bad_fraction={max_fraction:g} allows:\n"
+            f"{_listing(scanned, list_path)}\n"
             f"Mend the data, or allow them: {allow}"
         )
-    return f"{_head(found)} and are left out:\n{_listing(found, where)}"
+    return f"{_head(scanned)} and are left out:\n{_listing(scanned, list_path)}"
 
 
-def refusal(found: Scanned, where: str = "", allow: str = "") -> str:
+def bad_files_error(scanned: ScanResult, list_path: str = "", allow: str = "") -> str:
     """Return the error that names bad files, when all must be sound; `allow` is what a quarantine needs besides."""
     return (
-        f"{_head(found)}:\n{_listing(found, where)}\n"
+        f"{_head(scanned)}:\n{_listing(scanned, list_path)}\n"
         f"Repair, replace or remove them and run again, or leave them out with dataset.on_bad=quarantine{allow}; "
         "thaw never changes or deletes your files"
     )
 
 
-def _head(found: Scanned) -> str:
-    return f"{len(found.bad):,} of {len(found.catalog) + len(found.bad):,} images cannot be used"
+def _head(found: ScanResult) -> str:
+    return f"{len(found.bad_files):,} of {len(found.catalog) + len(found.bad_files):,} images cannot be used"
 
 
-def _listing(found: Scanned, where: str) -> str:
+def _listing(found: ScanResult, where: str) -> str:
     """A line a kind with its count, when the list is cut; then the files."""
-    lines = [f"  {printable(bad.path)}: {bad.kind}: {bad.reason}" for bad in found.bad[:SHOWN]]
-    if len(found.bad) > SHOWN:
-        kinds = Counter(bad.kind for bad in found.bad)
-        lines.append(f"  and {len(found.bad) - SHOWN} more; in all " + by_count(kinds))
+    lines = [f"  {printable(bad.path)}: {bad.kind}: {bad.reason}" for bad in found.bad_files[:MAX_LISTED]]
+    if len(found.bad_files) > MAX_LISTED:
+        kinds = Counter(bad.kind for bad in found.bad_files)
+        lines.append(f"  and {len(found.bad_files) - MAX_LISTED} more; in all " + format_counts(kinds))
     return "\n".join([*lines, f"  the list: {where}"] if where else lines)
 
 
-def by_count(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return `truncated 3, empty 1`: the most frequent first, equally frequent ones by name."""
     return ", ".join(f"{what} {n:,}" for what, n in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 

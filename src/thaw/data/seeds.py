@@ -3,10 +3,10 @@
 import numpy as np
 
 # A number for each use keeps the streams apart; changing one changes every run's data.
-USES = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4, "group": 5, "sample": 6, "dropout": 7}
+STREAMS = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4, "group": 5, "sample": 6, "dropout": 7}
 
 
-def rng_for(seed: int, use: str, *counters: int) -> np.random.Generator:
+def rng_for(seed: int, stream: str, *counters: int) -> np.random.Generator:
     """Return the generator of one use at one place, for example `rng_for(seed, "shuffle", stage, epoch)`.
 
     counters: each from 0 to 2**32 - 1; ValueError for others, which would be taken for several counters.
@@ -16,9 +16,9 @@ def rng_for(seed: int, use: str, *counters: int) -> np.random.Generator:
     """
     if not all(0 <= counter < 2**32 for counter in counters):
         raise ValueError(f"counters must be from 0 to 2**32 - 1, got {counters}")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(USES[use], *counters))))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(STREAMS[stream], *counters))))
 
 
-def words(digest: str) -> tuple[int, ...]:
+def digest_counters(digest: str) -> tuple[int, ...]:
     """Return a hash of hexadecimal digits as counters of `rng_for`, eight digits each: a sha256 makes eight."""
     return tuple(int(digest[start : start + 8], 16) for start in range(0, len(digest), 8))

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable
 
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10, csv_table, digits, image_folder
 from thaw.data.catalog import Catalog
 
 SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
-    "cifar10": cifar10.load,
-    "csv": csv_table.load,
-    "digits": digits.load,
-    "image_folder": image_folder.load,
+    "cifar10": cifar10.load_catalog,
+    "csv": csv_table.load_catalog,
+    "digits": digits.load_catalog,
+    "image_folder": image_folder.load_catalog,
 }
 
 
-def load(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig) -> Catalog:
     """List the images of `dataset.name`; files are named here, not read (the arrays of cifar10 and digits are).
 
     Raises UserError when the dataset is unknown, missing, or not laid out as it should be.
@@ -23,6 +23,6 @@ def load(dataset: DatasetConfig) -> Catalog:
     if dataset.name not in SOURCES:
         raise UserError(
             f"dataset.name={dataset.name} is not a dataset.{did_you_mean(dataset.name, SOURCES)} "
-            f"There are: {listed(SOURCES)}"
+            f"There are: {joined(SOURCES)}"
         )
     return SOURCES[dataset.name](dataset)

@@ -25,7 +25,7 @@ _DECORATIONS = (
 )  # fmt: skip
 # Ordinary words, which a class may be called too; "test" and the others are not names of things in pictures.
 _ALSO_CLASSES = ("train", "training", "valid")
-USUAL = ("train", "val", "test")  # what an error lists; `recognised` knows more
+SPLIT_NAMES = ("train", "val", "test")  # what an error lists; `recognised` knows more
 
 
 def _any(words: Iterable[str]) -> str:
@@ -36,7 +36,7 @@ _DECORATED = re.compile(f"(?:{_any(_DECORATIONS)})*({_any(_WORDS)})(?:{_any(_DEC
 _DECORATION = re.compile(f"(?:{_any(_DECORATIONS)})+")
 
 
-def recognised(names: Iterable[str]) -> dict[str, int]:
+def match_split_names(names: Iterable[str]) -> dict[str, int]:
     """Return those of the names that mean a split, with TRAIN, VAL, TEST or UNLABELLED.
 
     A split's word may be decorated: TrainImages, training_set, test1, val2017. Any other word beside it counts where
@@ -51,18 +51,18 @@ def recognised(names: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def are_splits(names: Iterable[str]) -> bool:
+def has_several_splits(names: Iterable[str]) -> bool:
     """Say whether two of the names or more mean different splits."""
-    return len(set(recognised(names).values())) > 1
+    return len(set(match_split_names(names).values())) > 1
 
 
-def only_splits(names: Iterable[str]) -> bool:
+def all_are_splits(names: Iterable[str]) -> bool:
     """Say whether all of the names mean splits, and different ones."""
     names = list(names)
-    return are_splits(names) and len(recognised(names)) == len(names)
+    return has_several_splits(names) and len(match_split_names(names)) == len(names)
 
 
-def may_be_a_class(name: str) -> bool:
+def may_be_class_name(name: str) -> bool:
     """Say whether a split's name is an ordinary word, without any decoration."""
     return name.strip().casefold() in _ALSO_CLASSES
 

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.console import printable
-from thaw.common.errors import UserError, listed
-from thaw.data.catalog import FREE, TEST, TRAIN, VAL
-from thaw.data.split_versions import VERSION, Rule
-from thaw.data.stratified import Stuck, deal
+from thaw.common.errors import UserError, joined
+from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
+from thaw.data.split_versions import LATEST_VERSION, SplitRule
+from thaw.data.stratified import InfeasibleSplit, allocate_stratified
 
-SHOWN = 10  # classes that a line names
-NAMES = ("train", "val", "test")  # by their numbers TRAIN, VAL, TEST
+MAX_NAMED_CLASSES = 10  # classes that a line names
+SPLIT_NAMES = ("train", "val", "test")  # by their numbers TRAIN, VAL, TEST
 
 Ints = npt.NDArray[np.int64]
 
@@ -26,16 +26,16 @@ class Splits:
     val: Ints
     test: Ints
 
-    def named(self) -> dict[str, Ints]:
+    def by_name(self) -> dict[str, Ints]:
         """Return the three by name, in the order train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
-    def all(self) -> Ints:
+    def all_indices(self) -> Ints:
         """Return the indices of every image that is used, ascending."""
         return np.sort(np.concatenate([self.train, self.val, self.test]))
 
 
-def together(sha256: Sequence[str], groups: Sequence[str] | None) -> Ints:
+def group_ids(sha256: Sequence[str], groups: Sequence[str] | None) -> Ints:
     """Number images so that those which belong on one side of every split have one number, int64 (N,), from 0.
 
     Images of equal content belong together, and those of one group of the source, and whatever these join. An image
@@ -55,9 +55,9 @@ def together(sha256: Sequence[str], groups: Sequence[str] | None) -> Ints:
     return np.argsort(np.argsort(first))[numbers].astype(np.int64)  # by each group's first image
 
 
-def split(
+def make_splits(
     labels: npt.NDArray[np.int32],
-    given: npt.NDArray[np.int8],
+    assigned_splits: npt.NDArray[np.int8],
     class_names: tuple[str, ...],
     *,
     val_fraction: float,
@@ -67,7 +67,7 @@ def split(
     groups: Ints | None = None,
     folds: int | None = None,
     fold: int = 0,
-    version: int = VERSION,
+    version: int = LATEST_VERSION,
 ) -> Splits:
     """Split off what `given` lacks, class by class, so that every class has at least one image in what is split off.
 
@@ -89,26 +89,26 @@ def split(
     Raises UserError naming the classes that are too small, and fractions that leave nothing for training.
     """
     if folds is not None:
-        given = np.where(given == VAL, TRAIN, given).astype(np.int8)
-    rule = Rule(version, seed, class_names)
-    some_free = bool(np.any(given == FREE))
+        assigned_splits = np.where(assigned_splits == VAL, TRAIN, assigned_splits).astype(np.int8)
+    rule = SplitRule(version, seed, class_names)
+    some_free = bool(np.any(assigned_splits == UNASSIGNED))
     if groups is not None:
-        given = _joined(given, groups)
-    missing = _missing(given, {TEST: test_fraction, VAL: val_fraction}, folds)
-    if missing and some_free and np.any(given == TRAIN):
-        given, missing = _from_free(labels, given, class_names, missing, groups, rule), {}
-    pool = np.flatnonzero(given <= TRAIN)  # training images, and those the source leaves free
+        assigned_splits = _joined(assigned_splits, groups)
+    missing = _missing(assigned_splits, {TEST: test_fraction, VAL: val_fraction}, folds)
+    if missing and some_free and np.any(assigned_splits == TRAIN):
+        assigned_splits, missing = _from_free(labels, assigned_splits, class_names, missing, groups, rule), {}
+    pool = np.flatnonzero(assigned_splits <= TRAIN)  # training images, and those the source leaves free
     own = None if groups is None else groups[pool]
-    _refuse_small(labels, given, class_names, missing, own, folds)
+    _refuse_small(labels, assigned_splits, class_names, missing, own, folds)
     sizes = np.bincount(labels[pool], minlength=len(class_names))
     wanted = np.array(
-        [_counts(int(n), missing, folds or 1, rule.first_fold(label)) for label, n in enumerate(sizes)], np.int64
+        [_counts(int(n), missing, folds or 1, rule.fold_offset(label)) for label, n in enumerate(sizes)], np.int64
     )
     try:
-        parts = [pool[part] for part in deal(labels[pool], own, wanted, rule)]
-    except Stuck as stuck:
+        parts = [pool[part] for part in allocate_stratified(labels[pool], own, wanted, rule)]
+    except InfeasibleSplit as stuck:
         raise UserError(_stuck(class_names[stuck.label], missing, folds)) from None
-    sides = {number: np.flatnonzero(given == number) for number in (VAL, TEST)}
+    sides = {number: np.flatnonzero(assigned_splits == number) for number in (VAL, TEST)}
     sides |= {number: parts.pop(0) for number in missing}
     if folds is not None:
         sides[VAL] = parts.pop(fold)
@@ -116,22 +116,22 @@ def split(
     return Splits(*(_limited(sides[number], labels, number, limit_per_class, rule) for number in (TRAIN, VAL, TEST)))
 
 
-def fold_line(folds: int | None, fold: int) -> str:
+def describe_fold(folds: int | None, fold: int) -> str:
     """Say what part of the training images validates; empty without folds."""
     return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"
 
 
-def absent(splits: Splits, labels: npt.NDArray[np.int32], class_names: Sequence[str]) -> list[str]:
+def missing_class_warnings(splits: Splits, labels: npt.NDArray[np.int32], class_names: Sequence[str]) -> list[str]:
     """Return a line for each split that lacks classes: given ones may."""
     lines = []
-    for split, indices in splits.named().items():
+    for split, indices in splits.by_name().items():
         counts = np.bincount(labels[indices], minlength=len(class_names))
         names = [printable(class_names[label]) for label in np.flatnonzero(counts == 0).tolist()]
         if names:
-            more = ", ..." if len(names) > SHOWN else ""
+            more = ", ..." if len(names) > MAX_NAMED_CLASSES else ""
             lines.append(
                 f"warning: {split} has no images of {len(names)} of {len(class_names)} classes: "
-                f"{listed(names[:SHOWN])}{more}. Its figures say nothing of them"
+                f"{joined(names[:MAX_NAMED_CLASSES])}{more}. Its figures say nothing of them"
             )
     return lines
 
@@ -153,7 +153,7 @@ def _joined(given: npt.NDArray[np.int8], groups: Ints) -> npt.NDArray[np.int8]:
     """Give free images to the split that holds others of their group."""
     joined = given.copy()
     for number in (TRAIN, VAL, TEST):  # test last: it must stay unseen
-        joined[(given == FREE) & np.isin(groups, groups[given == number])] = number
+        joined[(given == UNASSIGNED) & np.isin(groups, groups[given == number])] = number
     return joined
 
 
@@ -163,19 +163,19 @@ def _from_free(
     class_names: tuple[str, ...],
     missing: dict[int, float],
     groups: Ints | None,
-    rule: Rule,
+    rule: SplitRule,
 ) -> npt.NDArray[np.int8]:
     """Return `given` with missing splits taken out of the free images, of which training gets the rest."""
-    pool = np.flatnonzero(given == FREE)
+    pool = np.flatnonzero(given == UNASSIGNED)
     own = None if groups is None else groups[pool]
-    filled, said, wanted = listed(NAMES[number] for number in missing), [], []
+    filled, said, wanted = joined(SPLIT_NAMES[number] for number in missing), [], []
     for label, name in enumerate(class_names):
         free = np.flatnonzero(labels[pool] == label)
         units = len(free) if own is None else len(np.unique(own[free]))
         keep = 0 if np.any(labels[given == TRAIN] == label) else 1  # a class needs an image to train
         if units < len(missing) + keep:
             are = f"{len(free)} images" + (f" in {units} groups that stay together" if units < len(free) else "")
-            asked = listed((filled, "train")) if keep else filled
+            asked = joined((filled, "train")) if keep else filled
             said.append(f"class '{name}' leaves the split of {are} empty, but {asked} need at least one each")
         else:
             *counts, rest = _counts(len(free), missing, 1, 0, keep)
@@ -189,8 +189,8 @@ def _from_free(
             "Leave the split of more of their images empty, or give the missing splits in the data",
         )
     try:
-        parts = deal(labels[pool], own, np.array(wanted, np.int64), rule)
-    except Stuck as stuck:
+        parts = allocate_stratified(labels[pool], own, np.array(wanted, np.int64), rule)
+    except InfeasibleSplit as stuck:
         raise UserError(_stuck(class_names[stuck.label], missing, None)) from None
     filled_in = given.copy()
     for number, part in zip((*missing, TRAIN), parts, strict=True):
@@ -213,11 +213,11 @@ def _counts(images: int, missing: dict[int, float], rest: int, first: int, keep:
     return counts + [each + ((part - first) % rest < over) for part in range(rest)]
 
 
-def _limited(indices: Ints, labels: npt.NDArray[np.int32], number: int, limit: int | None, rule: Rule) -> Ints:
+def _limited(indices: Ints, labels: npt.NDArray[np.int32], number: int, limit: int | None, rule: SplitRule) -> Ints:
     """Return at most `limit` of each class, ascending."""
     if limit is not None:
         kept = [
-            rule.rng("limit", label, number).permutation(indices[labels[indices] == label])[:limit]
+            rule.class_rng("limit", label, number).permutation(indices[labels[indices] == label])[:limit]
             for label in np.unique(labels[indices]).tolist()
         ]
         indices = np.concatenate(kept)
@@ -268,5 +268,5 @@ def _parts(missing: dict[int, float], folds: int | None) -> str:
     """What images are divided into, in words: `3 splits (train, val, test)`."""
     if folds is not None:
         return f"{folds} folds" + (" and test" if missing else "")
-    filled = [NAMES[number] for number in (TRAIN, VAL, TEST) if number == TRAIN or number in missing]
-    return f"{len(filled)} splits ({listed(filled)})"
+    filled = [SPLIT_NAMES[number] for number in (TRAIN, VAL, TEST) if number == TRAIN or number in missing]
+    return f"{len(filled)} splits ({joined(filled)})"

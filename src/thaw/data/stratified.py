@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.data.split_versions import Rule
+from thaw.data.split_versions import SplitRule
 
-ATTEMPTS = 20  # orders in which groups are placed, before it is given up that every class comes into every part
+MAX_ATTEMPTS = 20  # orders in which groups are placed, before it is given up that every class comes into every part
 
 Ints = npt.NDArray[np.int64]
 
 
-class Stuck(Exception):
+class InfeasibleSplit(Exception):
     """No way was found to bring the class of this number into every part."""
 
     def __init__(self, label: int) -> None:
@@ -21,16 +21,18 @@ class Stuck(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Tied:
+class ImageGroup:
     """A group of two images or more."""
 
     members: Ints  # positions of its images
     classes: Ints  # those of its images, each once
-    counts: Ints  # images of each of these
-    drawn: int  # the part that its first image was drawn for
+    class_counts: Ints  # images of each of these
+    preferred_part: int  # the part that its first image was drawn for
 
 
-def deal(labels: npt.NDArray[np.int32], groups: Ints | None, wanted: Ints, rule: Rule) -> list[Ints]:
+def allocate_stratified(
+    labels: npt.NDArray[np.int32], groups: Ints | None, target_counts: Ints, rule: SplitRule
+) -> list[Ints]:
     """Return the positions of each part's images, P times int64 (n,): by class, and in it as they were drawn.
 
     labels: int32 (M,). groups: int64 (M,); images of one number stay together. wanted: int64 (C, P), images of each
@@ -40,25 +42,25 @@ def deal(labels: npt.NDArray[np.int32], groups: Ints | None, wanted: Ints, rule:
     alone then fill up what is left. So the numbers are exact where no group is in the way, and few groups move few
     images. Every class comes into every part that wants it; raises Stuck when no way was found.
     """
-    orders = [rule.rng("split", c).permutation(np.flatnonzero(labels == c)) for c in range(len(wanted))]
+    orders = [rule.class_rng("split", c).permutation(np.flatnonzero(labels == c)) for c in range(len(target_counts))]
     drawn = np.empty(len(labels), np.int64)
-    for order, row in zip(orders, wanted, strict=True):
+    for order, row in zip(orders, target_counts, strict=True):
         drawn[order] = _in_turn(row)
     parts, tied = drawn, _tied(labels, groups, drawn)
     if tied:
-        parts, taken = _place(labels, tied, wanted, rule)
-        for order, row, had in zip(orders, wanted, taken, strict=True):
+        parts, taken = _place(labels, tied, target_counts, rule)
+        for order, row, had in zip(orders, target_counts, taken, strict=True):
             alone = order[parts[order] < 0]
             parts[alone] = _in_turn(_room(row, had, len(alone)))
     by_class = np.concatenate(orders)
-    return [by_class[parts[by_class] == part] for part in range(wanted.shape[1])]
+    return [by_class[parts[by_class] == part] for part in range(target_counts.shape[1])]
 
 
 def _in_turn(counts: Ints) -> Ints:
     return np.repeat(np.arange(len(counts)), counts)
 
 
-def _tied(labels: npt.NDArray[np.int32], groups: Ints | None, drawn: Ints) -> list[Tied]:
+def _tied(labels: npt.NDArray[np.int32], groups: Ints | None, drawn: Ints) -> list[ImageGroup]:
     """Return the groups of several images, by their first image: their numbers do not matter."""
     if groups is None:
         return []
@@ -68,12 +70,12 @@ def _tied(labels: npt.NDArray[np.int32], groups: Ints | None, drawn: Ints) -> li
     return [_group(run, labels, drawn) for run in several]
 
 
-def _group(members: Ints, labels: npt.NDArray[np.int32], drawn: Ints) -> Tied:
+def _group(members: Ints, labels: npt.NDArray[np.int32], drawn: Ints) -> ImageGroup:
     classes, counts = np.unique(labels[members], return_counts=True)
-    return Tied(members, classes.astype(np.int64), counts, int(drawn[members[0]]))
+    return ImageGroup(members, classes.astype(np.int64), counts, int(drawn[members[0]]))
 
 
-def _place(labels: npt.NDArray[np.int32], tied: list[Tied], wanted: Ints, rule: Rule) -> tuple[Ints, Ints]:
+def _place(labels: npt.NDArray[np.int32], tied: list[ImageGroup], wanted: Ints, rule: SplitRule) -> tuple[Ints, Ints]:
     """Return the part of each image, -1 for those alone, and int64 (C, P), what each part took of each class.
 
     Large groups come first, since small ones fill what they leave; when that gets stuck, groups of rare classes do.
@@ -85,7 +87,7 @@ def _place(labels: npt.NDArray[np.int32], tied: list[Tied], wanted: Ints, rule: 
     for group in tied:
         units[group.classes] += 1
     taken = np.zeros_like(wanted)
-    for own in _apart(tied, len(wanted)) if rule.by_name else [tied]:
+    for own in _apart(tied, len(wanted)) if rule.keyed_by_name else [tied]:
         order, places, took = _place_somehow(own, labels, wanted, units, rule)
         taken += took
         for i, part in zip(order, places, strict=True):
@@ -93,7 +95,7 @@ def _place(labels: npt.NDArray[np.int32], tied: list[Tied], wanted: Ints, rule: 
     return parts, taken
 
 
-def _apart(tied: list[Tied], classes: int) -> list[list[Tied]]:
+def _apart(tied: list[ImageGroup], classes: int) -> list[list[ImageGroup]]:
     """Divide groups so that those of one class, and whatever these join, are in one list; each in its order."""
     from scipy.sparse import coo_array  # half a second
     from scipy.sparse.csgraph import connected_components
@@ -102,64 +104,64 @@ def _apart(tied: list[Tied], classes: int) -> list[list[Tied]]:
     columns = np.concatenate([group.classes for group in tied])
     ties = coo_array((np.ones(len(rows)), (rows, columns)), (classes, classes))
     _, number = connected_components(ties, directed=False)
-    lists: dict[int, list[Tied]] = {}
+    lists: dict[int, list[ImageGroup]] = {}
     for group in tied:
         lists.setdefault(int(number[group.classes[0]]), []).append(group)
     return list(lists.values())
 
 
 def _place_somehow(
-    tied: list[Tied], labels: npt.NDArray[np.int32], wanted: Ints, units: Ints, rule: Rule
+    tied: list[ImageGroup], labels: npt.NDArray[np.int32], wanted: Ints, units: Ints, rule: SplitRule
 ) -> tuple[Ints, list[int], Ints]:
     """Return an order of groups that does not get stuck, the part of each in this order, and what each part took."""
     large = [-len(group.members) for group in tied]
     rare = [int(units[group.classes].min()) for group in tied]
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         mixed = _mixed(tied, labels, attempt, rule)
         order = mixed[np.argsort(np.array(rare if attempt else large)[mixed], kind="stable")]
         try:
             return order, *_place_in([tied[i] for i in order], wanted, units)
-        except Stuck:
-            if attempt == ATTEMPTS - 1:
+        except InfeasibleSplit:
+            if attempt == MAX_ATTEMPTS - 1:
                 raise
     raise AssertionError
 
 
-def _mixed(tied: list[Tied], labels: npt.NDArray[np.int32], attempt: int, rule: Rule) -> Ints:
+def _mixed(tied: list[ImageGroup], labels: npt.NDArray[np.int32], attempt: int, rule: SplitRule) -> Ints:
     """Return the groups in an order that is drawn: each by its first image, among those of that image's class."""
-    if not rule.by_name:
-        return rule.rng_of_all("group", attempt).permutation(len(tied))
+    if not rule.keyed_by_name:
+        return rule.shared_rng("group", attempt).permutation(len(tied))
     firsts = np.array([group.members[0] for group in tied])
     drawn = np.empty(len(tied))
     for label in np.unique(labels[firsts]).tolist():
         own = labels[firsts] == label
         images = np.flatnonzero(labels == label)
-        drawn[own] = rule.rng("group", label, attempt).random(len(images))[np.searchsorted(images, firsts[own])]
+        drawn[own] = rule.class_rng("group", label, attempt).random(len(images))[np.searchsorted(images, firsts[own])]
     return np.argsort(drawn, kind="stable")
 
 
-def _place_in(tied: list[Tied], wanted: Ints, units: Ints) -> tuple[list[int], Ints]:
+def _place_in(tied: list[ImageGroup], wanted: Ints, units: Ints) -> tuple[list[int], Ints]:
     """Place groups in this order. units: int64 (C,), groups and single images that hold a class."""
     taken = np.zeros_like(wanted)
     left = units.copy()
     weight = 1 / np.maximum(wanted.sum(axis=1), 1)  # an image of a rare class weighs more
     places = []
     for group in tied:
-        classes, counts = group.classes, group.counts[:, None]
+        classes, counts = group.classes, group.class_counts[:, None]
         left[classes] -= 1
         bare = (taken[classes] == 0) & (wanted[classes] > 0)
         # A class of which no more is left than parts without it goes to one of these.
         must = bare.sum(axis=1) > left[classes]
         allowed = bare[must].all(axis=0)
         if not allowed.any():
-            raise Stuck(int(classes[must][0]))
+            raise InfeasibleSplit(int(classes[must][0]))
         need = wanted[classes] - taken[classes]
-        if allowed[group.drawn] and (need[:, group.drawn] >= group.counts).all():
-            part = group.drawn
+        if allowed[group.preferred_part] and (need[:, group.preferred_part] >= group.class_counts).all():
+            part = group.preferred_part
         else:
             gain = (weight[classes, None] * counts * need).sum(axis=0)
             part = int(np.where(allowed, gain, -np.inf).argmax())
-        taken[classes, part] += group.counts
+        taken[classes, part] += group.class_counts
         places.append(part)
     return places, taken
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, TiffImagePlugin
 
-from thaw.data.file_bytes import BadImage
+from thaw.data.file_bytes import BadImageError
 
 # Tags, by their numbers.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _STRIPS, _SAMPLES = 256, 257, 258, 262, 273, 277
@@ -17,7 +17,7 @@ _COLOURS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "inks", 6: "YCbCr",
 _SIGNED, _FLOATING = 2, 3
 
 
-def as_stored(image: TiffImagePlugin.TiffImageFile, content: bytes, name: str) -> Image.Image:
+def correct_planes(image: TiffImagePlugin.TiffImageFile, content: bytes, name: str) -> Image.Image:
     """Return a file that was opened and not loaded, so that it will be read right; raises BadImage where it cannot be.
 
     Uncompressed with a plane a channel, all but 8-bit colours would come out wrong: Pillow names a plane by the first
@@ -33,7 +33,7 @@ def as_stored(image: TiffImagePlugin.TiffImageFile, content: bytes, name: str) -
         end = ";16L" if content[:2] == b"II" else ";16B"
         image.tile = [tile._replace(args=(f"{tile.args[0]}{end}", *tile.args[1:])) for tile in image.tile]  # type: ignore[index]
     elif bits != {8} or image.mode not in ("RGB", "RGBA", "CMYK"):
-        raise BadImage(
+        raise BadImageError(
             name,
             "TIFF with a plane a channel is read of 8- and 16-bit RGB: save it without planes",
             "unsupported_variant",
@@ -54,7 +54,7 @@ def _in_one_plane(content: bytes) -> bytes:
     return content
 
 
-def unread(tags: Mapping[int, Any]) -> tuple[str, str] | None:
+def unsupported_pixels(tags: Mapping[int, Any]) -> tuple[str, str] | None:
     """Return kind and reason of a TIFF whose tags announce pixels that are not read; Pillow would take some wrongly.
 
     Integers without sign of 1, 2, 4, 8 and 16 bits are read: their range is that of their bits.
@@ -72,14 +72,14 @@ def unread(tags: Mapping[int, Any]) -> tuple[str, str] | None:
     return None
 
 
-def variant(content: bytes, opened: bool) -> tuple[str, str] | None:
+def unsupported_variant(content: bytes, opened: bool) -> tuple[str, str] | None:
     """Say it of a file that Pillow does not open, or not read."""
     with suppress(Exception):  # whatever damaged tags bring about
         tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if b"+" in content[2:4] else 8])
         file = io.BytesIO(content)
         file.seek(tags.next)
         tags.load(file)
-        if found := unread(tags):
+        if found := unsupported_pixels(tags):
             return found
         if content[:2] == b"MM" and tags.get(_PHOTOMETRIC) == 0 and tags.get(_BITS) == (16,):
             return (

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thaw.explore.image_stats import Looks
-from thaw.explore.scanned_images import Pictures
+from thaw.explore.image_stats import ImageStats
+from thaw.explore.scanned_images import ScannedImages
 
-MOST = 10  # sizes, modes and types that get a bar of their own
+MAX_BARS = 10  # sizes, modes and types that get a bar of their own
 
-ASPECTS = (
+ASPECT_RATIOS = (
     (0.5, "taller than 1:2"),
     (0.74, "1:2 to 3:4"),
     (0.98, "3:4 to square"),
@@ -32,31 +32,31 @@ class Bar:
     percent: float
 
 
-def charts(pictures: Pictures, looks: Looks) -> list[tuple[str, list[Bar]]]:
+def bar_charts(pictures: ScannedImages, looks: ImageStats) -> list[tuple[str, list[Bar]]]:
     """Captions and bars: sizes, aspect ratios, brightness, contrast, file types, modes."""
     widths, heights = pictures.pixels.widths, pictures.pixels.heights
     sizes = Counter(f"{w}x{h}" for w, h in zip(widths.tolist(), heights.tolist(), strict=True))
     found = [
-        ("Sizes in pixels", counted(sizes)),
-        ("Aspect ratios", _between(widths / heights, ASPECTS)),
+        ("Sizes in pixels", top_bars(sizes)),
+        ("Aspect ratios", _between(widths / heights, ASPECT_RATIOS)),
         ("Brightness (mean, 0-255)", _between(looks.brightness, _steps(32, 256))),
         ("Contrast (deviation, 0-128)", _between(looks.contrast, _steps(16, 128))),
-        ("Modes", counted(Counter(pictures.modes))),
+        ("Modes", top_bars(Counter(pictures.modes))),
     ]
     if any(pictures.formats):
-        found.append(("File types, by content", counted(Counter(pictures.formats))))
-        found.append(("File sizes", _between(pictures.bytes, _BYTES)))
+        found.append(("File types, by content", top_bars(Counter(pictures.formats))))
+        found.append(("File sizes", _between(pictures.file_sizes, _BYTES)))
     return found
 
 
-def counted(counts: Counter[str]) -> list[Bar]:
+def top_bars(counts: Counter[str]) -> list[Bar]:
     """The most frequent ones, and the rest as one bar."""
-    top = counts.most_common(MOST)
+    top = counts.most_common(MAX_BARS)
     rest = counts.total() - sum(count for _, count in top)
-    return bars([*top, (f"{len(counts) - MOST} others", rest)] if rest else top)
+    return make_bars([*top, (f"{len(counts) - MAX_BARS} others", rest)] if rest else top)
 
 
-def bars(counts: Iterable[tuple[str, int]]) -> list[Bar]:
+def make_bars(counts: Iterable[tuple[str, int]]) -> list[Bar]:
     counts = list(counts)
     most = max((count for _, count in counts), default=1) or 1
     return [Bar(label, count, round(100 * count / most, 1)) for label, count in counts]
@@ -80,4 +80,4 @@ def _between(values: npt.NDArray[np.generic], bounds: tuple[tuple[float, str], .
     """Count values up to each bound and above the one before it."""
     place = np.searchsorted([bound for bound, _ in bounds], values.astype(float))
     counts = np.bincount(np.minimum(place, len(bounds) - 1), minlength=len(bounds))
-    return bars(zip((label for _, label in bounds), counts.tolist(), strict=True))
+    return make_bars(zip((label for _, label in bounds), counts.tolist(), strict=True))

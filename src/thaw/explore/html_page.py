@@ -9,22 +9,22 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from thaw.explore import histograms, thumbnails
-from thaw.explore.findings import KINDS, Finding
-from thaw.explore.image_stats import Looks
-from thaw.explore.scanned_images import Pictures
+from thaw.explore.findings import FINDING_KINDS, Finding
+from thaw.explore.image_stats import ImageStats
+from thaw.explore.scanned_images import ScannedImages
 
-ON_SHEETS = 2000  # pictures on all contact sheets together: 6 MB, which a phone still opens
-NAMED = 10  # findings without a picture take so much less room than those with one
+MAX_SHEET_IMAGES = 2000  # pictures on all contact sheets together: 6 MB, which a phone still opens
+TEXT_ONLY_FACTOR = 10  # findings without a picture take so much less room than those with one
 
 
 @dataclass(frozen=True)
-class Section:
+class FindingSection:
     """The findings of a kind, those that are shown, and how many there are."""
 
     kind: str
     title: str
     meaning: str
-    score: str
+    score_name: str
     findings: list[Finding]
     count: int
     across_classes: str
@@ -32,7 +32,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Class:
+class ClassRow:
     """A class's row in the table, with a bar."""
 
     name: str
@@ -43,7 +43,7 @@ class Class:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ContactSheet:
     """Some pictures of a class, and how many it has."""
 
     name: str
@@ -51,9 +51,19 @@ class Sheet:
     count: int
 
 
-def html(pictures: Pictures, looks: Looks, found: Sequence[Finding], title: str, said: Sequence[str], cap: int) -> str:
+def render_page(
+    pictures: ScannedImages,
+    looks: ImageStats,
+    found: Sequence[Finding],
+    title: str,
+    remarks: Sequence[str],
+    max_shown: int,
+) -> str:
     """Return the page. cap: pictures shown of a class and findings shown of a kind. said: remarks on all of it."""
-    shown, each = sections(found, cap), max(1, min(cap, ON_SHEETS // len(pictures.class_names)))
+    shown, each = (
+        finding_sections(found, max_shown),
+        max(1, min(max_shown, MAX_SHEET_IMAGES // len(pictures.class_names))),
+    )
     sheets = _sheets(pictures, each)
     rows = {row for sheet in sheets for row in sheet.rows}
     rows |= {row for s in shown for f in s.findings for row in (f.row, f.other_row) if row is not None}
@@ -63,11 +73,11 @@ def html(pictures: Pictures, looks: Looks, found: Sequence[Finding], title: str,
     text = environment.get_template("page.html").render(
         title=title,
         subtitle=_subtitle(pictures),
-        said=said,
+        said=remarks,
         sections=shown,
-        classes=classes(pictures, found),
-        splits=split_names(pictures),
-        charts=histograms.charts(pictures, looks),
+        classes=class_rows(pictures, found),
+        splits=used_splits(pictures),
+        charts=histograms.bar_charts(pictures, looks),
         sheets=sheets,
         sheet_note=f"Up to {each} pictures of each class, evenly from its list of files. A picture opens its file.",
         images=thumbnails.data_uris(pictures, rows),
@@ -78,55 +88,55 @@ def html(pictures: Pictures, looks: Looks, found: Sequence[Finding], title: str,
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def sections(found: Sequence[Finding], cap: int) -> list[Section]:
+def finding_sections(found: Sequence[Finding], max_shown: int) -> list[FindingSection]:
     """The kinds of findings that there are, in the order of `KINDS`."""
     made = []
-    for kind, about in KINDS.items():
+    for kind, about in FINDING_KINDS.items():
         own = [finding for finding in found if finding.kind == kind]
         if own:
             pairs = any(finding.other_row is not None for finding in own)
             across = [sum(f.across_classes for f in own), sum(f.across_splits for f in own)]
             said = [f"{count:,}" if pairs else "" for count in across]
-            most = cap if own[0].row is not None else NAMED * cap
-            made.append(Section(kind, about.title, about.meaning, about.score, own[:most], len(own), *said))
+            most = max_shown if own[0].row is not None else TEXT_ONLY_FACTOR * max_shown
+            made.append(FindingSection(kind, about.title, about.meaning, about.score_name, own[:most], len(own), *said))
     return made
 
 
-def classes(pictures: Pictures, found: Sequence[Finding]) -> list[Class]:
+def class_rows(pictures: ScannedImages, found: Sequence[Finding]) -> list[ClassRow]:
     """A row a class, in the order of the labels."""
     labels = pictures.labels.tolist()
     of_class, of_split = Counter(labels), Counter(zip(labels, pictures.splits, strict=True))
-    findings = Counter(finding.label for finding in found)
-    bars = histograms.bars((name, of_class[label]) for label, name in enumerate(pictures.class_names))
+    findings = Counter(finding.class_name for finding in found)
+    bars = histograms.make_bars((name, of_class[label]) for label, name in enumerate(pictures.class_names))
     return [
-        Class(
+        ClassRow(
             name=bar.label,
             count=bar.count,
             percent=bar.percent,
-            splits={split: of_split[label, split] for split in split_names(pictures)},
+            splits={split: of_split[label, split] for split in used_splits(pictures)},
             findings=findings[bar.label],
         )
         for label, bar in enumerate(bars)
     ]
 
 
-def split_names(pictures: Pictures) -> list[str]:
+def used_splits(pictures: ScannedImages) -> list[str]:
     return [name for name in ("train", "val", "test") if name in pictures.splits]
 
 
-def _subtitle(pictures: Pictures) -> str:
+def _subtitle(pictures: ScannedImages) -> str:
     said = [f"{len(pictures):,} images", f"{len(pictures.class_names)} classes"]
     of_split = Counter(pictures.splits)
-    said += [f"{name} {of_split[name]:,}" for name in split_names(pictures)]
-    return " · ".join(said + ([f"{len(pictures.bad)} files cannot be used"] if pictures.bad else []))
+    said += [f"{name} {of_split[name]:,}" for name in used_splits(pictures)]
+    return " · ".join(said + ([f"{len(pictures.bad_files)} files cannot be used"] if pictures.bad_files else []))
 
 
-def _sheets(pictures: Pictures, cap: int) -> list[Sheet]:
+def _sheets(pictures: ScannedImages, cap: int) -> list[ContactSheet]:
     made = []
     for label, name in enumerate(pictures.class_names):
         rows = np.flatnonzero(pictures.labels == label)
         chosen = rows[np.unique(np.linspace(0, len(rows) - 1, cap).round().astype(int))] if len(rows) else rows
-        made.append(Sheet(name, chosen.tolist(), len(rows)))
+        made.append(ContactSheet(name, chosen.tolist(), len(rows)))
     return made
 
 

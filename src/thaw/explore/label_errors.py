@@ -16,11 +16,11 @@ from thaw.common.console import progress
 
 # Of 1e-2, 1e-3 and 3e-4 on CIFAR-10's EfficientNet-Lite0 features with 3 % planted wrong labels, the one whose ranking
 # was best: of the first as many as were planted 0.68 were.
-STRENGTH = 1e-3  # scikit-learn's C
+REGULARIZATION_C = 1e-3  # scikit-learn's C
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class LabelScores:
     """What the probe says of N labels.
 
     quality: float32 (N,), the probability of the given label. suggested: int32 (N,), the most probable one. accuracy:
@@ -30,13 +30,13 @@ class Labels:
 
     quality: npt.NDArray[np.float32]
     suggested: npt.NDArray[np.int32]
-    accuracy: float
+    probe_accuracy: float
     suspects: tuple[int, ...]
 
 
-def judge(
+def score_labels(
     features: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], classes: int, folds: int, seed: int
-) -> Labels:
+) -> LabelScores:
     """Ask a logistic regression on frozen features for every label, each time one that was trained on other pictures.
 
     How many labels are suspects is confident learning's estimate (Northcutt et al., 2021); it is the least probable
@@ -44,7 +44,7 @@ def judge(
     where whole classes hang together through pictures that are much alike, as digits do, nothing could be judged.
     """
     if len(np.unique(labels)) < 2:
-        return Labels(np.ones(len(labels), np.float32), labels, float("nan"), ())
+        return LabelScores(np.ones(len(labels), np.float32), labels, float("nan"), ())
     found = _probabilities(features, labels, classes, folds, seed)
     quality = get_label_quality_scores(labels, found, method="self_confidence")
     worst = find_label_issues(
@@ -52,7 +52,7 @@ def judge(
     )
     suggested = found.argmax(axis=1).astype(np.int32)
     suspects = tuple(int(row) for row in worst if suggested[row] != labels[row])
-    return Labels(quality.astype(np.float32), suggested, float(np.mean(suggested == labels)), suspects)
+    return LabelScores(quality.astype(np.float32), suggested, float(np.mean(suggested == labels)), suspects)
 
 
 def _probabilities(
@@ -73,7 +73,7 @@ def _probabilities(
         for train, test in split.split(features, labels):
             present = np.unique(labels[train])
             if len(present) > 1:
-                probe = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=300))
+                probe = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARIZATION_C, max_iter=300))
                 found[np.ix_(test, present)] = probe.fit(features[train], labels[train]).predict_proba(features[test])
             alone = test if len(present) < 2 else test[~np.isin(labels[test], present)]
             found[alone] = np.eye(classes)[labels[alone]]

@@ -8,39 +8,41 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from thaw.data.catalog import FREE
-from thaw.data.splits import NAMES
-from thaw.explore.neighbors import Pair
-from thaw.explore.scanned_images import Pictures
+from thaw.data.catalog import UNASSIGNED
+from thaw.data.splits import SPLIT_NAMES
+from thaw.explore.neighbors import SimilarPair
+from thaw.explore.scanned_images import ScannedImages
 
-COLUMNS = ("path", "label", "split", "group")
+GROUP_COLUMNS = ("path", "label", "split", "group")
 
 
-def rows(pictures: Pictures, pairs: Sequence[Pair]) -> Iterator[tuple[str, str, str, str]]:
+def group_rows(pictures: ScannedImages, pairs: Sequence[SimilarPair]) -> Iterator[tuple[str, str, str, str]]:
     """Yield path, label, split and group of every picture; exact duplicates need no group, a run ties them by itself.
 
     split: what the source gives, empty where a run splits. Pictures that it gives to different splits are not tied: no
     split could keep them together, and the findings name them. The source's own groups stay, and grow.
     """
     catalog, indices = pictures.pixels.catalog, pictures.pixels.indices
-    given = catalog.given[indices]
+    given = catalog.assigned_splits[indices]
     own = [catalog.groups[i] for i in indices] if catalog.groups else [""] * len(indices)
     number = _connected(own, pairs)
-    most = np.full(number.max() + 1, FREE, given.dtype)
+    most = np.full(number.max() + 1, UNASSIGNED, given.dtype)
     np.maximum.at(most, number, given)
-    side = np.where(given == FREE, most[number], given)  # what the source leaves free goes where the others are
-    names = [f"group {n} {NAMES[s]}" if s != FREE else f"group {n}" for n, s in zip(number, side, strict=True)]
+    side = np.where(given == UNASSIGNED, most[number], given)  # what the source leaves free goes where the others are
+    names = [
+        f"group {n} {SPLIT_NAMES[s]}" if s != UNASSIGNED else f"group {n}" for n, s in zip(number, side, strict=True)
+    ]
     counts = Counter(names)
     for row, name in enumerate(names):
-        split = NAMES[given[row]] if given[row] != FREE else ""
+        split = SPLIT_NAMES[given[row]] if given[row] != UNASSIGNED else ""
         group = name if counts[name] > 1 or own[row] else ""
-        yield os.path.abspath(pictures.path(row) or ""), pictures.label(row), split, group  # noqa: PTH100
+        yield os.path.abspath(pictures.path(row) or ""), pictures.class_name(row), split, group  # noqa: PTH100
 
 
-def _connected(groups: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
+def _connected(groups: Sequence[str], pairs: Sequence[SimilarPair]) -> np.ndarray:
     """A number for each picture, the same for those that pairs or groups tie together."""
     first: dict[str, int] = {}
-    ties = [(pair.row, pair.other) for pair in pairs]
+    ties = [(pair.row, pair.other_row) for pair in pairs]
     ties += [(first.setdefault(group, row), row) for row, group in enumerate(groups) if group]
     one, other = np.array(ties, np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(ties), np.int8), (one, other)), shape=(len(groups), len(groups)))

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.console import progress
-from thaw.frozen.engine import Function
+from thaw.frozen.engine import InferenceFunction
 
-AHEAD = 4  # batches prepared ahead of the network
-THREADS = 2  # Pillow releases the interpreter lock while it decodes and resizes
+PREFETCHED_BATCHES = 4  # batches prepared ahead of the network
+PREFETCH_THREADS = 2  # Pillow releases the interpreter lock while it decodes and resizes
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-class Batches(Protocol):
+class BatchSequence(Protocol):
     """A split in batches: of images, or of activations."""
 
     def __len__(self) -> int: ...
@@ -28,14 +28,14 @@ class Batches(Protocol):
     def batch(self, epoch: int, i: int) -> tuple[Any, npt.NDArray[np.float32]]: ...
 
 
-def ahead(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
+def prefetch(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
     """Yield `make(x)` for every x in order, made a few ahead of the reader in threads."""
-    with ThreadPoolExecutor(THREADS) as threads:
+    with ThreadPoolExecutor(PREFETCH_THREADS) as threads:
         waiting: deque[Future[Made]] = deque()
         try:
             for given in wanted:
                 waiting.append(threads.submit(make, given))
-                if len(waiting) > AHEAD:
+                if len(waiting) > PREFETCHED_BATCHES:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -44,8 +44,8 @@ def ahead(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Ma
                 future.cancel()
 
 
-def stream(
-    batches: Batches, first_epoch: int = 0, epochs: int = 1, first_batch: int = 0
+def stream_batches(
+    batches: BatchSequence, first_epoch: int = 0, epochs: int = 1, first_batch: int = 0
 ) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
     """Yield the batches of `epochs` epochs in order, of the first from `first_batch` on, prepared ahead in threads."""
     wanted = (
@@ -53,19 +53,21 @@ def stream(
         for epoch in range(first_epoch, first_epoch + epochs)
         for i in range(first_batch if epoch == first_epoch else 0, len(batches))
     )
-    return ahead(wanted, lambda place: batches.batch(*place))
+    return prefetch(wanted, lambda place: batches.batch(*place))
 
 
-def probabilities(function: Function, batches: Batches, description: str, images: int) -> npt.NDArray[np.float32]:
+def predict_probabilities(
+    function: InferenceFunction, batches: BatchSequence, description: str, images: int
+) -> npt.NDArray[np.float32]:
     """Return the classifier's output for every image of unshuffled `batches`, float32 (N, C); a sigmoid gives C=2."""
     found = []
     with progress(description, images) as steps:
-        for inputs, targets in stream(batches):
+        for inputs, targets in stream_batches(batches):
             found.append(function(*(inputs if isinstance(inputs, tuple) else (inputs,)))[0])
             steps.advance(len(targets))
-    return two_columns(np.concatenate(found))
+    return expand_sigmoid(np.concatenate(found))
 
 
-def two_columns(out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def expand_sigmoid(out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A sigmoid's output (N, 1) is the second class's probability: return both, (N, 2). Anything else as it is."""
     return np.hstack([1 - out, out]) if out.shape[1] == 1 else out

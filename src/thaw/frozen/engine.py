@@ -14,19 +14,19 @@ import numpy.typing as npt
 from thaw.common import backend
 from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
-from thaw.common.signals import stops_pass
+from thaw.common.signals import propagate_signals
 
-Arrays = tuple[npt.NDArray[Any], ...]
-Run = Callable[[list[Arrays]], list[Arrays]]  # chunks of inputs -> chunks of outputs
+ArrayTuple = tuple[npt.NDArray[Any], ...]
+ChunkRunner = Callable[[list[ArrayTuple]], list[ArrayTuple]]  # chunks of inputs -> chunks of outputs
 
 # Images a request. An image's output is the same bit for bit whatever its neighbours: a batch is cut into requests of
 # this size, and the last one is filled up. OpenVINO is fastest at 8 (more leave the processor's cache).
 # Keras, run step by step, holds every layer's output until the last: InceptionV3 on 32 photos took 5 GB.
-CHUNK = {"openvino": 8, "tensorflow": 32, "keras": 8}
+CHUNK_SIZES = {"openvino": 8, "tensorflow": 32, "keras": 8}
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """The engine, and the precisions of what it runs (`frozen`) and of what trains (`trained`).
 
     Besides openvino and tensorflow there is keras: the network as Keras runs it, step by step. It is what the others
@@ -40,7 +40,7 @@ class Choice:
     device: str = "cpu"  # or gpu: they round differently
     tf32: bool = False  # float32 products of a GPU may be computed with 10 bits of mantissa
 
-    def line(self) -> str:
+    def summary(self) -> str:
         """The choice in one printed line."""
         names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
         place = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
@@ -50,16 +50,16 @@ class Choice:
         )
 
 
-def choose(
+def choose_engine(
     engine: str,
     precision: str,
     frozen_precision: str,
     *,
     depthwise: bool,
-    thaws: bool,
+    trains_backbone: bool,
     hardware: Hardware,
     deterministic: bool = True,
-) -> Choice:
+) -> EngineChoice:
     """Resolve `auto`; raises UserError for what this machine cannot do.
 
     TensorFloat-32 is allowed where a GPU computes, nobody asked for float32 by name and the run need not be
@@ -71,23 +71,23 @@ def choose(
     got another class; MobileNet 0.25's by 30 % on digits, and 5.6 %. thaws: some of the backbone trains; a head alone
     is too small to gain anything.
     """
-    check(engine, precision, frozen_precision, hardware)
+    check_engine(engine, precision, frozen_precision, hardware)
     own = precision if frozen_precision == "auto" else frozen_precision
     if engine == "auto":
         half = _impossible_half(precision, frozen_precision, hardware)
-        engine = "openvino" if hardware.openvino and not hardware.gpus and not half else "tensorflow"
-    fast = hardware.fast(engine)
+        engine = "openvino" if hardware.openvino and not hardware.gpu_capabilities and not half else "tensorflow"
+    fast = hardware.fastest_precision(engine)
     if depthwise and fast == "bfloat16":
         fast = "float32"
-    tf32 = bool(hardware.gpus) and not deterministic and "float32" not in (precision, frozen_precision)
+    tf32 = bool(hardware.gpu_capabilities) and not deterministic and "float32" not in (precision, frozen_precision)
     if precision == "auto":
-        precision = fast if thaws else "float32"
+        precision = fast if trains_backbone else "float32"
     frozen = fast if own == "auto" else own
-    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpus else "cpu"
-    return Choice(engine, version, frozen, precision, device, tf32)
+    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpu_capabilities else "cpu"
+    return EngineChoice(engine, version, frozen, precision, device, tf32)
 
 
-def check(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:
+def check_engine(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:
     """Raise UserError for what was asked for and this machine cannot do. Of the hardware `processor` is enough."""
     if engine != "openvino":
         return
@@ -105,7 +105,7 @@ def _impossible_half(precision: str, frozen_precision: str, hardware: Hardware) 
     return "float16" in (precision, frozen_precision) and not hardware.float16
 
 
-class Function:
+class InferenceFunction:
     """A network as a fast function: arrays (B, ...) in, a tuple of float32 arrays (B, ...) out, in inference mode.
 
     Thread-safe; several callers take turns. The weights are those of the moment it was made; with the engine keras they
@@ -118,18 +118,18 @@ class Function:
         self._converted: Any = _converted(model) if engine == "openvino" else None
         self._run = self._made()
 
-    def _made(self) -> Run:
+    def _made(self) -> ChunkRunner:
         if self._engine == "openvino":
             return _openvino(self._converted, self._precision)
         return {"tensorflow": _tensorflow, "keras": _keras}[self._engine](self._model, self._precision)
 
-    def alone(self, outputs: Sequence[int]) -> "Function":
+    def select_outputs(self, outputs: Sequence[int]) -> "InferenceFunction":
         """The same network as a function of its own that gives only these of the outputs."""
         import keras
 
         if self._engine != "openvino":
             model = keras.Model(self._model.inputs, [self._model.outputs[i] for i in outputs])
-            return Function(model, self._engine, self._precision)
+            return InferenceFunction(model, self._engine, self._precision)
         ov = _quiet_openvino()
         part = copy.copy(self)  # the conversion, which takes the most time, is not repeated
         results = [self._converted.outputs[i].get_node().input_value(0) for i in outputs]
@@ -137,8 +137,8 @@ class Function:
         part._lock, part._run = threading.Lock(), part._made()
         return part
 
-    def __call__(self, *inputs: npt.NDArray[Any]) -> Arrays:
-        count, size = len(inputs[0]), CHUNK[self._engine]
+    def __call__(self, *inputs: npt.NDArray[Any]) -> ArrayTuple:
+        count, size = len(inputs[0]), CHUNK_SIZES[self._engine]
         padded = -count % size
         if padded:
             inputs = tuple(np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in inputs)
@@ -195,7 +195,7 @@ def _converted(model: Any) -> Any:
     and each would be computed to the end and copied.
     """
     ov = _quiet_openvino()
-    with backend.quiet_stderr(), stops_pass():
+    with backend.quiet_stderr(), propagate_signals():
         converted = ov.convert_model(_traced(model, "float32"))
     if len(converted.outputs) == len(model.outputs):
         return converted
@@ -203,7 +203,7 @@ def _converted(model: Any) -> Any:
     return ov.Model(results, converted.get_parameters())
 
 
-def _openvino(converted: Any, precision: str) -> Run:
+def _openvino(converted: Any, precision: str) -> ChunkRunner:
     ov = _quiet_openvino()
     compiled = ov.Core().compile_model(
         converted,
@@ -221,8 +221,8 @@ def _openvino(converted: Any, precision: str) -> Run:
     ]
     places = [_place(compiled, i) for i in range(len(compiled.inputs))]
 
-    def run(chunks: list[Arrays]) -> list[Arrays]:
-        found: list[Arrays] = []
+    def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
+        found: list[ArrayTuple] = []
         for i in range(len(chunks) + len(requests)):
             request = requests[i % len(requests)]
             if len(requests) <= i:
@@ -244,7 +244,7 @@ def _place(compiled: Any, i: int) -> int:
     return next(k for k, x in enumerate(compiled.inputs) if any(n.split(":")[0] == f"x{i}" for n in x.get_names()))
 
 
-def _tensorflow(model: Any, precision: str) -> Run:
+def _tensorflow(model: Any, precision: str) -> ChunkRunner:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -252,18 +252,18 @@ def _tensorflow(model: Any, precision: str) -> Run:
     with backend.quiet_stderr():
         frozen = convert_variables_to_constants_v2(_traced(model, precision))
 
-    def run(chunks: list[Arrays]) -> list[Arrays]:
+    def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
         return [tuple(y.numpy() for y in frozen(*(tf.constant(x) for x in chunk))) for chunk in chunks]
 
     return run
 
 
-def _keras(model: Any, precision: str) -> Run:
+def _keras(model: Any, precision: str) -> ChunkRunner:
     import keras
 
     from thaw.models.precision import computing_in
 
-    def run(chunks: list[Arrays]) -> list[Arrays]:
+    def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
         found = []
         with computing_in(model, precision):
             for chunk in chunks:
@@ -275,10 +275,10 @@ def _keras(model: Any, precision: str) -> Run:
     return run
 
 
-def reference() -> Choice:
+def keras_float32() -> EngineChoice:
     """What every engine is held against: Keras in float32."""
     import tensorflow as tf
 
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
     tf32 = device == "gpu" and tf.config.experimental.tensor_float_32_execution_enabled()
-    return Choice("keras", importlib.metadata.version("keras"), "float32", "float32", device, tf32)
+    return EngineChoice("keras", importlib.metadata.version("keras"), "float32", "float32", device, tf32)

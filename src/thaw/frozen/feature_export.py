@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.console import progress
-from thaw.data.pipeline import View, viewer
+from thaw.data.pipeline import AugmentedView, view_reader
 from thaw.data.pixels import Pixels
-from thaw.frozen.activations import BATCH, Frozen
-from thaw.frozen.batch_runner import ahead
+from thaw.frozen.activations import BATCH_SIZE, FrozenPart
+from thaw.frozen.batch_runner import prefetch
 
 
-def export(
-    frozen: Frozen, store: Store | None, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None, stem: Path
+def export_features(
+    frozen: FrozenPart,
+    store: DiskCache | None,
+    pixels: Pixels,
+    indices: npt.NDArray[np.int64],
+    view: AugmentedView | None,
+    stem: Path,
 ) -> None:
     """Write the tensors at a cut as `STEM-I.npy`, float32 (N, ...), and the catalog's indices as `STEM-indices.npy`.
 
@@ -29,18 +34,22 @@ def export(
         for i, shape in enumerate(frozen.shapes)
     ]
     take = _taker(frozen, store, pixels, indices, view)
-    starts = range(0, len(indices), BATCH)
+    starts = range(0, len(indices), BATCH_SIZE)
     with progress(stem.name, len(indices)) as steps:
-        for start, tensors in zip(starts, ahead((indices[i : i + BATCH] for i in starts), take), strict=True):
+        for start, tensors in zip(starts, prefetch((indices[i : i + BATCH_SIZE] for i in starts), take), strict=True):
             for file, tensor in zip(files, tensors, strict=True):
-                file[start : start + BATCH] = tensor
+                file[start : start + BATCH_SIZE] = tensor
             steps.advance(len(tensors[0]))
 
 
 def _taker(
-    frozen: Frozen, store: Store | None, pixels: Pixels, indices: npt.NDArray[np.int64], view: View | None
+    frozen: FrozenPart,
+    store: DiskCache | None,
+    pixels: Pixels,
+    indices: npt.NDArray[np.int64],
+    view: AugmentedView | None,
 ) -> Callable[[npt.NDArray[np.int64]], Any]:
     if store is not None:
-        return frozen.activations(store, pixels, indices, view).take
-    function, read = frozen.function(), viewer(pixels, view)
+        return frozen.cached_activations(store, pixels, indices, view).take
+    function, read = frozen.inference_function(), view_reader(pixels, view)
     return lambda group: function(read(group))

@@ -23,7 +23,7 @@ class _Kept:
 _last: _Kept | None = None
 
 
-def build(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
+def build_or_reuse(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
     """Return the backbone that `config` asks for, and the sha256 of its weights.
 
     It is the one of this process's last run if the same was asked for, with the same seed for what is random in it,
@@ -39,7 +39,7 @@ def build(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
         return _last.backbone, _last.sha256
     _last = None
     gc.collect()  # two large networks at a time are one too many, and a network is a cycle of references
-    built = backbones.build(config)
+    built = backbones.build_backbone(config)
     consumers = tuple(built.model.output._keras_history.operation._outbound_nodes)
     _last = _Kept(asked, built, weights_sha256(built.model), consumers)
     return built, _last.sha256

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import BackboneConfig
 
 
 @dataclass(frozen=True)
-class Row:
+class BackboneSpec:
     """What thaw must know of a network beyond its code.
 
     builder: function of keras.applications, or of `efficientnet_lite` / `baseline`.
@@ -23,13 +23,13 @@ class Row:
 
     builder: str
     preprocess: str
-    size: int
-    smallest: int
-    begins: str | None = None
-    ends: str | None = None
+    default_size: int
+    min_size: int
+    block_start: str | None = None
+    block_end: str | None = None
     source: str = "keras.applications"
-    arguments: tuple[str, ...] = ()
-    graph_by_weights: bool = False
+    builder_arguments: tuple[str, ...] = ()
+    graph_depends_on_weights: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -37,7 +37,7 @@ class Row:
         return not self.builder.startswith(("VGG", "ResNet", "Inception", "DenseNet", "baseline"))
 
 
-WEIGHTS_FILES = (".h5", ".hdf5", ".keras")
+WEIGHTS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 _RESNET = r"^(conv\d_block\d+)_"
 _EFFICIENTNET = r"^(block\d[a-z]|top)_"
@@ -47,50 +47,65 @@ _NASNET = r"^((?:normal|reduction)_concat_\w+)$"
 _CONVNEXT = r"^\w*?_((?:stage_\d_)?(?:downsampling_)?block_\d+)_"
 _MOBILENET_V3 = r"^(expanded_conv(?:_\d+)?|conv_1)(?:_[a-z]|$)"
 
-BACKBONES: dict[str, Row] = {
-    "cnn": Row("baseline_cnn", "unit", 32, 16, begins=r"^(block\d)_", source="thaw"),
-    "efficientnet_lite0": Row("EfficientNetLite0", "lite", 224, 32, begins=_EFFICIENTNET, source="package"),
-    "efficientnet_lite1": Row("EfficientNetLite1", "lite", 240, 32, begins=_EFFICIENTNET, source="package"),
-    "efficientnet_lite2": Row("EfficientNetLite2", "lite", 260, 32, begins=_EFFICIENTNET, source="package"),
-    "xception": Row("Xception", "tf", 299, 71, begins=r"^(block\d+)_"),
-    "vgg16": Row("VGG16", "caffe", 224, 32, begins=r"^(block\d)_"),
-    "vgg19": Row("VGG19", "caffe", 224, 32, begins=r"^(block\d)_"),
-    "resnet50": Row("ResNet50", "caffe", 224, 32, begins=_RESNET),
-    "resnet101": Row("ResNet101", "caffe", 224, 32, begins=_RESNET),
-    "resnet152": Row("ResNet152", "caffe", 224, 32, begins=_RESNET),
-    "resnet50v2": Row("ResNet50V2", "tf", 224, 32, begins=_RESNET),
-    "resnet101v2": Row("ResNet101V2", "tf", 224, 32, begins=_RESNET),
-    "resnet152v2": Row("ResNet152V2", "tf", 224, 32, begins=_RESNET),
-    "inceptionv3": Row("InceptionV3", "tf", 299, 75, ends=_MIXED),
-    "inceptionresnetv2": Row("InceptionResNetV2", "tf", 299, 75, ends=_INCEPTION_RESNET),
-    "mobilenet": Row("MobileNet", "tf", 224, 32, ends=r"^(conv_pw_\d+)_relu$", arguments=("alpha", "depth_multiplier")),
-    "mobilenetv2": Row(
-        "MobileNetV2", "tf", 224, 32, begins=r"^(block_\d+|expanded_conv|Conv_1)(?:_|$)", arguments=("alpha",)
+BACKBONES: dict[str, BackboneSpec] = {
+    "cnn": BackboneSpec("baseline_cnn", "unit", 32, 16, block_start=r"^(block\d)_", source="thaw"),
+    "efficientnet_lite0": BackboneSpec(
+        "EfficientNetLite0", "lite", 224, 32, block_start=_EFFICIENTNET, source="package"
     ),
-    "mobilenetv3small": Row(
-        "MobileNetV3Small", "built-in", 224, 32, begins=_MOBILENET_V3, arguments=("alpha", "minimalistic")
+    "efficientnet_lite1": BackboneSpec(
+        "EfficientNetLite1", "lite", 240, 32, block_start=_EFFICIENTNET, source="package"
     ),
-    "mobilenetv3large": Row(
-        "MobileNetV3Large", "built-in", 224, 32, begins=_MOBILENET_V3, arguments=("alpha", "minimalistic")
+    "efficientnet_lite2": BackboneSpec(
+        "EfficientNetLite2", "lite", 260, 32, block_start=_EFFICIENTNET, source="package"
     ),
-    "densenet121": Row("DenseNet121", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
-    "densenet169": Row("DenseNet169", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
-    "densenet201": Row("DenseNet201", "torch", 224, 32, begins=r"^(conv\d_block\d+|pool\d)_"),
-    "nasnetmobile": Row("NASNetMobile", "tf", 224, 32, ends=_NASNET),
-    "nasnetlarge": Row("NASNetLarge", "tf", 331, 32, ends=_NASNET),
+    "xception": BackboneSpec("Xception", "tf", 299, 71, block_start=r"^(block\d+)_"),
+    "vgg16": BackboneSpec("VGG16", "caffe", 224, 32, block_start=r"^(block\d)_"),
+    "vgg19": BackboneSpec("VGG19", "caffe", 224, 32, block_start=r"^(block\d)_"),
+    "resnet50": BackboneSpec("ResNet50", "caffe", 224, 32, block_start=_RESNET),
+    "resnet101": BackboneSpec("ResNet101", "caffe", 224, 32, block_start=_RESNET),
+    "resnet152": BackboneSpec("ResNet152", "caffe", 224, 32, block_start=_RESNET),
+    "resnet50v2": BackboneSpec("ResNet50V2", "tf", 224, 32, block_start=_RESNET),
+    "resnet101v2": BackboneSpec("ResNet101V2", "tf", 224, 32, block_start=_RESNET),
+    "resnet152v2": BackboneSpec("ResNet152V2", "tf", 224, 32, block_start=_RESNET),
+    "inceptionv3": BackboneSpec("InceptionV3", "tf", 299, 75, block_end=_MIXED),
+    "inceptionresnetv2": BackboneSpec("InceptionResNetV2", "tf", 299, 75, block_end=_INCEPTION_RESNET),
+    "mobilenet": BackboneSpec(
+        "MobileNet", "tf", 224, 32, block_end=r"^(conv_pw_\d+)_relu$", builder_arguments=("alpha", "depth_multiplier")
+    ),
+    "mobilenetv2": BackboneSpec(
+        "MobileNetV2",
+        "tf",
+        224,
+        32,
+        block_start=r"^(block_\d+|expanded_conv|Conv_1)(?:_|$)",
+        builder_arguments=("alpha",),
+    ),
+    "mobilenetv3small": BackboneSpec(
+        "MobileNetV3Small", "built-in", 224, 32, block_start=_MOBILENET_V3, builder_arguments=("alpha", "minimalistic")
+    ),
+    "mobilenetv3large": BackboneSpec(
+        "MobileNetV3Large", "built-in", 224, 32, block_start=_MOBILENET_V3, builder_arguments=("alpha", "minimalistic")
+    ),
+    "densenet121": BackboneSpec("DenseNet121", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
+    "densenet169": BackboneSpec("DenseNet169", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
+    "densenet201": BackboneSpec("DenseNet201", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
+    "nasnetmobile": BackboneSpec("NASNetMobile", "tf", 224, 32, block_end=_NASNET),
+    "nasnetlarge": BackboneSpec("NASNetLarge", "tf", 331, 32, block_end=_NASNET),
     **{
-        f"efficientnetb{i}": Row(f"EfficientNetB{i}", "built-in", size, 32, begins=_EFFICIENTNET, graph_by_weights=True)
+        f"efficientnetb{i}": BackboneSpec(
+            f"EfficientNetB{i}", "built-in", size, 32, block_start=_EFFICIENTNET, graph_depends_on_weights=True
+        )
         for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
     },
     **{
-        f"efficientnetv2b{i}": Row(f"EfficientNetV2B{i}", "built-in", size, 32, begins=_EFFICIENTNET)
+        f"efficientnetv2b{i}": BackboneSpec(f"EfficientNetV2B{i}", "built-in", size, 32, block_start=_EFFICIENTNET)
         for i, size in enumerate((224, 240, 260, 300))
     },
-    "efficientnetv2s": Row("EfficientNetV2S", "built-in", 384, 32, begins=_EFFICIENTNET),
-    "efficientnetv2m": Row("EfficientNetV2M", "built-in", 480, 32, begins=_EFFICIENTNET),
-    "efficientnetv2l": Row("EfficientNetV2L", "built-in", 480, 32, begins=_EFFICIENTNET),
+    "efficientnetv2s": BackboneSpec("EfficientNetV2S", "built-in", 384, 32, block_start=_EFFICIENTNET),
+    "efficientnetv2m": BackboneSpec("EfficientNetV2M", "built-in", 480, 32, block_start=_EFFICIENTNET),
+    "efficientnetv2l": BackboneSpec("EfficientNetV2L", "built-in", 480, 32, block_start=_EFFICIENTNET),
     **{
-        f"convnext{size.lower()}": Row(f"ConvNeXt{size}", "built-in", 224, 32, begins=_CONVNEXT)
+        f"convnext{size.lower()}": BackboneSpec(f"ConvNeXt{size}", "built-in", 224, 32, block_start=_CONVNEXT)
         for size in ("Tiny", "Small", "Base", "Large", "XLarge")
     },
 }
@@ -104,33 +119,33 @@ _PUBLISHED_ALPHA = {
 }
 
 
-def row(name: str) -> Row:
+def backbone_spec(name: str) -> BackboneSpec:
     """Return a backbone's row; UserError when there is none."""
     if name not in BACKBONES:
         raise UserError(
-            f"backbone={name} is not a backbone.{did_you_mean(name, BACKBONES)} Choose one of: {listed(BACKBONES)}"
+            f"backbone={name} is not a backbone.{did_you_mean(name, BACKBONES)} Choose one of: {joined(BACKBONES)}"
         )
     return BACKBONES[name]
 
 
 def image_size(config: BackboneConfig) -> int:
     """Side of the network's square input in pixels: as configured, or the backbone's own."""
-    return config.image_size or row(config.name).size
+    return config.image_size or backbone_spec(config.name).default_size
 
 
-def check(config: BackboneConfig) -> None:
+def check_backbone(config: BackboneConfig) -> None:
     """Raise UserError for a size, argument or weights that this backbone cannot have. Needs no TensorFlow."""
-    this = row(config.name)
-    if image_size(config) < this.smallest:
+    this = backbone_spec(config.name)
+    if image_size(config) < this.min_size:
         raise UserError(
             f"backbone.image_size={image_size(config)} is below the smallest input of {config.name}, "
-            f"{this.smallest} pixels. Smaller pictures are enlarged: set backbone.image_size={this.smallest} or more, "
-            f"or leave it out for the default of {this.size}"
+            f"{this.min_size} pixels. Smaller pictures are enlarged: set backbone.image_size={this.min_size} or more, "
+            f"or leave it out for the default of {this.default_size}"
         )
     for argument in ("alpha", "depth_multiplier", "minimalistic"):
-        if getattr(config, argument) is not None and argument not in this.arguments:
-            takes = [name for name, other in BACKBONES.items() if argument in other.arguments]
-            raise UserError(f"backbone.{argument} is not an argument of {config.name}; it belongs to {listed(takes)}")
+        if getattr(config, argument) is not None and argument not in this.builder_arguments:
+            takes = [name for name, other in BACKBONES.items() if argument in other.builder_arguments]
+            raise UserError(f"backbone.{argument} is not an argument of {config.name}; it belongs to {joined(takes)}")
     _check_weights(config.weights)
     if config.weights == "imagenet":
         _check_published(config, this)
@@ -144,19 +159,19 @@ def _check_weights(weights: str) -> None:
     if not file.is_file():
         raise UserError(
             f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id or folder "
-            f"of a run.{did_you_mean(weights, ('imagenet', 'none'))} Files end in {listed(WEIGHTS_FILES)}"
+            f"of a run.{did_you_mean(weights, ('imagenet', 'none'))} Files end in {joined(WEIGHTS_SUFFIXES)}"
         )
-    if file.suffix not in WEIGHTS_FILES:
-        raise UserError(f"backbone.weights={weights}: weights files end in {listed(WEIGHTS_FILES)}")
+    if file.suffix not in WEIGHTS_SUFFIXES:
+        raise UserError(f"backbone.weights={weights}: weights files end in {joined(WEIGHTS_SUFFIXES)}")
 
 
-def _check_published(config: BackboneConfig, this: Row) -> None:
+def _check_published(config: BackboneConfig, this: BackboneSpec) -> None:
     if this.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet weights: set backbone.weights=none")
     published = _PUBLISHED_ALPHA.get(config.name)
     if published and config.alpha is not None and config.alpha not in published:
         raise UserError(
-            f"backbone.alpha={config.alpha}: ImageNet weights of {config.name} exist for {listed(published)}; "
+            f"backbone.alpha={config.alpha}: ImageNet weights of {config.name} exist for {joined(published)}; "
             f"choose one of them or set backbone.weights=none"
         )
     if config.depth_multiplier not in (None, 1):

@@ -20,7 +20,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from thaw.common.errors import UserError
-from thaw.models.torch_tensors import read_tensors
+from thaw.models.torch_tensors import read_state_dict
 
 
 class _Stage(NamedTuple):
@@ -114,7 +114,7 @@ def load_imagenet(model: keras.Model, variant: int, include_top: bool) -> str:
         UserError: the package with the file is missing, or model and file do not belong together.
     """
     path = _weights_file(variant)
-    tensors = read_tensors(path)
+    tensors = read_state_dict(path)
     names = [layer.name for layer in model.layers]
     if "stem_conv" not in names:
         raise UserError(f"{model.name} is no EfficientNet-Lite: it has no layer named stem_conv.")

@@ -7,8 +7,8 @@ from typing import Any
 
 from thaw.common.errors import UserError, did_you_mean
 from thaw.config import command_lines
-from thaw.models.layer_graph import Graph, Operation
-from thaw.models.weights_digest import sha256
+from thaw.models.layer_graph import LayerGraph, Operation
+from thaw.models.weights_digest import variable_sha256
 
 
 @dataclass(frozen=True)
@@ -26,40 +26,40 @@ class FreezePlan:
 
     request: str
     boundary: int
-    total: int
-    name: str | None
+    total_layers: int
+    last_frozen_layer: str | None
     block: str | None
-    inside: bool
-    cut: tuple[str, ...]
+    inside_block: bool
+    cut_names: tuple[str, ...]
     cut_values: int | None
     params: int
-    trainable: int
-    statistics: int
+    trainable_params: int
+    trainable_statistics: int
     batchnorm: str
 
     @property
     def all_frozen(self) -> bool:
-        return self.boundary == self.total
+        return self.boundary == self.total_layers
 
-    def line(self) -> str:
+    def summary(self) -> str:
         """The plan in one printed line."""
         where = "nothing frozen"
-        if self.name is not None:
-            place = f", {'inside' if self.inside else 'end of'} block {self.block}" if self.block else ""
-            where = f"boundary {self.name}{place}"
-        share = 100 * self.trainable / self.params if self.params else 0.0
-        parts = [f"frozen {self.boundary}/{self.total}", where]
+        if self.last_frozen_layer is not None:
+            place = f", {'inside' if self.inside_block else 'end of'} block {self.block}" if self.block else ""
+            where = f"boundary {self.last_frozen_layer}{place}"
+        share = 100 * self.trainable_params / self.params if self.params else 0.0
+        parts = [f"frozen {self.boundary}/{self.total_layers}", where]
         if self.boundary:
-            tensors = f"cut {len(self.cut)} tensor{'s' if len(self.cut) > 1 else ''}"
+            tensors = f"cut {len(self.cut_names)} tensor{'s' if len(self.cut_names) > 1 else ''}"
             size = f", {4e-6 * self.cut_values:.2g} MB/image" if self.cut_values else ""
             parts.append(tensors + size)
         parts.append(f"trainable {share:.1f} %")
-        if self.statistics:
+        if self.trainable_statistics:
             parts.append(f"BatchNorm statistics {'fixed' if self.batchnorm == 'frozen' else 'updated where thawed'}")
         return " · ".join(parts)
 
 
-def boundary(request: object, graph: Graph, backbone: str) -> int:
+def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
     """Translate a request into N, so that `layers[:N]` are frozen.
 
     request: an index, a layer or block name (frozen through it), a fraction 0 < f < 1 of the layers, `all` or `none`.
@@ -89,7 +89,7 @@ _EXPECTED = "Give an index, a layer or block name, a fraction between 0 and 1, a
 
 
 def _see(backbone: str) -> str:
-    return f"See them all: {command_lines.script('layers')} backbone={backbone}"
+    return f"See them all: {command_lines.script_command('layers')} backbone={backbone}"
 
 
 def _as_number(request: object) -> object:
@@ -103,11 +103,11 @@ def _as_number(request: object) -> object:
     return request
 
 
-def _named(name: str, graph: Graph, backbone: str) -> int:
+def _named(name: str, graph: LayerGraph, backbone: str) -> int:
     if name in ("all", "none"):
         return len(graph.layers) if name == "all" else 0
     places = {layer.name: layer.index for layer in graph.layers}
-    places.update({block.name: block.last for block in graph.blocks})
+    places.update({block.name: block.last_layer for block in graph.blocks})
     if name not in places:
         raise UserError(
             f"finetune.freeze={name} is neither a layer nor a block of {backbone}."
@@ -116,24 +116,24 @@ def _named(name: str, graph: Graph, backbone: str) -> int:
     return places[name] + 1
 
 
-def plan(request: object, graph: Graph, backbone: str, batchnorm: str) -> FreezePlan:
+def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str) -> FreezePlan:
     """Make the plan for a request; raises UserError when it names what does not exist."""
-    n = boundary(request, graph, backbone)
-    block = next((b for b in graph.blocks if n - 1 <= b.last), None)
+    n = resolve_boundary(request, graph, backbone)
+    block = next((b for b in graph.blocks if n - 1 <= b.last_layer), None)
     cut = cut_operations(graph, n)
     sizes = [_values(operation.shape) for operation in cut]
     return FreezePlan(
         request=str(request),
         boundary=n,
-        total=len(graph.layers),
-        name=graph.layers[n - 1].name if n else None,
+        total_layers=len(graph.layers),
+        last_frozen_layer=graph.layers[n - 1].name if n else None,
         block=block.name if block and n else None,
-        inside=bool(n and block and block.last != n - 1),
-        cut=tuple(operation.name for operation in cut),
+        inside_block=bool(n and block and block.last_layer != n - 1),
+        cut_names=tuple(operation.name for operation in cut),
         cut_values=None if None in sizes else sum(size for size in sizes if size is not None),
         params=sum(layer.params for layer in graph.layers),
-        trainable=sum(layer.params for layer in graph.layers[n:]),
-        statistics=sum(layer.moving for layer in graph.layers[n:]),
+        trainable_params=sum(layer.params for layer in graph.layers[n:]),
+        trainable_statistics=sum(layer.batchnorm_statistics for layer in graph.layers[n:]),
         batchnorm=batchnorm,
     )
 
@@ -142,7 +142,7 @@ def _values(shape: tuple[int | None, ...]) -> int | None:
     return None if None in shape else math.prod(side for side in shape if side is not None)
 
 
-def cut_operations(graph: Graph, n: int) -> list[Operation]:
+def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:
     """The operations whose outputs cross from `layers[:n]` to the rest, in topological order.
 
     An operation without a layer of its own (an addition, the preprocessing) is frozen when all it reads is.
@@ -164,7 +164,7 @@ def cut_operations(graph: Graph, n: int) -> list[Operation]:
     return [graph.operations[i] for i in sorted(crossing)]
 
 
-def apply(layers: Iterable[Any], n: int) -> None:
+def set_trainable(layers: Iterable[Any], n: int) -> None:
     """Set every layer's `trainable`: off for `layers[:n]`, on for the rest. The model must be compiled anew after it.
 
     The only place that sets it: Keras ignores a change without a new compile in silence.
@@ -173,16 +173,16 @@ def apply(layers: Iterable[Any], n: int) -> None:
         layer.trainable = i >= n
 
 
-def hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
+def weight_hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
     """sha256 of every variable, by layer name and variable path."""
-    return {layer.name: {v.path: sha256(v) for v in layer.weights} for layer in layers if layer.weights}
+    return {layer.name: {v.path: variable_sha256(v) for v in layer.weights} for layer in layers if layer.weights}
 
 
 class FreezeBroken(UserError):
     """A frozen weight moved, or nothing that should have trained did."""
 
 
-def prove(
+def prove_frozen(
     before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], layers: list[Any], freeze: FreezePlan
 ) -> list[str]:
     """Compare hashes of a stage's start and end; return the thawed layers that did not move.

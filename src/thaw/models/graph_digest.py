@@ -14,26 +14,26 @@ from typing import Any
 # `module` moves between Keras's versions; `build_config` and `registered_name` follow from the rest.
 _LEFT_OUT = {"name", "trainable", "dtype", "module", "registered_name", "build_config"}
 
-Description = list[dict[str, Any]]
+GraphDescription = list[dict[str, Any]]
 """A network's operations in order: `class`, `config`, and `inputs` as [operation, node, tensor] in place of names."""
 
 
 def graph_sha256(model: Any) -> str:
     """Return the sha256 of a functional Keras model's graph, 64 hexadecimal digits."""
-    return sha256(describe(model))
+    return description_sha256(describe_model(model))
 
 
-def sha256(description: Description) -> str:
+def description_sha256(description: GraphDescription) -> str:
     """Return the sha256 of a description."""
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
-def describe(model: Any) -> Description:
+def describe_model(model: Any) -> GraphDescription:
     """Describe the graph of a functional Keras model."""
     return _describe(json.loads(json.dumps(model.get_config(), default=_plain)))
 
 
-def of_config(config: Mapping[str, Any]) -> Description | None:
+def describe_config(config: Mapping[str, Any]) -> GraphDescription | None:
     """Describe the network of a serialised config, without building it; None when it is no functional model's."""
     try:
         return _describe(config)
@@ -58,7 +58,7 @@ def first_difference(stored: Sequence[Mapping[str, Any]], built: Sequence[Mappin
     return None
 
 
-def within(stored: Sequence[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]) -> str | None:
+def difference_within(stored: Sequence[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]) -> str | None:
     """Say how a built backbone differs from what it would be in a stored network, None when it is found there.
 
     Inputs and preprocessing do not count, nor what follows the backbone: a network of somebody else's begins in its own
@@ -84,9 +84,9 @@ def _body(description: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _describe(config: Mapping[str, Any]) -> Description:
+def _describe(config: Mapping[str, Any]) -> GraphDescription:
     position = {layer["name"]: i for i, layer in enumerate(config["layers"])}
-    operations: Description = [
+    operations: GraphDescription = [
         {
             "class": layer["class_name"],
             "config": _normal(layer["config"], position),

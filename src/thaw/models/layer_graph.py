@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from thaw.models.backbone_table import Row
+from thaw.models.backbone_table import BackboneSpec
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerInfo:
     """One layer of a backbone.
 
     shape: of its output, without the batch dimension; None where the side is free.
@@ -22,7 +22,7 @@ class Layer:
     type: str
     shape: tuple[int | None, ...]
     params: int
-    moving: int
+    batchnorm_statistics: int
     macs: int | None = None
 
 
@@ -44,19 +44,19 @@ class Block:
     """A named run of layers; `last` is the index of its last layer."""
 
     name: str
-    last: int
+    last_layer: int
 
 
 @dataclass(frozen=True)
-class Graph:
+class LayerGraph:
     """Layers in the order of `backbone.layers`, all operations in topological order, and the blocks."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerInfo, ...]
     operations: tuple[Operation, ...]
     blocks: tuple[Block, ...]
 
 
-def read(model: Any, layers: list[Any], row: Row) -> Graph:
+def read_graph(model: Any, layers: list[Any], row: BackboneSpec) -> LayerGraph:
     """Read a functional Keras model; `layers` are the backbone's, in order, without the preprocessing before them."""
     index = {id(layer): i for i, layer in enumerate(layers)}
     position = {id(operation): i for i, operation in enumerate(model.operations)}
@@ -70,18 +70,18 @@ def read(model: Any, layers: list[Any], row: Row) -> Graph:
         for operation in model.operations
     )
     records = tuple(
-        Layer(
+        LayerInfo(
             index=i,
             name=layer.name,
             type=type(layer).__name__,
             shape=_shape(layer),
             params=layer.count_params() if layer.weights else 0,
-            moving=sum(int(_size(v)) for v in layer.non_trainable_variables if "moving" in v.name),
+            batchnorm_statistics=sum(int(_size(v)) for v in layer.non_trainable_variables if "moving" in v.name),
             macs=_macs(layer),
         )
         for i, layer in enumerate(layers)
     )
-    return Graph(records, operations, blocks([layer.name for layer in records], row))
+    return LayerGraph(records, operations, find_blocks([layer.name for layer in records], row))
 
 
 def _parents(operation: Any) -> list[Any]:
@@ -110,24 +110,24 @@ def _size(variable: Any) -> int:
     return size
 
 
-def blocks(names: list[str], row: Row) -> tuple[Block, ...]:
+def find_blocks(names: list[str], row: BackboneSpec) -> tuple[Block, ...]:
     """Find the blocks by layer names; layers after the last block's last layer count to that block.
 
     Keras orders layers by depth, so every layer that a block's end depends on comes before that end.
     """
-    if row.ends:
-        found = [Block(m[1], i) for i, name in enumerate(names) if (m := re.match(row.ends, name))]
+    if row.block_end:
+        found = [Block(m[1], i) for i, name in enumerate(names) if (m := re.match(row.block_end, name))]
     else:
-        assert row.begins is not None
+        assert row.block_start is not None
         starts: dict[str, int] = {}
         for i, name in enumerate(names):
-            if match := re.match(row.begins, name):
+            if match := re.match(row.block_start, name):
                 starts.setdefault(match[1], i)
         ends = [first - 1 for first in list(starts.values())[1:]] + [len(names) - 1]
         found = [Block(name, last) for name, last in zip(starts, ends, strict=True)]
         first = min(starts.values())
         if first > 1:  # more than the input layer comes before the first block
             found.insert(0, Block("stem", first - 1))
-    if found and found[-1].last < len(names) - 1:
+    if found and found[-1].last_layer < len(names) - 1:
         found[-1] = Block(found[-1].name, len(names) - 1)
     return tuple(found)

@@ -22,11 +22,11 @@ class Network:
 
     model: Any
     backbone: Backbone
-    pooled: Any
+    pooled_features: Any
     class_names: tuple[str, ...]
 
 
-def join(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ...]) -> Network:
+def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ...]) -> Network:
     """Join the head. Raises UserError for a sigmoid with other than two classes."""
     if head.output == "sigmoid" and len(class_names) != 2:
         raise UserError(
@@ -51,7 +51,7 @@ def join(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ...]) -> 
 
 
 @dataclass(frozen=True)
-class Parts:
+class NetworkParts:
     """A network parted at a cut; both parts share their weights with it.
 
     frozen: images -> the cut tensors; None when the cut is the images themselves. trained: the cut tensors, float32
@@ -60,11 +60,11 @@ class Parts:
 
     frozen: Any
     trained: Any
-    cut: tuple[str, ...]
+    cut_names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
 
-def part(network: Network, plan: FreezePlan, at: int) -> Parts:
+def divide_network(network: Network, plan: FreezePlan, at: int) -> NetworkParts:
     """Part the network after `layers[:at]`, at the plan's boundary or before it; at 0 nothing is parted off.
 
     With everything frozen and `at` at the end, the pooled features are the cut. Frozen layers behind the cut run in
@@ -76,17 +76,17 @@ def part(network: Network, plan: FreezePlan, at: int) -> Parts:
     cut = cut_tensors(network, at)
     entries = [keras.Input(t.shape[1:], name="images" if at == 0 else None) for t in cut]
     tensors = entries
-    end = network.pooled if plan.all_frozen else output
+    end = network.pooled_features if plan.all_frozen else output
     if at < plan.boundary:
         tensors = _run_on(cut, entries, cut_tensors(network, plan.boundary))
     if not plan.all_frozen:
         thawed = keras.Model(cut_tensors(network, plan.boundary), output, name="thawed")
         tensors = [InferenceMode(thawed)(tensors) if plan.batchnorm == "frozen" else thawed(tensors)]
     head = keras.Model(end, model.output, name="head")
-    return Parts(
-        frozen=frozen_part(network, at) if at else None,
+    return NetworkParts(
+        frozen=frozen_submodel(network, at) if at else None,
         trained=keras.Model(entries if len(entries) > 1 else entries[0], head(tensors[0]), name="trained"),
-        cut=cut_names(network, at),
+        cut_names=cut_names(network, at),
         shapes=tuple(tuple(t.shape[1:]) for t in cut),
     )
 
@@ -96,7 +96,7 @@ def cut_names(network: Network, at: int) -> tuple[str, ...]:
     return tuple(tensor._keras_history.operation.name for tensor in cut_tensors(network, at))
 
 
-def frozen_part(network: Network, at: int) -> Any:
+def frozen_submodel(network: Network, at: int) -> Any:
     """The network from images to the cut behind `layers[:at]`."""
     return keras.Model(network.model.inputs, cut_tensors(network, at), name="frozen")
 
@@ -117,7 +117,7 @@ def cut_tensors(network: Network, at: int) -> list[Any]:
     if at == 0:
         return list(network.model.inputs)
     if at == len(graph.layers):
-        return [network.pooled]
+        return [network.pooled_features]
     tensors = {operation.name: operation.output for operation in network.backbone.model.operations}
     return [tensors[operation.name] for operation in cut_operations(graph, at)]
 

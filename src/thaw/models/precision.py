@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 """Keras's dtype policy for each precision; weights stay float32 in all of them."""
 
 
@@ -22,7 +22,7 @@ def computing_in(model: Any, precision: str) -> Iterator[None]:
     own = [layer.dtype_policy for layer in [model, *layers]]
     try:
         for layer in [model, *layers]:
-            layer.dtype_policy = POLICIES[precision]
+            layer.dtype_policy = DTYPE_POLICIES[precision]
         yield
     finally:
         for layer, policy in zip([model, *layers], own, strict=True):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 # What the published weights were trained on (keras.applications.imagenet_utils; EfficientNet-Lite's originals).
-MODES: dict[str, str] = {
+PREPROCESSING_MODES: dict[str, str] = {
     "tf": "x / 127.5 - 1",
     "caffe": "BGR minus ImageNet's mean",
     "torch": "(x / 255 - mean) / std, by channel",
@@ -15,7 +15,7 @@ MODES: dict[str, str] = {
 }
 
 
-def preprocess(images: Any, mode: str) -> Any:
+def add_preprocessing(images: Any, mode: str) -> Any:
     """Join the layers of `mode` to a KerasTensor `images` (B, S, S, 3), RGB 0-255.
 
     Only layers of Keras itself are used: the saved network opens without thaw.
@@ -37,4 +37,4 @@ def preprocess(images: Any, mode: str) -> Any:
         return layers.Normalization(mean=mean, variance=variance, name="preprocess")(images)
     if mode == "built-in":
         return images
-    raise ValueError(f"no preprocessing mode {mode!r}; there are {', '.join(MODES)}")
+    raise ValueError(f"no preprocessing mode {mode!r}; there are {', '.join(PREPROCESSING_MODES)}")

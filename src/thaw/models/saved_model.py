@@ -19,33 +19,33 @@ from thaw.models import backbone_table
 if TYPE_CHECKING:  # a saved network's classes and size are read without TensorFlow
     from thaw.models.network import Network
 
-WEIGHTS, CLASSES, CONFIG, GRAPH = "model.keras", "classes.json", "config.yaml", "graph.json"
+WEIGHTS_FILE, CLASSES_FILE, CONFIG_FILE, GRAPH_FILE = "model.keras", "classes.json", "config.yaml", "graph.json"
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedNetwork:
     """Where a trained network lies: its .keras file, and the folder with classes and config."""
 
-    weights: Path
+    weights_file: Path
     folder: Path
 
     def class_names(self) -> list[str]:
         """Class names in the order of the network's outputs."""
-        return list(json.loads((self.folder / CLASSES).read_text(encoding="utf-8")))
+        return list(json.loads((self.folder / CLASSES_FILE).read_text(encoding="utf-8")))
 
     def config(self) -> dict[str, Any]:
         """The run's config, nested."""
-        return dict(yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8")))
+        return dict(yaml.safe_load((self.folder / CONFIG_FILE).read_text(encoding="utf-8")))
 
     def graph(self) -> dict[str, str]:
         """`sha256`, the digest of the graph that was trained, and the version of `keras` that described it.
 
         Empty of a network that was saved before there was one.
         """
-        file = self.folder / GRAPH
+        file = self.folder / GRAPH_FILE
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
-    def bits(self) -> int | None:
+    def dataset_bits(self) -> int | None:
         """`dataset.bits` of its run; runs from before there was the key had none."""
         found = self.config().get("dataset", {}).get("bits")
         return None if found is None else int(found)
@@ -55,7 +55,7 @@ class Saved:
         return backbone_table.image_size(_section(BackboneConfig, self.config()["backbone"]))
 
 
-def save(network: "Network", config: Config, folder: Path, written: Path | None = None) -> Saved:
+def save_network(network: "Network", config: Config, folder: Path, existing_file: Path | None = None) -> SavedNetwork:
     """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255.
 
     written: the same network's file elsewhere; a second name for it takes neither time nor room.
@@ -63,15 +63,15 @@ def save(network: "Network", config: Config, folder: Path, written: Path | None 
     from thaw.models import graph_digest
 
     folder.mkdir(parents=True, exist_ok=True)
-    if written is None:
-        network.model.save(folder / WEIGHTS)
+    if existing_file is None:
+        network.model.save(folder / WEIGHTS_FILE)
     else:
-        _link(written, folder / WEIGHTS)
-    (folder / CLASSES).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
-    (folder / CONFIG).write_text(yaml_text(config), encoding="utf-8")
+        _link(existing_file, folder / WEIGHTS_FILE)
+    (folder / CLASSES_FILE).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(config_yaml(config), encoding="utf-8")
     content = {"sha256": graph_digest.graph_sha256(network.model), "keras": version("keras")}
-    (folder / GRAPH).write_text(json.dumps(content), encoding="utf-8")
-    return Saved(folder / WEIGHTS, folder)
+    (folder / GRAPH_FILE).write_text(json.dumps(content), encoding="utf-8")
+    return SavedNetwork(folder / WEIGHTS_FILE, folder)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -82,48 +82,48 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def yaml_text(config: Config) -> str:
+def config_yaml(config: Config) -> str:
     """The resolved config as YAML."""
     return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
 
 
-def load(saved: Saved) -> "Network":
+def load_network(saved: SavedNetwork) -> "Network":
     """Build the network in code from its config and load its weights into it: no code of the file is run.
 
     Raises UserError when there is none, when what is built is not the graph that was trained (weights would fit some
     other graphs too, and give other probabilities), and when the weights do not fit.
     """
-    if not saved.weights.is_file():
-        raise UserError(f"there is no trained network at {saved.weights}")
+    if not saved.weights_file.is_file():
+        raise UserError(f"there is no trained network at {saved.weights_file}")
     joined = _built(saved)
     try:
-        joined.model.load_weights(saved.weights)
+        joined.model.load_weights(saved.weights_file)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{saved.weights} does not hold the weights of that network: {reason}") from error
+        raise UserError(f"{saved.weights_file} does not hold the weights of that network: {reason}") from error
     return joined
 
 
-def _built(saved: Saved) -> "Network":
+def _built(saved: SavedNetwork) -> "Network":
     """The network that was trained, with random weights: of the graphs that its backbone may have, its own."""
     from thaw.models import backbones, graph_digest, network
     from thaw.models import weight_files as weights
 
     content, graph = saved.config(), saved.graph()
     backbone, head = _section(BackboneConfig, content["backbone"]), _section(HeadConfig, content["head"])
-    stored = weights.description(str(saved.weights))
+    stored = weights.stored_graph(str(saved.weights_file))
     # Another Keras may describe the same network in other words; then the file is compared setting by setting.
     binding = graph.get("keras") == version("keras")
     difference = None
-    for model in backbones.variants(backbone):
-        joined = network.join(backbones.of_model(backbone, model), head, tuple(saved.class_names()))
-        built = graph_digest.describe(joined.model)
+    for model in backbones.build_variants(backbone):
+        joined = network.attach_head(backbones.from_model(backbone, model), head, tuple(saved.class_names()))
+        built = graph_digest.describe_model(joined.model)
         difference = stored and graph_digest.first_difference(stored, built)
-        if graph_digest.sha256(built) == graph.get("sha256") if binding else difference is None:
+        if graph_digest.description_sha256(built) == graph.get("sha256") if binding else difference is None:
             return joined
     raise UserError(
-        f"{saved.weights} was trained as another network than {CONFIG} beside it says and this version builds: "
-        f"{difference or 'its digest is another one'}. Was a file of the folder replaced? Train anew, or use the "
+        f"{saved.weights_file} was trained as another network than {CONFIG_FILE} beside it says and this version builds"
+        f": {difference or 'its digest is another one'}. Was a file of the folder replaced? Train anew, or use the "
         "version of thaw and Keras that trained it"
     )
 

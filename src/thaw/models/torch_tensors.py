@@ -106,7 +106,7 @@ class _TensorUnpickler(pickle.Unpickler):
         return storage
 
 
-def read_tensors(path: str | Path) -> dict[str, NDArray[Any]]:
+def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     """Return the tensors of a PyTorch state dict by name, as arrays of their own in row-major order.
 
     Reads what `torch.save(module.state_dict(), path)` writes, in the zip format and in the one before torch 1.6.

@@ -13,10 +13,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from thaw.common.downloads import NotFetched, fetch, keras_folder
-from thaw.common.errors import UserError, listed
+from thaw.common.downloads import DownloadError, fetch, keras_cache_folder
+from thaw.common.errors import UserError, joined
 from thaw.models import graph_digest
-from thaw.models.graph_digest import Description
+from thaw.models.graph_digest import GraphDescription
 
 _CONFIG_BYTES = 100_000_000  # the largest network's takes 1 MB; more is a trap for the memory
 
@@ -34,7 +34,7 @@ def checked_downloads(backbone: str) -> Iterator[None]:
     file_utils.get_file = _get_file
     try:
         yield
-    except NotFetched as error:
+    except DownloadError as error:
         raise UserError(
             f"the ImageNet weights of {backbone} could not be downloaded from {error.url}: {error.reason}. "
             "Fetch that file on a machine with a network and give it: backbone.weights=FILE.h5. "
@@ -45,7 +45,7 @@ def checked_downloads(backbone: str) -> Iterator[None]:
 
 
 @contextmanager
-def not_loaded() -> Iterator[None]:
+def without_weights() -> Iterator[None]:
     """Let keras.applications build the graph that it builds for ImageNet weights, and load none.
 
     Some builders make another graph for `weights="imagenet"`; there is no other way to ask for it.
@@ -65,7 +65,7 @@ def not_loaded() -> Iterator[None]:
 
 
 def _get_file(fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None) -> str:
-    return str(fetch(origin, keras_folder(cache_subdir) / fname, file_hash, _opens))
+    return str(fetch(origin, keras_cache_folder(cache_subdir) / fname, file_hash, _opens))
 
 
 def _opens(file: Path) -> bool:
@@ -77,7 +77,7 @@ def _opens(file: Path) -> bool:
         return False
 
 
-def description(path: str) -> Description | None:
+def stored_graph(path: str) -> GraphDescription | None:
     """Describe the network that a weights file says it belongs to; None when it says nothing, or cannot be read.
 
     A `.keras` file holds the whole config; an .h5 file of a whole model only serves for the classes of its layers, as
@@ -89,7 +89,7 @@ def description(path: str) -> Description | None:
             with zipfile.ZipFile(file) as archive:
                 if archive.getinfo("config.json").file_size > _CONFIG_BYTES:
                     return None
-                return graph_digest.of_config(json.loads(archive.read("config.json"))["config"])
+                return graph_digest.describe_config(json.loads(archive.read("config.json"))["config"])
         with h5py.File(file, "r") as h5:
             layers = json.loads(h5.attrs["model_config"])["config"]["layers"]
             return [{"class": layer["class_name"], "config": {}, "inputs": None} for layer in layers]
@@ -97,7 +97,7 @@ def description(path: str) -> Description | None:
         return None  # reading its weights will say what is wrong
 
 
-def load_file(layers: list[Any], path: str, backbone: str) -> str:
+def load_weights_file(layers: list[Any], path: str, backbone: str) -> str:
     """Assign the weights in a file to `layers` (the backbone's, in order); return the path.
 
     Reads Keras's .h5 (layers in the order of the file), .weights.h5 and .keras (by class and count). A file may hold
@@ -127,8 +127,8 @@ def _check(weighted: list[Any], arrays: list[list[np.ndarray]], path: str, backb
         have = [tuple(v.shape) for v in values]
         if want != have:
             raise UserError(
-                f"backbone.weights={path} does not fit {backbone}: layer {layer.name} takes {listed(want)}, "
-                f"the file holds {listed(have) or 'nothing'}. Is it another network's file, or another backbone.alpha?"
+                f"backbone.weights={path} does not fit {backbone}: layer {layer.name} takes {joined(want)}, "
+                f"the file holds {joined(have) or 'nothing'}. Is it another network's file, or another backbone.alpha?"
             )
 
 

@@ -12,7 +12,7 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def sha256(variable: Any) -> str:
+def variable_sha256(variable: Any) -> str:
     """sha256 of a variable's values."""
     return hashlib.sha256(_values(variable)).hexdigest()
 

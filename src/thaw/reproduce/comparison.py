@@ -4,20 +4,20 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-EPOCH = "epoch/"  # of the names of an epoch's figures in the store
-IDENTICAL, WITHIN, DIFFERENT = "identical", "same within tolerance", "different"
-CODES = {IDENTICAL: 0, WITHIN: 2, DIFFERENT: 3}
+EPOCH_PREFIX = "epoch/"  # of the names of an epoch's figures in the store
+IDENTICAL, WITHIN_TOLERANCE, DIFFERENT = "identical", "same within tolerance", "different"
+EXIT_CODES = {IDENTICAL: 0, WITHIN_TOLERANCE: 2, DIFFERENT: 3}
 # What the tolerance holds for: what training minimizes, and what a run is judged by.
 _LOSSES = ("loss", "val_loss")
 _JUDGED = ("val/loss", "test/loss", "val/accuracy", "test/accuracy")
 # What a run begins with: from other data or weights it is another run, however close its figures are.
 _INPUTS = {"data": "the data", "initial weights": "the initial weights"}
 
-Value = float | str | None
+FigureValue = float | str | None
 
 
 @dataclass(frozen=True)
-class Figures:
+class RunOutcome:
     """What a run came to; None for a hash that it does not have.
 
     data_sha256: of names, content, classes and splits. initial_sha256: of the backbone's weights before training.
@@ -34,34 +34,34 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Parting:
+class Mismatch:
     """A figure that is not the same to the last bit; None where one of the runs does not have it. epoch: 0 for none."""
 
-    figure: str
-    before: Value
-    now: Value
+    quantity: str
+    original: FigureValue
+    rerun: FigureValue
     epoch: int = 0
 
     @property
     def difference(self) -> float | None:
         """The absolute difference of numbers; infinite when one of them is missing or no finite number."""
-        if isinstance(self.before, str) or isinstance(self.now, str):
+        if isinstance(self.original, str) or isinstance(self.rerun, str):
             return None
-        if self.before is None or self.now is None:
+        if self.original is None or self.rerun is None:
             return math.inf
-        apart = abs(self.now - self.before)
+        apart = abs(self.rerun - self.original)
         return apart if math.isfinite(apart) else math.inf
 
     @property
-    def held(self) -> bool:
+    def tolerance_applies(self) -> bool:
         """Whether the tolerance holds for it."""
-        return self.figure in (_LOSSES if self.epoch else _JUDGED)
+        return self.quantity in (_LOSSES if self.epoch else _JUDGED)
 
     @property
     def name(self) -> str:
         if self.epoch:
-            return f"{self.figure} of epoch {self.epoch}"
-        return {**_INPUTS, "weights": "the final weights"}.get(self.figure, self.figure)
+            return f"{self.quantity} of epoch {self.epoch}"
+        return {**_INPUTS, "weights": "the final weights"}.get(self.quantity, self.quantity)
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,30 @@ class Comparison:
     """
 
     verdict: str
-    partings: tuple[Parting, ...]
-    largest: float
+    mismatches: tuple[Mismatch, ...]
+    largest_difference: float
     tolerance: float
     epochs: int
-    whole: bool
+    complete: bool
 
     @property
-    def beyond(self) -> Parting | None:
+    def first_over_tolerance(self) -> Mismatch | None:
         """The first of them by which the tolerance is exceeded."""
-        return next((p for p in self.partings if p.held and (p.difference or 0.0) > self.tolerance), None)
+        return next(
+            (p for p in self.mismatches if p.tolerance_applies and (p.difference or 0.0) > self.tolerance), None
+        )
 
     @property
-    def inputs(self) -> list[str]:
+    def changed_inputs(self) -> list[str]:
         """What the rerun began with that the run did not: the data, the initial weights, or neither."""
-        return [p.name for p in self.partings if p.figure in _INPUTS]
+        return [p.name for p in self.mismatches if p.quantity in _INPUTS]
 
     @property
-    def code(self) -> int:
-        return CODES[self.verdict]
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
 
 
-def compare(before: Figures, now: Figures, tolerance: float) -> Comparison:
+def compare(original: RunOutcome, rerun: RunOutcome, tolerance: float) -> Comparison:
     """Compare what the run came to with what the rerun came to.
 
     Of a run that did not finish only what it has is compared: the rerun goes on where it stopped. tolerance: the
@@ -103,15 +105,15 @@ def compare(before: Figures, now: Figures, tolerance: float) -> Comparison:
     that still is the same; other figures follow from the predictions, and jump when a single image changes sides. It
     holds for a rerun from the same data and initial weights: from others the verdict is always `different`.
     """
-    partings = tuple(_partings(before, now))
-    largest = max((p.difference or 0.0 for p in partings if p.held), default=0.0)
-    others = any(p.figure in _INPUTS for p in partings)
-    verdict = WITHIN if largest <= tolerance and not others else DIFFERENT
-    whole = before.finished and before.weights_sha256 is not None
-    return Comparison(verdict if partings else IDENTICAL, partings, largest, tolerance, len(before.epochs), whole)
+    partings = tuple(_partings(original, rerun))
+    largest = max((p.difference or 0.0 for p in partings if p.tolerance_applies), default=0.0)
+    others = any(p.quantity in _INPUTS for p in partings)
+    verdict = WITHIN_TOLERANCE if largest <= tolerance and not others else DIFFERENT
+    whole = original.finished and original.weights_sha256 is not None
+    return Comparison(verdict if partings else IDENTICAL, partings, largest, tolerance, len(original.epochs), whole)
 
 
-def _partings(before: Figures, now: Figures) -> Iterator[Parting]:
+def _partings(before: RunOutcome, now: RunOutcome) -> Iterator[Mismatch]:
     yield from _hash("data", before.data_sha256, now.data_sha256)
     yield from _hash("initial weights", before.initial_sha256, now.initial_sha256)
     epochs = sorted(before.epochs.keys() | now.epochs.keys() if before.finished else before.epochs.keys())
@@ -119,16 +121,16 @@ def _partings(before: Figures, now: Figures) -> Iterator[Parting]:
         old, new = before.epochs.get(epoch, {}), now.epochs.get(epoch, {})
         for name in {**old, **new}:
             if not _same(old.get(name), new.get(name)):
-                yield Parting(name, old.get(name), new.get(name), epoch)
+                yield Mismatch(name, old.get(name), new.get(name), epoch)
     for name in {**before.final, **now.final} if before.finished else before.final:
         if not _same(before.final.get(name), now.final.get(name)):
-            yield Parting(name, before.final.get(name), now.final.get(name))
+            yield Mismatch(name, before.final.get(name), now.final.get(name))
     yield from _hash("weights", before.weights_sha256, now.weights_sha256)
 
 
-def _hash(what: str, before: str | None, now: str | None) -> Iterator[Parting]:
+def _hash(what: str, before: str | None, now: str | None) -> Iterator[Mismatch]:
     if before is not None and before != now:
-        yield Parting(what, before, now)
+        yield Mismatch(what, before, now)
 
 
 def _same(a: float | None, b: float | None) -> bool:

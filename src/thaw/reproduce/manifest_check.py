@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from thaw.common.csv_text import sheet_text
+from thaw.common.csv_text import spreadsheet_text
 
-COLUMNS = ("path", "what", "before", "now")
+DIFFERENCE_COLUMNS = ("path", "what", "before", "now")
 # What may have become of a file, in the order in which it is told: what somebody did, then what followed for others.
-KINDS = (
+DIFFERENCE_KINDS = (
     "changed",  # another content
     "missing",
     "moved",  # another path, the same content
@@ -25,22 +25,22 @@ class FileDifference:
     """A file of which something differs. what: one of KINDS; before, now: hash, path, class, split or verdict."""
 
     path: str
-    what: str
+    kind: str
     before: str = ""
     now: str = ""
 
     def line(self) -> str:
         """Say it on one line, hashes cut to 12 characters."""
         if not self.before and not self.now:
-            return f"{self.what} {self.path}"
-        if self.what == "moved":
+            return f"{self.kind} {self.path}"
+        if self.kind == "moved":
             return f"moved {self.before} to {self.now}"
-        cut = 12 if self.what == "changed" else None
-        return f"{self.what} {self.path}: {self.before[:cut]} in the run, {self.now[:cut]} now"
+        cut = 12 if self.kind == "changed" else None
+        return f"{self.kind} {self.path}: {self.before[:cut]} in the run, {self.now[:cut]} now"
 
 
-def differences(
-    before: Iterable[Mapping[str, str]], now: Iterable[Mapping[str, str]], there: Collection[str]
+def compare_manifests(
+    before: Iterable[Mapping[str, str]], now: Iterable[Mapping[str, str]], present_paths: Collection[str]
 ) -> list[FileDifference]:
     """Compare two manifests, as rows of `manifest.COLUMNS`; in the order of KINDS, then of paths.
 
@@ -55,7 +55,7 @@ def differences(
             come[new[path]["sha256"]].append(path)
     for path in gone:
         same = come[old[path]["sha256"]]
-        if path in there:
+        if path in present_paths:
             found.append(FileDifference(path, "unused"))
         elif same:
             found.append(FileDifference(path, "moved", path, same.pop(0)))
@@ -64,18 +64,18 @@ def differences(
     found += [FileDifference(path, "new") for paths in come.values() for path in paths]
     for path in old.keys() & new.keys():
         found += _of_one(path, old[path], new[path])
-    return sorted(found, key=lambda entry: (KINDS.index(entry.what), entry.path))
+    return sorted(found, key=lambda entry: (DIFFERENCE_KINDS.index(entry.kind), entry.path))
 
 
-def counted(found: Iterable[FileDifference]) -> dict[str, int]:
+def count_by_kind(found: Iterable[FileDifference]) -> dict[str, int]:
     """How many of each kind, those that there are."""
-    counts = Counter(entry.what for entry in found)
-    return {kind: counts[kind] for kind in KINDS if counts[kind]}
+    counts = Counter(entry.kind for entry in found)
+    return {kind: counts[kind] for kind in DIFFERENCE_KINDS if counts[kind]}
 
 
-def text(found: Iterable[FileDifference]) -> str:
+def differences_csv(found: Iterable[FileDifference]) -> str:
     """Return all as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`."""
-    return sheet_text(COLUMNS, ((entry.path, entry.what, entry.before, entry.now) for entry in found))
+    return spreadsheet_text(DIFFERENCE_COLUMNS, ((entry.path, entry.kind, entry.before, entry.now) for entry in found))
 
 
 def _of_one(path: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[FileDifference]:

@@ -7,34 +7,34 @@ from typing import Any
 
 from rich.table import Table
 
-from thaw.common.console import printable, say, show
-from thaw.config.stored_config import Difference
+from thaw.common.console import print_table, printable, say
+from thaw.config.stored_config import ConfigDifference
 from thaw.reproduce import manifest_check
-from thaw.reproduce.comparison import IDENTICAL, Comparison, Parting, Value
+from thaw.reproduce.comparison import IDENTICAL, Comparison, FigureValue, Mismatch
 from thaw.reproduce.manifest_check import FileDifference
-from thaw.reproduce.stored_run import Recorded, reason
+from thaw.reproduce.stored_run import OriginalRun, failure_reason
 from thaw.results.result import write_json
 
-FILE = "reproduction.json"
-SHOWN = 10  # figures in the table; all are in the file
+REPORT_FILE = "reproduction.json"
+TABLE_ROWS = 10  # figures in the table; all are in the file
 
 
-def counted(n: int, what: str) -> str:
+def count_noun(n: int, what: str) -> str:
     """Return `1 epoch`, `2 epochs`."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def stopped(before: Recorded) -> None:
+def print_unfinished(before: OriginalRun) -> None:
     """Say of a run that did not come to its end what is compared."""
     if not before.finished:
-        why = f"{before.info.status} ({reason(before.info)})"
+        why = f"{before.run.status} ({failure_reason(before.run)})"
         say(f"  it is {why}: the epochs that it has are compared, and the rerun goes on to the end")
 
 
-def environment(found: Sequence[Difference], deterministic: bool) -> None:
+def print_environment(found: Sequence[ConfigDifference], deterministic: bool) -> None:
     """List what differs in code, packages, machine and settings."""
     if found:
-        say(f"environment: {counted(len(found), 'difference')}")
+        say(f"environment: {count_noun(len(found), 'difference')}")
         for difference in found:
             say(f"  {difference.line()}")
     else:
@@ -43,89 +43,89 @@ def environment(found: Sequence[Difference], deterministic: bool) -> None:
         say("  the run was trained with deterministic=false: not even the same machine need come to the same bits")
 
 
-def comparison(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
     """Show what differs, and the verdict."""
-    if found.partings:
-        show(_table(found.partings))
-    if len(found.partings) > SHOWN:
-        say(f"and {len(found.partings) - SHOWN} more figures, all in {FILE}")
-    say(verdict(found))
+    if found.mismatches:
+        print_table(_table(found.mismatches))
+    if len(found.mismatches) > TABLE_ROWS:
+        say(f"and {len(found.mismatches) - TABLE_ROWS} more figures, all in {REPORT_FILE}")
+    say(verdict_line(found))
 
 
-def verdict(found: Comparison) -> str:
+def verdict_line(found: Comparison) -> str:
     """Return the verdict in a sentence, with the first figure in which the runs part."""
-    epochs = counted(found.epochs, "epoch")
+    epochs = count_noun(found.epochs, "epoch")
     if found.verdict == IDENTICAL:
-        if found.whole:
+        if found.complete:
             return f"identical: all figures of {epochs} and the final weights, to the last bit"
         return f"identical as far as the run went: all figures of {epochs}, to the last bit; it has no final weights"
-    first, beyond = found.partings[0], found.beyond
-    if found.inputs:
-        said = f"{found.verdict}: {' and '.join(found.inputs)} changed since the run, so this is another one"
+    first, beyond = found.mismatches[0], found.first_over_tolerance
+    if found.changed_inputs:
+        said = f"{found.verdict}: {' and '.join(found.changed_inputs)} changed since the run, so this is another one"
     else:
         said = f"{found.verdict}: the runs part in {first.name}"
-    if first.figure == "weights":
+    if first.quantity == "weights":
         said += " only: all figures are equal"
     if beyond:
-        said += ", parting" if found.inputs else ", and"
+        said += ", parting" if found.changed_inputs else ", and"
         said += f" by more than {found.tolerance:g} in {beyond.name}"
-    return f"{said}; losses and accuracies differ by at most {found.largest:.2g}"
+    return f"{said}; losses and accuracies differ by at most {found.largest_difference:.2g}"
 
 
-def write(
-    before: Recorded,
+def write_report(
+    before: OriginalRun,
     run_id: str,
-    environment: Sequence[Difference],
+    environment: Sequence[ConfigDifference],
     files: Sequence[FileDifference],
     found: Comparison,
     file: Path,
 ) -> None:
     """Write all of it as JSON."""
     content: dict[str, Any] = {
-        "reproduces": before.info.id,
+        "reproduces": before.run.id,
         "run_id": run_id,
         "verdict": found.verdict,
-        "exit_code": found.code,
-        "whole": found.whole,
+        "exit_code": found.exit_code,
+        "whole": found.complete,
         "epochs": found.epochs,
         "tolerance": found.tolerance,
-        "largest_difference": found.largest,
-        "first": _entry(found.partings[0]) if found.partings else None,
-        "first_beyond_tolerance": _entry(found.beyond) if found.beyond else None,
-        "figures": [_entry(parting) for parting in found.partings],
-        "environment": [{"name": d.key, "before": d.before, "now": d.now} for d in environment],
-        "data": manifest_check.counted(files),
+        "largest_difference": found.largest_difference,
+        "first": _entry(found.mismatches[0]) if found.mismatches else None,
+        "first_beyond_tolerance": _entry(found.first_over_tolerance) if found.first_over_tolerance else None,
+        "figures": [_entry(parting) for parting in found.mismatches],
+        "environment": [{"name": d.key, "before": d.stored, "now": d.current} for d in environment],
+        "data": manifest_check.count_by_kind(files),
     }
     write_json(content, file)
 
 
-def _entry(parting: Parting) -> dict[str, Any]:
+def _entry(parting: Mismatch) -> dict[str, Any]:
     return {
         "epoch": parting.epoch or None,
-        "figure": parting.figure,
-        "before": parting.before,
-        "now": parting.now,
+        "figure": parting.quantity,
+        "before": parting.original,
+        "now": parting.rerun,
         "difference": parting.difference,
     }
 
 
-def _table(partings: Sequence[Parting]) -> Table:
+def _table(partings: Sequence[Mismatch]) -> Table:
     table = Table()
     for column in ("epoch", "figure", "run", "now", "difference"):
         table.add_column(column, justify="left" if column == "figure" else "right")
-    for parting in partings[:SHOWN]:
+    for parting in partings[:TABLE_ROWS]:
         apart = parting.difference
         table.add_row(
             str(parting.epoch or ""),
-            printable(parting.figure),
-            _shown(parting.before),
-            _shown(parting.now),
+            printable(parting.quantity),
+            _shown(parting.original),
+            _shown(parting.rerun),
             f"{apart:.2g}" if apart is not None and math.isfinite(apart) else "",
         )
     return table
 
 
-def _shown(value: Value) -> str:
+def _shown(value: FigureValue) -> str:
     if value is None:
         return "none"
     return f"{value[:12]}…" if isinstance(value, str) else f"{value:.9g}"

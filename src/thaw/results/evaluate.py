@@ -55,14 +55,14 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
     if classes > 5:
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
         metrics["top5_accuracy"] = float((best == labels[:, None]).any(axis=1).mean())
-    for i, name in enumerate(metric_names(class_names)):
+    for i, name in enumerate(class_metric_names(class_names)):
         metrics[f"class/{name}/precision"] = float(precision[i])
         metrics[f"class/{name}/recall"] = float(recall[i])
         metrics[f"class/{name}/f1"] = float(f1[i])
     return Evaluation(probabilities, labels, metrics, confusion)
 
 
-def metric_names(class_names: Sequence[str]) -> list[str]:
+def class_metric_names(class_names: Sequence[str]) -> list[str]:
     """Make class names fit for a part of a metric's name, all different: letters, digits, `_`, `-`, `.`, space.
 
     A name that is changed, and would be the same as another, gets its index: `a/b`, `a_b` become `a_b_0`, `a_b`.

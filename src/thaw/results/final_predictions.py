@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.common.console import say
 from thaw.config.schema import BackboneConfig
-from thaw.data.dataset import Data
+from thaw.data.dataset import Dataset
 from thaw.frozen import engine
-from thaw.frozen.engine import Choice
+from thaw.frozen.engine import EngineChoice
 from thaw.results import parity
 from thaw.results.parity import Parity
-from thaw.tracking import Run
+from thaw.tracking import TrackedRun
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Network
@@ -24,26 +24,26 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 Probabilities = dict[str, npt.NDArray[np.float32]]
 
-TAG = "thaw.parity"  # of a run: passed or failed
+PARITY_TAG = "thaw.parity"  # of a run: passed or failed
 
 
 @dataclass(frozen=True)
-class Judged:
+class FinalPredictions:
     """probabilities: float32 (N, C) by split. parity: how they were arrived at, as result.json has it."""
 
     probabilities: Probabilities
     parity: dict[str, Any]
 
 
-def settle(
-    choice: Choice,
-    store: Store,
+def check_predictions(
+    choice: EngineChoice,
+    store: DiskCache,
     backbone: BackboneConfig,
     network: "Network",
-    data: Data,
+    data: Dataset,
     results: "list[StageResult]",
-    tracked: Run,
-) -> Judged:
+    tracked: TrackedRun,
+) -> FinalPredictions:
     """Compare the engine's probabilities with the kept network's on a sample, and return those that can be trusted.
 
     Where too many images get another class, all of validation and test is run again by Keras, end to end in float32:
@@ -51,51 +51,56 @@ def settle(
     """
     kept = _Kept(store, backbone, network, data, results)
     last = results[-1]
-    indices = {split: data.splits.named()[split] for split in last.judged}
+    indices = {split: data.splits.by_name()[split] for split in last.probabilities}
     every = np.concatenate(list(indices.values()))
-    found = parity.check(
-        np.concatenate(list(last.judged.values())),
+    found = parity.compare_sample(
+        np.concatenate(list(last.probabilities.values())),
         lambda rows: kept(every[rows]),
         data.seed,
         sum(layer.macs or 0 for layer in network.backbone.graph.layers),
     )
     _log(found, tracked)
-    if not found.broken:
+    if not found.failed:
         say(
             f"parity: {found.images - found.differs} of {found.images} images get the same class from the kept network "
             f"end to end; probabilities differ by at most {found.probability:.2g}, logits by {found.logit:.2g}"
         )
-        return Judged(last.judged, _entry(found, choice))
+        return FinalPredictions(last.probabilities, _entry(found, choice))
     say(_failure(found, choice))
-    return Judged({split: kept(own) for split, own in indices.items()}, _entry(found, engine.reference()))
+    return FinalPredictions({split: kept(own) for split, own in indices.items()}, _entry(found, engine.keras_float32()))
 
 
 class _Kept:
     """The kept network end to end in Keras. The features of a backbone that did not move are kept if there is room."""
 
     def __init__(
-        self, store: Store, backbone: BackboneConfig, network: "Network", data: Data, results: "list[StageResult]"
+        self,
+        store: DiskCache,
+        backbone: BackboneConfig,
+        network: "Network",
+        data: Dataset,
+        results: "list[StageResult]",
     ) -> None:
         self.backbone, self.network, self.data = backbone, network, data
         self.store = store if all(done.plan.all_frozen for done in results) else None
-        self.room = store.room().bytes - data.pixels.kept_bytes - sum(done.cache_bytes for done in results)
+        self.room = store.budget().nbytes - data.pixels.cache_bytes - sum(done.cache_bytes for done in results)
 
     def __call__(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        from thaw.frozen.keras_inference import end_to_end
+        from thaw.frozen.keras_inference import keras_probabilities
 
-        fits = parity.rows_bytes(len(indices), math.prod(self.network.pooled.shape[1:])) <= self.room
-        return end_to_end(self.network, self.backbone, self.data.pixels, indices, self.store if fits else None)
+        fits = parity.feature_cache_bytes(len(indices), math.prod(self.network.pooled_features.shape[1:])) <= self.room
+        return keras_probabilities(self.network, self.backbone, self.data.pixels, indices, self.store if fits else None)
 
 
-def _log(found: Parity, tracked: Run) -> None:
+def _log(found: Parity, tracked: TrackedRun) -> None:
     figures = {"parity/images": found.images, "parity/differ": found.differs, **_largest(found, "parity/")}
-    tracked.metrics({name: value for name, value in figures.items() if math.isfinite(value)})
-    tracked.tags({TAG: "failed" if found.broken else "passed"})
+    tracked.log_metrics({name: value for name, value in figures.items() if math.isfinite(value)})
+    tracked.set_tags({PARITY_TAG: "failed" if found.failed else "passed"})
 
 
-def _entry(found: Parity, judged_with: Choice) -> dict[str, Any]:
+def _entry(found: Parity, judged_with: EngineChoice) -> dict[str, Any]:
     return {
-        "passed": not found.broken,
+        "passed": not found.failed,
         "images": found.images,
         "differ": found.differs,
         **_largest(found),
@@ -107,14 +112,14 @@ def _largest(found: Parity, prefix: str = "") -> dict[str, float]:
     return {f"{prefix}max_probability_difference": found.probability, f"{prefix}max_logit_difference": found.logit}
 
 
-def _failure(found: Parity, choice: Choice) -> str:
+def _failure(found: Parity, choice: EngineChoice) -> str:
     if choice.frozen != "float32" or choice.trained != "float32":
         remedy = "precision=float32 frozen_precision=float32"
     else:
         remedy = "engine=tensorflow" if choice.engine != "tensorflow" else "another backbone"
     return (
         f"parity failed: {found.differs} of {found.images} images get another class from the kept network than from "
-        f"the engine ({choice.line()}). Up to 1 % of them would be accepted. Probabilities differ by up to "
+        f"the engine ({choice.summary()}). Up to 1 % of them would be accepted. Probabilities differ by up to "
         f"{found.probability:.2g}. The figures of validation and test, the report and result.json are therefore those "
         "of the kept network itself, run by Keras in float32. It was trained on what the engine computed: train again "
         f"with {remedy}"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from thaw.common.console import printable
-from thaw.common.csv_text import sheet_text
-from thaw.results.evaluate import Evaluation, metric_names
+from thaw.common.csv_text import spreadsheet_text
+from thaw.results.evaluate import Evaluation, class_metric_names
 
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
 _NAMES_UP_TO = 100
@@ -84,14 +84,14 @@ def curves_png(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def per_class_csv(
-    evaluation: Evaluation, class_names: Sequence[str], path: Path, training: Sequence[int] | np.ndarray
+    evaluation: Evaluation, class_names: Sequence[str], path: Path, training_counts: Sequence[int] | np.ndarray
 ) -> None:
     """Write a row a class: `class, images, correct, precision, recall, f1, most_confused_with, training_images`.
 
     No value, no entry. `training` (C,): how many images of each class were trained on, by which a rare class shows.
     """
     rows = []
-    for i, (name, metric) in enumerate(zip(class_names, metric_names(class_names), strict=True)):
+    for i, (name, metric) in enumerate(zip(class_names, class_metric_names(class_names), strict=True)):
         figures = [evaluation.metrics[f"class/{metric}/{key}"] for key in ("precision", "recall", "f1")]
         wrong = evaluation.confusion[i].copy()
         wrong[i] = 0
@@ -102,7 +102,7 @@ def per_class_csv(
                 int(evaluation.confusion[i, i]),
                 *("" if np.isnan(figure) else f"{figure:.4f}" for figure in figures),
                 class_names[int(wrong.argmax())] if wrong.any() else "",
-                int(training[i]),
+                int(training_counts[i]),
             ]
         )
     header = ["class", "images", "correct", "precision", "recall", "f1", "most_confused_with", "training_images"]
@@ -158,4 +158,4 @@ def _save(figure: Any, path: Path) -> None:
 
 def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(sheet_text(header, rows), encoding="utf-8", errors="backslashreplace", newline="")
+    path.write_text(spreadsheet_text(header, rows), encoding="utf-8", errors="backslashreplace", newline="")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.common.files import replace
+from thaw.common.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """A run's outcome.
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
@@ -51,7 +51,7 @@ class Result:
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
 
-def write(result: Result, path: Path) -> None:
+def write_result(result: RunResult, path: Path) -> None:
     """Write `result` as JSON in one move, so that no reader meets half a file; NaN and infinity become null."""
     write_json(asdict(result), path)
 
@@ -62,7 +62,7 @@ def write_json(content: Any, path: Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder's name may not be UTF-8; backslashreplace writes such a byte as \udce9, which is JSON too.
-    replace(path, (text + "\n").encode("utf-8", "backslashreplace"))
+    write_atomically(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _plain(value: Any) -> Any:

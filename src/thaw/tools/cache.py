@@ -12,25 +12,25 @@ from pathlib import Path
 from rich.table import Table
 
 from thaw.cache import eviction, rows, segment
-from thaw.cache.eviction import Kept
+from thaw.cache.eviction import StoredSegment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import MOMENT, changing, idle, remove, writing
-from thaw.common.console import Steps, progress, say, show
-from thaw.common.errors import UserError, did_you_mean, listed
+from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, remove_files, store_lock, try_space_lock
+from thaw.common.console import ProgressHandle, print_table, progress, say
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.tool_schemas import CacheToolConfig
 
 # Of a key, what tells one space from the next; shown in this order when it is there.
-TELLING = ("kind", "backbone", "cut", "image_size", "precision", "view")
-DAY = 86400.0  # seconds
+DESCRIBED_FIELDS = ("kind", "backbone", "cut", "image_size", "precision", "view")
+DAY_SECONDS = 86400.0  # seconds
 
 
 @dataclass
-class Listed:
+class SpaceListing:
     """A space on disk. key: what its space.json says, empty when it says nothing."""
 
     folder: Path
     key: dict
-    segments: list[Kept]
+    segments: list[StoredSegment]
 
     @property
     def id(self) -> str:
@@ -38,11 +38,11 @@ class Listed:
 
     @property
     def bytes(self) -> int:
-        return sum(own.bytes for own in self.segments)
+        return sum(own.nbytes for own in self.segments)
 
     @property
-    def what(self) -> str:
-        names = [name for name in TELLING if self.key.get(name) is not None] or list(self.key)[:3]
+    def description(self) -> str:
+        names = [name for name in DESCRIBED_FIELDS if self.key.get(name) is not None] or list(self.key)[:3]
         return " · ".join(_short(self.key[name]) for name in names) or "?"
 
 
@@ -68,8 +68,8 @@ def cache(config: CacheToolConfig) -> None:
         _clear(chosen, folder, _unused(config.unused_days))
 
 
-def _spaces(folder: Path) -> list[Listed]:
-    found = (Listed(own, _key(own), eviction.kept_in(own)) for own in eviction.space_folders(folder))
+def _spaces(folder: Path) -> list[SpaceListing]:
+    found = (SpaceListing(own, _key(own), eviction.list_space_segments(own)) for own in eviction.space_folders(folder))
     return [space for space in found if space.segments]
 
 
@@ -81,21 +81,21 @@ def _key(space: Path) -> dict:
     return {}
 
 
-def _chosen(spaces: list[Listed], prefix: str | None) -> list[Listed]:
+def _chosen(spaces: list[SpaceListing], prefix: str | None) -> list[SpaceListing]:
     chosen = [space for space in spaces if space.id.startswith((prefix or "").lower())]
     if chosen:
         return chosen
     ids = [space.id for space in spaces]
     near = did_you_mean(prefix, [own[: len(prefix or "")] for own in ids])
-    raise UserError(f"space={prefix} begins no space's id.{near} There are: {listed(ids)}")
+    raise UserError(f"space={prefix} begins no space's id.{near} There are: {joined(ids)}")
 
 
 def _short(value: object) -> str:
-    text = listed(value) if isinstance(value, list) else str(value)
+    text = joined(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes for people: 1.3 GB, 512 MB, 3.4 kB."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
@@ -103,28 +103,31 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def _unused(days: float) -> Callable[[Kept], bool]:
+def _unused(days: float) -> Callable[[StoredSegment], bool]:
     """Whether a segment was not used for so many days; 0: every one."""
-    before = time.time() - days * DAY
-    return lambda own: not days or own.used < before
+    before = time.time() - days * DAY_SECONDS
+    return lambda own: not days or own.last_used < before
 
 
-def _list(spaces: list[Listed], folder: Path, max_bytes: float, old: Callable[[Kept], bool]) -> None:
+def _list(spaces: list[SpaceListing], folder: Path, max_bytes: float, old: Callable[[StoredSegment], bool]) -> None:
     spaces = [replace(space, segments=own) for space in spaces if (own := list(filter(old, space.segments)))]
     table = Table(title=str(folder), title_justify="left")
     for column in ("space", "what", "rows", "size", "last used"):
         table.add_column(column, justify="right" if column in ("rows", "size") else "left", no_wrap=column != "what")
     for space in sorted(spaces, key=_used, reverse=True):
         names = {own.name for own in space.segments}
-        count = sum(len(own.table) for own in segment.segments(space.folder)[0] if own.name in names)
-        table.add_row(space.id, space.what, f"{count:,}", size(space.bytes), _when(_used(space)))
-    show(table)
+        count = sum(len(own.table) for own in segment.read_segments(space.folder)[0] if own.name in names)
+        table.add_row(space.id, space.description, f"{count:,}", format_bytes(space.bytes), _when(_used(space)))
+    print_table(table)
     total = sum(space.bytes for space in spaces)
-    say(f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {size(total)} of {size(max_bytes)} (cache.max_gb)")
+    say(
+        f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {format_bytes(total)} of {format_bytes(max_bytes)} "
+        "(cache.max_gb)"
+    )
 
 
-def _used(space: Listed) -> float:
-    return max(own.used for own in space.segments)
+def _used(space: SpaceListing) -> float:
+    return max(own.last_used for own in space.segments)
 
 
 def _when(seconds: float) -> str:
@@ -133,18 +136,18 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def _verify(spaces: list[Listed], folder: Path) -> None:
+def _verify(spaces: list[SpaceListing], folder: Path) -> None:
     checked = damaged = torn = 0
-    total = sum(len(own.table) for space in spaces for own in segment.segments(space.folder)[0])
+    total = sum(len(own.table) for space in spaces for own in segment.read_segments(space.folder)[0])
     with progress("checking rows", total) as steps:
         for space in spaces:
             steps.describe(f"checking {space.id}")
-            found, broken = segment.segments(space.folder)
+            found, broken = segment.read_segments(space.folder)
             for path in broken:
                 torn += 1
                 say(f"damaged: space {space.id}, index {path.name}, and with it the rows that it names")
-                with changing(folder), writing(folder):
-                    remove(path)
+                with store_lock(folder), as_user_error(folder):
+                    remove_files(path)
             for own in found:
                 bad = _bad(own, steps)
                 checked += len(own.table)
@@ -152,8 +155,8 @@ def _verify(spaces: list[Listed], folder: Path) -> None:
                 for row in bad:
                     say(f"damaged: space {space.id}, row {own.digests()[row].hex()}")
                 if bad:
-                    with changing(folder), writing(folder):
-                        segment.drop(own, bad)
+                    with store_lock(folder), as_user_error(folder):
+                        segment.drop_rows(own, bad)
     if damaged or torn:
         indexes = f" and {torn} index{'es' * (torn > 1)}" if torn else ""
         raise UserError(
@@ -163,7 +166,7 @@ def _verify(spaces: list[Listed], folder: Path) -> None:
     say(f"{checked:,} rows in {len(spaces)} space{'s' * (len(spaces) > 1)}: sound")
 
 
-def _bad(own: segment.Segment, steps: Steps) -> list[int]:
+def _bad(own: segment.Segment, steps: ProgressHandle) -> list[int]:
     """The rows of a segment that are not what was written; none when it was evicted meanwhile."""
     try:
         own.data = DataFile(own.rows_path)
@@ -171,27 +174,29 @@ def _bad(own: segment.Segment, steps: Steps) -> list[int]:
         return list(range(len(own.table))) if own.index_path.exists() else []
     numbers = {digest: row for row, digest in enumerate(own.digests())}
     places = {digest: (own, row) for digest, row in numbers.items()}
-    return [numbers[digest] for digest in rows.check(rows.Layout.of(places), advance=steps.advance)]
+    return [
+        numbers[digest] for digest in rows.find_damaged(rows.RowLayout.from_locations(places), advance=steps.advance)
+    ]
 
 
-def _clear(spaces: list[Listed], folder: Path, old: Callable[[Kept], bool]) -> None:
+def _clear(spaces: list[SpaceListing], folder: Path, old: Callable[[StoredSegment], bool]) -> None:
     freed = 0
     for space in spaces:
-        with writing(folder), idle(folder, space.id, MOMENT) as nobody:
+        with as_user_error(folder), try_space_lock(folder, space.id, SHORT_WAIT_SECONDS) as nobody:
             if not nobody:
                 say(f"space {space.id} is in use by a run that computes; it stays")
                 continue
-            with changing(folder):
+            with store_lock(folder):
                 freed += _clear_one(space.folder, old)
-    say(f"{size(freed)} removed from {folder}")
+    say(f"{format_bytes(freed)} removed from {folder}")
 
 
-def _clear_one(space: Path, old: Callable[[Kept], bool]) -> int:
+def _clear_one(space: Path, old: Callable[[StoredSegment], bool]) -> int:
     freed = 0
-    for own in eviction.kept_in(space):  # again, now that nothing changes any more
+    for own in eviction.list_space_segments(space):  # again, now that nothing changes any more
         if old(own):
             own.remove()
-            freed += own.bytes
-    if not eviction.kept_in(space):
+            freed += own.nbytes
+    if not eviction.list_space_segments(space):
         shutil.rmtree(space, ignore_errors=True)
     return freed

@@ -11,25 +11,25 @@ from rich.table import Table
 
 from thaw import tracking
 from thaw.common import backend
-from thaw.common.console import say, show
+from thaw.common.console import print_table, say
 from thaw.config.tool_schemas import LayersConfig
 from thaw.models import backbone_table, freeze
-from thaw.models.layer_graph import Graph
+from thaw.models.layer_graph import LayerGraph
 
 COLUMNS = ("index", "name", "type", "shape", "params", "block", "cut")
 
 
 def layers(config: LayersConfig) -> None:
     """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
-    chosen = tracking.with_weights_of_run(config.backbone, config.tracking_uri, Path(config.outputs))
-    backbone_table.check(chosen)
-    backend.start(0, None)
+    chosen = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
+    backbone_table.check_backbone(chosen)
+    backend.start_tensorflow(0, None)
     from thaw.models import backbones
 
     if chosen.weights in ("imagenet", "none"):  # a listing needs no weights, but the graph that they call for
-        built = backbones.of_model(chosen, next(backbones.variants(chosen)))
+        built = backbones.from_model(chosen, next(backbones.build_variants(chosen)))
     else:
-        built = backbones.build(chosen)
+        built = backbones.build_backbone(chosen)
     rows = list(map(list, _rows(built.graph)))
     if config.format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -41,8 +41,8 @@ def layers(config: LayersConfig) -> None:
         _show(rows, built, _with_top(chosen))
 
 
-def _rows(graph: Graph) -> Any:
-    last = {block.last: block.name for block in graph.blocks}
+def _rows(graph: LayerGraph) -> Any:
+    last = {block.last_layer: block.name for block in graph.blocks}
     names = iter(graph.blocks)
     block = next(names, None)
     for layer in graph.layers:
@@ -56,12 +56,12 @@ def _rows(graph: Graph) -> Any:
 def _with_top(config: Any) -> int | None:
     from thaw.models import backbones
 
-    if backbone_table.row(config.name).source == "thaw":
+    if backbone_table.backbone_spec(config.name).source == "thaw":
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
     stock = dataclasses.replace(config, image_size=None, weights="none")
-    backend.start(0, None)
-    return int(backbones.build_stock(stock).count_params())
+    backend.start_tensorflow(0, None)
+    return int(backbones.build_imagenet_classifier(stock).count_params())
 
 
 def _show(rows: list[list[Any]], built: Any, with_top: int | None) -> None:
@@ -73,7 +73,7 @@ def _show(rows: list[list[Any]], built: Any, with_top: int | None) -> None:
         cells = [f"{cell:,}" if column == "params" else str(cell) for column, cell in zip(COLUMNS, row, strict=True)]
         cells[-1] = "clean" if row[-1] == 1 else cells[-1]
         listing.add_row(*cells, end_section=row[0] in ends)
-    show(listing)
+    print_table(listing)
     params = sum(layer.params for layer in built.graph.layers)
     moving = sum(layer.moving for layer in built.graph.layers)
     say(f"{len(rows)} layers · {params:,} parameters without the top, {moving:,} of them BatchNorm statistics")

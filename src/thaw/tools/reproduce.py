@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from thaw import run_record, tracking
-from thaw.cache import Store
+from thaw.cache import DiskCache
 from thaw.cli.arguments import quote
-from thaw.common.console import printable, say, shown
+from thaw.common.console import display_path, printable, say
 from thaw.common.errors import UserError
 from thaw.config import stored_config
 from thaw.config.job import Job
@@ -21,13 +21,13 @@ from thaw.data import manifest
 from thaw.reproduce import manifest_check, stored_run, verdict_report
 from thaw.reproduce.comparison import compare
 from thaw.reproduce.manifest_check import FileDifference
-from thaw.reproduce.stored_run import Recorded
+from thaw.reproduce.stored_run import OriginalRun
 from thaw.run import run, scan_data, split_data
 
-REPRODUCES = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
-VERDICT = "thaw.verdict"
-SHOWN = 20  # files that are printed; the rest is in the list
-FILES = "data_differences.csv"
+REPRODUCES_TAG = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
+VERDICT_TAG = "thaw.verdict"
+SHOWN_FILES = 20  # files that are printed; the rest is in the list
+DIFFERENCES_FILE = "data_differences.csv"
 
 
 def reproduce(config: ReproduceConfig, root: Path) -> int:
@@ -37,28 +37,28 @@ def reproduce(config: ReproduceConfig, root: Path) -> int:
     """
     if not config.run:
         raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
-    before = stored_run.read(config.run, config.tracking_uri, Path(config.outputs))
+    before = stored_run.read_original(config.run, config.tracking_uri, Path(config.outputs))
     folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
     folder.mkdir(parents=True)
-    epochs = verdict_report.counted(len(stored_run.figures(before.info).epochs), "epoch")
-    say(f"reproducing run {before.info.id} · {before.info.name} · {epochs}")
-    verdict_report.stopped(before)
-    environment = tracking.differences(before.fingerprint, tracking.collect(root).flat())
-    verdict_report.environment(environment, before.config.deterministic)
+    epochs = verdict_report.count_noun(len(stored_run.read_outcome(before.run).epochs), "epoch")
+    say(f"reproducing run {before.run.id} · {before.run.name} · {epochs}")
+    verdict_report.print_unfinished(before)
+    environment = tracking.fingerprint_differences(before.fingerprint, tracking.collect_fingerprint(root).entries())
+    verdict_report.print_environment(environment, before.config.deterministic)
     with _cache(config.fresh, before.config, folder) as cache:
         today = _today(before, config, cache)
         files = _data(before, today, folder)
         run_id = _rerun(before, today, _job(before, today, root, folder))
-    after = tracking.find_run(before.store, Path(config.outputs), run_id)
-    comparison = compare(stored_run.figures(before.info), stored_run.figures(after), config.tolerance)
-    verdict_report.comparison(comparison)
-    verdict_report.write(before, after.id, environment, files, comparison, folder / verdict_report.FILE)
-    for file in (folder / verdict_report.FILE, folder / FILES):
+    after = tracking.find_run(before.store_uri, Path(config.outputs), run_id)
+    comparison = compare(stored_run.read_outcome(before.run), stored_run.read_outcome(after), config.tolerance)
+    verdict_report.print_comparison(comparison)
+    verdict_report.write_report(before, after.id, environment, files, comparison, folder / verdict_report.REPORT_FILE)
+    for file in (folder / verdict_report.REPORT_FILE, folder / DIFFERENCES_FILE):
         if file.exists():
-            after.add(file)
-    after.tag(VERDICT, comparison.verdict)
-    say(f"reproduction {shown(folder / verdict_report.FILE)}")
-    return comparison.code
+            after.log_artifact(file)
+    after.set_tag(VERDICT_TAG, comparison.verdict)
+    say(f"reproduction {display_path(folder / verdict_report.REPORT_FILE)}")
+    return comparison.exit_code
 
 
 @contextmanager
@@ -71,61 +71,61 @@ def _cache(fresh: bool, config: Config, folder: Path) -> Iterator[str]:
         yield empty
 
 
-def _today(before: Recorded, config: ReproduceConfig, cache: str) -> Config:
+def _today(before: OriginalRun, config: ReproduceConfig, cache: str) -> Config:
     """The run's config with today's places: its figures go to the store it is in, and the network is kept nowhere."""
     own = before.config
     return dataclasses.replace(
         own,
         outputs=config.outputs,
         cache=dataclasses.replace(own.cache, dir=cache),
-        tracking=dataclasses.replace(own.tracking, uri=before.store, complete="none"),
+        tracking=dataclasses.replace(own.tracking, uri=before.store_uri, complete="none"),
     )
 
 
-def _job(before: Recorded, today: Config, root: Path, folder: Path) -> Job:
+def _job(before: OriginalRun, today: Config, root: Path, folder: Path) -> Job:
     """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
     computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
-    settings = dict(stored_config.flat(dataclasses.asdict(today)))
+    settings = dict(stored_config.flatten(dataclasses.asdict(today)))
     computed += [
-        f"{key}={settings[key]}" for key in stored_config.UNTIL_THEN
+        f"{key}={settings[key]}" for key in stored_config.LEGACY_DEFAULTS
     ]  # a run of an older version has no override
     if today.dataset.path:
         computed.append(f"dataset.path={quote(today.dataset.path)}")
-    tags = {REPRODUCES: before.info.id}
-    return Job(root, folder, [*before.overrides, *computed], tags=tags, cuts=run_record.cuts(before.info.tags))
+    tags = {REPRODUCES_TAG: before.run.id}
+    return Job(root, folder, [*before.overrides, *computed], tags=tags, cuts=run_record.stored_cuts(before.run.tags))
 
 
-def _rerun(before: Recorded, today: Config, job: Job) -> str:
+def _rerun(before: OriginalRun, today: Config, job: Job) -> str:
     """Return the new run's id; one that fails as the failed one did is a reproduction too."""
     try:
         return run(today, job).run_id
     except UserError as error:
-        if before.finished or str(error) != stored_run.reason(before.info):
+        if before.finished or str(error) != stored_run.failure_reason(before.run):
             raise
         say(f"it failed as the run did: {error}")
         return str(json.loads((job.folder / "run.json").read_text(encoding="utf-8"))["run_id"])
 
 
-def _data(before: Recorded, today: Config, folder: Path) -> list[FileDifference]:
+def _data(before: OriginalRun, today: Config, folder: Path) -> list[FileDifference]:
     """List what differs in the data; what can no longer be used or split ends the rerun after this."""
-    store = Store(Path(today.cache.dir), today.cache.max_gb * 1e9, beside=Path(today.outputs))
+    store = DiskCache(Path(today.cache.dir), today.cache.max_gb * 1e9, outputs=Path(today.outputs))
     found, _ = scan_data(today, store)
     rows = [
         dict(zip(manifest.COLUMNS, map(str, row), strict=True))
         for row in manifest.rows(found, split_data(today, found))
     ]
-    there = {*found.catalog.names, *(bad.name for bad in found.bad)}
-    differences = manifest_check.differences(before.manifest, rows, there)
+    there = {*found.catalog.names, *(bad.name for bad in found.bad_files)}
+    differences = manifest_check.compare_manifests(before.manifest, rows, there)
     if not differences:
         say(f"data: {len(rows):,} files as in the run")
         return differences
-    file = folder / FILES
-    file.write_text(manifest_check.text(differences), encoding="utf-8", errors="surrogateescape", newline="")
-    counts = ", ".join(f"{kind} {n:,}" for kind, n in manifest_check.counted(differences).items())
-    say(f"data: {verdict_report.counted(len(differences), 'difference')}: {counts}")
-    for entry in differences[:SHOWN]:
+    file = folder / DIFFERENCES_FILE
+    file.write_text(manifest_check.differences_csv(differences), encoding="utf-8", errors="surrogateescape", newline="")
+    counts = ", ".join(f"{kind} {n:,}" for kind, n in manifest_check.count_by_kind(differences).items())
+    say(f"data: {verdict_report.count_noun(len(differences), 'difference')}: {counts}")
+    for entry in differences[:SHOWN_FILES]:
         say(f"  {printable(entry.line())}")
-    if len(differences) > SHOWN:
-        say(f"  and {len(differences) - SHOWN:,} more")
-    say(f"  the list: {shown(file)}")
+    if len(differences) > SHOWN_FILES:
+        say(f"  and {len(differences) - SHOWN_FILES:,} more")
+    say(f"  the list: {display_path(file)}")
     return differences

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-FOLD = "split.fold="
+FOLD_OVERRIDE = "split.fold="
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FoldRun:
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean and sample standard deviation (n - 1 in the denominator) of n folds."""
 
     mean: float
@@ -28,7 +28,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Setting:
+class FoldSummary:
     """A setting of the keys that were not the fold, and its figures over the folds that finished, at least 2.
 
     overrides: as typed, without the fold. folds: how many there are, finished or not. metrics: `val/...`, `test/...`
@@ -38,9 +38,9 @@ class Setting:
     overrides: str
     run_ids: tuple[str, ...]
     folds: int
-    metrics: Mapping[str, Spread]
+    metrics: Mapping[str, MeanStd]
 
-    def flat(self) -> dict[str, float]:
+    def as_metrics(self) -> dict[str, float]:
         """Return `val/accuracy_mean`, `val/accuracy_std`, ... and `folds`, the number that finished."""
         found: dict[str, float] = {"folds": len(self.run_ids)}
         for name, spread in self.metrics.items():
@@ -59,7 +59,7 @@ class Setting:
         return " · ".join([count, *figures]) + f": {self.overrides}"
 
 
-def over_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[Setting]:
+def summarize_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[FoldSummary]:
     """Gather finished runs that differ in nothing but the fold; the setting with the best mean objective comes first.
 
     Settings of which fewer than 2 folds finished are left out: they have no deviation.
@@ -67,24 +67,24 @@ def over_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[Settin
     by_setting: dict[str, list[FoldRun]] = {}
     for run in runs:
         words = run.overrides.split(" ")
-        if any(word.startswith(FOLD) for word in words):
-            setting = " ".join(word for word in words if not word.startswith(FOLD))
+        if any(word.startswith(FOLD_OVERRIDE) for word in words):
+            setting = " ".join(word for word in words if not word.startswith(FOLD_OVERRIDE))
             by_setting.setdefault(setting, []).append(run)
     settings = [_setting(overrides, own) for overrides, own in by_setting.items() if len(own) > 1]
     return sorted(settings, key=lambda setting: _rank(setting, maximize))
 
 
-def _setting(overrides: str, runs: list[FoldRun]) -> Setting:
+def _setting(overrides: str, runs: list[FoldRun]) -> FoldSummary:
     names = [name for name in runs[0].metrics if name.startswith(("val/", "test/")) or name == "objective"]
     metrics = {}
     for name in sorted(name for name in names if "/class/" not in name):
         values = [run.metrics[name] for run in runs if name in run.metrics]
         if len(values) == len(runs) and all(map(math.isfinite, values)):
-            metrics[name] = Spread(statistics.fmean(values), statistics.stdev(values), len(values))
-    return Setting(overrides, tuple(run.run_id for run in runs), runs[0].folds, metrics)
+            metrics[name] = MeanStd(statistics.fmean(values), statistics.stdev(values), len(values))
+    return FoldSummary(overrides, tuple(run.run_id for run in runs), runs[0].folds, metrics)
 
 
-def _rank(setting: Setting, maximize: bool) -> float:
+def _rank(setting: FoldSummary, maximize: bool) -> float:
     objective = setting.metrics.get("objective")
     if objective is None:
         return math.inf

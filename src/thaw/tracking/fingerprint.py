@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from thaw.common import environment
-from thaw.config.stored_config import Difference
+from thaw.config.stored_config import ConfigDifference
 
 # A tag of every run whose config and command are in the store: they are logged before it.
-BEGUN = "fingerprint.python"
+CONFIG_LOGGED_TAG = "fingerprint.python"
 
 _PACKAGES = (
     "tensorflow",
@@ -68,14 +68,14 @@ class Fingerprint:
     cpu: str
     cpus: int
     cpu_flags: tuple[str, ...]
-    settings: dict[str, str]
+    env: dict[str, str]
     gpus: tuple[str, ...] = ()
     diff_sha256: str | None = None
     data_sha256: str | None = None
     weights_sha256: str | None = None
     seed: int | None = None
 
-    def flat(self) -> dict[str, str]:
+    def entries(self) -> dict[str, str]:
         """All but the diff, as params or tags: `git.commit`, `package.keras`, `cpu.model`, ...; None is left out."""
         entries: dict[str, object | None] = {
             "git.commit": self.commit,
@@ -89,7 +89,7 @@ class Fingerprint:
             "cpu.flags": " ".join(self.cpu_flags),
             "gpu": "; ".join(self.gpus) or "none",
             "env": "all",  # and not only the first few
-            **{f"env.{name}": value for name, value in self.settings.items()},
+            **{f"env.{name}": value for name, value in self.env.items()},
             "data_sha256": self.data_sha256,
             "weights_sha256": self.weights_sha256,
             "seed": self.seed,
@@ -97,7 +97,7 @@ class Fingerprint:
         return {key: str(value) for key, value in entries.items() if value is not None}
 
 
-def collect(root: Path) -> Fingerprint:
+def collect_fingerprint(root: Path) -> Fingerprint:
     """Take the fingerprint of the checkout at `root` and of this process; TensorFlow is not imported for it."""
     commit = _git(root, "rev-parse", "HEAD")
     diff, diff_sha256 = _changes(root) if commit else ("", None)
@@ -110,25 +110,27 @@ def collect(root: Path) -> Fingerprint:
         platform=platform.platform(),
         packages={name: found for name in (*_PACKAGES, *_cuda_packages()) if (found := _version(name))},
         cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
-        cpus=environment.cpus(),
+        cpus=environment.cpu_count(),
         cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),
-        settings=environment.settings(),
+        env=environment.numerical_variables(),
         gpus=environment.gpu_names(),
     )
 
 
-def differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+def fingerprint_differences(original: Mapping[str, str], now: Mapping[str, str]) -> list[ConfigDifference]:
     """Every entry that differs between two flat fingerprints; None where one has none of that name.
 
     Seed, hashes and the like count only when both have them: they are known later than the rest, or were not recorded
     by earlier versions, as most environment variables were not.
     """
-    unknown = {f"env.{name}" for name in environment.settings()} - {f"env.{name}" for name in _FIRST_SETTINGS}
-    left_out = {*_LATER, *(() if "env" in recorded else unknown)}
+    unknown = {f"env.{name}" for name in environment.numerical_variables()} - {
+        f"env.{name}" for name in _FIRST_SETTINGS
+    }
+    left_out = {*_LATER, *(() if "env" in original else unknown)}
     return [
-        Difference(key, recorded.get(key), now.get(key))
-        for key in {**recorded, **now}
-        if recorded.get(key) != now.get(key) and (key not in left_out or (key in recorded and key in now))
+        ConfigDifference(key, original.get(key), now.get(key))
+        for key in {**original, **now}
+        if original.get(key) != now.get(key) and (key not in left_out or (key in original and key in now))
     ]
 
 

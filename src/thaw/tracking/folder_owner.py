@@ -8,13 +8,14 @@ from thaw.tracking import run_lock, spool
 
 # What runs write, the sweep's own files among it. Without `.hydra` and the lock: a command that was refused leaves
 # these too, and is given again in the same folder once it is mended.
-OF_RUNS = (
-    run_lock.RUN, "result.json", spool.FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv", "checkpoints",
+RUN_FILES = (
+    run_lock.RUN_FILE, "result.json", spool.UNSENT_FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv",
+    "checkpoints",
     "model", "report", "features", "parent_run_id", "folds.json",
 )  # fmt: skip
 
 
-def check_run(folder: Path, key: str = "hydra.run.dir", run_id: str | None = None) -> None:
+def check_run_folder(folder: Path, key: str = "hydra.run.dir", run_id: str | None = None) -> None:
     """Raise UserError when a folder holds what another run has written, or is writing; `run_id` may go on in its own.
 
     key: what named the folder. A folder with other files than those of runs is free.
@@ -26,17 +27,17 @@ def check_run(folder: Path, key: str = "hydra.run.dir", run_id: str | None = Non
         raise UserError(_refusal(folder, key, name, _id(folder)))
 
 
-def check_idle(folder: Path, key: str = "hydra.run.dir") -> None:
+def check_not_running(folder: Path, key: str = "hydra.run.dir") -> None:
     """Raise UserError when a living process holds the lock of a folder, which may not hold more than that yet."""
-    if run_lock.lives(folder):
+    if run_lock.is_held(folder):
         raise UserError(f"{key}={folder}: a run is at work in this folder. Choose another {key}, or wait for its end")
 
 
-def check_sweep(folder: Path) -> None:
+def check_sweep_folder(folder: Path) -> None:
     """Raise UserError when a sweep's folder, or one in it, holds what another run or sweep has written."""
     key = "hydra.sweep.dir"
-    check_idle(folder, key)
-    check_run(folder, key)
+    check_not_running(folder, key)
+    check_run_folder(folder, key)
     if (folder / "multirun.yaml").exists():
         raise UserError(_refusal(folder, key, "multirun.yaml", None))
     for inside in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -45,7 +46,7 @@ def check_sweep(folder: Path) -> None:
             raise UserError(_refusal(folder, key, f"{inside.name}/{name}", None))
 
 
-def check_whole(folder: Path) -> None:
+def check_single_run(folder: Path) -> None:
     """Raise UserError when result.json and run.json in a folder are of two runs: thaw once let a run begin there."""
     own, other = _id(folder), _read(folder / "result.json")
     if own is not None and other is not None and own != other:
@@ -55,21 +56,21 @@ def check_whole(folder: Path) -> None:
         )
 
 
-def run_of_folder(folder: Path) -> tuple[str, str] | None:
+def owner_of_folder(folder: Path) -> tuple[str, str] | None:
     """Return the id and the store's URI of the run whose folder this is, None without a run.json.
 
     Raises UserError when the folder holds files of two runs.
     """
-    check_whole(folder)
-    return run_lock.read(folder)
+    check_single_run(folder)
+    return run_lock.read_run_file(folder)
 
 
 def _found(folder: Path) -> str | None:
-    return next((name for name in OF_RUNS if (folder / name).exists()), None)
+    return next((name for name in RUN_FILES if (folder / name).exists()), None)
 
 
 def _id(folder: Path) -> str | None:
-    return _read(folder / run_lock.RUN)
+    return _read(folder / run_lock.RUN_FILE)
 
 
 def _read(file: Path) -> str | None:

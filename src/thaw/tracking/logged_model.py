@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from thaw.tracking.mlflow_store import Store, local_path, quiet_mlflow
+from thaw.tracking.mlflow_store import MlflowStore, local_path, quiet_mlflow
 
 KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
 
 
-def write(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
+def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
     """Write a built Keras model to `folder`, as `mlflow.keras` loads it; `logged` is MLflow's entry of it."""
     quiet_mlflow()
     import keras
@@ -33,19 +33,19 @@ def write(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[
     )
 
 
-def ready(store: Store, experiment_id: str, run_id: str) -> Any | None:
+def newest_ready(store: MlflowStore, experiment_id: str, run_id: str) -> Any | None:
     """Return the run's newest model that was written whole, or None."""
     whole = [model for model in _all(store, experiment_id, run_id) if model.status == "READY"]
     return max(whole, key=lambda model: model.creation_timestamp, default=None)
 
 
-def is_output(store: Store, run_id: str, model_id: str) -> bool | None:
+def is_run_output(store: MlflowStore, run_id: str, model_id: str) -> bool | None:
     """Return True when the model is the run's output, else None."""
-    outputs = store.client.raw.get_run(run_id).outputs
+    outputs = store.client.mlflow_client.get_run(run_id).outputs
     return any(output.model_id == model_id for output in (outputs.model_outputs if outputs else [])) or None
 
 
-def remove_others(store: Store, experiment_id: str, run_id: str, model_id: str) -> None:
+def remove_other_models(store: MlflowStore, experiment_id: str, run_id: str, model_id: str) -> None:
     """Remove the run's other models, whole or not, from before it was killed; their files too if they are here."""
     for model in _all(store, experiment_id, run_id):
         if model.model_id == model_id:
@@ -56,7 +56,7 @@ def remove_others(store: Store, experiment_id: str, run_id: str, model_id: str) 
             shutil.rmtree(files, ignore_errors=True)
 
 
-def _all(store: Store, experiment_id: str, run_id: str) -> list[Any]:
+def _all(store: MlflowStore, experiment_id: str, run_id: str) -> list[Any]:
     return list(store.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
 
 

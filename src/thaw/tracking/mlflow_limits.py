@@ -11,24 +11,24 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-BATCH = 100  # params, or tags, at a time
-KEY = 250
-PARAM = 6000
-TAG = 8000
-RUN_NAME = 250
-EXPERIMENT = 256
-USER = 256
-DATASET_NAME = 500
-DATASET_DIGEST = 36
-DATASET_SOURCE = 65_535
-DATASET_PROFILE = 65_535  # TEXT of MySQL, in bytes
+ENTRIES_PER_BATCH = 100  # params, or tags, at a time
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+RUN_NAME_LENGTH = 250
+EXPERIMENT_LENGTH = 256
+USER_LENGTH = 256
+DATASET_NAME_LENGTH = 500
+DATASET_DIGEST_LENGTH = 36
+DATASET_SOURCE_LENGTH = 65_535
+DATASET_PROFILE_LENGTH = 65_535  # TEXT of MySQL, in bytes
 # runs.artifact_uri holds 200: the experiment's folder, a slash, 32 characters of the run's id, and "/artifacts".
-ARTIFACTS = 200 - len("/" + 32 * "0" + "/artifacts")
+ARTIFACT_URI_LENGTH = 200 - len("/" + 32 * "0" + "/artifacts")
 
 _MARK = 9  # of characters: a dash and 8 of a hash
 
 
-def value(content: object, length: int) -> str:
+def fit_value(content: object, length: int) -> str:
     """Return a param's or tag's value, cut; bytes that are no UTF-8 are escaped, and NUL, which PostgreSQL refuses.
 
     All of it is in config.yaml and overrides.txt.
@@ -36,33 +36,33 @@ def value(content: object, length: int) -> str:
     return _clean(content)[:length]
 
 
-def title(content: object, length: int) -> str:
+def fit_title(content: object, length: int) -> str:
     """Return a name that people tell runs apart by, as `value` does; one that is cut ends in a hash of all of it."""
     text = _clean(content)
     return text if len(text) <= length else f"{text[: length - _MARK]}-{_hash(text)}"
 
 
-def names(keys: Iterable[str]) -> dict[str, str]:
+def fit_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return keys as MLflow takes them: `finetune.stages[0].name` becomes `finetune.stages_0_.name`.
 
     Two keys never get one name: where they would, each that was changed ends in a hash.
     """
-    found = {key: name(key) for key in keys}
+    found = {key: fit_key(key) for key in keys}
     times = Counter(found.values())
     return {key: own if times[own] == 1 or own == key else _marked(own, key) for key, own in found.items()}
 
 
-def name(key: str) -> str:
+def fit_key(key: str) -> str:
     """Return one key as MLflow takes it: cut at 250 characters, and no path that means another, as `a//b` does."""
     allowed = re.sub(r"[^\w./: -]" if sys.platform != "win32" else r"[^\w./ -]", "_", key)
     path = posixpath.normpath(allowed).lstrip("/") if allowed else "_"
     if path != allowed or path == "." or path.startswith(".."):
         allowed = _marked(path.replace("..", "__"), key)
-    return allowed[:KEY]
+    return allowed[:KEY_LENGTH]
 
 
 def _marked(text: str, key: str) -> str:
-    return f"{text[: KEY - _MARK]}-{_hash(key)}"
+    return f"{text[: KEY_LENGTH - _MARK]}-{_hash(key)}"
 
 
 def _clean(content: object) -> str:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 from thaw.tracking import mlflow_limits, store_schema
-from thaw.tracking.retry import Patient, Refused, reason, remedy
+from thaw.tracking.retry import RetryingClient, StoreRefused, root_cause, suggest_remedy
 
 # Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
 _QUIET = {
@@ -34,7 +34,7 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True)
-class Store:
+class MlflowStore:
     """An open store: `uri` is absolute, `artifacts` is the artifact folder, or None when a server decides.
 
     client: MLflow's, with patience for a store that is locked or away.
@@ -42,10 +42,10 @@ class Store:
 
     uri: str
     outputs: Path
-    artifacts: Path | None
-    client: Patient
+    artifact_folder: Path | None
+    client: RetryingClient
 
-    def experiment(self, name: str) -> str:
+    def experiment_id(self, name: str) -> str:
         """Return the id of the experiment `name`, created if there is none.
 
         Raises UserError when it was deleted, or when its artifact folder is gone: MLflow keeps that as an absolute
@@ -53,23 +53,24 @@ class Store:
         """
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            if len(name) > mlflow_limits.EXPERIMENT:
+            if len(name) > mlflow_limits.EXPERIMENT_LENGTH:
                 raise UserError(
-                    f"tracking.experiment={name} is {len(name)} characters long; stores take {mlflow_limits.EXPERIMENT}"
+                    f"tracking.experiment={name} is {len(name)} characters long; stores take "
+                    f"{mlflow_limits.EXPERIMENT_LENGTH}"
                 )
             try:
                 return str(self.client.create_experiment(name, self._new_artifacts()))
-            except Refused:  # another job was faster
+            except StoreRefused:  # another job was faster
                 found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"tracking.experiment={name} was deleted from {self.uri}. Choose another name, or restore it: "
-                + command_lines.of_mlflow(self.uri, f"experiments restore --experiment-id {found.experiment_id}")
+                + command_lines.mlflow_command(self.uri, f"experiments restore --experiment-id {found.experiment_id}")
             )
         kept = local_path(found.artifact_location)
-        if self.artifacts is not None and kept is not None and not kept.exists():
+        if self.artifact_folder is not None and kept is not None and not kept.exists():
             raise UserError(
                 f"tracking.experiment={name} in {self.uri} keeps its artifacts in {kept}, which does not exist. "
                 f"Was the folder moved? Move it back, or choose another tracking.experiment."
@@ -77,19 +78,20 @@ class Store:
         return str(found.experiment_id)
 
     def _new_artifacts(self) -> str | None:
-        if self.artifacts is None:
+        if self.artifact_folder is None:
             return None
-        place = self.artifacts.as_uri()
-        if self.uri.startswith(_DATABASES) and len(place) > mlflow_limits.ARTIFACTS:
+        place = self.artifact_folder.as_uri()
+        if self.uri.startswith(_DATABASES) and len(place) > mlflow_limits.ARTIFACT_URI_LENGTH:
             raise UserError(
                 f"outputs={self.outputs} is too long a path for {self.uri}: with artifacts in it, it makes an address "
-                f"of {len(place)} characters, and the database takes {mlflow_limits.ARTIFACTS}. Choose a shorter one"
+                f"of {len(place)} characters, and the database takes {mlflow_limits.ARTIFACT_URI_LENGTH}. "
+                "Choose a shorter one"
             )
-        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self.artifact_folder.mkdir(parents=True, exist_ok=True)
         return place
 
 
-def open_store(uri: str, outputs: Path) -> Store:
+def open_store(uri: str, outputs: Path) -> MlflowStore:
     """Open the store at `uri`; a missing SQLite file is created, once, however many processes ask.
 
     A relative `sqlite:///` path is taken from the current folder, at this moment, and is absolute from then on.
@@ -102,7 +104,7 @@ def open_store(uri: str, outputs: Path) -> Store:
         return _open_sqlite(database, outputs)
     if not uri.startswith(_SERVERS + _DATABASES):
         raise _unusable(uri, "no such kind of store")
-    return Store(uri, outputs, outputs / "artifacts" if uri.startswith(_DATABASES) else None, _connect(uri))
+    return MlflowStore(uri, outputs, outputs / "artifacts" if uri.startswith(_DATABASES) else None, _connect(uri))
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -125,7 +127,7 @@ def quiet_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _open_sqlite(database: Path, outputs: Path) -> Store:
+def _open_sqlite(database: Path, outputs: Path) -> MlflowStore:
     uri = _SQLITE + database.as_posix()
     artifacts = outputs / "artifacts"
     if set("%?") & set(uri):
@@ -136,16 +138,16 @@ def _open_sqlite(database: Path, outputs: Path) -> Store:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         if database.exists():
-            store_schema.check(database)
+            store_schema.check_schema(database)
         else:
             with FileLock(database.with_name(database.name + ".lock")):
                 if not database.exists():
                     _create_database(database, artifacts)
         database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
-        return Store(uri, outputs, artifacts, Patient(lambda: MlflowClient(uri), uri, (database,)))
-    except Refused as refused:
+        return MlflowStore(uri, outputs, artifacts, RetryingClient(lambda: MlflowClient(uri), uri, (database,)))
+    except StoreRefused as refused:
         raise _unusable(uri, refused.__cause__) from refused
-    except store_schema.Unfit as unfit:
+    except store_schema.UnusableDatabase as unfit:
         raise UserError(f"tracking.uri={uri} cannot be used: {unfit}") from None
     except UserError:
         raise
@@ -163,7 +165,7 @@ def _create_database(database: Path, artifacts: Path) -> None:
     aside.replace(database)
 
 
-def _connect(uri: str) -> Patient:
+def _connect(uri: str) -> RetryingClient:
     quiet_mlflow()
     from mlflow import MlflowClient
 
@@ -173,7 +175,7 @@ def _connect(uri: str) -> Patient:
             client.search_experiments(max_results=1)
         except Exception as error:  # of MLflow, of a missing database driver, of a misspelt scheme
             raise _unusable(uri, error) from error
-    return Patient(lambda: client, uri)
+    return RetryingClient(lambda: client, uri)
 
 
 def _unusable(uri: str, error: object) -> UserError:
@@ -194,12 +196,12 @@ def _unusable(uri: str, error: object) -> UserError:
             f"{version('mlflow')}. If they are older: make a copy, then mlflow db upgrade {shlex.quote(uri)}. "
             "If they are newer: install that MLflow here"
         )
-    if need := remedy(uri, error) if isinstance(error, BaseException) else "":
-        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
+    if need := suggest_remedy(uri, error) if isinstance(error, BaseException) else "":
+        return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {need}")
     if "too many" in text:
-        return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. The server's own log says why")
+        return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. The server's own log says why")
     need = "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
-    return UserError(f"tracking.uri={uri} cannot be used: {reason(error)}. {need}")
+    return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {need}")
 
 
 @contextmanager

@@ -15,35 +15,35 @@ from thaw.config import command_lines
 
 # Seconds. In MLflow a writer of SQLite waits 20 before it fails; a server's requests are not repeated there (store.py),
 # so that this is the only patience. A request to a server that hangs may take MLFLOW_HTTP_REQUEST_TIMEOUT, 120, more.
-PATIENCE = 120.0
-TELL = 2.0
-PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one again and again
+RETRY_SECONDS = 120.0
+NOTICE_AFTER_SECONDS = 2.0
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one again and again
 
 # Their time is the file's, not the store's.
 _UPLOADS = ("log_artifact", "log_artifacts", "log_model_artifacts")
 
 
-class Away(Exception):
+class StoreMissing(Exception):
     """The store's files are not where they were."""
 
 
-class Unanswered(UserError):
+class StoreUnreachable(UserError):
     """The store did not answer for PATIENCE seconds."""
 
 
-class Refused(UserError):
+class StoreRefused(UserError):
     """The store answers, and does not do what it was asked: a token that expired, a run that was deleted, ...
 
     code: MLflow's name of the error. remedy: what can be done, empty if its words do not tell.
     """
 
     def __init__(self, uri: str, error: BaseException) -> None:
-        self.code, self.remedy = str(getattr(error, "error_code", "")), remedy(uri, error)
-        super().__init__(f"tracking.uri={uri} refused: {reason(error)}. {self.remedy}".rstrip())
+        self.code, self.remedy = str(getattr(error, "error_code", "")), suggest_remedy(uri, error)
+        super().__init__(f"tracking.uri={uri} refused: {root_cause(error)}. {self.remedy}".rstrip())
         self.__cause__ = error
 
 
-class Patient:
+class RetryingClient:
     """MLflow's client, every call of which waits for a store that is locked or away, and can be ended by Ctrl-C.
 
     raw: MLflow's own client.
@@ -51,19 +51,21 @@ class Patient:
     that was moved, and MLflow an artifact folder.
     """
 
-    def __init__(self, connect: Callable[[], Any], uri: str, needs: tuple[Path, ...] = ()) -> None:
-        self._uri, self._needs = uri, needs
-        self.raw = self.patiently(connect, tell=False)
+    def __init__(self, connect: Callable[[], Any], uri: str, required_paths: tuple[Path, ...] = ()) -> None:
+        self._uri, self._needs = uri, required_paths
+        self.mlflow_client = self.retry(connect, notice=False)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.raw, name)
-        return lambda *args, **kwargs: self.patiently(lambda: method(*args, **kwargs), tell=name not in _UPLOADS)
+        method = getattr(self.mlflow_client, name)
+        return lambda *args, **kwargs: self.retry(lambda: method(*args, **kwargs), notice=name not in _UPLOADS)
 
-    def once(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def call_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call the client once, in this thread; raises what it raises, and `Away`."""
-        return self._try(lambda: getattr(self.raw, method)(*args, **kwargs))
+        return self._try(lambda: getattr(self.mlflow_client, method)(*args, **kwargs))
 
-    def patiently(self, call: Callable[[], Any], already: Callable[[], Any] | None = None, *, tell: bool = True) -> Any:
+    def retry(
+        self, call: Callable[[], Any], find_earlier: Callable[[], Any] | None = None, *, notice: bool = True
+    ) -> Any:
         """Call until the store answers, for PATIENCE seconds; a line says so when it takes longer than TELL.
 
         tell: whether a first attempt that is long means a store that is locked: no file is copied, nothing imported.
@@ -71,25 +73,25 @@ class Patient:
         twice. Raises Unanswered when patience ends, and Refused.
         """
         began = time.monotonic()
-        told = Told(self._uri, began + TELL)
+        told = WaitNotice(self._uri, began + NOTICE_AFTER_SECONDS)
         attempt, tries = 0, call
         while True:
             try:
-                return self._beside(tries, told if tell else None)
+                return self._beside(tries, told if notice else None)
             except Exception as error:
-                if not transient(error):
-                    if refusal(error):
-                        raise Refused(self._uri, error) from error
+                if not is_transient(error):
+                    if is_refusal(error):
+                        raise StoreRefused(self._uri, error) from error
                     raise
-                if time.monotonic() - began > PATIENCE:
-                    raise gave_up(self._uri, error) from error
-            told.now()
-            time.sleep(pause(attempt))
+                if time.monotonic() - began > RETRY_SECONDS:
+                    raise unreachable_error(self._uri, error) from error
+            told.print_if_due()
+            time.sleep(backoff_seconds(attempt))
             attempt += 1
-            if already is not None:
-                tries = lambda: call() if (found := already()) is None else found  # noqa: E731
+            if find_earlier is not None:
+                tries = lambda: call() if (found := find_earlier()) is None else found  # noqa: E731
 
-    def _beside(self, call: Callable[[], Any], told: "Told | None") -> Any:
+    def _beside(self, call: Callable[[], Any], told: "WaitNotice | None") -> Any:
         """Call in a thread of its own: SQLite waits 20 seconds for a lock, and no Ctrl-C reaches it there."""
         done: Future[Any] = Future()
 
@@ -102,42 +104,42 @@ class Patient:
         Thread(target=work, daemon=True, name="tracking call").start()
         while not wait([done], timeout=0.2).done:
             if told:
-                told.now()
+                told.print_if_due()
         return done.result()
 
     def _try(self, call: Callable[[], Any]) -> Any:
         for path in self._needs:
             if not path.exists():
-                raise Away(f"{path} is not there")
+                raise StoreMissing(f"{path} is not there")
         try:
             return call()
         except Exception as error:
-            if transient(error) and self._uri.startswith("sqlite:"):
+            if is_transient(error) and self._uri.startswith("sqlite:"):
                 _reconnect(self._uri)
             raise
 
 
-class Told:
+class WaitNotice:
     """The one line of a call that waits, to be printed at `at` (`time.monotonic`)."""
 
     def __init__(self, uri: str, at: float) -> None:
         self._uri, self._at = uri, at
 
-    def now(self) -> None:
+    def print_if_due(self) -> None:
         """Print it if it is time, once."""
         if time.monotonic() >= self._at:
             self._at = math.inf
-            say(f"waiting for {self._uri}, which does not answer; up to {PATIENCE:.0f} s (Ctrl-C ends it)")
+            say(f"waiting for {self._uri}, which does not answer; up to {RETRY_SECONDS:.0f} s (Ctrl-C ends it)")
 
 
-def transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether a later attempt may succeed: a locked or absent database, no connection, a server's own failure.
 
     MLflow names the status of what a server refuses (4xx), and says of all else that the request failed.
     """
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, Away):
+    if isinstance(error, StoreMissing):
         return True
     if isinstance(error, MlflowException):
         failed = "API request to" in str(error) and "failed with error code" not in str(error)
@@ -148,7 +150,7 @@ def transient(error: BaseException) -> bool:
     return type(error).__name__ == "OperationalError" and "database is locked" in str(error)  # while it is opened
 
 
-def refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Whether a store has answered that it will not, as opposed to a defect and to a local disk that is full."""
     from mlflow.exceptions import MlflowException
 
@@ -162,7 +164,7 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def remedy(uri: str, error: BaseException) -> str:
+def suggest_remedy(uri: str, error: BaseException) -> str:
     """Return what can be done about a refusal, as far as its words tell."""
     text = f"{getattr(error, 'error_code', '')} {error}"
     if re.search(r"\b40[13]\b|UNAUTHENTICATED|PERMISSION_DENIED", text):
@@ -171,30 +173,30 @@ def remedy(uri: str, error: BaseException) -> str:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         )
     if "lifecycle_stage" in text or "'active' state" in text or "RESOURCE_DOES_NOT_EXIST" in text:
-        restore = command_lines.of_mlflow(uri, "runs restore --run-id RUN_ID")
+        restore = command_lines.mlflow_command(uri, "runs restore --run-id RUN_ID")
         return f"Was the run or its experiment deleted? Restore it: {restore}, or mlflow experiments restore."
     return ""
 
 
-def reason(error: object) -> str:
+def root_cause(error: object) -> str:
     """Return the first line of the first cause: `database is locked`, `[Errno 111] Connection refused`."""
     while isinstance(error, BaseException) and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
 
 
-def gave_up(uri: str, error: BaseException) -> Unanswered:
+def unreachable_error(uri: str, error: BaseException) -> StoreUnreachable:
     """Return the error that says which store does not answer, why, and what to do."""
     if uri.startswith("sqlite:"):
-        need = "Was it moved? Put it back." if isinstance(error, Away) else "End the program that holds it."
+        need = "Was it moved? Put it back." if isinstance(error, StoreMissing) else "End the program that holds it."
     else:
         need = "Is it running?"
-    return Unanswered(f"tracking.uri={uri} did not answer for {PATIENCE:.0f} s: {reason(error)}. {need}")
+    return StoreUnreachable(f"tracking.uri={uri} did not answer for {RETRY_SECONDS:.0f} s: {root_cause(error)}. {need}")
 
 
-def pause(attempt: int) -> float:
+def backoff_seconds(attempt: int) -> float:
     """Return the seconds to wait after failure number `attempt`, counted from 0."""
-    return PAUSES[min(attempt, len(PAUSES) - 1)]
+    return BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
 
 
 def _reconnect(uri: str) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from thaw.common.errors import UserError
-from thaw.common.files import replace
+from thaw.common.files import write_atomically
 
-FOLDER = "thaw.folder"
-HOST = "thaw.host"
-CWD = "thaw.cwd"
-RUN = "run.json"
+FOLDER_TAG = "thaw.folder"
+HOST_TAG = "thaw.host"
+CWD_TAG = "thaw.cwd"
+RUN_FILE = "run.json"
 _LOCK = "run.lock"
 # Seconds for which a run that starts may look whether this one is dead.
 _MOMENT = 1.0
 
 
-def hold(folder: Path, what: str) -> FileLock:
+def acquire(folder: Path, what: str) -> FileLock:
     """Take the lock of a run's folder, which is created if it is missing; `release()` gives it back.
 
     Raises UserError when a living process holds it; `what` is the message's subject.
@@ -33,7 +33,7 @@ def hold(folder: Path, what: str) -> FileLock:
     return lock
 
 
-def take(folder: Path) -> FileLock | None:
+def acquire_if_dead(folder: Path) -> FileLock | None:
     """Take the lock of a dead run's folder; None when the run lives, or when nobody can tell."""
     lock = FileLock(folder / _LOCK)
     try:
@@ -45,7 +45,7 @@ def take(folder: Path) -> FileLock | None:
     return lock
 
 
-def lives(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
     """Whether a process holds the lock of a run's folder; False when nobody can tell."""
     lock = FileLock(folder / _LOCK)
     try:
@@ -59,26 +59,26 @@ def lives(folder: Path) -> bool:
     return False
 
 
-def folder_here(tags: Mapping[str, str]) -> Path | None:
+def local_folder(tags: Mapping[str, str]) -> Path | None:
     """Return a run's folder as its tags name it, if the run is of this machine and the folder still there."""
-    folder = Path(tags.get(FOLDER, ""))
-    return folder if tags.get(HOST) == platform.node() and folder.is_absolute() and folder.is_dir() else None
+    folder = Path(tags.get(FOLDER_TAG, ""))
+    return folder if tags.get(HOST_TAG) == platform.node() and folder.is_absolute() and folder.is_dir() else None
 
 
-def place(folder: Path) -> dict[str, str]:
+def location_tags(folder: Path) -> dict[str, str]:
     """Return the tags that say where a run lives, to go on with it from there."""
-    return {FOLDER: str(folder), CWD: str(Path.cwd()), HOST: platform.node()}
+    return {FOLDER_TAG: str(folder), CWD_TAG: str(Path.cwd()), HOST_TAG: platform.node()}
 
 
-def write(folder: Path, run_id: str, tracking_uri: str) -> None:
+def write_run_file(folder: Path, run_id: str, tracking_uri: str) -> None:
     """Leave `run.json` in a run's folder: which run this is, and in which store."""
-    write_json(folder / RUN, {"run_id": run_id, "tracking_uri": tracking_uri})
+    write_json(folder / RUN_FILE, {"run_id": run_id, "tracking_uri": tracking_uri})
 
 
-def read(folder: Path) -> tuple[str, str] | None:
+def read_run_file(folder: Path) -> tuple[str, str] | None:
     """Return the run's id and its store's URI, as `run.json` in a run's folder says; None when it does not."""
     try:
-        content = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         return str(content["run_id"]), str(content["tracking_uri"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -86,4 +86,4 @@ def read(folder: Path) -> tuple[str, str] | None:
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a file that is there whole or not at all, even after a power cut."""
-    replace(path, json.dumps(content, indent=1).encode())
+    write_atomically(path, json.dumps(content, indent=1).encode())

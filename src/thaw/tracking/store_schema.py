@@ -13,11 +13,11 @@ _PUT_BACK = "Put a copy of it back, or choose another file: tracking.uri=sqlite:
 _CHECKED = 16e6  # bytes up to which a whole file is checked: 20 ms
 
 
-class Unfit(Exception):
+class UnusableDatabase(Exception):
     """What is wrong with the file, and what to do about it."""
 
 
-def check(database: Path) -> None:
+def check_schema(database: Path) -> None:
     """Raise Unfit when a file is damaged, another program's, or of an older or newer MLflow.
 
     A file that is empty, locked or cannot be opened is left to others to judge.
@@ -32,11 +32,13 @@ def check(database: Path) -> None:
     except (sqlite3.OperationalError, OSError):  # locked, or a folder
         return
     except sqlite3.DatabaseError as error:
-        raise Unfit(f"{error}. {_PUT_BACK}") from error
+        raise UnusableDatabase(f"{error}. {_PUT_BACK}") from error
     if not sound:
-        raise Unfit(f"the file is damaged. {_PUT_BACK}")
+        raise UnusableDatabase(f"the file is damaged. {_PUT_BACK}")
     if tables and not found:
-        raise Unfit("it is the database of another program. Choose a file of its own: tracking.uri=sqlite:///FILE")
+        raise UnusableDatabase(
+            "it is the database of another program. Choose a file of its own: tracking.uri=sqlite:///FILE"
+        )
     if found:
         _check_version(database, found[0][0])
 
@@ -47,11 +49,11 @@ def _check_version(database: Path, found: str) -> None:
         return
     if found in steps:
         uri = shlex.quote(f"sqlite:///{database.as_posix()}")
-        raise Unfit(
+        raise UnusableDatabase(
             f"its tables are those of an older MLflow than {version('mlflow')}. Make a copy of it, then: "
             f"mlflow db upgrade {uri}"
         )
-    raise Unfit(
+    raise UnusableDatabase(
         f"its tables are those of a newer MLflow than {version('mlflow')}. Install that MLflow here, or choose another "
         "file: tracking.uri=sqlite:///FILE"
     )

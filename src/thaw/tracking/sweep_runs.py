@@ -13,15 +13,15 @@ from filelock import FileLock
 
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import folder_owner, orphaned_runs, run_lock
-from thaw.tracking.cross_validation import FoldRun, Setting, over_folds
-from thaw.tracking.mlflow_store import Store, open_store
-from thaw.tracking.retry import Refused, Unanswered
-from thaw.tracking.run_lookup import BEST, OVERRIDES, PARENT
-from thaw.tracking.tracked_run import OBJECTIVE, Run, create_run
+from thaw.tracking.cross_validation import FoldRun, FoldSummary, summarize_folds
+from thaw.tracking.mlflow_store import MlflowStore, open_store
+from thaw.tracking.retry import StoreRefused, StoreUnreachable
+from thaw.tracking.run_lookup import BEST_RUN_TAG, OVERRIDES_TAG, PARENT_TAG
+from thaw.tracking.tracked_run import OBJECTIVE_TAG, TrackedRun, create_run
 
 
 @dataclass(frozen=True)
-class Child:
+class SweepRun:
     """A sweep's job, as its run tells: `overrides` from the tag `thaw.overrides`, `objective` None unless logged.
 
     metrics: the last value of each. folds: of its cross-validation, 0 without one.
@@ -41,28 +41,28 @@ class Sweep:
     """An open sweep; `id` is every child's `start(parent=...)`."""
 
     id: str
-    run: Run = field(repr=False)
+    run: TrackedRun = field(repr=False)
     lock: FileLock = field(repr=False)
 
 
 def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path) -> Sweep:
     """Create a sweep's parent run, which lives until `close_sweep`: it holds the lock of `folder`, the sweep's own."""
     folder = Path(folder).absolute()
-    folder_owner.check_sweep(folder)
-    lock = run_lock.hold(folder, "a sweep")
+    folder_owner.check_sweep_folder(folder)
+    lock = run_lock.acquire(folder, "a sweep")
     try:
         store = open_store(tracking.uri, outputs)
-        orphaned_runs.close_dead(store, tracking.experiment)
-        run = create_run(store, tracking.experiment, name, folder, {orphaned_runs.SWEEP: name})
-        run_lock.write(folder, run.id, store.uri)
-        run.text(name + "\n", "overrides.txt")  # whole: name and tag are cut at what a database holds
+        orphaned_runs.close_orphaned_runs(store, tracking.experiment)
+        run = create_run(store, tracking.experiment, name, folder, {orphaned_runs.SWEEP_TAG: name})
+        run_lock.write_run_file(folder, run.id, store.uri)
+        run.log_text(name + "\n", "overrides.txt")  # whole: name and tag are cut at what a database holds
     except BaseException:
         lock.release()
         raise
     return Sweep(run.id, run, lock)
 
 
-def best_objective(run: Run, parent_id: str) -> float | None:
+def best_objective(run: TrackedRun, parent_id: str) -> float | None:
     """Return the best objective among the sweep's finished runs; None before the first.
 
     For an objective that is maximized, as all are. None too when the store does not say: the run has trained.
@@ -70,11 +70,11 @@ def best_objective(run: Run, parent_id: str) -> float | None:
     try:
         best = run._store.client.search_runs(
             [run.experiment_id],
-            f"tags.`{PARENT}` = '{parent_id}' AND attributes.status = 'FINISHED'",
+            f"tags.`{PARENT_TAG}` = '{parent_id}' AND attributes.status = 'FINISHED'",
             order_by=["metrics.objective DESC"],
             max_results=1,
         )
-    except (Refused, Unanswered):
+    except (StoreRefused, StoreUnreachable):
         return None
     return best[0].data.metrics.get("objective") if best else None
 
@@ -85,7 +85,7 @@ def close_sweep(
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
     maximize: bool = True,
     summary: Mapping[str, object] | None = None,
-) -> list[Child]:
+) -> list[SweepRun]:
     """Close the parent run and return its children, best objective first, those without one last.
 
     The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, the table of
@@ -100,61 +100,61 @@ def close_sweep(
         sweep.lock.release()
 
 
-def _close(run: Run, status: str, maximize: bool, summary: Mapping[str, object]) -> list[Child]:
+def _close(run: TrackedRun, status: str, maximize: bool, summary: Mapping[str, object]) -> list[SweepRun]:
     store = run._store
     store.client.set_terminated(run.id, status)
     children = sorted(_children(store, run), key=lambda child: _rank(child, maximize))
-    run.text(_table(children), "sweep.csv")
+    run.log_text(_table(children), "sweep.csv")
     best = children[0] if children else None
     if best is not None and best.objective is not None and _rank(best, maximize) < math.inf:
-        run.metrics({"objective": best.objective})
-        run.tags({BEST: best.run_id, "thaw.best_overrides": best.overrides})
-        run.tags({OBJECTIVE: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE, "objective")})
-    _log_folds(run, fold_settings(children, maximize=maximize))
+        run.log_metrics({"objective": best.objective})
+        run.set_tags({BEST_RUN_TAG: best.run_id, "thaw.best_overrides": best.overrides})
+        run.set_tags({OBJECTIVE_TAG: store.client.get_run(best.run_id).data.tags.get(OBJECTIVE_TAG, "objective")})
+    _log_folds(run, fold_summaries(children, maximize=maximize))
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
-    run.metrics(numbers)
-    run.tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
+    run.log_metrics(numbers)
+    run.set_tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
     run.flush()
     return children
 
 
-def fold_settings(children: list[Child], *, maximize: bool = True) -> list[Setting]:
+def fold_summaries(children: list[SweepRun], *, maximize: bool = True) -> list[FoldSummary]:
     """Return the figures over folds of each setting of the other keys, the best first; none when no fold was swept."""
     finished = [child for child in children if child.status == "FINISHED" and child.folds]
-    return over_folds((FoldRun(c.run_id, c.overrides, c.metrics, c.folds) for c in finished), maximize=maximize)
+    return summarize_folds((FoldRun(c.run_id, c.overrides, c.metrics, c.folds) for c in finished), maximize=maximize)
 
 
-def folds_json(settings: list[Setting]) -> str:
+def folds_json(settings: list[FoldSummary]) -> str:
     """Return settings as a JSON list: `overrides`, `run_ids`, `folds` and `metrics`, each with `mean`, `std`, `n`."""
     return json.dumps([asdict(setting) for setting in settings], indent=2) + "\n"
 
 
-def _log_folds(run: Run, settings: list[Setting]) -> None:
+def _log_folds(run: TrackedRun, settings: list[FoldSummary]) -> None:
     if settings:
-        run.metrics(settings[0].flat())
-        run.tags({"thaw.best_setting": settings[0].overrides})
-        run.text(folds_json(settings), "folds.json")
+        run.log_metrics(settings[0].as_metrics())
+        run.set_tags({"thaw.best_setting": settings[0].overrides})
+        run.log_text(folds_json(settings), "folds.json")
 
 
-def _children(store: Store, parent: Run) -> list[Child]:
+def _children(store: MlflowStore, parent: TrackedRun) -> list[SweepRun]:
     children, token = [], None
     while True:
         page = store.client.search_runs(
             [parent.experiment_id],
-            f"tags.`{PARENT}` = '{parent.id}'",
+            f"tags.`{PARENT_TAG}` = '{parent.id}'",
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )
         for run in page:
             if run.info.status == "RUNNING":  # the sweep's jobs have all ended
-                orphaned_runs.close(store, run)
+                orphaned_runs.close_orphaned_run(store, run)
                 run = store.client.get_run(run.info.run_id)
             children.append(
-                Child(
+                SweepRun(
                     run_id=run.info.run_id,
                     name=run.info.run_name,
                     status=run.info.status,
-                    overrides=run.data.tags.get(OVERRIDES, ""),
+                    overrides=run.data.tags.get(OVERRIDES_TAG, ""),
                     objective=run.data.metrics.get("objective"),
                     metrics=dict(run.data.metrics),
                     folds=int(folds) if (folds := run.data.params.get("split.folds", "")).isdigit() else 0,
@@ -165,13 +165,13 @@ def _children(store: Store, parent: Run) -> list[Child]:
             return children
 
 
-def _rank(child: Child, maximize: bool) -> float:
+def _rank(child: SweepRun, maximize: bool) -> float:
     if child.status != "FINISHED" or child.objective is None or math.isnan(child.objective):
         return math.inf
     return -child.objective if maximize else child.objective
 
 
-def _table(children: list[Child]) -> str:
+def _table(children: list[SweepRun]) -> str:
     lines = io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
     table.writerow(["run_id", "name", "status", "overrides", "objective"])

@@ -16,21 +16,21 @@ from thaw.common.errors import UserError
 from thaw.config import command_lines
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import folder_owner, logged_model, mlflow_limits, orphaned_runs, reopen, retry, run_lock, spool
-from thaw.tracking.mlflow_store import Store, local_path, open_store
-from thaw.tracking.reopen import REASON, Before
-from thaw.tracking.retry import Refused, Unanswered
-from thaw.tracking.run_lookup import PARENT
-from thaw.tracking.write_queue import Outbox
+from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store
+from thaw.tracking.reopen import REASON_TAG, LoggedState
+from thaw.tracking.retry import StoreRefused, StoreUnreachable
+from thaw.tracking.run_lookup import PARENT_TAG
+from thaw.tracking.write_queue import WriteQueue
 
-OBJECTIVE = "thaw.objective"
-WEIGHTS = "thaw.weights_sha256"  # of the final network
+OBJECTIVE_TAG = "thaw.objective"
+WEIGHTS_TAG = "thaw.weights_sha256"  # of the final network
 
 
-class NotClosed(UserError):
+class RunNotClosed(UserError):
     """The work was done, and its run could not be closed in the store."""
 
 
-class Run:
+class TrackedRun:
     """A run that is being written.
 
     Metrics and tags are in the store after a second, and when the run is closed; what the other methods log is there
@@ -42,60 +42,62 @@ class Run:
     """
 
     def __init__(
-        self, store: Store, experiment_id: str, run_id: str, folder: Path, before: Before | None = None
+        self, store: MlflowStore, experiment_id: str, run_id: str, folder: Path, before: LoggedState | None = None
     ) -> None:
         self.id, self.experiment_id, self.folder = run_id, experiment_id, folder
-        self.recorded: Mapping[str, str] = before.tags if before else {}  # the tags of a resumed run, as they were
+        self.resumed_tags: Mapping[str, str] = before.tags if before else {}  # the tags of a resumed run, as they were
         self._store, self._client = store, store.client
         self._before = before
-        self._outbox = Outbox(store, run_id, folder)
+        self._outbox = WriteQueue(store, run_id, folder)
 
-    def params(self, params: Mapping[str, object]) -> None:
+    def log_params(self, params: Mapping[str, object]) -> None:
         """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit.
 
         What a resumed run has logged before stays as it is: MLflow allows no param to change.
         """
         from mlflow.entities import Param
 
-        own = mlflow_limits.names(params)
-        entries = [Param(own[key], mlflow_limits.value(value, mlflow_limits.PARAM)) for key, value in params.items()]
+        own = mlflow_limits.fit_keys(params)
+        entries = [
+            Param(own[key], mlflow_limits.fit_value(value, mlflow_limits.PARAM_LENGTH)) for key, value in params.items()
+        ]
         if self._before is not None:
             entries = [entry for entry in entries if entry.key not in self._before.params]
-        for batch in _chunks(entries, mlflow_limits.BATCH):
-            self._outbox.attempt(lambda batch=batch: self._client.log_batch(self.id, params=batch), lambda: None)  # type: ignore[misc]
+        for batch in _chunks(entries, mlflow_limits.ENTRIES_PER_BATCH):
+            self._outbox.call_or_spool(lambda batch=batch: self._client.log_batch(self.id, params=batch), lambda: None)  # type: ignore[misc]
 
-    def tags(self, tags: Mapping[str, object]) -> None:
+    def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
         self._outbox.add([], _tags(tags))
 
-    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run.
 
         A resumed run trains the epochs after its checkpoint again: what is in the store from before is not repeated.
         """
         from mlflow.entities import Metric
 
-        now, own = int(time.time() * 1000), mlflow_limits.names(metrics)
+        now, own = int(time.time() * 1000), mlflow_limits.fit_keys(metrics)
         entries = [Metric(own[key], float(value), now, step) for key, value in metrics.items()]
         if self._before is not None:
-            entries = [entry for entry in entries if not self._before.has(entry.key, entry.step, entry.value)]
+            entries = [entry for entry in entries if not self._before.has_metric(entry.key, entry.step, entry.value)]
         self._outbox.add(entries, {})
 
-    def command(self, script: str, key: str) -> str:
+    def command_line(self, script: str, key: str) -> str:
         """Return the command that names this run: `python scripts/reproduce.py run=RUN_ID`."""
-        return command_lines.of_run(script, key, self.id, self.folder, self._store.uri)
+        return command_lines.run_command(script, key, self.id, self.folder, self._store.uri)
 
     def flush(self) -> None:
         """Send the metrics and tags that wait."""
         self._outbox.flush()
 
-    def objective(self, name: str, value: float) -> None:
+    def log_objective(self, name: str, value: float) -> None:
         """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""
-        self.metrics({"objective": value})
-        self.tags({OBJECTIVE: name})
+        self.log_metrics({"objective": value})
+        self.set_tags({OBJECTIVE_TAG: name})
         self.flush()
 
-    def text(self, text: str, artifact_file: str) -> None:
+    def log_text(self, text: str, artifact_file: str) -> None:
         """Keep `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
 
         def in_folder() -> tuple[str, str | None]:
@@ -103,17 +105,17 @@ class Run:
             file.write_text(text, encoding="utf-8")
             return file.name, Path(artifact_file).parent.as_posix().removeprefix(".") or None
 
-        self._outbox.attempt(lambda: self._client.log_text(self.id, text, artifact_file), in_folder)
+        self._outbox.call_or_spool(lambda: self._client.log_text(self.id, text, artifact_file), in_folder)
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file, or of a folder's contents, in the artifact folder `folder`."""
         path = Path(path).absolute()
         place = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        self._outbox.attempt(
-            lambda: spool.send_file(self._store, self.id, path, folder), lambda: (place.as_posix(), folder)
+        self._outbox.call_or_spool(
+            lambda: spool.upload(self._store, self.id, path, folder), lambda: (place.as_posix(), folder)
         )
 
-    def dataset(
+    def log_dataset(
         self,
         name: str,
         digest: str,
@@ -129,22 +131,24 @@ class Run:
         """
         content = json.dumps({**(profile or {}), "sha256": digest})
         if (
-            len(content) > mlflow_limits.DATASET_PROFILE
+            len(content) > mlflow_limits.DATASET_PROFILE_LENGTH
         ):  # names of 21,000 classes; they are in network/classes.json too
             counts = {key: value for key, value in (profile or {}).items() if isinstance(value, int | float)}
             content = json.dumps({**counts, "sha256": digest})
         entry = {
-            "name": mlflow_limits.title(name, mlflow_limits.DATASET_NAME),
-            "digest": digest[: mlflow_limits.DATASET_DIGEST],
+            "name": mlflow_limits.fit_title(name, mlflow_limits.DATASET_NAME_LENGTH),
+            "digest": digest[: mlflow_limits.DATASET_DIGEST_LENGTH],
             "source_type": "local",
             "source": json.dumps({"uri": source}),
             "profile": content,
             "context": context,
         }
-        if not self._outbox.attempt(lambda: self._client.log_inputs(self.id, [spool.data_set(entry)]), lambda: None):
-            self._outbox.keep_dataset(entry)
+        if not self._outbox.call_or_spool(
+            lambda: self._client.log_inputs(self.id, [spool.dataset_input(entry)]), lambda: None
+        ):
+            self._outbox.spool_dataset(entry)
 
-    def model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
+    def log_model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
         """Keep a built Keras model as the run's logged model `model`; return its `.keras` file.
 
         Returns None on a server, and when the store does not take it: then `RunInfo.model` finds the run folder's own.
@@ -155,7 +159,7 @@ class Run:
         `mlflow.keras.load_model("runs:/RUN_ID/model")` loads it.
         """
         made: list[Path | None] = []
-        self._outbox.attempt(lambda: made.append(self._log_model(model, metadata)), lambda: None)
+        self._outbox.call_or_spool(lambda: made.append(self._log_model(model, metadata)), lambda: None)
         return made[0] if made else None
 
     def _log_model(self, model: Any, metadata: Mapping[str, object] | None) -> Path | None:
@@ -166,27 +170,27 @@ class Run:
         aside = self.folder / ".model"  # the system's temporary folder may be too small for a network
         try:
             shutil.rmtree(aside, ignore_errors=True)  # a kill may have left it
-            logged_model.write(model, logged, self.id, aside, metadata)
+            logged_model.write_model(model, logged, self.id, aside, metadata)
             self._client.log_model_artifacts(logged.model_id, str(aside))
-            self._client.patiently(
-                lambda: self._client.raw.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)]),
-                lambda: logged_model.is_output(self._store, self.id, logged.model_id),
+            self._client.retry(
+                lambda: self._client.mlflow_client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)]),
+                lambda: logged_model.is_run_output(self._store, self.id, logged.model_id),
             )
             self._client.finalize_logged_model(logged.model_id, "READY")
         except BaseException as error:
-            if not isinstance(error, Unanswered):  # it would not answer this either
-                with suppress(Refused):
+            if not isinstance(error, StoreUnreachable):  # it would not answer this either
+                with suppress(StoreRefused):
                     self._client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        logged_model.remove_others(self._store, self.experiment_id, self.id, logged.model_id)
+        logged_model.remove_other_models(self._store, self.experiment_id, self.id, logged.model_id)
         folder = local_path(logged.artifact_location)
         return folder / logged_model.KERAS_FILE if folder else None
 
 
 @contextmanager
-def start(
+def start_run(
     tracking: TrackingConfig,
     outputs: Path,
     *,
@@ -195,7 +199,7 @@ def start(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str | None = None,
-) -> Iterator[Run]:
+) -> Iterator[TrackedRun]:
     """Open a run, and close it when the block ends: FINISHED, FAILED after an error, KILLED after Ctrl-C or SystemExit.
 
     A run that did not finish says why in the tag `thaw.reason`; an error that is not the user's leaves its traceback
@@ -208,16 +212,16 @@ def start(
     what another run has written.
     """
     folder = Path(folder).absolute()
-    lock = run_lock.hold(folder, f"run {resume}" if resume else "a run")
+    lock = run_lock.acquire(folder, f"run {resume}" if resume else "a run")
     try:
-        folder_owner.check_run(folder, run_id=resume)  # once more: jobs of a sweep may share one
+        folder_owner.check_run_folder(folder, run_id=resume)  # once more: jobs of a sweep may share one
         store = open_store(tracking.uri, outputs)
-        refused = spool.replay(store, folder)
+        refused = spool.replay_unsent(store, folder)
         if refused is not None:
-            say(f"not all of {folder / spool.FILE} can be sent yet: {refused}")
+            say(f"not all of {folder / spool.UNSENT_FILE} can be sent yet: {refused}")
         if parent is None:  # a sweep's start has looked
-            orphaned_runs.close_dead(store, tracking.experiment)
-        own = {**(tags or {}), **({PARENT: parent} if parent else {})}
+            orphaned_runs.close_orphaned_runs(store, tracking.experiment)
+        own = {**(tags or {}), **({PARENT_TAG: parent} if parent else {})}
         run = (
             _take_up(store, resume, folder, own)
             if resume
@@ -225,7 +229,7 @@ def start(
         )
         error: BaseException | None = None
         try:
-            run_lock.write(folder, run.id, store.uri)
+            run_lock.write_run_file(folder, run.id, store.uri)
             yield run
         except BaseException as raised:
             error = raised
@@ -236,93 +240,96 @@ def start(
         lock.release()
 
 
-def create_run(store: Store, experiment: str, name: str, folder: Path, tags: Mapping[str, object]) -> Run:
+def create_run(store: MlflowStore, experiment: str, name: str, folder: Path, tags: Mapping[str, object]) -> TrackedRun:
     """Create a run that is RUNNING until somebody closes it; `start` is what most callers want.
 
     The caller holds the lock of `folder`, or other processes will take the run for a dead one.
     """
     source = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
-    experiment_id = store.experiment(experiment)
+    experiment_id = store.experiment_id(experiment)
     began = int(time.time() * 1000)
-    entries = _tags({**source, **tags, **run_lock.place(folder)})
-    name = mlflow_limits.title(name, mlflow_limits.RUN_NAME)
+    entries = _tags({**source, **tags, **run_lock.location_tags(folder)})
+    name = mlflow_limits.fit_title(name, mlflow_limits.RUN_NAME_LENGTH)
 
     def earlier() -> Any:
         """The run of an attempt whose answer was lost."""
-        found = store.client.raw.search_runs([experiment_id], f"attributes.start_time = {began}")
-        return next((run for run in found if run.data.tags.get(run_lock.FOLDER) == entries[run_lock.FOLDER]), None)
+        found = store.client.mlflow_client.search_runs([experiment_id], f"attributes.start_time = {began}")
+        return next(
+            (run for run in found if run.data.tags.get(run_lock.FOLDER_TAG) == entries[run_lock.FOLDER_TAG]), None
+        )
 
-    created = store.client.patiently(
-        lambda: store.client.raw.create_run(experiment_id, start_time=began, tags=entries, run_name=name), earlier
+    created = store.client.retry(
+        lambda: store.client.mlflow_client.create_run(experiment_id, start_time=began, tags=entries, run_name=name),
+        earlier,
     )
-    return Run(store, experiment_id, created.info.run_id, folder)
+    return TrackedRun(store, experiment_id, created.info.run_id, folder)
 
 
-def _take_up(store: Store, run_id: str, folder: Path, tags: Mapping[str, object]) -> Run:
-    before = reopen.take_up(store, run_id, folder)
-    run = Run(store, before.experiment_id, run_id, folder, before)
-    run.tags({**tags, **run_lock.place(folder)})
+def _take_up(store: MlflowStore, run_id: str, folder: Path, tags: Mapping[str, object]) -> TrackedRun:
+    before = reopen.reopen_run(store, run_id, folder)
+    run = TrackedRun(store, before.experiment_id, run_id, folder, before)
+    run.set_tags({**tags, **run_lock.location_tags(folder)})
     return run
 
 
-def _close(run: Run, error: BaseException | None) -> None:
+def _close(run: TrackedRun, error: BaseException | None) -> None:
     """Set the run's status; what the store does not take now is left in the folder, for a later start to send."""
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
-    tags = {REASON: _reason(error)} if error is not None else {}
+    tags = {REASON_TAG: _reason(error)} if error is not None else {}
     ended = int(time.time() * 1000)
     try:
-        if isinstance(error, Unanswered):
+        if isinstance(error, StoreUnreachable):
             raise error  # it has been waited for
         _end(run, status, ended, tags)
         if error is not None and status == "FAILED" and not isinstance(error, UserError):
-            run.text("".join(traceback.format_exception(error)), "traceback.txt")
+            run.log_text("".join(traceback.format_exception(error)), "traceback.txt")
     except BaseException as lost:
         _not_closed(run, status, ended, tags, lost, error)
 
 
-def _end(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> None:
+def _end(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> None:
     try:
-        run.tags(tags)
+        run.set_tags(tags)
         run.flush()
-    except Unanswered:
+    except StoreUnreachable:
         raise
     except Exception:  # refused before the work began; it ends all the same
         run._client.set_terminated(run.id, status, ended)
         raise
-    if run._outbox.missed is not None:  # the end waits with the rest, so that the next start finds it
-        raise run._outbox.missed
+    if run._outbox.store_failure is not None:  # the end waits with the rest, so that the next start finds it
+        raise run._outbox.store_failure
     run._client.set_terminated(run.id, status, ended)
 
 
 def _not_closed(
-    run: Run, status: str, ended: int, tags: Mapping[str, str], lost: BaseException, error: BaseException | None
+    run: TrackedRun, status: str, ended: int, tags: Mapping[str, str], lost: BaseException, error: BaseException | None
 ) -> None:
     left = ""
-    if isinstance(lost, Unanswered) or run._outbox.begun or not isinstance(lost, Exception):
+    if isinstance(lost, StoreUnreachable) or run._outbox.work_started or not isinstance(lost, Exception):
         left = _leave(run, status, ended, tags)
-        if isinstance(lost, Refused) and _replayed(run):
+        if isinstance(lost, StoreRefused) and _replayed(run):
             return
-    remedy = f"{lost.remedy} ".replace("RUN_ID", run.id) if isinstance(lost, Refused) and lost.remedy else ""
-    why = f"{retry.reason(lost)}. {remedy}{left}"
+    remedy = f"{lost.remedy} ".replace("RUN_ID", run.id) if isinstance(lost, StoreRefused) and lost.remedy else ""
+    why = f"{retry.root_cause(lost)}. {remedy}{left}"
     told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
     if error is None and isinstance(lost, Exception):
-        raise NotClosed(told) from lost
+        raise RunNotClosed(told) from lost
     say(told)  # the run's own error comes after this line
     if not isinstance(lost, Exception):
         raise lost
 
 
-def _replayed(run: Run) -> bool:
+def _replayed(run: TrackedRun) -> bool:
     """Whether a last attempt sent everything: what was refused may be allowed by now."""
     try:
-        return (run.folder / spool.FILE).exists() and spool.replay(run._store, run.folder) is None
-    except Unanswered:
+        return (run.folder / spool.UNSENT_FILE).exists() and spool.replay_unsent(run._store, run.folder) is None
+    except StoreUnreachable:
         return False
 
 
-def _leave(run: Run, status: str, ended: int, tags: Mapping[str, str]) -> str:
+def _leave(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> str:
     try:
-        file = run._outbox.leave(status, ended, tags)
+        file = run._outbox.spool_all(status, ended, tags)
     except OSError as error:
         return f"What was not sent is lost, as {run.folder} cannot be written: {error.strerror}."
     return (
@@ -339,8 +346,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _tags(tags: Mapping[str, object]) -> dict[str, str]:
-    own = mlflow_limits.names(tags)
-    return {own[key]: mlflow_limits.value(value, mlflow_limits.TAG) for key, value in tags.items()}
+    own = mlflow_limits.fit_keys(tags)
+    return {own[key]: mlflow_limits.fit_value(value, mlflow_limits.TAG_LENGTH) for key, value in tags.items()}
 
 
 def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
@@ -350,6 +357,6 @@ def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
 
 def _user() -> str:
     try:
-        return mlflow_limits.value(getpass.getuser(), mlflow_limits.USER)
+        return mlflow_limits.fit_value(getpass.getuser(), mlflow_limits.USER_LENGTH)
     except (KeyError, OSError):  # a container's user without a name
         return "unknown"

@@ -9,9 +9,9 @@ from typing import Any
 
 from thaw.common.console import say
 from thaw.tracking import retry
-from thaw.tracking.mlflow_store import Store
-from thaw.tracking.retry import Refused, Unanswered
-from thaw.tracking.spool import FILE, METRICS, TAGS, Unsent, forget
+from thaw.tracking.mlflow_store import MlflowStore
+from thaw.tracking.retry import StoreRefused, StoreUnreachable
+from thaw.tracking.spool import METRICS_PER_BATCH, TAGS_PER_BATCH, UNSENT_FILE, UnsentWrites, remove_unsent
 
 # Metrics and tags are sent together when they come faster: an epoch of a head takes no longer than a commit.
 _SECONDS = 1.0
@@ -19,7 +19,7 @@ _SECONDS = 1.0
 _ASK_AGAIN = 30.0
 
 
-class Outbox:
+class WriteQueue:
     """Sends in the order of arrival, in a thread that lives while there is something to send.
 
     While the store fails in a way that may pass, what waits is kept in `unsent.json` in `folder` too, and tried again
@@ -30,7 +30,7 @@ class Outbox:
     not answered for too long, waits in `unsent.json`, and `missed` says why.
     """
 
-    def __init__(self, store: Store, run_id: str, folder: Path) -> None:
+    def __init__(self, store: MlflowStore, run_id: str, folder: Path) -> None:
         self._store, self._run_id, self._folder = store, run_id, folder
         self._metrics: list[Any] = []
         self._tags: dict[str, str] = {}
@@ -44,8 +44,8 @@ class Outbox:
         self._failed: Exception | None = None  # the last attempt's, None after one that went well
         self._stuck = False  # metrics or tags wait for a store that did not take them; they are in `unsent.json` too
         self._written = 0.0  # of time.monotonic
-        self.begun = False
-        self.missed: Refused | Unanswered | None = None
+        self.work_started = False
+        self.store_failure: StoreRefused | StoreUnreachable | None = None
 
     def add(self, metrics: list[Any], tags: Mapping[str, str]) -> None:
         """Take MLflow's metrics and tags, to be sent within a second. Before the work: raises what was refused."""
@@ -57,7 +57,9 @@ class Outbox:
                 self._keep()
             self._work_on()
 
-    def attempt(self, call: Callable[[], object], later: Callable[[], tuple[str, str | None] | None]) -> bool:
+    def call_or_spool(
+        self, call: Callable[[], object], spooled_file: Callable[[], tuple[str, str | None] | None]
+    ) -> bool:
         """Call the store, and say whether that went well; once the work has begun, a failure only leaves a file.
 
         later: returns what is to be sent instead when the store is back: a file of the run, and its artifact folder.
@@ -66,17 +68,17 @@ class Outbox:
             try:
                 call()
                 return True
-            except (Refused, Unanswered) as error:
-                if not self.begun:
+            except (StoreRefused, StoreUnreachable) as error:
+                if not self.work_started:
                     raise
                 self._miss(error)
-        file = later()
+        file = spooled_file()
         with self._changed:
             self._files += [file] if file else []
             self._keep()
         return False
 
-    def keep_dataset(self, entry: Mapping[str, str]) -> None:
+    def spool_dataset(self, entry: Mapping[str, str]) -> None:
         """Have a data set sent later, as `unsent.data_set` takes it."""
         with self._changed:
             self._datasets.append(entry)
@@ -85,62 +87,62 @@ class Outbox:
     def flush(self) -> None:
         """Wait until all is sent, or known not to be. Before the work: raises Unanswered, and what is refused."""
         began = time.monotonic()
-        told = retry.Told(self._store.uri, began + retry.TELL)
+        told = retry.WaitNotice(self._store.uri, began + retry.NOTICE_AFTER_SECONDS)
         with self._changed:
             self._hurried = True
             self._work_on()
             try:
                 while (self._metrics or self._tags) and not self._away():
                     self._refused()
-                    if time.monotonic() - began > retry.PATIENCE:
+                    if time.monotonic() - began > retry.RETRY_SECONDS:
                         self._give_up()
                         break
-                    told.now()
+                    told.print_if_due()
                     self._changed.wait(0.2)  # on Windows no Ctrl-C reaches a wait without an end
             finally:
                 self._hurried = False
-            self.begun = True
+            self.work_started = True
 
-    def leave(self, status: str, ended: int, tags: Mapping[str, str]) -> Path:
+    def spool_all(self, status: str, ended: int, tags: Mapping[str, str]) -> Path:
         """Give up: leave what waits, these tags and the status in the folder's `unsent.json`; return its path."""
         with self._changed:
             self._write({**self._tags, **tags}, status, ended)
             self._metrics, self._tags, self._files, self._datasets = [], {}, [], []  # the worker ends
             self._stuck, self._due = False, 0.0
             self._changed.notify_all()
-        return self._folder / FILE
+        return self._folder / UNSENT_FILE
 
     def _write(self, tags: Mapping[str, str], status: str | None = None, ended: int | None = None) -> None:
-        Unsent(
+        UnsentWrites(
             self._run_id, self._store.uri, self._metrics, tags, status, ended, self._files, self._datasets
         ).write(self._folder)  # fmt: skip
 
     def _away(self) -> bool:
         """Whether the work goes on without the store: it has refused, or was waited for in vain, and is not back."""
-        return self.missed is not None and self._failed is not None
+        return self.store_failure is not None and self._failed is not None
 
     def _refused(self) -> None:
-        if not self.begun and self._failed is not None and not retry.transient(self._failed):
-            if retry.refusal(self._failed):
-                raise Refused(self._store.uri, self._failed) from self._failed
+        if not self.work_started and self._failed is not None and not retry.is_transient(self._failed):
+            if retry.is_refusal(self._failed):
+                raise StoreRefused(self._store.uri, self._failed) from self._failed
             raise self._failed
 
     def _give_up(self) -> None:
         error = self._failed or TimeoutError("no answer")
-        lost = retry.gave_up(self._store.uri, error)
-        if not self.begun:
+        lost = retry.unreachable_error(self._store.uri, error)
+        if not self.work_started:
             raise lost from self._failed
         self._failed = error
         self._miss(lost)
 
-    def _miss(self, error: Refused | Unanswered) -> None:
+    def _miss(self, error: StoreRefused | StoreUnreachable) -> None:
         with self._changed:
-            if isinstance(error, Unanswered) and self._failed is None:
+            if isinstance(error, StoreUnreachable) and self._failed is None:
                 self._failed = error
-            if self.missed is None:
+            if self.store_failure is None:
                 why = str(error).replace("RUN_ID", self._run_id)
-                say(f"{why} Training goes on; what is not sent is kept in {self._folder / FILE}")
-            self.missed = error
+                say(f"{why} Training goes on; what is not sent is kept in {self._folder / UNSENT_FILE}")
+            self.store_failure = error
 
     def _work_on(self) -> None:
         if self._worker is None and (self._metrics or self._tags):
@@ -152,7 +154,7 @@ class Outbox:
         while True:
             with self._changed:
                 self._wait()
-                metrics, keys = self._metrics[:METRICS], list(self._tags)[:TAGS]
+                metrics, keys = self._metrics[:METRICS_PER_BATCH], list(self._tags)[:TAGS_PER_BATCH]
                 tags = {key: self._tags[key] for key in keys}
                 if not metrics and not tags:
                     self._worker = None
@@ -174,7 +176,7 @@ class Outbox:
         from mlflow.entities import RunTag
 
         entries = [RunTag(key, value) for key, value in tags.items()]
-        self._store.client.once("log_batch", self._run_id, metrics=metrics, tags=entries)
+        self._store.client.call_once("log_batch", self._run_id, metrics=metrics, tags=entries)
 
     def _sent(self, metrics: list[Any], tags: dict[str, str]) -> None:
         with self._changed:
@@ -183,7 +185,7 @@ class Outbox:
                 if self._tags.get(key) == value:  # it may have been set again meanwhile
                     del self._tags[key]
             self._failures, self._failed = 0, None
-            full = len(metrics) == METRICS or len(tags) == TAGS
+            full = len(metrics) == METRICS_PER_BATCH or len(tags) == TAGS_PER_BATCH
             self._due = time.monotonic() + (0.0 if full else _SECONDS)
             if self._stuck and not self._metrics and not self._tags:
                 self._all_sent()
@@ -195,8 +197,8 @@ class Outbox:
         if self._files or self._datasets:  # they are sent at the run's end
             self._keep()
         else:
-            forget(self._folder)
-            self.missed = None
+            remove_unsent(self._folder)
+            self.store_failure = None
 
     def _later(self, error: Exception) -> bool:
         """Note a failure, and keep what waits: the process may be killed before the store is back.
@@ -206,16 +208,16 @@ class Outbox:
         with self._changed:
             self._failed = error
             self._failures += 1
-            passing = retry.transient(error)
-            again = passing or self.begun
-            self._due = time.monotonic() + (retry.pause(self._failures - 1) if passing else _ASK_AGAIN)
+            passing = retry.is_transient(error)
+            again = passing or self.work_started
+            self._due = time.monotonic() + (retry.backoff_seconds(self._failures - 1) if passing else _ASK_AGAIN)
             if not again:
                 self._worker = None
             elif self._metrics or self._tags:
                 if not passing:
-                    self._miss(Refused(self._store.uri, error))
+                    self._miss(StoreRefused(self._store.uri, error))
                 elif not self._stuck:
-                    cause = retry.reason(error)
+                    cause = retry.root_cause(error)
                     say(
                         f"{self._store.uri} does not answer: {cause}. Training goes on; metrics are kept and sent later"
                     )

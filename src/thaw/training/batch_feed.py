@@ -8,26 +8,26 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from thaw.frozen.batch_runner import Batches, stream
+from thaw.frozen.batch_runner import BatchSequence, stream_batches
 
 
-def as_given(
-    batches: Batches, sigmoid: bool, epoch: int = 0, step: int = 0, epochs: int = 1
+def keras_batches(
+    batches: BatchSequence, sigmoid: bool, epoch: int = 0, step: int = 0, epochs: int = 1
 ) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
     """Batches as the model takes them: a single tensor bare, and of a sigmoid's targets only the second class's."""
-    for inputs, targets in stream(batches, epoch, epochs, step):
+    for inputs, targets in stream_batches(batches, epoch, epochs, step):
         given = inputs if not isinstance(inputs, tuple) else (inputs[0] if len(inputs) == 1 else inputs)
         yield given, targets[:, 1:] if sigmoid else targets
 
 
-def signature(batch: Any) -> Any:
+def tensor_specs(batch: Any) -> Any:
     return tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), batch)
 
 
-def dataset(batches: Batches, sigmoid: bool, epoch: int, step: int, end: int) -> Any:
+def tf_dataset(batches: BatchSequence, sigmoid: bool, epoch: int, step: int, end: int) -> Any:
     """Batches from a step of an epoch to epoch `end` as one tf.data stream, so that every epoch's first is ready."""
-    given = functools.partial(as_given, batches, sigmoid, epoch, step, end - epoch)
-    data = tf.data.Dataset.from_generator(given, output_signature=signature(next(given())))
+    given = functools.partial(keras_batches, batches, sigmoid, epoch, step, end - epoch)
+    data = tf.data.Dataset.from_generator(given, output_signature=tensor_specs(next(given())))
     data = data.map(lambda x, y: (tf.nest.map_structure(lambda a: tf.cast(a, tf.float32), x), y))
     options = tf.data.Options()
     options.autotune.enabled = False  # nothing to tune; its thread let a finished stage wait up to 10 s for its end

@@ -8,27 +8,27 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from thaw.common.console import Steps
+from thaw.common.console import ProgressHandle
 from thaw.common.errors import UserError
-from thaw.frozen.batch_runner import Batches
+from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import optimizers
-from thaw.training.batch_feed import as_given, signature
-from thaw.training.checkpoint import Place
-from thaw.training.recipes import Stage
+from thaw.training.batch_feed import keras_batches, tensor_specs
+from thaw.training.checkpoint import TrainingProgress
+from thaw.training.recipes import TrainingStage
 
 
 class Diverged(UserError):
     """The loss became NaN or infinite."""
 
 
-def diverged(what: str, value: object, stage: Stage, epoch: int, model: Any) -> Diverged:
+def divergence_error(what: str, value: object, stage: TrainingStage, epoch: int, model: Any) -> Diverged:
     return Diverged(
         f"{what} became {value} in stage {stage.name}, epoch {epoch + 1}. "
         f"Lower the learning rate (it is {float(model.optimizer.learning_rate):.3g})"
     )
 
 
-class Callbacks(keras.callbacks.CallbackList):
+class StageCallbacks(keras.callbacks.CallbackList):
     """A stage's callbacks: begun once and ended once, however often `fit` is called for it."""
 
     def __init__(self, callbacks: list[Any], model: Any) -> None:
@@ -46,10 +46,10 @@ class Callbacks(keras.callbacks.CallbackList):
         super().on_train_end()
 
 
-class Rate(keras.callbacks.Callback):
+class LearningRateCallback(keras.callbacks.Callback):
     """Sets the learning rate before every step, as the schedule says."""
 
-    def __init__(self, stage: Stage, steps: int, place: Place) -> None:
+    def __init__(self, stage: TrainingStage, steps: int, place: TrainingProgress) -> None:
         super().__init__()
         self.stage, self.steps, self.step = stage, steps, steps * place.epoch + place.step
 
@@ -64,7 +64,7 @@ class Rate(keras.callbacks.Callback):
         self.step += 1
 
 
-class Validate(keras.callbacks.Callback):
+class ValidationCallback(keras.callbacks.Callback):
     """Adds `val_loss` and `val_accuracy` to an epoch's figures: those that the run's val/loss and val/accuracy are.
 
     The loss is the mean cross-entropy of `results.evaluate`. objective: it is what training minimizes instead, which
@@ -73,23 +73,29 @@ class Validate(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, batches: Batches, sigmoid: bool, objective: bool, bar: Steps, between: Callable[[], None]
+        self, batches: BatchSequence, sigmoid: bool, objective: bool, bar: ProgressHandle, between: Callable[[], None]
     ) -> None:
         super().__init__()
-        self.batches, self.sigmoid, self.objective, self.bar, self.between = batches, sigmoid, objective, bar, between
+        self.batches, self.sigmoid, self.objective, self.bar, self.after_batch = (
+            batches,
+            sigmoid,
+            objective,
+            bar,
+            between,
+        )
         self._step: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss, right, images = 0.0, 0, 0
-        for inputs, targets in as_given(self.batches, self.sigmoid):
+        for inputs, targets in keras_batches(self.batches, self.sigmoid):
             if self._step is None:
-                self._step = tf.function(self._judge, input_signature=signature((inputs, targets)), autograph=False)
+                self._step = tf.function(self._judge, input_signature=tensor_specs((inputs, targets)), autograph=False)
             of_batch, correct = self._step(inputs, targets)
             loss += float(of_batch) * len(targets)
             right += int(correct)
             images += len(targets)
             self.bar.advance()
-            self.between()
+            self.after_batch()
         assert logs is not None
         logs.update(val_loss=loss / images, val_accuracy=right / images)
 
@@ -115,29 +121,34 @@ def _first(scores: Any) -> Any:
     return tf.argmax(scores, axis=1)
 
 
-class Epochs(keras.callbacks.Callback):
+class EpochLogger(keras.callbacks.Callback):
     """Keeps the history, moves the bar, and stops when the loss is no longer finite."""
 
     def __init__(
-        self, stage: Stage, images: int, steps: int, bar: Steps, report: Callable[[dict[str, Any]], None]
+        self,
+        stage: TrainingStage,
+        images: int,
+        steps: int,
+        bar: ProgressHandle,
+        report: Callable[[dict[str, Any]], None],
     ) -> None:
         super().__init__()
         self.stage, self.images, self.steps, self.bar, self.report = stage, images, steps, bar, report
         self.history: list[dict[str, Any]] = []
-        self.before = 0.0  # seconds, of what was trained before the run was stopped
+        self.seconds_before_resume = 0.0  # seconds, of what was trained before the run was stopped
         self.began = self.started = time.perf_counter()
-        self.trained, self.batches = 0.0, 0
+        self.training_seconds, self.batches = 0.0, 0
 
     @property
     def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.began
+        return self.seconds_before_resume + time.perf_counter() - self.began
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.started, self.trained, self.batches = time.perf_counter(), 0.0, 0
+        self.started, self.training_seconds, self.batches = time.perf_counter(), 0.0, 0
         self.bar.describe(f"{self.stage.name} {epoch + 1}/{self.stage.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.trained = time.perf_counter() - self.started  # the last one leaves out validation
+        self.training_seconds = time.perf_counter() - self.started  # the last one leaves out validation
         self.batches += 1
         self.bar.advance()
         if logs:
@@ -152,11 +163,11 @@ class Epochs(keras.callbacks.Callback):
             "epoch": self.stage.first_epoch + epoch + 1,
             **figures,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "images_per_second": images / self.trained if self.trained else 0.0,
+            "images_per_second": images / self.training_seconds if self.training_seconds else 0.0,
         }
         self.history.append(entry)
         self.report(entry)
 
     def _must_be_finite(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
-            raise diverged(f"the {name}", loss, self.stage, len(self.history), self.model)
+            raise divergence_error(f"the {name}", loss, self.stage, len(self.history), self.model)

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.locks import remove
+from thaw.cache.locks import remove_files
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.common.files import whole
+from thaw.common.files import open_atomic
 
 FORMAT = 1  # raise it when what is saved changes: a run is gone on with by the version that began it
-FOLDER = "checkpoints"
+DIR_NAME = "checkpoints"
 
-Arrays = dict[str, npt.NDArray[Any]]
+NamedArrays = dict[str, npt.NDArray[Any]]
 
 
-class Torn(Exception):
+class CorruptCheckpoint(Exception):
     """A file that is not what was written."""
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class TrainingProgress:
     """How far a run has come: whole stages, whole epochs of the next one, steps of the next epoch."""
 
     stage: int
@@ -35,11 +35,11 @@ class Place:
     step: int
 
     @property
-    def name(self) -> str:
+    def file_name(self) -> str:
         return f"stage{self.stage}-epoch{self.epoch}-step{self.step}.npz"
 
     @classmethod
-    def of(cls, name: str) -> "Place | None":
+    def from_file_name(cls, name: str) -> "TrainingProgress | None":
         """The place that a file's name says."""
         found = re.fullmatch(r"stage(\d+)-epoch(\d+)-step(\d+)\.npz", name)
         return cls(*map(int, found.groups())) if found else None
@@ -49,14 +49,14 @@ class Place:
 class Checkpoint:
     """All that changes while a run trains. state: what JSON can hold; arrays: weights, moments, sums."""
 
-    place: Place
+    progress: TrainingProgress
     state: Mapping[str, Any]
-    arrays: Arrays
+    arrays: NamedArrays
 
 
-def write(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
     """Write an .npz file that numpy alone can open. Raises OSError."""
-    place = checkpoint.place
+    place = checkpoint.progress
     state = {
         "format": FORMAT,
         "run": run_id,
@@ -64,14 +64,14 @@ def write(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
         "state": checkpoint.state,
     }
     text = json.dumps(state, sort_keys=True).encode()
-    members: Arrays = {f"array/{name}": array for name, array in checkpoint.arrays.items()}
+    members: NamedArrays = {f"array/{name}": array for name, array in checkpoint.arrays.items()}
     members["head"] = np.frombuffer(text, np.uint8)
     members["sha256"] = np.frombuffer(_sha256(text, checkpoint.arrays), np.uint8)
-    with whole(path) as file:
+    with open_atomic(path) as file:
         np.savez(file, allow_pickle=False, **members)
 
 
-def read(path: Path, run_id: str) -> Checkpoint:
+def read_checkpoint(path: Path, run_id: str) -> Checkpoint:
     """Read what `write` wrote; raises Torn when a byte of it is another one, or it is another run's."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -79,20 +79,20 @@ def read(path: Path, run_id: str) -> Checkpoint:
         text, sha256 = members.pop("head").tobytes(), members.pop("sha256").tobytes()
         arrays = {name.removeprefix("array/"): array for name, array in members.items()}
         if sha256 != _sha256(text, arrays):
-            raise Torn("its checksum does not fit")
+            raise CorruptCheckpoint("its checksum does not fit")
         content = json.loads(text)
-    except (FileNotFoundError, PermissionError, Torn):
+    except (FileNotFoundError, PermissionError, CorruptCheckpoint):
         raise
     except Exception as error:  # damaged zips and headers raise whatever their bytes happen to ask for
-        raise Torn(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise CorruptCheckpoint(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if content["format"] != FORMAT:
         raise UserError(f"{path} was written by another version of thaw: go on with that one, or train anew")
     if content["run"] != run_id:
-        raise Torn(f"it is of run {content['run']}")
-    return Checkpoint(Place(*content["place"]), content["state"], arrays)
+        raise CorruptCheckpoint(f"it is of run {content['run']}")
+    return Checkpoint(TrainingProgress(*content["place"]), content["state"], arrays)
 
 
-def _sha256(text: bytes, arrays: Arrays) -> bytes:
+def _sha256(text: bytes, arrays: NamedArrays) -> bytes:
     digest = hashlib.sha256(text)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -101,7 +101,7 @@ def _sha256(text: bytes, arrays: Arrays) -> bytes:
     return digest.digest()
 
 
-class Folder:
+class CheckpointDir:
     """The checkpoints of one run."""
 
     def __init__(self, path: Path, keep: int, run_id: str) -> None:
@@ -109,39 +109,39 @@ class Folder:
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Add a checkpoint, then let the oldest go. Raises UserError when there is no room for it."""
-        target = self.path / checkpoint.place.name
+        target = self.path / checkpoint.progress.file_name
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write(target, checkpoint, self.run_id)
+            write_checkpoint(target, checkpoint, self.run_id)
         except OSError as error:
             raise UserError(
                 f"a checkpoint cannot be written to {self.path}: {error.strerror or error}. "
                 "The one before it is sound: make room, then go on from there"
             ) from error
-        remove(*self._files()[: -self.keep])
+        remove_files(*self._files()[: -self.keep])
         return target
 
-    def last(self) -> Checkpoint | None:
+    def load_newest(self) -> Checkpoint | None:
         """Return the newest that is sound, None without one; says the name of each that is not, and removes it."""
-        remove(*self.path.glob("*.npz.tmp"))  # a kill in the middle of writing
+        remove_files(*self.path.glob("*.npz.tmp"))  # a kill in the middle of writing
         for path in reversed(self._files()):
             try:
-                return read(path, self.run_id)
-            except Torn as torn:
+                return read_checkpoint(path, self.run_id)
+            except CorruptCheckpoint as torn:
                 say(f"checkpoint {path.name} cannot be used ({torn}) and is left out")
-                remove(path)
+                remove_files(path)
         return None
 
-    def any(self) -> bool:
+    def has_checkpoints(self) -> bool:
         return bool(self._files())
 
     def clear(self) -> None:
         """Remove all: the run has finished."""
-        remove(*self._files())
+        remove_files(*self._files())
         if self.path.is_dir() and not list(self.path.iterdir()):
             self.path.rmdir()
 
     def _files(self) -> list[Path]:
         """By place, the first one first."""
-        named = ((Place.of(path.name), path) for path in self.path.glob("*.npz"))
+        named = ((TrainingProgress.from_file_name(path.name), path) for path in self.path.glob("*.npz"))
         return [path for _, path in sorted((place, path) for place, path in named if place)]

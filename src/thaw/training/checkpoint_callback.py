@@ -5,42 +5,50 @@ from typing import Any
 import keras
 import numpy as np
 
-from thaw.common.signals import Stops
+from thaw.common.signals import PendingSignal
 from thaw.data.seeds import rng_for
-from thaw.training.callbacks import Epochs, diverged
-from thaw.training.checkpoint import Arrays, Checkpoint
-from thaw.training.recipes import Stage
-from thaw.training.stage_checkpoint import Saver
+from thaw.training.callbacks import EpochLogger, divergence_error
+from thaw.training.checkpoint import Checkpoint, NamedArrays
+from thaw.training.recipes import TrainingStage
+from thaw.training.stage_checkpoint import StageCheckpointer
 
 # What Keras's callbacks know, and no variable: https://github.com/keras-team/keras, callbacks/early_stopping.py and
 # callbacks/reduce_lr_on_plateau.py. The best weights are arrays, and are saved as such.
-KNOWN = {
+CALLBACK_STATE = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch"),
     "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
 }
 
 
-class Keep(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Saves the stage at the end of its epochs and now and then inside one, and puts back what was saved.
 
     It comes after the other callbacks. `ended`: the stage is, by its last epoch or by early stopping.
     """
 
-    def __init__(self, stage: Stage, seed: int, saver: Saver, stops: Stops, epochs: Epochs, ending: list[Any]) -> None:
+    def __init__(
+        self,
+        stage: TrainingStage,
+        seed: int,
+        saver: StageCheckpointer,
+        stops: PendingSignal,
+        epochs: EpochLogger,
+        ending: list[Any],
+    ) -> None:
         super().__init__()
         self.stage, self.seed, self.saver, self.stops = stage, seed, saver, stops
-        self.epochs, self.ending = epochs, ending
-        self.ended = bool(saver.found and saver.found.state.get("ended"))
+        self.epochs, self.validation_callbacks = epochs, ending
+        self.ended = bool(saver.resume_from and saver.resume_from.state.get("ended"))
         self.epoch = self.step = 0
 
-    def look(self) -> None:
+    def save_if_stopped(self) -> None:
         """Save and stop if that was asked for."""
-        if self.stops.asked:
+        if self.stops.received:
             self._save()
-            self.stops.act()
+            self.stops.deliver()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        found = self.saver.found
+        found = self.saver.resume_from
         if found and found.state.get("history") is not None:
             self._put_back(found)
 
@@ -49,24 +57,24 @@ class Keep(keras.callbacks.Callback):
         for i, variable in enumerate(self._seeds()):
             word = int(rng_for(self.seed, "dropout", self.stage.number, epoch, i).integers(2**32))
             variable.assign([word, 0])
-        found = self.saver.found
-        if found and found.place.epoch == epoch and found.place.step:  # Keras has just set the sums to zero
-            self.step = found.place.step
+        found = self.saver.resume_from
+        if found and found.progress.epoch == epoch and found.progress.step:  # Keras has just set the sums to zero
+            self.step = found.progress.step
             _assign(self.model.metrics_variables, found, "metrics")
             _assign(self._seeds(), found, "seeds")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.step += 1
-        if self.stops.asked or self.saver.due_inside():
+        if self.stops.received or self.saver.due_mid_epoch():
             self._save()
-        self.stops.act()
+        self.stops.deliver()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch, self.step = epoch + 1, 0
         self.ended = self.model.stop_training or self.epoch == self.stage.epochs
-        if self.ended or self.stops.asked or self.saver.due_after_epoch():
+        if self.ended or self.stops.received or self.saver.due_at_epoch_end():
             self._save()
-        self.stops.act()
+        self.stops.deliver()
 
     def _seeds(self) -> list[Any]:
         """Counters of the layers that draw random numbers: dropout's."""
@@ -74,7 +82,7 @@ class Keep(keras.callbacks.Callback):
 
     def _save(self) -> None:
         self._must_be_finite()
-        arrays: Arrays = {}
+        arrays: NamedArrays = {}
         for name, variables in (
             ("optimizer", self.model.optimizer.variables),
             ("metrics", self.model.metrics_variables),
@@ -82,9 +90,9 @@ class Keep(keras.callbacks.Callback):
         ):
             arrays.update({f"{name}/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)})
         known = {}
-        for callback in self.ending:
+        for callback in self.validation_callbacks:
             kind = type(callback).__name__
-            known[kind] = {name: getattr(callback, name) for name in KNOWN[kind]}
+            known[kind] = {name: getattr(callback, name) for name in CALLBACK_STATE[kind]}
             best = getattr(callback, "best_weights", None) or []
             arrays.update({f"best/{i}": array for i, array in enumerate(best)})
         state = {
@@ -98,7 +106,7 @@ class Keep(keras.callbacks.Callback):
     def _must_be_finite(self) -> None:
         """A step may spoil the weights after its loss was known: the good checkpoint before it is not replaced."""
         if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.trainable_variables):
-            raise diverged("a weight", "no number", self.stage, self.epoch, self.model)
+            raise divergence_error("a weight", "no number", self.stage, self.epoch, self.model)
 
     def _put_back(self, found: Checkpoint) -> None:
         # Keras makes these variables in the first step, which would be too late for their values.
@@ -106,7 +114,7 @@ class Keep(keras.callbacks.Callback):
         nothing = np.zeros((1, self.model.output_shape[-1]), np.float32)
         self.model.compute_metrics(x=None, y=nothing, y_pred=nothing)
         _assign(self.model.optimizer.variables, found, "optimizer")
-        for callback in self.ending:
+        for callback in self.validation_callbacks:
             kind = type(callback).__name__
             for name, value in found.state["callbacks"][kind].items():
                 setattr(callback, name, value)
@@ -114,7 +122,7 @@ class Keep(keras.callbacks.Callback):
             if best and kind == "EarlyStopping":
                 callback.best_weights = best
         self.epochs.history[:] = found.state["history"]
-        self.epochs.before = found.state["seconds"]
+        self.epochs.seconds_before_resume = found.state["seconds"]
 
 
 def _names(found: Checkpoint, kind: str) -> list[str]:

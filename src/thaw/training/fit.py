@@ -8,16 +8,16 @@ import keras
 
 from thaw.common import backend
 from thaw.common.console import progress
-from thaw.common.signals import deferred
+from thaw.common.signals import defer_signals
 from thaw.config.schema import HeadConfig, TrainConfig
-from thaw.frozen.batch_runner import Batches
+from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import optimizers
-from thaw.training.batch_feed import dataset
-from thaw.training.callbacks import Callbacks, Epochs, Rate, Validate
-from thaw.training.checkpoint import Place
-from thaw.training.checkpoint_callback import Keep
-from thaw.training.recipes import Stage
-from thaw.training.stage_checkpoint import Saver
+from thaw.training.batch_feed import tf_dataset
+from thaw.training.callbacks import EpochLogger, LearningRateCallback, StageCallbacks, ValidationCallback
+from thaw.training.checkpoint import TrainingProgress
+from thaw.training.checkpoint_callback import CheckpointCallback
+from thaw.training.recipes import TrainingStage
+from thaw.training.stage_checkpoint import StageCheckpointer
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class FitResult:
 
 def fit(
     model: Any,
-    stage: Stage,
-    train: Batches,
-    val: Batches,
+    stage: TrainingStage,
+    train: BatchSequence,
+    val: BatchSequence,
     *,
     images: int,
-    options: TrainConfig,
+    train_config: TrainConfig,
     head: HeadConfig,
     class_weight: dict[int, float] | None,
     seed: int,
-    saver: Saver,
+    checkpointer: StageCheckpointer,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> FitResult:
     """Train `model` on `train` for the stage's epochs; `on_epoch` is called with each entry of the history.
@@ -55,40 +55,43 @@ def fit(
     sigmoid = head.output == "sigmoid"
     losses = keras.losses.BinaryCrossentropy if sigmoid else keras.losses.CategoricalCrossentropy
     model.compile(
-        optimizer=optimizers.build(stage.optimizer),
+        optimizer=optimizers.build_optimizer(stage.optimizer),
         loss=losses(label_smoothing=head.label_smoothing),
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
     )
-    steps, place = len(train), saver.found.place if saver.found else Place(stage.number, 0, 0)
-    with progress(stage.name, (steps + len(val)) * stage.epochs) as bar, deferred("after this step") as stops:
+    steps, place = (
+        len(train),
+        checkpointer.resume_from.progress if checkpointer.resume_from else TrainingProgress(stage.number, 0, 0),
+    )
+    with progress(stage.name, (steps + len(val)) * stage.epochs) as bar, defer_signals("after this step") as stops:
         bar.advance((steps + len(val)) * place.epoch + place.step)
-        epochs = Epochs(stage, images, steps, bar, on_epoch)
-        ending = _ending(stage, options)
-        keep = Keep(stage, seed, saver, stops, epochs, ending)
+        epochs = EpochLogger(stage, images, steps, bar, on_epoch)
+        ending = _ending(stage, train_config)
+        keep = CheckpointCallback(stage, seed, checkpointer, stops, epochs, ending)
         # Epochs before those that change the rate: it records the one that the epoch was trained with.
-        validate = Validate(val, sigmoid, options.val_loss == "objective", bar, keep.look)
-        callbacks = Callbacks([Rate(stage, steps, place), validate, epochs, *ending, keep], model)
+        validate = ValidationCallback(val, sigmoid, train_config.val_loss == "objective", bar, keep.save_if_stopped)
+        callbacks = StageCallbacks([LearningRateCallback(stage, steps, place), validate, epochs, *ending, keep], model)
         _run(model, stage, train, place, sigmoid, class_weight, callbacks, keep)
     return FitResult(epochs.history, epochs.seconds)
 
 
 def _run(
     model: Any,
-    stage: Stage,
-    train: Batches,
-    place: Place,
+    stage: TrainingStage,
+    train: BatchSequence,
+    place: TrainingProgress,
     sigmoid: bool,
     class_weight: dict[int, float] | None,
-    callbacks: Callbacks,
-    keep: Keep,
+    callbacks: StageCallbacks,
+    keep: CheckpointCallback,
 ) -> None:
     """All epochs from `place` on; one that was cut gets a `fit` of its own, as Keras knows whole epochs only."""
     steps = len(train)
 
     def some(epoch: int, step: int, end: int) -> None:
         model.fit(
-            dataset(train, sigmoid, epoch, step, stage.epochs + 1),  # one more: at its very end Keras starts it anew
+            tf_dataset(train, sigmoid, epoch, step, stage.epochs + 1),  # one more: at its very end Keras starts it anew
             initial_epoch=epoch,
             epochs=end,
             steps_per_epoch=steps - step or steps,
@@ -114,7 +117,7 @@ def _run(
     callbacks.end()
 
 
-def _ending(stage: Stage, options: TrainConfig) -> list[Any]:
+def _ending(stage: TrainingStage, options: TrainConfig) -> list[Any]:
     """Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
     chosen: list[Any] = []
     if stage.optimizer.schedule == "plateau":

@@ -6,7 +6,7 @@ from typing import Any
 from thaw.config.schema import OptimizerConfig
 
 
-def build(config: OptimizerConfig) -> Any:
+def build_optimizer(config: OptimizerConfig) -> Any:
     """Return a fresh Keras optimizer; what is null in the config keeps Keras's default."""
     import keras
 

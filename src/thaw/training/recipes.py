@@ -8,7 +8,7 @@ from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """One stage of training.
 
     number: 0-based place in the run. freeze: the request, as in finetune.freeze. first_epoch: epochs before it, so
@@ -24,7 +24,7 @@ class Stage:
     optimizer: OptimizerConfig
 
 
-def stages(config: Config) -> list[Stage]:
+def plan_recipe(config: Config) -> list[TrainingStage]:
     """Return the recipe's stages, in order."""
     return {"scratch": scratch, "bottleneck": bottleneck, "finetune": finetune}[config.recipe](config)
 
@@ -36,17 +36,17 @@ def runs_images_every_epoch(config: Config) -> bool:
     return config.augment.active and not config.cache.views
 
 
-def scratch(config: Config) -> list[Stage]:
+def scratch(config: Config) -> list[TrainingStage]:
     """Everything trains, BatchNorm statistics too: there is nothing pretrained to keep."""
-    return [Stage(0, "scratch", "none", "trainable", config.scratch.epochs, 0, config.optimizer)]
+    return [TrainingStage(0, "scratch", "none", "trainable", config.scratch.epochs, 0, config.optimizer)]
 
 
-def bottleneck(config: Config) -> list[Stage]:
+def bottleneck(config: Config) -> list[TrainingStage]:
     """Every image runs through the frozen backbone once; the head trains on the features."""
-    return [Stage(0, "bottleneck", "all", "frozen", config.bottleneck.epochs, 0, config.optimizer)]
+    return [TrainingStage(0, "bottleneck", "all", "frozen", config.bottleneck.epochs, 0, config.optimizer)]
 
 
-def finetune(config: Config) -> list[Stage]:
+def finetune(config: Config) -> list[TrainingStage]:
     """The head with everything frozen, so that its first steps do not wreck the backbone; then thaw from the boundary.
 
     `finetune.stages` replaces both, for gradual unfreezing (ULMFiT, arXiv 1801.06146).
@@ -62,6 +62,6 @@ def finetune(config: Config) -> list[Stage]:
         optimizer = stage.optimizer or shared
         if stage.learning_rate is not None:
             optimizer = replace(optimizer, learning_rate=stage.learning_rate)
-        result.append(Stage(number, stage.name, stage.freeze, own.batchnorm, stage.epochs, epochs, optimizer))
+        result.append(TrainingStage(number, stage.name, stage.freeze, own.batchnorm, stage.epochs, epochs, optimizer))
         epochs += stage.epochs
     return result

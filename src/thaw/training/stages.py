@@ -9,59 +9,69 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import RESERVE, Full, Room, Store
+from thaw.cache import RESERVED_BYTES, CacheBudget, CacheFull, DiskCache
 from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
-from thaw.data.dataset import Data
+from thaw.data.dataset import Dataset
 from thaw.frozen import cuts
-from thaw.frozen.activations import STORED, Activations, Frozen, KeptBatches, LiveBatches, as_kept, frozen_at
-from thaw.frozen.batch_runner import Batches, probabilities
-from thaw.frozen.cuts import Cut, Need
-from thaw.frozen.engine import Choice, Function
+from thaw.frozen.activations import (
+    STORAGE_DTYPES,
+    Activations,
+    CachedBatches,
+    FrozenPart,
+    UncachedBatches,
+    build_frozen_part,
+    round_as_stored,
+)
+from thaw.frozen.batch_runner import BatchSequence, predict_probabilities
+from thaw.frozen.cuts import CutChoice, StageWorkload
+from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import HEAD_LAYERS, Network, Parts, part
+from thaw.models.network import HEAD_LAYERS, Network, NetworkParts, divide_network
 from thaw.models.precision import computing_in
 from thaw.training.fit import FitResult, fit
-from thaw.training.recipes import Stage
-from thaw.training.stage_checkpoint import Saver
+from thaw.training.recipes import TrainingStage
+from thaw.training.stage_checkpoint import StageCheckpointer
 
 
 @dataclass(frozen=True)
-class Means:
+class StageInputs:
     """What stages work with. store: the cache. views: augmented views kept of an image; 0: augmented anew."""
 
-    choice: Choice
-    store: Store
+    choice: EngineChoice
+    store: DiskCache
     views: int
     backbone: BackboneConfig
-    options: TrainConfig
+    train_config: TrainConfig
     head: HeadConfig
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedStage:
     """A stage, its freeze plan, and where its activations are kept. room: what that was chosen for."""
 
-    stage: Stage
+    stage: TrainingStage
     plan: FreezePlan
-    cut: Cut
-    need: Need
-    room: Room
-    later: tuple[int, ...] = ()  # cuts of later stages that are computed on the way to this one's, as `Cut.at`
+    cut: CutChoice
+    storage: StageWorkload
+    cache_room: CacheBudget
+    later_cuts: tuple[int, ...] = ()  # cuts of later stages that are computed on the way to this one's, as `Cut.at`
 
-    def lines(self, means: Means, augmented: bool) -> list[str]:
+    def summary_lines(self, means: StageInputs, augmented: bool) -> list[str]:
         """The plan as it is printed before anything runs."""
-        kept = cuts.line(self.cut, self.plan, self.need, self.room.bytes, disk=self.room.disk)
+        kept = cuts.summary(
+            self.cut, self.plan, self.storage, self.cache_room.nbytes, limited_by_disk=self.cache_room.limited_by_disk
+        )
         if augmented and not means.views and self.plan.boundary:
             kept = (
                 "training images are augmented anew in every epoch, so every epoch runs the frozen layers "
                 "(cache.views=4 would keep 4 views of each)"
             )
-            if self.cut.kept:
-                kept += f"; of validation and test images, {cuts.gb(self.cut.bytes)} are kept"
-        return [f"stage {self.stage.name}: {self.plan.line()}", *([f"  {kept}"] if kept else [])]
+            if self.cut.cached:
+                kept += f"; of validation and test images, {cuts.format_bytes(self.cut.cached_bytes)} are kept"
+        return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {kept}"] if kept else [])]
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class StageResult:
     was frozen, and its features are in the cache.
     """
 
-    stage: Stage
+    stage: TrainingStage
     plan: FreezePlan
     fit: FitResult
     trainable_params: int
@@ -84,10 +94,10 @@ class StageResult:
     misses: int
     cache_bytes: int
     unmoved: list[str]
-    judged: dict[str, npt.NDArray[np.float32]]
+    probabilities: dict[str, npt.NDArray[np.float32]]
     features_kept: bool
 
-    def saved(self) -> dict[str, Any]:
+    def to_state(self) -> dict[str, Any]:
         """What a checkpoint remembers of a finished stage; the rest follows from the config."""
         return {
             "fit": asdict(self.fit),
@@ -95,9 +105,9 @@ class StageResult:
         }
 
     @classmethod
-    def restored(cls, stage: Stage, plan: FreezePlan, saved: Mapping[str, Any]) -> "StageResult":
+    def from_state(cls, stage: TrainingStage, plan: FreezePlan, saved: Mapping[str, Any]) -> "StageResult":
         own = {name: saved[name] for name in _SAVED}
-        return cls(stage=stage, plan=plan, fit=FitResult(**saved["fit"]), judged={}, **own)
+        return cls(stage=stage, plan=plan, fit=FitResult(**saved["fit"]), probabilities={}, **own)
 
 
 _SAVED = (
@@ -105,38 +115,42 @@ _SAVED = (
 )  # fmt: skip
 
 
-def plans(
-    stages: list[Stage], network: Network, data: Data, means: Means, places: Sequence[int] | None = None
-) -> list[Planned]:
+def plan_stages(
+    stages: list[TrainingStage],
+    network: Network,
+    data: Dataset,
+    means: StageInputs,
+    places: Sequence[int] | None = None,
+) -> list[PlannedStage]:
     """Make every stage's plan before anything trains, so that a wrong request costs nothing.
 
     places: where each stage was cut (`Cut.at`), of a run that is resumed or done again.
     """
     backbone = network.backbone
-    freezes = [freeze.plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm) for stage in stages]
+    freezes = [freeze.make_plan(stage.freeze, backbone.graph, backbone.name, stage.batchnorm) for stage in stages]
     needs = [
-        Need(
+        StageWorkload(
             images=sum(
-                len(data.views(split, _views(means, stage))) * len(i) for split, i in data.splits.named().items()
+                len(data.views(split, _views(means, stage))) * len(i) for split, i in data.splits.by_name().items()
             ),
-            itemsize=STORED[means.choice.frozen].itemsize,
-            pooled=int(np.prod(network.pooled.shape[1:])),
-            head=sum(layer.count_params() for layer in _head(network)),
+            itemsize=STORAGE_DTYPES[means.choice.frozen].itemsize,
+            feature_values=int(np.prod(network.pooled_features.shape[1:])),
+            head_macs=sum(layer.count_params() for layer in _head(network)),
         )
         for stage in stages
     ]
     planned = []
     if places is not None and len(places) != len(stages):
         raise UserError(f"the run was planned in {len(places)} stages, and there are {len(stages)} now. Train anew")
-    room = means.store.room(max(RESERVE, _beside(network, freezes)))
-    chosen = cuts.share(freezes, backbone.graph, needs, room.bytes - data.pixels.kept_bytes, places)
+    room = means.store.budget(max(RESERVED_BYTES, _beside(network, freezes)))
+    chosen = cuts.choose_cuts(freezes, backbone.graph, needs, room.nbytes - data.pixels.cache_bytes, places)
     for stage, plan, need, cut in zip(stages, freezes, needs, chosen, strict=True):
-        if places is None and data.augmented and not means.views and cut.at < plan.boundary:
-            cut = cuts.choose(
+        if places is None and data.augmented and not means.views and cut.index < plan.boundary:
+            cut = cuts.choose_cut(
                 plan, backbone.graph, need, 0.0
             )  # training images, which are the many, run to the boundary
-        planned.append(Planned(stage, plan, cut, need, room))
-    return [replace(entry, later=_on_the_way(planned[i:], room.bytes)) for i, entry in enumerate(planned)]
+        planned.append(PlannedStage(stage, plan, cut, need, room))
+    return [replace(entry, later_cuts=_on_the_way(planned[i:], room.nbytes)) for i, entry in enumerate(planned)]
 
 
 def _beside(network: Network, plans: list[FreezePlan]) -> int:
@@ -152,32 +166,32 @@ def _head(network: Network) -> list[Any]:
     return [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
 
 
-def _views(means: Means, stage: Stage) -> int:
+def _views(means: StageInputs, stage: TrainingStage) -> int:
     """Views kept of a training image: one for each epoch is enough."""
     return min(means.views, stage.epochs)
 
 
-def _on_the_way(planned: list[Planned], max_bytes: float) -> tuple[int, ...]:
+def _on_the_way(planned: list[PlannedStage], max_bytes: float) -> tuple[int, ...]:
     """Cuts of later stages that lie before the first one's and are still frozen when those begin."""
     first, found = planned[0], list[int]()
-    frozen, room = first.plan.boundary, max_bytes - first.cut.bytes
+    frozen, room = first.plan.boundary, max_bytes - first.cut.cached_bytes
     for entry in planned[1:]:
         frozen = min(frozen, entry.plan.boundary)
-        fits = entry.cut.kept and entry.cut.at <= min(frozen, first.cut.at) and entry.cut.bytes <= room
-        if fits and entry.cut.at not in (first.cut.at, *found):
-            found.append(entry.cut.at)
-            room -= entry.cut.bytes
-    return tuple(found) if first.cut.kept else ()
+        fits = entry.cut.cached and entry.cut.index <= min(frozen, first.cut.index) and entry.cut.cached_bytes <= room
+        if fits and entry.cut.index not in (first.cut.index, *found):
+            found.append(entry.cut.index)
+            room -= entry.cut.cached_bytes
+    return tuple(found) if first.cut.cached else ()
 
 
 def run_stage(
-    planned: Planned,
+    planned: PlannedStage,
     network: Network,
-    data: Data,
-    means: Means,
+    data: Dataset,
+    means: StageInputs,
     *,
-    saver: Saver,
-    judge: tuple[str, ...],
+    checkpointer: StageCheckpointer,
+    predict_splits: tuple[str, ...],
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> StageResult:
@@ -188,11 +202,11 @@ def run_stage(
     """
     stage, plan, backbone = planned.stage, planned.plan, network.backbone
     keras.utils.set_random_seed(data.seed + stage.number)  # a stage's dropout does not depend on the stages before it
-    freeze.apply(backbone.layers, plan.boundary)
-    parts = part(network, plan, planned.cut.at)
+    freeze.set_trainable(backbone.layers, plan.boundary)
+    parts = divide_network(network, plan, planned.cut.index)
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*backbone.layers, *_head(network)]
-    before = saver.begin(lambda: freeze.hashes(layers))
+    before = checkpointer.begin(lambda: freeze.weight_hashes(layers))
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
     source = _Source(planned, parts, network, data, means)
@@ -206,19 +220,19 @@ def run_stage(
             source.batches("train", training=True),
             source.batches("val"),
             images=len(data.splits.train),
-            options=means.options,
+            train_config=means.train_config,
             head=means.head,
-            class_weight=data.class_weight(means.options.class_weight),
+            class_weight=data.class_weight(means.train_config.class_weight),
             seed=data.seed,
-            saver=saver,
+            checkpointer=checkpointer,
             on_epoch=on_epoch,
         )
-    unmoved = freeze.prove(before, freeze.hashes(layers), layers, plan)
+    unmoved = freeze.prove_frozen(before, freeze.weight_hashes(layers), layers, plan)
     if len(result.history) < stage.epochs:
         say(f"  stopped early after {len(result.history)} of {stage.epochs} epochs; the best weights are restored")
     say(_proof(plan, before, unmoved))
     started = time.perf_counter()
-    judged = _judge(parts, planned, source, judge, means.choice)
+    judged = _judge(parts, planned, source, predict_splits, means.choice)
     kept = [a for views in source.kept.values() for a in views]
     return StageResult(
         stage,
@@ -229,35 +243,40 @@ def run_stage(
         time.perf_counter() - started,
         sum(a.rows.hits for a in kept),
         sum(a.rows.misses for a in kept),
-        sum(a.rows.bytes for a in kept),
+        sum(a.rows.nbytes for a in kept),
         unmoved,
         judged,
-        plan.all_frozen and planned.cut.kept and planned.cut.at == plan.total and not source.full,
+        plan.all_frozen and planned.cut.cached and planned.cut.index == plan.total_layers and not source.full,
     )
 
 
 class _Source:
     """Where a stage's batches come from: kept activations, the engine, or the images themselves."""
 
-    def __init__(self, planned: Planned, parts: Parts, network: Network, data: Data, means: Means) -> None:
+    def __init__(
+        self, planned: PlannedStage, parts: NetworkParts, network: Network, data: Dataset, means: StageInputs
+    ) -> None:
         self.planned, self.data, self.means = planned, data, means
         self.kept: dict[str, list[Activations]] = {}
         self.full = False  # there was no room for all that was to be kept
         self.seconds = 0.0
-        at, *later = [frozen_at(network, at, means.backbone, means.choice) for at in (planned.cut.at, *planned.later)]
-        self.frozen, self.later = at if planned.cut.at else None, later
+        at, *later = [
+            build_frozen_part(network, at, means.backbone, means.choice)
+            for at in (planned.cut.index, *planned.later_cuts)
+        ]
+        self.frozen, self.later = at if planned.cut.index else None, later
 
     def open(self) -> None:
         """Take the activations of all images from the cache, computing what is missing.
 
         Those of test images too, though only the last stage looks at them: the engine is at it.
         """
-        if self.frozen is None or not self.planned.cut.kept:
+        if self.frozen is None or not self.planned.cut.cached:
             return
         started = time.perf_counter()
         try:
             self._keep(self.frozen)
-        except Full as error:  # the disk was filled since the plan was made
+        except CacheFull as error:  # the disk was filled since the plan was made
             self.full = True
             say(f"  what cannot be kept is computed in every epoch: {error}")
         self.seconds = time.perf_counter() - started
@@ -267,38 +286,39 @@ class _Source:
             f"in {self.seconds:.1f} s"
         )
 
-    def _keep(self, frozen: Frozen) -> None:
-        for split, indices in self.data.splits.named().items():
+    def _keep(self, frozen: FrozenPart) -> None:
+        for split, indices in self.data.splits.by_name().items():
             if views := self.data.views(split, _views(self.means, self.planned.stage)):
                 self.kept[split] = [
-                    frozen.activations(self.means.store, self.data.pixels, indices, view, self.later) for view in views
+                    frozen.cached_activations(self.means.store, self.data.pixels, indices, view, self.later)
+                    for view in views
                 ]
 
-    def batches(self, split: str, *, training: bool = False) -> Batches:
+    def batches(self, split: str, *, training: bool = False) -> BatchSequence:
         """The split's batches as `Parts.trained` takes them; shuffled in training."""
-        options = self.means.options
-        images = self.data.batches(
+        options = self.means.train_config
+        images = self.data.image_batches(
             split, options.batch_size, self.planned.stage.number, training=training, sampling=options.sampling
         )
         if split in self.kept:
-            return KeptBatches(images, self.kept[split])
+            return CachedBatches(images, self.kept[split])
         if self.frozen is None:
             return images
         views = self.data.views(split, _views(self.means, self.planned.stage))
         # Rounded as what is kept: whether there is room for it must not change a number.
-        return LiveBatches(images, as_kept(self.frozen.function(), self.means.choice), views)
+        return UncachedBatches(images, round_as_stored(self.frozen.inference_function(), self.means.choice), views)
 
 
 def _judge(
-    parts: Parts, planned: Planned, source: _Source, splits: tuple[str, ...], choice: Choice
+    parts: NetworkParts, planned: PlannedStage, source: _Source, splits: tuple[str, ...], choice: EngineChoice
 ) -> dict[str, npt.NDArray[np.float32]]:
     if not splits:
         return {}
     # A head alone is a matter of milliseconds: not worth a conversion.
-    head_alone = planned.cut.at == planned.plan.total
-    function = Function(parts.trained, "keras" if head_alone else choice.engine, choice.trained)
+    head_alone = planned.cut.index == planned.plan.total_layers
+    function = InferenceFunction(parts.trained, "keras" if head_alone else choice.engine, choice.trained)
     return {
-        split: probabilities(function, source.batches(split), split, len(source.data.splits.named()[split]))
+        split: predict_probabilities(function, source.batches(split), split, len(source.data.splits.by_name()[split]))
         for split in splits
     }
 
@@ -306,7 +326,9 @@ def _judge(
 def _proof(plan: FreezePlan, before: dict[str, dict[str, str]], unmoved: list[str]) -> str:
     weights = sum(len(variables) for variables in before.values())
     frozen = (
-        f"layers[:{plan.boundary}] of {plan.total} unchanged bit for bit" if plan.boundary else "nothing was frozen"
+        f"layers[:{plan.boundary}] of {plan.total_layers} unchanged bit for bit"
+        if plan.boundary
+        else "nothing was frozen"
     )
     moved = ", every thawed layer moved" if not plan.all_frozen else ""
     if unmoved:

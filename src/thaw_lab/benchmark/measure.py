@@ -17,7 +17,7 @@ from thaw.config.tool_schemas import BenchmarkConfig
 
 
 @dataclass(frozen=True)
-class Ran:
+class Measurement:
     """One process. report: what it measured inside; wall_seconds: with Python's start and all imports.
 
     peak_mb: the most memory it had resident, in MB (1e6 bytes).
@@ -34,12 +34,12 @@ class Ran:
         return float(seconds["total"] if isinstance(seconds, dict) else seconds)
 
     @property
-    def speed(self) -> float:
+    def images_per_second(self) -> float:
         return float(self.report["images_per_second"])
 
 
 @dataclass(frozen=True)
-class Bench:
+class PartRunner:
     """Where one part's processes run. root: the checkout; work: their folder, removed at the end; logs: is kept.
 
     raw: everything that was measured, in order.
@@ -50,9 +50,9 @@ class Bench:
     work: Path
     logs: Path
     part: str
-    raw: list[dict[str, Any]] = field(default_factory=list)
+    measurements: list[dict[str, Any]] = field(default_factory=list)
 
-    def child(self, what: str, side: str, module: str, *arguments: object) -> Ran:
+    def run_module(self, what: str, side: str, module: str, *arguments: object) -> Measurement:
         """Run a module of thaw_lab.benchmark that leaves its figures in `--json FILE`."""
         report = self.work / "report.json"
         ran = self._run(
@@ -60,7 +60,7 @@ class Bench:
         )
         return self._noted(what, side, ran)
 
-    def train(self, what: str, folder: str, *overrides: object) -> Ran:
+    def run_training(self, what: str, folder: str, *overrides: object) -> Measurement:
         """Run train.py with these overrides, in run folder `folder`; its report is result.json, and more."""
         where = self.work / "runs" / folder
         ran = self._train(what, f"hydra.run.dir=runs/{folder}", *overrides)
@@ -68,27 +68,29 @@ class Bench:
         history = where / "report" / "history.json"
         epochs = json.loads(history.read_text()) if history.exists() else []
         report = {**ran.report, **result, "history": epochs}
-        return self._noted(what, "thaw", Ran(report, ran.wall_seconds, ran.peak_mb))
+        return self._noted(what, "thaw", Measurement(report, ran.wall_seconds, ran.peak_mb))
 
-    def sweep(self, what: str, folder: str, *overrides: object) -> Ran:
+    def run_sweep(self, what: str, folder: str, *overrides: object) -> Measurement:
         """Run a sweep with train.py; `jobs` of its report holds the children's `seconds`, the slowest part by name."""
         ran = self._train(what, "-m", f"hydra.sweep.dir=runs/{folder}", *overrides)
         files = sorted((self.work / "runs" / folder).glob("*/result.json"), key=lambda file: int(file.parent.name))
         jobs = [json.loads(file.read_text())["seconds"] for file in files]
         seconds = ran.report["work_seconds"]
         return self._noted(
-            what, "thaw", Ran({**ran.report, "jobs": jobs, "seconds": seconds}, ran.wall_seconds, ran.peak_mb)
+            what, "thaw", Measurement({**ran.report, "jobs": jobs, "seconds": seconds}, ran.wall_seconds, ran.peak_mb)
         )
 
-    def _train(self, what: str, *overrides: object) -> Ran:
+    def _train(self, what: str, *overrides: object) -> Measurement:
         report = self.work / "report.json"
         command = ["thaw_lab.benchmark.thaw_scripts.thaw_train", str(self.root), str(report), *map(str, overrides)]
         return self._run(what, "thaw", command, report)
 
-    def _run(self, what: str, side: str, command: list[str], report: Path) -> Ran:
+    def _run(self, what: str, side: str, command: list[str], report: Path) -> Measurement:
         report.unlink(missing_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
-        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{self.part} {what} {side} {len(self.raw)}")
+        name = "".join(
+            c if c.isalnum() or c in "-_." else "-" for c in f"{self.part} {what} {side} {len(self.measurements)}"
+        )
         log = self.logs / f"{name}.log"
         # THAW_OUTPUTS: not the user's. Everything else is as the user's own command would have it.
         env = {
@@ -111,12 +113,14 @@ class Bench:
             raise UserError(
                 f"{self.part}: {what} with {side} ended with exit code {process.returncode}. {log}:\n{last}"
             )
-        return Ran(json.loads(report.read_text()), wall, peak)
+        return Measurement(json.loads(report.read_text()), wall, peak)
 
-    def _noted(self, what: str, side: str, ran: Ran) -> Ran:
+    def _noted(self, what: str, side: str, ran: Measurement) -> Measurement:
         entry = {"what": what, "side": side, **ran.report, "wall_seconds": ran.wall_seconds, "peak_mb": ran.peak_mb}
-        self.raw.append(entry)
-        speed = f"{ran.speed:.1f} images/s" if isinstance(ran.report.get("images_per_second"), float) else ""
+        self.measurements.append(entry)
+        speed = (
+            f"{ran.images_per_second:.1f} images/s" if isinstance(ran.report.get("images_per_second"), float) else ""
+        )
         figure = speed or (f"{ran.seconds:.2f} s" if "seconds" in ran.report else "")
         say(f"  {what} · {side} · {figure}{' · ' if figure else ''}whole process {ran.wall_seconds:.0f} s")
         return ran
@@ -137,15 +141,15 @@ def _wait(process: subprocess.Popen[bytes]) -> float:
     return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)  # bytes there, KiB elsewhere
 
 
-def in_turn(repeats: int, sides: Mapping[str, Callable[[int], Ran]]) -> dict[str, list[Ran]]:
+def run_alternating(repeats: int, sides: Mapping[str, Callable[[int], Measurement]]) -> dict[str, list[Measurement]]:
     """Run every side once, then every side again: what slows the machine for a while slows all of them."""
-    found: dict[str, list[Ran]] = {side: [] for side in sides}
+    found: dict[str, list[Measurement]] = {side: [] for side in sides}
     for repeat in range(repeats):
         for side, run in sides.items():
             found[side].append(run(repeat))
     return found
 
 
-def middle(runs: list[Ran], of: Callable[[Ran], float]) -> float:
+def median_figure(runs: list[Measurement], figure: Callable[[Measurement], float]) -> float:
     """The median of a figure over the repeats."""
-    return float(median(of(ran) for ran in runs))
+    return float(median(figure(ran) for ran in runs))

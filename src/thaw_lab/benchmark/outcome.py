@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from thaw_lab.tables import Row
+from thaw_lab.tables import BenchmarkRow
 
-Lines = dict[str, list[tuple[float, float]]]  # name: points (x, seconds)
+Curves = dict[str, list[tuple[float, float]]]  # name: points (x, seconds)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PartResult:
     """rows: of the table; note: what the figures include; lines: of the plot's panels `images` and `jobs`."""
 
-    rows: list[Row]
+    rows: list[BenchmarkRow]
     note: str
-    lines: dict[str, Lines] = field(default_factory=dict)
+    lines: dict[str, Curves] = field(default_factory=dict)

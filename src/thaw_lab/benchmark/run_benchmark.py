@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from thaw import tracking
-from thaw.common.console import say, show
-from thaw.common.errors import UserError, did_you_mean, listed
-from thaw.common.files import replace
+from thaw.common.console import print_table, say
+from thaw.common.errors import UserError, did_you_mean, joined
+from thaw.common.files import write_atomically
 from thaw.config.tool_schemas import BenchmarkConfig
 from thaw_lab import machine, tables
 from thaw_lab.benchmark import plot
 from thaw_lab.benchmark.keras_scripts import keras_networks
-from thaw_lab.benchmark.measure import Bench
-from thaw_lab.benchmark.outcome import Outcome
+from thaw_lab.benchmark.measure import PartRunner
+from thaw_lab.benchmark.outcome import PartResult
 from thaw_lab.benchmark.parts import PARTS
-from thaw_lab.tables import Row
+from thaw_lab.tables import BenchmarkRow
 
 JSON, MARKDOWN, PNG = "benchmark.json", "benchmark.md", "benchmark.png"
 
@@ -31,33 +31,33 @@ def benchmark(config: BenchmarkConfig, root: Path) -> None:
     root: the checkout. Parts that `output` holds from before stay when machine, versions and commit are the same.
     Raises UserError for a network that is not compared, and for a piece that failed.
     """
-    check(config)
+    check_config(config)
     output = Path(config.output).expanduser().absolute()
     output.mkdir(parents=True, exist_ok=True)
-    written = earlier(output / JSON, machine.describe(root))
+    written = load_earlier(output / JSON, machine.describe(root))
     caption = machine.caption(written["machine"])
     say(f"{caption} Each side is measured {config.repeats} times, in turn.")
     with _workplace(output) as work:
         tracking.open_store(f"sqlite:///{work}/outputs/mlflow.db", work / "outputs")  # a user has it after one run
         for name in PARTS if config.what == "all" else [config.what]:
-            bench = Bench(config, root, work, output / "logs", name)
+            bench = PartRunner(config, root, work, output / "logs", name)
             say(f"{name}:")
             done = PARTS[name](bench)
-            written["parts"][name] = as_dict(done, bench)
-            write(written, output)
+            written["parts"][name] = part_entry(done, bench)
+            write_results(written, output)
             for used in (*work.glob("cache-*"), work / "runs"):  # no part needs another's: some GB
                 shutil.rmtree(used, ignore_errors=True)
-            show(tables.rich_table(name, done.rows, f"{caption}\n{done.note}"))
+            print_table(tables.rich_table(name, done.rows, f"{caption}\n{done.note}"))
     say(f"written: {output / JSON}, {MARKDOWN}, {PNG}")
 
 
-def check(config: BenchmarkConfig) -> None:
+def check_config(config: BenchmarkConfig) -> None:
     """Raise UserError for a network or a count that cannot be measured."""
     for name in config.backbones:
         if name not in keras_networks.NAMES:
             raise UserError(
                 f"backbones={name} is not compared.{did_you_mean(name, keras_networks.NAMES)} "
-                f"Choose from: {listed(keras_networks.NAMES)}"
+                f"Choose from: {joined(keras_networks.NAMES)}"
             )
     for key, least in (("backbones", 1), ("jobs", 1), ("growth", 20)):
         values = getattr(config, key)
@@ -77,7 +77,7 @@ def _workplace(output: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
+def load_earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
     """What `file` holds if it was measured on the same machine with the same code, else no parts yet."""
     here = json.loads(json.dumps(here))
     try:
@@ -90,7 +90,7 @@ def earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
     return {"machine": here, "parts": found["parts"] if same else {}}
 
 
-def as_dict(done: Outcome, bench: Bench) -> dict[str, Any]:
+def part_entry(done: PartResult, bench: PartRunner) -> dict[str, Any]:
     """A part for benchmark.json: its rows with ratios, what they include, and every single measurement."""
     rows = [{**dataclasses.asdict(row), "ratio": row.ratio, "reached": row.reached} for row in done.rows]
     return {
@@ -98,20 +98,20 @@ def as_dict(done: Outcome, bench: Bench) -> dict[str, Any]:
         "rows": rows,
         "note": done.note,
         "lines": done.lines,
-        "raw": bench.raw,
+        "raw": bench.measurements,
     }
 
 
-def write(written: dict[str, Any], output: Path) -> None:
+def write_results(written: dict[str, Any], output: Path) -> None:
     """Write the three files anew, from all parts so far."""
     parts = {name: written["parts"][name] for name in PARTS if name in written["parts"]}
-    names = [field.name for field in dataclasses.fields(Row)]
-    rows = [Row(**{name: row[name] for name in names}) for part in parts.values() for row in part["rows"]]
+    names = [field.name for field in dataclasses.fields(BenchmarkRow)]
+    rows = [BenchmarkRow(**{name: row[name] for name in names}) for part in parts.values() for row in part["rows"]]
     here = written["machine"]
     text = [f"{machine.caption(here)}\n", f"{machine.versions(here)}\n", tables.markdown(rows)]
     text += [f"- {part['note']}" for part in parts.values()]
     lines: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
-    replace(output / JSON, json.dumps({**written, "parts": parts}, indent=1).encode())
-    replace(output / MARKDOWN, ("\n".join(text) + "\n").encode())
+    write_atomically(output / JSON, json.dumps({**written, "parts": parts}, indent=1).encode())
+    write_atomically(output / MARKDOWN, ("\n".join(text) + "\n").encode())
     ratios = [(row.what, row.ratio, row.target) for row in rows if row.ratio is not None and row.unit != "MB"]
     plot.benchmark_png(ratios, lines, machine.caption(here), output / PNG)

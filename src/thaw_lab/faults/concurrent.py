@@ -4,26 +4,26 @@ from dataclasses import replace
 from functools import partial
 
 from thaw_lab.faults import snapshots
-from thaw_lab.faults.trial import Trial, Work
-from thaw_lab.faults.workspace import Yard
+from thaw_lab.faults.trial import Trial, TrialFunction
+from thaw_lab.faults.workspace import Workspace
 
 FAULT, COUNT = "8 processes, one empty store", 8
 
 
-def trials(yard: Yard) -> list[Work]:
+def concurrent_trials(yard: Workspace) -> list[TrialFunction]:
     """All eight are one trial: they need each other."""
-    return [partial(trial, yard)]
+    return [partial(concurrent_starts, yard)]
 
 
-def trial(yard: Yard) -> Trial:
+def concurrent_starts(yard: Workspace) -> Trial:
     """Each is compared with the reference: same command, same weights."""
-    place = yard.place("together")
-    processes = [place.train() for _ in range(COUNT)]
-    ends = [place.end(process) for process in processes]
-    wrong = [f"exit code {ended.code}: {ended.err.strip()}" for ended in ends if ended.code]
-    if len(place.runs()) != COUNT:
-        wrong.append(f"{len(place.runs())} runs, not {COUNT}")
-    for folder in place.runs() if not wrong else []:
-        found = snapshots.differences(snapshots.read(folder, place.outputs), yard.references[0].left)
+    place = yard.new_trial_dir("together")
+    processes = [place.start_training() for _ in range(COUNT)]
+    ends = [place.wait_for_exit(process) for process in processes]
+    wrong = [f"exit code {ended.exit_code}: {ended.stderr.strip()}" for ended in ends if ended.exit_code]
+    if len(place.run_dirs()) != COUNT:
+        wrong.append(f"{len(place.run_dirs())} runs, not {COUNT}")
+    for folder in place.run_dirs() if not wrong else []:
+        found = snapshots.differences(snapshots.read_snapshot(folder, place.outputs), yard.baselines[0].snapshot)
         wrong += [f"{folder.name}: {line}" for line in found]
-    return replace(place.judged(FAULT, "all FINISHED with all metrics, identical", wrong), count=COUNT)
+    return replace(place.finish(FAULT, "all FINISHED with all metrics, identical", wrong), count=COUNT)

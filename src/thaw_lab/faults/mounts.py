@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thaw_lab.faults.trial import Skipped
+from thaw_lab.faults.trial import TrialSkipped
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
+def read_only_folder(folder: Path) -> Iterator[None]:
     """Let nobody write below `folder`. Raises Skipped for root where nothing can be mounted."""
     if os.geteuid():  # permissions hold for everybody but root
         mode = folder.stat().st_mode
@@ -41,20 +41,20 @@ def read_only(folder: Path) -> Iterator[None]:
         _unmount(folder)
 
 
-def fill(disk: Path, leave: int) -> Path:
+def fill_disk(disk: Path, free_bytes: int) -> Path:
     """Fill a disk up to so many bytes with one file, and return it."""
     file = disk / "ballast"
     with file.open("wb") as ballast:
-        os.posix_fallocate(ballast.fileno(), 0, max(1, shutil.disk_usage(disk).free - leave))
+        os.posix_fallocate(ballast.fileno(), 0, max(1, shutil.disk_usage(disk).free - free_bytes))
     return file
 
 
 def _mount(*arguments: str) -> None:
     if not sys.platform.startswith("linux") or os.geteuid():
-        raise Skipped("mounting a small disk needs Linux and root")
+        raise TrialSkipped("mounting a small disk needs Linux and root")
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise Skipped(f"mounting is not allowed here: {done.stderr.strip()}")
+        raise TrialSkipped(f"mounting is not allowed here: {done.stderr.strip()}")
 
 
 def _unmount(folder: Path) -> None:

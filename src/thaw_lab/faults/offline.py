@@ -2,20 +2,20 @@
 
 from functools import partial
 
-from thaw_lab.faults.trial import Trial, Work
-from thaw_lab.faults.workspace import Yard, unclear
+from thaw_lab.faults.trial import Trial, TrialFunction
+from thaw_lab.faults.workspace import Workspace, error_problems
 
 FAULT = "no network"
 COMMANDS = {"weights": ("backbone=inceptionv3", "dataset=digits"), "data": ("dataset=cifar10",)}
 
 
-def trials(yard: Yard) -> list[Work]:
+def offline_trials(yard: Workspace) -> list[TrialFunction]:
     """Weights that must be downloaded, and a data set."""
-    return [partial(trial, yard, what) for what in COMMANDS]
+    return [partial(offline_download, yard, what) for what in COMMANDS]
 
 
-def trial(yard: Yard, what: str) -> Trial:
+def offline_download(yard: Workspace, what: str) -> Trial:
     """Said in one line."""
-    place = yard.place(f"offline-{what}")
-    ended = place.end(place.command("train.py", *COMMANDS[what]))
-    return place.judged(FAULT, "one clear error", unclear(ended), error=ended.err)
+    place = yard.new_trial_dir(f"offline-{what}")
+    ended = place.wait_for_exit(place.start_command("train.py", *COMMANDS[what]))
+    return place.finish(FAULT, "one clear error", error_problems(ended), error=ended.stderr)

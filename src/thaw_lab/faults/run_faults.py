@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thaw.common.console import progress, say, show
+from thaw.common.console import print_table, progress, say
 from thaw.common.errors import UserError
-from thaw.common.files import replace
+from thaw.common.files import write_atomically
 from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab import machine
 from thaw_lab.faults import (  # fmt: skip
@@ -31,23 +31,23 @@ from thaw_lab.faults import (  # fmt: skip
     read_only,
     store_outage,
 )
-from thaw_lab.faults.trial import Skipped, Trial, Work, rows, table
-from thaw_lab.faults.workspace import Yard
-from thaw_lab.process import Processes
+from thaw_lab.faults.trial import Trial, TrialFunction, TrialSkipped, fault_rows, fault_table
+from thaw_lab.faults.workspace import Workspace
+from thaw_lab.process import ProcessGroup
 
 JSON, LOGS, FAILED = "faults.json", "logs", "failed"
 
-FAULTS: dict[str, Callable[[Yard], list[Work]]] = {
-    "kills": kills.trials,
-    "torn": corrupt_checkpoints.trials,
-    "full": disk_full.trials,
-    "readonly": read_only.trials,
-    "locked": store_outage.locked,
-    "absent": store_outage.absent,
-    "together": concurrent.trials,
-    "stops": graceful_stops.trials,
-    "diverged": divergence.trials,
-    "offline": offline.trials,
+FAULTS: dict[str, Callable[[Workspace], list[TrialFunction]]] = {
+    "kills": kills.kill_trials,
+    "torn": corrupt_checkpoints.corruption_trials,
+    "full": disk_full.full_trials,
+    "readonly": read_only.read_only_trials,
+    "locked": store_outage.locked_trials,
+    "absent": store_outage.away_trials,
+    "together": concurrent.concurrent_trials,
+    "stops": graceful_stops.stop_trials,
+    "diverged": divergence.divergence_trials,
+    "offline": offline.offline_trials,
 }
 
 
@@ -79,8 +79,8 @@ def faults(config: FaultsConfig, root: Path) -> None:
 
 
 def _tell(made: list[Trial]) -> None:
-    show(table(rows(made)))
-    killed = [trial for trial in made if trial.fault.startswith(kills.FAULT)]
+    print_table(fault_table(fault_rows(made)))
+    killed = [trial for trial in made if trial.fault.startswith(kills.KILL_FAULT)]
     if killed:
         held = sum(trial.held for trial in killed)
         say(f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one")
@@ -95,33 +95,33 @@ def _judge(made: list[Trial], output: Path) -> None:
         )
 
 
-def _trials(yard: Yard, pool: Executor) -> Iterator[Trial]:
+def _trials(yard: Workspace, pool: Executor) -> Iterator[Trial]:
     """Make the reference and the faults in turn, the trials of one at the same time; yield each as it ends."""
     what = yard.config.what
     chosen = FAULTS if what == "all" else {what: FAULTS[what]}
-    for name, works in {"reference": baseline_run.trials, **chosen}.items():
+    for name, works in {"reference": baseline_run.baseline_trials, **chosen}.items():
         own = works(yard)
         say(f"{name} · {len(own)} {'trial' if len(own) == 1 else 'trials'}")
         with progress(name, len(own)) as bar:
             for future in as_completed([pool.submit(_made, work, name) for work in own]):
                 bar.advance()
                 yield future.result()
-        if not yard.references:  # the training does not even run: nothing can be compared
+        if not yard.baselines:  # the training does not even run: nothing can be compared
             return
 
 
-def _made(work: Work, name: str) -> Trial:
+def _made(work: TrialFunction, name: str) -> Trial:
     """A trial that could not be made, or whose remains could not be read, is an outcome too."""
     try:
         return work()
-    except Skipped as reason:
+    except TrialSkipped as reason:
         return Trial(name, f"skipped: {reason}", skipped=True)
     except Exception as error:
         return Trial(name, "", [f"{type(error).__name__}: {error}"], notes={"traceback": traceback.format_exc()})
 
 
 @contextmanager
-def _workplace(config: FaultsConfig, root: Path, output: Path) -> Iterator[tuple[Yard, Executor]]:
+def _workplace(config: FaultsConfig, root: Path, output: Path) -> Iterator[tuple[Workspace, Executor]]:
     """A folder on the output's disk and threads for the trials; gone at the end, and all processes with them."""
     logs, failed = output / LOGS, output / FAILED
     for old in (logs, failed):
@@ -130,14 +130,14 @@ def _workplace(config: FaultsConfig, root: Path, output: Path) -> Iterator[tuple
     work = Path(tempfile.mkdtemp(prefix="work-", dir=output))
     pool = ThreadPoolExecutor(config.jobs)
     try:
-        with Processes().until_done() as processes:
-            yield Yard(config, root, work, logs, failed, processes), pool
+        with ProcessGroup().kill_on_exit() as processes:
+            yield Workspace(config, root, work, logs, failed, processes), pool
     finally:
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _write(written: dict[str, Any], file: Path) -> None:
-    text = json.dumps({"rows": rows(written["trials"]), **written}, indent=1, default=dataclasses.asdict)
+    text = json.dumps({"rows": fault_rows(written["trials"]), **written}, indent=1, default=dataclasses.asdict)
     file.parent.mkdir(parents=True, exist_ok=True)
-    replace(file, text.encode())
+    write_atomically(file, text.encode())

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-COLUMNS = ("fault", "trials", "held", "what was seen")
+FAULT_COLUMNS = ("fault", "trials", "held", "what was seen")
 
 
-class Skipped(Exception):
+class TrialSkipped(Exception):
     """This machine cannot make the fault; the message says why."""
 
 
@@ -40,11 +40,11 @@ class Trial:
         return f"{self.fault}{name} · {'; '.join(self.wrong) if self.wrong else self.seen}"
 
 
-Work = Callable[[], Trial]
+TrialFunction = Callable[[], Trial]
 
 
 @dataclass(frozen=True)
-class Row:
+class FaultRow:
     """One line of the table; a fault that was skipped has no trials."""
 
     fault: str
@@ -53,7 +53,7 @@ class Row:
     seen: str
 
 
-def rows(trials: Iterable[Trial]) -> list[Row]:
+def fault_rows(trials: Iterable[Trial]) -> list[FaultRow]:
     """One row a fault; kinds in the order in which they first appear, in each the rows by rank."""
     kinds: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
@@ -62,19 +62,19 @@ def rows(trials: Iterable[Trial]) -> list[Row]:
     return [_row(fault, own) for kind in ranked for fault, own in kind]
 
 
-def _row(fault: str, trials: Sequence[Trial]) -> Row:
+def _row(fault: str, trials: Sequence[Trial]) -> FaultRow:
     seen = Counter[str]()
     for trial in trials:
         seen[trial.wrong[0] if trial.wrong else trial.seen] += trial.count
     texts = [text if len(seen) == 1 else f"{count}: {text}" for text, count in seen.most_common()]
     made = sum(trial.count for trial in trials if not trial.skipped)
-    return Row(fault, made, sum(trial.held for trial in trials), "; ".join(texts))
+    return FaultRow(fault, made, sum(trial.held for trial in trials), "; ".join(texts))
 
 
-def table(rows: Sequence[Row]) -> Table:
+def fault_table(rows: Sequence[FaultRow]) -> Table:
     """The rows as they are shown in the terminal."""
     made = Table()
-    for column in COLUMNS:
+    for column in FAULT_COLUMNS:
         made.add_column(column, justify="right" if column in ("trials", "held") else "left")
     for row in rows:
         figures = (str(row.trials), str(row.held)) if row.trials else ("-", "-")

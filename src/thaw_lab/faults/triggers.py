@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from thaw_lab.faults.workspace import Place
+from thaw_lab.faults.workspace import TrialDir
 from thaw_lab.process import Process
 
 BEFORE, HEAD, THAW = "before training", "stage head", "stage thaw"
@@ -12,7 +12,7 @@ WRITE, EVALUATION, RESULT = "a checkpoint's write", "evaluation", "after the res
 PHASES = (BEFORE, HEAD, THAW, WRITE, EVALUATION, RESULT)
 
 
-def phase(lines: list[str]) -> str:
+def training_phase(lines: list[str]) -> str:
     """Where a training is that has printed these lines."""
     now = BEFORE
     for line in lines:
@@ -28,70 +28,70 @@ def phase(lines: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Trigger:
     """A moment, in words. wait: returns when it has come, False when the process has ended before."""
 
-    what: str
-    wait: Callable[[Process, Place], bool]
+    description: str
+    wait: Callable[[Process, TrialDir], bool]
 
 
-def at(seconds: float) -> Moment:
+def seconds_after_start(seconds: float) -> Trigger:
     """So long after the first line of output."""
 
-    def wait(process: Process, place: Place) -> bool:
-        return process.wait_until(bool) and process.wait(seconds)
+    def wait(process: Process, place: TrialDir) -> bool:
+        return process.wait_until(bool) and process.runs_for(seconds)
 
-    return Moment(f"{seconds:.1f} s after its first line", wait)
+    return Trigger(f"{seconds:.1f} s after its first line", wait)
 
 
-def in_scan() -> Moment:
+def during_scan() -> Trigger:
     """As soon as the store has the run's command: what comes next is reading the data."""
 
-    def wait(process: Process, place: Place) -> bool:
+    def wait(process: Process, place: TrialDir) -> bool:
         while process.running and not any(place.outputs.glob("artifacts/*/artifacts/overrides.txt")):
             time.sleep(0.005)
-        return process.wait(0.1)
+        return process.runs_for(0.1)
 
-    return Moment("in the scan", wait)
+    return Trigger("in the scan", wait)
 
 
-def in_extraction(seconds: float) -> Moment:
+def during_extraction(seconds: float) -> Trigger:
     """So long after the first stage began to compute activations, which takes it two seconds."""
 
-    def wait(process: Process, place: Place) -> bool:
-        return process.wait_until(lambda lines: phase(lines) == HEAD) and process.wait(seconds)
+    def wait(process: Process, place: TrialDir) -> bool:
+        return process.wait_until(lambda lines: training_phase(lines) == HEAD) and process.runs_for(seconds)
 
-    return Moment(f"{seconds:.1f} s into the extraction", wait)
+    return Trigger(f"{seconds:.1f} s into the extraction", wait)
 
 
-def in_evaluation(seconds: float) -> Moment:
+def during_evaluation(seconds: float) -> Trigger:
     """So long after the last stage was proved."""
 
-    def wait(process: Process, place: Place) -> bool:
-        return process.wait_until(lambda lines: phase(lines) == EVALUATION) and process.wait(seconds)
+    def wait(process: Process, place: TrialDir) -> bool:
+        return process.wait_until(lambda lines: training_phase(lines) == EVALUATION) and process.runs_for(seconds)
 
-    return Moment(f"{seconds:.1f} s into the evaluation", wait)
+    return Trigger(f"{seconds:.1f} s into the evaluation", wait)
 
 
-def in_stage(stage: str, epochs: int = 0) -> Moment:
+def during_stage(stage: str, epochs: int = 0) -> Trigger:
     """When the stage trains, and has done so many epochs; seconds would say little of a slow machine."""
-    return Moment(f"{stage}, after {epochs} epochs", lambda process, place: _trained(process, stage, epochs))
+    return Trigger(f"{stage}, after {epochs} epochs", lambda process, place: _trained(process, stage, epochs))
 
 
-def in_write(stage: str, epochs: int, into: float) -> Moment:
+def during_checkpoint_write(stage: str, epochs: int, into: float) -> Trigger:
     """In the first checkpoint's write that begins after so many epochs of the stage; `into` it, in seconds."""
 
-    def wait(process: Process, place: Place) -> bool:
+    def wait(process: Process, place: TrialDir) -> bool:
         if not _trained(process, stage, epochs):
             return False
-        while process.running and phase(process.lines) in (HEAD, THAW):
-            if writing(place):
+        while process.running and training_phase(process.lines) in (HEAD, THAW):
+            if is_writing_checkpoint(place):
                 time.sleep(into)
                 return True
             time.sleep(0.0005)
         return process.running
 
-    return Moment(f"in a checkpoint's write, {stage}, after {epochs} epochs", wait)
+    return Trigger(f"in a checkpoint's write, {stage}, after {epochs} epochs", wait)
 
 
 def _trained(process: Process, stage: str, epochs: int) -> bool:
@@ -105,6 +105,6 @@ def _trained(process: Process, stage: str, epochs: int) -> bool:
     return process.wait_until(seen)
 
 
-def writing(place: Place) -> bool:
+def is_writing_checkpoint(place: TrialDir) -> bool:
     """Whether a checkpoint is half written."""
-    return bool(place.runs()) and any(place.run.glob("checkpoints/*.tmp"))
+    return bool(place.run_dirs()) and any(place.run_dir.glob("checkpoints/*.tmp"))

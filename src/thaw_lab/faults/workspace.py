@@ -10,14 +10,14 @@ from typing import Any
 
 from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab.faults import snapshots as left
-from thaw_lab.faults.snapshots import Left
+from thaw_lab.faults.snapshots import RunSnapshot
 from thaw_lab.faults.trial import Trial
-from thaw_lab.process import Ended, Process, Processes
+from thaw_lab.process import CompletedCommand, Process, ProcessGroup
 
 # The real weights, two stages, and everything that a resumed training has to get right: dropout, augmentation, moving
 # BatchNorm statistics, momentum, a rate that falls on a plateau, early stopping with the best weights, and checkpoints
 # inside epochs (0.3 s apart), not only between them.
-TRAINING = (
+TRAINING_OVERRIDES = (
     "dataset=digits", "dataset.limit_per_class=16", "backbone=efficientnet_lite0", "backbone.image_size=32",
     "head=linear", "head.dropout=0.3", "augment=light", "augment.flip=false", "train.batch_size=16", "train.patience=3",
     "optimizer=sgd", "optimizer.learning_rate=0.01", "optimizer.momentum=0.9", "optimizer.schedule=plateau",
@@ -28,19 +28,19 @@ _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 @dataclass(frozen=True)
-class Reference:
+class BaselineRun:
     """What the training leaves when nothing happens, and the seconds that it takes, as many at a time as trials run.
 
     seconds: from its first line to its end; evaluation: of these, those after the last stage.
     """
 
-    left: Left
+    snapshot: RunSnapshot
     seconds: float
-    evaluation: float
+    evaluation_seconds: float
 
 
 @dataclass(frozen=True)
-class Yard:
+class Workspace:
     """What all trials share. root: the checkout; work: their folder, removed at the end; logs: is kept.
 
     failed: gets the folders of trials that did not hold. references: trainings to which nothing happened.
@@ -48,114 +48,114 @@ class Yard:
 
     config: FaultsConfig
     root: Path
-    work: Path
-    logs: Path
-    failed: Path
-    processes: Processes
-    references: list[Reference] = field(default_factory=list)
+    work_dir: Path
+    logs_dir: Path
+    failed_dir: Path
+    processes: ProcessGroup
+    baselines: list[BaselineRun] = field(default_factory=list)
 
-    def place(self, name: str, *overrides: str, outputs: str = "outputs") -> "Place":
+    def new_trial_dir(self, name: str, *overrides: str, outputs: str = "outputs") -> "TrialDir":
         """A new folder for the trial `name`; outputs: the folder in it for what runs write."""
         name = re.sub(r"[^\w.-]+", "-", name)
-        folder = self.work / name
+        folder = self.work_dir / name
         folder.mkdir()
-        return Place(self, name, folder, folder / outputs, overrides)
+        return TrialDir(self, name, folder, folder / outputs, overrides)
 
 
 @dataclass(frozen=True)
-class Place:
+class TrialDir:
     """A trial's folder, and the commands that are given in it. overrides: added to the training's."""
 
-    yard: Yard
+    workspace: Workspace
     name: str
     folder: Path
     outputs: Path
     overrides: tuple[str, ...] = ()
 
-    def train(self, *more: str) -> Process:
+    def start_training(self, *more: str) -> Process:
         """Start the training."""
-        return self.command("train.py", *TRAINING, *self.overrides, *more)
+        return self.start_command("train.py", *TRAINING_OVERRIDES, *self.overrides, *more)
 
-    def resume(self, *, by_folder: bool = False) -> Process:
+    def start_resume(self, *, by_run_dir: bool = False) -> Process:
         """Go on with the run, by its id or its folder; start anew when none was opened."""
-        if not self.runs():
-            return self.train()
-        run_id, _ = left.run_of(self.run)
-        return self.command("train.py", f"resume={self.run if by_folder else run_id}")
+        if not self.run_dirs():
+            return self.start_training()
+        run_id, _ = left.run_id_and_store(self.run_dir)
+        return self.start_command("train.py", f"resume={self.run_dir if by_run_dir else run_id}")
 
-    def command(self, script: str, *arguments: str) -> Process:
+    def start_command(self, script: str, *arguments: str) -> Process:
         """Start a command as a user without a network has it."""
         # Nothing answers at this port. Downloads of before are not the user's either.
         env = {**os.environ, **dict.fromkeys(_PROXIES, "http://127.0.0.1:9"), "KERAS_HOME": str(self.folder / "keras")}
         env["THAW_OUTPUTS"] = str(self.outputs)
-        command = [sys.executable, "-u", str(self.yard.root / script), *arguments]
-        return self.yard.processes.start(command, self.folder, env)
+        command = [sys.executable, "-u", str(self.workspace.root / script), *arguments]
+        return self.workspace.processes.start(command, self.folder, env)
 
-    def end(self, process: Process) -> Ended:
+    def wait_for_exit(self, process: Process) -> CompletedCommand:
         """Wait for the command's end, and add what it printed to the trial's log."""
-        ended = process.end()
-        if self.yard.processes.over:
+        ended = process.wait_for_exit()
+        if self.workspace.processes.stopped:
             raise RuntimeError("broken off")  # what is left says nothing
-        self.yard.logs.mkdir(parents=True, exist_ok=True)
-        with (self.yard.logs / f"{self.name}.log").open("a", encoding="utf-8") as log:
-            log.write(f"{ended.out}\n{ended.err}[exit code {ended.code}]\n\n")
+        self.workspace.logs_dir.mkdir(parents=True, exist_ok=True)
+        with (self.workspace.logs_dir / f"{self.name}.log").open("a", encoding="utf-8") as log:
+            log.write(f"{ended.stdout}\n{ended.stderr}[exit code {ended.exit_code}]\n\n")
         return ended
 
-    def runs(self) -> list[Path]:
+    def run_dirs(self) -> list[Path]:
         """Folders of runs that were opened, the oldest first."""
         return [file.parent for file in sorted(self.outputs.glob("runs/*/*/run.json"))]
 
     @property
-    def run(self) -> Path:
+    def run_dir(self) -> Path:
         """The folder of the trial's run."""
-        return self.runs()[-1]
+        return self.run_dirs()[-1]
 
     @property
     def status(self) -> str:
         """The run's status in the store."""
-        return str(left.stored(self.run, self.outputs).info.status)
+        return str(left.stored_run(self.run_dir, self.outputs).info.status)
 
     @property
     def reason(self) -> str:
         """Why the run ended, as the store has it."""
-        return str(left.stored(self.run, self.outputs).data.tags.get("thaw.reason", ""))
+        return str(left.stored_run(self.run_dir, self.outputs).data.tags.get("thaw.reason", ""))
 
-    def goes_on(self, *, by_folder: bool = False) -> list[str]:
+    def resume_and_compare(self, *, by_run_dir: bool = False) -> list[str]:
         """Resume the run to its end: what is not as it would be without the fault."""
-        ended = self.end(self.resume(by_folder=by_folder))
-        return self.compare(self.end(self.train()) if anew(ended) else ended)
+        ended = self.wait_for_exit(self.start_resume(by_run_dir=by_run_dir))
+        return self.compare(self.wait_for_exit(self.start_training()) if asks_to_start_anew(ended) else ended)
 
-    def compare(self, ended: Ended) -> list[str]:
+    def compare(self, ended: CompletedCommand) -> list[str]:
         """What a training that ended well left, against the reference."""
-        if ended.code:
-            last = (ended.err or ended.out).strip().splitlines()
-            return [f"exit code {ended.code}: {last[-1] if last else 'without a word'}"]
+        if ended.exit_code:
+            last = (ended.stderr or ended.stdout).strip().splitlines()
+            return [f"exit code {ended.exit_code}: {last[-1] if last else 'without a word'}"]
         return self.differences()
 
     def differences(self) -> list[str]:
         """What the run left, against the reference."""
-        return left.differences(left.read(self.run, self.outputs), self.yard.references[0].left)
+        return left.differences(left.read_snapshot(self.run_dir, self.outputs), self.workspace.baselines[0].snapshot)
 
-    def judged(self, fault: str, seen: str, wrong: list[str], **notes: Any) -> Trial:
+    def finish(self, fault: str, seen: str, wrong: list[str], **notes: Any) -> Trial:
         """The trial's outcome. Its folder goes, unless something did not hold."""
         if wrong:
-            self.yard.failed.mkdir(parents=True, exist_ok=True)
-            shutil.move(self.folder, self.yard.failed / self.name)
+            self.workspace.failed_dir.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.folder, self.workspace.failed_dir / self.name)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
         return Trial(fault, seen, wrong, notes={"trial": self.name, **notes})
 
 
-def anew(ended: Ended) -> bool:
+def asks_to_start_anew(ended: CompletedCommand) -> bool:
     """Whether a resumed run answers that it ended in its first moments, before there was anything to go on with."""
-    return ended.code == 1 and "start it anew" in ended.err
+    return ended.exit_code == 1 and "start it anew" in ended.stderr
 
 
-def unclear(ended: Ended) -> list[str]:
+def error_problems(ended: CompletedCommand) -> list[str]:
     """What is wrong with how a command refused: it takes exit code 1 and one line that begins with `error: `."""
-    lines = ended.err.strip().splitlines()
-    found = [] if ended.code == 1 else [f"exit code {ended.code} instead of 1"]
-    if "Traceback" in ended.err + ended.out:
+    lines = ended.stderr.strip().splitlines()
+    found = [] if ended.exit_code == 1 else [f"exit code {ended.exit_code} instead of 1"]
+    if "Traceback" in ended.stderr + ended.stdout:
         found.append(f"a traceback: {lines[-1] if lines else ''}")
     elif len(lines) != 1 or not lines[0].startswith("error: "):
         found.append(f"not one line of error but {len(lines)}: {lines[-1] if lines else ''}")

@@ -11,10 +11,10 @@ FOLDER = Path(keras_scripts.__file__).parent
 
 
 def test_the_script_is_that_of_the_tutorials_unless_told_otherwise() -> None:
-    args = keras_two_stages.arguments(["--photos", "photos"])
+    args = keras_two_stages.parse_arguments(["--photos", "photos"])
     assert (args.network, args.freeze, args.head_epochs, args.epochs) == ("inceptionv3", "172", 3, 3)
     assert args.weights is None
-    args = keras_two_stages.arguments(
+    args = keras_two_stages.parse_arguments(
         ["--photos", "p", "--weights", "w.weights.h5", "--freeze", "mixed8", "--epochs", "0"]
     )
     assert (args.weights, args.freeze, args.epochs) == ("w.weights.h5", "mixed8", 0)

@@ -9,9 +9,9 @@ from thaw.common.errors import UserError
 from thaw.config.tool_schemas import BenchmarkConfig
 from thaw_lab import machine
 from thaw_lab.benchmark import run_benchmark
-from thaw_lab.benchmark.measure import Bench, Ran, in_turn, middle
-from thaw_lab.benchmark.outcome import Outcome
-from thaw_lab.tables import Row
+from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
+from thaw_lab.benchmark.outcome import PartResult
+from thaw_lab.tables import BenchmarkRow
 
 HERE = {
     "cpu": "a processor", "cpus": 2, "cpu_flags": ["amx_bf16"], "platform": "Linux", "python": "3.11", "settings": {},
@@ -19,18 +19,20 @@ HERE = {
 }  # fmt: skip
 
 
-def bench(folder, part="growth") -> Bench:
-    return Bench(BenchmarkConfig(), folder, folder, folder / "logs", part, raw=[{"what": "a", "seconds": 1.5}])
+def bench(folder, part="growth") -> PartRunner:
+    return PartRunner(
+        BenchmarkConfig(), folder, folder, folder / "logs", part, measurements=[{"what": "a", "seconds": 1.5}]
+    )
 
 
-def outcome() -> Outcome:
+def outcome() -> PartResult:
     lines = {"images": {"Keras script": [(250, 9.0), (1000, 30.0)]}, "jobs": {"thaw, one sweep": [(1, 3.0)]}}
-    return Outcome([Row("growth", "a", "s", 30.0, 10.0, 2.0)], "growth: all of it.", lines)
+    return PartResult([BenchmarkRow("growth", "a", "s", 30.0, 10.0, 2.0)], "growth: all of it.", lines)
 
 
 def test_json_markdown_and_plot_are_written_and_read_back(tmp_path) -> None:
-    run_benchmark.write(
-        {"machine": HERE, "parts": {"growth": run_benchmark.as_dict(outcome(), bench(tmp_path))}}, tmp_path
+    run_benchmark.write_results(
+        {"machine": HERE, "parts": {"growth": run_benchmark.part_entry(outcome(), bench(tmp_path))}}, tmp_path
     )
     found = json.loads((tmp_path / "benchmark.json").read_text())
     assert found["parts"]["growth"]["raw"] == [{"what": "a", "seconds": 1.5}]
@@ -43,15 +45,15 @@ def test_json_markdown_and_plot_are_written_and_read_back(tmp_path) -> None:
 
 
 def test_other_parts_stay_only_on_the_same_machine_and_commit(tmp_path) -> None:
-    run_benchmark.write(
-        {"machine": HERE, "parts": {"growth": run_benchmark.as_dict(outcome(), bench(tmp_path))}}, tmp_path
+    run_benchmark.write_results(
+        {"machine": HERE, "parts": {"growth": run_benchmark.part_entry(outcome(), bench(tmp_path))}}, tmp_path
     )
     file = tmp_path / "benchmark.json"
-    assert list(run_benchmark.earlier(file, HERE)["parts"]) == ["growth"]
-    assert run_benchmark.earlier(file, HERE | {"commit": "fedc"})["parts"] == {}
-    assert run_benchmark.earlier(file, HERE | {"dirty": True})["parts"] == {}
+    assert list(run_benchmark.load_earlier(file, HERE)["parts"]) == ["growth"]
+    assert run_benchmark.load_earlier(file, HERE | {"commit": "fedc"})["parts"] == {}
+    assert run_benchmark.load_earlier(file, HERE | {"dirty": True})["parts"] == {}
     file.write_text("{")
-    assert run_benchmark.earlier(file, HERE)["parts"] == {}
+    assert run_benchmark.load_earlier(file, HERE)["parts"] == {}
 
 
 def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
@@ -73,27 +75,27 @@ def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
 )
 def test_a_mistake_is_found_before_anything_is_measured(wrong, message) -> None:
     with pytest.raises(UserError, match=message):
-        run_benchmark.check(BenchmarkConfig(**wrong))
+        run_benchmark.check_config(BenchmarkConfig(**wrong))
 
 
 def test_sides_take_turns() -> None:
     order: list[str] = []
 
     def side(name: str):
-        def run(repeat: int) -> Ran:
+        def run(repeat: int) -> Measurement:
             order.append(f"{name}{repeat}")
-            return Ran({"seconds": float(repeat)}, 0.0, 0.0)
+            return Measurement({"seconds": float(repeat)}, 0.0, 0.0)
 
         return run
 
-    found = in_turn(3, {"Keras": side("k"), "thaw": side("t")})
+    found = run_alternating(3, {"Keras": side("k"), "thaw": side("t")})
     assert order == ["k0", "t0", "k1", "t1", "k2", "t2"]
-    assert middle(found["thaw"], lambda ran: ran.seconds) == 1.0
+    assert median_figure(found["thaw"], lambda ran: ran.seconds) == 1.0
 
 
 def test_a_piece_that_fails_is_named_with_the_end_of_its_output(tmp_path) -> None:
     with pytest.raises(UserError, match=r"(?s)growth: a job with Keras ended with exit code 1\..*no_such_module"):
-        bench(tmp_path).child("a job", "Keras", "keras_scripts.no_such_module")
+        bench(tmp_path).run_module("a job", "Keras", "keras_scripts.no_such_module")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource usage of children")
@@ -104,8 +106,8 @@ def test_a_process_and_its_peak_memory_are_measured(tmp_path, monkeypatch) -> No
         (tmp_path / "src" / package / "__init__.py").touch()
     (tmp_path / "src" / "thaw_lab" / "benchmark" / "piece.py").write_text(code)
     own = bench(tmp_path)
-    ran = own.child("a piece", "Keras", "piece")
+    ran = own.run_module("a piece", "Keras", "piece")
     assert ran.seconds == 2.0
     # No upper bound: Linux counts what the parent held when it forked, and here that may be a process with TensorFlow.
     assert ran.peak_mb > 200
-    assert own.raw[-1]["peak_mb"] == ran.peak_mb
+    assert own.measurements[-1]["peak_mb"] == ran.peak_mb

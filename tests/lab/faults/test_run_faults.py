@@ -8,10 +8,10 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab.faults import run_faults
-from thaw_lab.faults.snapshots import Left
-from thaw_lab.faults.trial import Skipped, Trial
-from thaw_lab.faults.workspace import Reference, unclear
-from thaw_lab.process import Ended
+from thaw_lab.faults.snapshots import RunSnapshot
+from thaw_lab.faults.trial import Trial, TrialSkipped
+from thaw_lab.faults.workspace import BaselineRun, error_problems
+from thaw_lab.process import CompletedCommand
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are made on POSIX systems")
 
@@ -23,10 +23,10 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(run_faults.machine, "versions", lambda here: "versions")
 
     def reference(yard):
-        yard.references.append(Reference(Left("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
+        yard.references.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
         return [lambda: Trial("none", "identical")]
 
-    monkeypatch.setattr(run_faults.baseline_run, "trials", reference)
+    monkeypatch.setattr(run_faults.baseline_run, "baseline_trials", reference)
 
     def run(*works) -> tuple[dict, str]:
         monkeypatch.setattr(run_faults, "FAULTS", {"torn": lambda yard: list(works)})
@@ -63,7 +63,7 @@ def test_a_trial_that_cannot_be_read_did_not_hold_and_a_skipped_one_says_why(mad
         raise FileNotFoundError("result.json")
 
     def skipped() -> Trial:
-        raise Skipped("needs root")
+        raise TrialSkipped("needs root")
 
     written, error = made(broken, skipped)
     assert "1 of 2 trials did not hold: torn · FileNotFoundError: result.json" in error
@@ -91,4 +91,4 @@ def test_ctrl_c_keeps_what_was_seen(made, tmp_path) -> None:
     ],
 )
 def test_a_clear_error_is_one_line_and_exit_code_1(code, err, said) -> None:
-    assert unclear(Ended(code, [], [], err)) == said
+    assert error_problems(CompletedCommand(code, [], [], err)) == said

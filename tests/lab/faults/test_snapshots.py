@@ -4,23 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from thaw_lab.faults.snapshots import Left, differences
+from thaw_lab.faults.snapshots import RunSnapshot, differences
 
-SOUND = Left(
+SOUND = RunSnapshot(
     status="FINISHED",
     weights_sha256="ab" * 32,
     history=[{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": float("nan")}],
     metrics={"test/accuracy": 0.75},
-    points={"epoch/loss": [(1, 0.5), (2, 0.25)], "epoch/images_per_second": [(1, 10.0), (2, 11.0)]},
-    models=["READY"],
-    others=[],
-    files=["result.json"],
-    beside=["mlflow.db"],
+    metric_history={"epoch/loss": [(1, 0.5), (2, 0.25)], "epoch/images_per_second": [(1, 10.0), (2, 11.0)]},
+    model_statuses=["READY"],
+    open_runs=[],
+    run_files=["result.json"],
+    outputs_files=["mlflow.db"],
 )
 
 
 def test_the_same_but_for_speed_is_the_same() -> None:
-    faster = {**SOUND.points, "epoch/images_per_second": [(1, 99.0), (2, 98.0)]}
+    faster = {**SOUND.metric_history, "epoch/images_per_second": [(1, 99.0), (2, 98.0)]}
     assert differences(replace(SOUND, points=faster), SOUND) == []
 
 
@@ -36,10 +36,10 @@ def test_the_store_may_be_elsewhere() -> None:
         ({"history": [SOUND.history[0], {"epoch": 2, "loss": 0.3}]}, "history differs from epoch 2 on"),
         ({"history": SOUND.history[:1]}, "history differs: 1 epochs, not 2"),
         ({"metrics": {"test/accuracy": 0.75000001}}, "metrics differs"),
-        ({"points": {**SOUND.points, "epoch/loss": [(1, 0.5), (1, 0.5), (2, 0.25)]}}, "steps 1 (2 times), 2"),
-        ({"points": {**SOUND.points, "epoch/loss": [(1, 0.5)]}}, "epoch/loss has points at steps 1"),
-        ({"points": {**SOUND.points, "epoch/loss": [(1, 0.5), (2, 0.26)]}}, "epoch/loss differs in the store"),
-        ({"points": {"epoch/loss": SOUND.points["epoch/loss"]}}, "images_per_second has points at steps none"),
+        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5), (1, 0.5), (2, 0.25)]}}, "steps 1 (2 times), 2"),
+        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5)]}}, "epoch/loss has points at steps 1"),
+        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5), (2, 0.26)]}}, "epoch/loss differs in the store"),
+        ({"points": {"epoch/loss": SOUND.metric_history["epoch/loss"]}}, "images_per_second has points at steps none"),
         ({"models": []}, "logged models: none"),
         ({"models": ["READY", "PENDING"]}, "logged models: PENDING, READY"),
         ({"others": ["1234 RUNNING"]}, "another run is open: 1234 RUNNING"),

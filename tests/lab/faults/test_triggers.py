@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from thaw.config.tool_schemas import FaultsConfig
-from thaw_lab.faults.kills import plan
-from thaw_lab.faults.snapshots import Left
-from thaw_lab.faults.triggers import BEFORE, EVALUATION, HEAD, RESULT, THAW, phase
-from thaw_lab.faults.workspace import Reference, Yard
-from thaw_lab.process import Processes
+from thaw_lab.faults.kills import plan_triggers
+from thaw_lab.faults.snapshots import RunSnapshot
+from thaw_lab.faults.triggers import BEFORE, EVALUATION, HEAD, RESULT, THAW, training_phase
+from thaw_lab.faults.workspace import BaselineRun, Workspace
+from thaw_lab.process import ProcessGroup
 
 LINES = {
     "run 1234 · finetune · outputs/runs/a": BEFORE,
@@ -25,15 +25,15 @@ LINES = {
 
 def test_the_phase_is_told_from_the_lines() -> None:
     lines = list(LINES)
-    assert [phase(lines[: i + 1]) for i in range(len(lines))] == list(LINES.values())
+    assert [training_phase(lines[: i + 1]) for i in range(len(lines))] == list(LINES.values())
 
 
 def test_of_100_kills_ten_are_aimed_at_writes_and_ten_at_evaluation() -> None:
-    yard = Yard(FaultsConfig(), Path(), Path(), Path(), Path(), Processes())
-    yard.references.append(Reference(Left("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
-    plans = [[moment.what for moment in plan(yard, number, 0)] for number in range(100)]
+    yard = Workspace(FaultsConfig(), Path(), Path(), Path(), Path(), ProcessGroup())
+    yard.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
+    plans = [[moment.description for moment in plan_triggers(yard, number, 0)] for number in range(100)]
     assert sum("checkpoint's write" in moments[0] for moments in plans) >= 10
     assert sum("into the evaluation" in moments[0] for moments in plans) >= 10
     assert sum(len(moments) == 2 for moments in plans) >= 20
-    assert plans == [[moment.what for moment in plan(yard, number, 0)] for number in range(100)]
-    assert plans[3] != [moment.what for moment in plan(yard, 3, 1)]
+    assert plans == [[moment.description for moment in plan_triggers(yard, number, 0)] for number in range(100)]
+    assert plans[3] != [moment.description for moment in plan_triggers(yard, 3, 1)]

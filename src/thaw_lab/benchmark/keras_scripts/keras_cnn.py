@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arrays", required=True, help=".npz of images uint8 (N, 32, 32, 3) and labels int (N,)")
     parser.add_argument("--epochs", type=int, default=3)
@@ -19,7 +19,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(given: list[str] | None = None) -> None:
-    args = arguments(given)
+    args = parse_arguments(given)
     started = time.perf_counter()
     import keras
     import numpy as np

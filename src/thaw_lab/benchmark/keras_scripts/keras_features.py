@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", required=True)
     parser.add_argument("--size", type=int, help="side of the input in pixels; default: the network's own")
     parser.add_argument("--images", type=int, default=256, help="random images in memory")
     parser.add_argument("--photos", help="folder of class folders, instead of images in memory")
     parser.add_argument("--json", default="features.json", help="file for what was measured")
-    return parser.parse_args(given)
+    return parser.parse_args(argv)
 
 
 def main(given: list[str] | None = None) -> None:
-    args = arguments(given)
+    args = parse_arguments(given)
     started = time.perf_counter()
     import keras
     import numpy as np

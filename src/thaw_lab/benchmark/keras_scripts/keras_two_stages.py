@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--network", default="inceptionv3")
@@ -28,7 +28,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(given: list[str] | None = None) -> None:
-    args = arguments(given)
+    args = parse_arguments(given)
     started = time.perf_counter()
     import keras
 
@@ -39,7 +39,7 @@ def main(given: list[str] | None = None) -> None:
     keras.utils.set_random_seed(args.seed)
     size = args.size or keras_networks.image_size(args.network)
     base, preprocess_input = keras_networks.build(args.network, size, args.weights)
-    train, val, test = photos(args, size, preprocess_input)
+    train, val, test = load_photos(args, size, preprocess_input)
 
     x = keras.layers.GlobalAveragePooling2D()(base.output)
     x = keras.layers.Dense(1024, activation="relu")(x)
@@ -76,7 +76,7 @@ def main(given: list[str] | None = None) -> None:
     Path(args.json).write_text(json.dumps(found))
 
 
-def photos(args: argparse.Namespace, size: int, preprocess_input: Any) -> list[Any]:
+def load_photos(args: argparse.Namespace, size: int, preprocess_input: Any) -> list[Any]:
     """The images for training, validation and test, in batches of 32."""
     import keras
     import tensorflow as tf

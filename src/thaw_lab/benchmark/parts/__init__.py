@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from thaw_lab.benchmark.measure import Bench
-from thaw_lab.benchmark.outcome import Outcome
+from thaw_lab.benchmark.measure import PartRunner
+from thaw_lab.benchmark.outcome import PartResult
 from thaw_lab.benchmark.parts import bottleneck, determinism, extraction, growth, scratch, two_stages
 
-PARTS: dict[str, Callable[[Bench], Outcome]] = {
+PARTS: dict[str, Callable[[PartRunner], PartResult]] = {
     "extract": extraction.extract,
     "jpeg": extraction.jpeg,
     "stages": two_stages.stages,

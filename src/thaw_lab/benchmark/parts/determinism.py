@@ -4,10 +4,10 @@ from collections.abc import Callable
 from statistics import median
 
 from thaw_lab import photos, small_images
-from thaw_lab.benchmark.measure import Bench, Ran, in_turn, middle
-from thaw_lab.benchmark.outcome import Outcome
-from thaw_lab.benchmark.parts.two_stages import data
-from thaw_lab.tables import Row
+from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
+from thaw_lab.benchmark.outcome import PartResult
+from thaw_lab.benchmark.parts.two_stages import dataset_overrides
+from thaw_lab.tables import BenchmarkRow
 
 SIZE = 96
 NOTE = (
@@ -18,7 +18,7 @@ NOTE = (
 )
 
 
-def determinism(bench: Bench) -> Outcome:
+def determinism(bench: PartRunner) -> PartResult:
     """Images a second with and without determinism, of a small network and of one with BatchNorm in training."""
     config = bench.config
     size = config.image_size or SIZE
@@ -30,32 +30,33 @@ def determinism(bench: Bench) -> Outcome:
         "MobileNetV2": [
             "recipe=finetune", "backbone=mobilenetv2", "backbone.weights=none", f"backbone.image_size={size}",
             "finetune.freeze=0.5", "finetune.batchnorm=trainable", "finetune.head_epochs=1",
-            f"finetune.epochs={config.epochs}", *data(photos.folder(bench.work, config.photos, tested=True)),
+            f"finetune.epochs={config.epochs}",
+            *dataset_overrides(photos.photo_folder(bench.work, config.photos, with_test=True)),
         ],
     }  # fmt: skip
     rows, costs = [], []
     for name, given in networks.items():
-        found = in_turn(config.repeats, {kept: _side(bench, name, kept, given) for kept in ("true", "false")})
-        speeds = {kept: middle(ran, _speed) for kept, ran in found.items()}
+        found = run_alternating(config.repeats, {kept: _side(bench, name, kept, given) for kept in ("true", "false")})
+        speeds = {kept: median_figure(ran, _speed) for kept, ran in found.items()}
         rows += [
-            Row(bench.part, f"determinism, {name}: deterministic={kept}", "images/s", None, speed)
+            BenchmarkRow(bench.part, f"determinism, {name}: deterministic={kept}", "images/s", None, speed)
             for kept, speed in speeds.items()
         ]
         costs.append(f"{name} {1 - speeds['true'] / speeds['false']:.1%}")
     counts = {"small": config.small_images, "photos": config.photos}
-    return Outcome(rows, NOTE.format(**counts, kind=kind, size=size, costs=", ".join(costs)))
+    return PartResult(rows, NOTE.format(**counts, kind=kind, size=size, costs=", ".join(costs)))
 
 
-def _side(bench: Bench, name: str, kept: str, given: list[object]) -> Callable[[int], Ran]:
-    def run(repeat: int) -> Ran:
+def _side(bench: PartRunner, name: str, kept: str, given: list[object]) -> Callable[[int], Measurement]:
+    def run(repeat: int) -> Measurement:
         own = f"determinism-{name.replace(' ', '-')}-{kept}-{repeat}"
         what = f"{name}, deterministic={kept}"
-        return bench.train(what, own, *given, f"deterministic={kept}", "cache.dir=cache-determinism")
+        return bench.run_training(what, own, *given, f"deterministic={kept}", "cache.dir=cache-determinism")
 
     return run
 
 
-def _speed(ran: Ran) -> float:
+def _speed(ran: Measurement) -> float:
     """Of the last stage's epochs but its first, which compiles."""
     entries = ran.report["history"]
     last = [entry for entry in entries if entry["stage"] == entries[-1]["stage"]]

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from thaw_lab import photos
-from thaw_lab.benchmark.measure import Bench, Ran, in_turn, middle
-from thaw_lab.benchmark.outcome import Lines, Outcome
-from thaw_lab.benchmark.parts.bottleneck import rates
-from thaw_lab.benchmark.parts.two_stages import data, network
-from thaw_lab.tables import Row
+from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
+from thaw_lab.benchmark.outcome import Curves, PartResult
+from thaw_lab.benchmark.parts.bottleneck import learning_rates_override
+from thaw_lab.benchmark.parts.two_stages import dataset_overrides, network_overrides
+from thaw_lab.tables import BenchmarkRow
 
 NAME, SIZE = "efficientnet_lite0", 160
 FIRST, SECOND, KERAS = "thaw, first run", "thaw, second run", "Keras script"
@@ -19,42 +19,42 @@ NOTE = (
 )
 
 
-def growth(bench: Bench) -> Outcome:
+def growth(bench: PartRunner) -> PartResult:
     """The plot's lines, and in the table the largest of both."""
     images, rows = _images(bench)
     jobs = _jobs(bench)
     most = max(bench.config.jobs)
     last = {name: dict(points)[most] for name, points in jobs.items()}
-    rows.append(Row(bench.part, f"growth, sweep of {most} jobs", "s", last[KERAS], last["thaw, one sweep"]))
+    rows.append(BenchmarkRow(bench.part, f"growth, sweep of {most} jobs", "s", last[KERAS], last["thaw, one sweep"]))
     note = NOTE.format(size=bench.config.image_size or SIZE, epochs=bench.config.epochs, photos=bench.config.photos)
-    return Outcome(rows, note, {"images": images, "jobs": jobs})
+    return PartResult(rows, note, {"images": images, "jobs": jobs})
 
 
-def _images(bench: Bench) -> tuple[Lines, list[Row]]:
-    lines: Lines = {KERAS: [], FIRST: [], SECOND: []}
-    rows: list[Row] = []
+def _images(bench: PartRunner) -> tuple[Curves, list[BenchmarkRow]]:
+    lines: Curves = {KERAS: [], FIRST: [], SECOND: []}
+    rows: list[BenchmarkRow] = []
     for count in sorted(bench.config.growth):
         found = _measured(bench, count)
         for name, points in lines.items():
-            points.append((count, middle(found[name], lambda ran: ran.seconds)))
+            points.append((count, median_figure(found[name], lambda ran: ran.seconds)))
         keras = lines[KERAS][-1][1]
         label = f"growth, {count:,} photos"
-        rows.append(Row(bench.part, f"{label}: first run", "s", keras, lines[FIRST][-1][1]))
-        rows.append(Row(bench.part, f"{label}: second run", "s", keras, lines[SECOND][-1][1]))
-    peaks = [middle(found[name], lambda ran: ran.peak_mb) for name in (KERAS, FIRST)]
-    rows.append(Row(bench.part, f"{label}: memory", "MB", peaks[0], peaks[1]))
+        rows.append(BenchmarkRow(bench.part, f"{label}: first run", "s", keras, lines[FIRST][-1][1]))
+        rows.append(BenchmarkRow(bench.part, f"{label}: second run", "s", keras, lines[SECOND][-1][1]))
+    peaks = [median_figure(found[name], lambda ran: ran.peak_mb) for name in (KERAS, FIRST)]
+    rows.append(BenchmarkRow(bench.part, f"{label}: memory", "MB", peaks[0], peaks[1]))
     return lines, rows
 
 
-def _measured(bench: Bench, count: int) -> dict[str, list[Ran]]:
-    folder = photos.folder(bench.work, count, tested=True)
+def _measured(bench: PartRunner, count: int) -> dict[str, list[Measurement]]:
+    folder = photos.photo_folder(bench.work, count, with_test=True)
 
-    def thaw(repeat: int, number: int) -> Ran:
+    def thaw(repeat: int, number: int) -> Measurement:
         cache = f"cache.dir=cache-growth-{count}-{repeat}"
         what = f"{count:,} photos, run {number}"
-        return bench.train(what, f"growth-{count}-{repeat}-{number}", *_bottleneck(bench, folder), cache)
+        return bench.run_training(what, f"growth-{count}-{repeat}-{number}", *_bottleneck(bench, folder), cache)
 
-    return in_turn(
+    return run_alternating(
         bench.config.growth_repeats,
         {
             KERAS: lambda repeat: _script(bench, folder, f"{count:,} photos"),
@@ -64,28 +64,31 @@ def _measured(bench: Bench, count: int) -> dict[str, list[Ran]]:
     )
 
 
-def _jobs(bench: Bench) -> Lines:
-    folder = photos.folder(bench.work, bench.config.photos, tested=True)
+def _jobs(bench: PartRunner) -> Curves:
+    folder = photos.photo_folder(bench.work, bench.config.photos, with_test=True)
     once = _script(bench, folder, "a job by hand").seconds
-    lines: Lines = {KERAS: [], "thaw, one sweep": []}
+    lines: Curves = {KERAS: [], "thaw, one sweep": []}
     for count in sorted(bench.config.jobs):
         cache = f"cache.dir=cache-jobs-{count}"
-        ran = bench.sweep(f"{count} jobs", f"jobs-{count}", *_bottleneck(bench, folder), cache, rates(count))
+        ran = bench.run_sweep(
+            f"{count} jobs", f"jobs-{count}", *_bottleneck(bench, folder), cache, learning_rates_override(count)
+        )
         lines[KERAS].append((count, once * count))
         lines["thaw, one sweep"].append((count, ran.seconds))
     return lines
 
 
-def _script(bench: Bench, folder: Path, what: str) -> Ran:
+def _script(bench: PartRunner, folder: Path, what: str) -> Measurement:
     size = bench.config.image_size or SIZE
-    return bench.child(
+    return bench.run_module(
         what, "Keras", "keras_scripts.keras_two_stages", "--photos", folder, "--network", NAME, "--size", size,
         "--head-epochs", bench.config.epochs, "--epochs", 0, "--validation", 1 / 9,
     )  # fmt: skip
 
 
-def _bottleneck(bench: Bench, folder: Path) -> list[str]:
+def _bottleneck(bench: PartRunner, folder: Path) -> list[str]:
     size = bench.config.image_size or SIZE
     return [
-        "recipe=bottleneck", f"bottleneck.epochs={bench.config.epochs}", *network(NAME, None, size), *data(folder)
+        "recipe=bottleneck", f"bottleneck.epochs={bench.config.epochs}", *network_overrides(NAME, None, size),
+        *dataset_overrides(folder),
     ]  # fmt: skip

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from thaw_lab import photos, small_images
 from thaw_lab.benchmark.keras_scripts import keras_networks
-from thaw_lab.benchmark.measure import Bench, Ran, in_turn, middle
-from thaw_lab.benchmark.outcome import Outcome
-from thaw_lab.tables import Row
+from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
+from thaw_lab.benchmark.outcome import PartResult
+from thaw_lab.tables import BenchmarkRow
 
 # thaw's freeze, the script's, the target. 249 layers are those through mixed8.
 SPEED = (("172", "172", 4.0), ("mixed8", "249", 7.0))
@@ -23,12 +23,12 @@ NOTE = (
 )
 
 
-def stages(bench: Bench) -> Outcome:
+def stages(bench: PartRunner) -> PartResult:
     """Seconds for two stages of InceptionV3, and whether both sides come to the same accuracy."""
     config = bench.config
-    folder = photos.folder(bench.work, config.photos, tested=True)
+    folder = photos.photo_folder(bench.work, config.photos, with_test=True)
     size = config.image_size or keras_networks.image_size("inceptionv3")
-    weights = random_weights(bench, "inceptionv3", size)
+    weights = random_weights_file(bench, "inceptionv3", size)
     rows = []
     for freeze, number, target in SPEED:
         found = _both(bench, f"freeze={freeze}", folder, "inceptionv3", weights, (freeze, number))
@@ -39,73 +39,76 @@ def stages(bench: Bench) -> Outcome:
     tests = sum(1 for _ in (digits / "test").glob("*/*.png"))
     rows.append(_accuracy(bench, "stages, real weights, digits", real, None, "val"))
     rows.append(_accuracy(bench, "stages, real weights, digits", real, tests, "test"))
-    return Outcome(rows, NOTE.format(epochs=config.epochs, photos=config.photos))
+    return PartResult(rows, NOTE.format(epochs=config.epochs, photos=config.photos))
 
 
-def random_weights(bench: Bench, name: str, size: int) -> Path:
+def random_weights_file(bench: PartRunner, name: str, size: int) -> Path:
     """A file of random weights, made once, from which both sides start."""
     file = bench.work / f"{name}-{size}.weights.h5"
     if not file.exists():
-        bench.child(
+        bench.run_module(
             "random weights", "Keras", "keras_scripts.random_weights", "--network", name, "--size", size, "--file", file
         )
     return file
 
 
 def _both(
-    bench: Bench, what: str, folder: Path, name: str, weights: Path | None, freeze: tuple[str, str]
-) -> dict[str, list[Ran]]:
+    bench: PartRunner, what: str, folder: Path, name: str, weights: Path | None, freeze: tuple[str, str]
+) -> dict[str, list[Measurement]]:
     config = bench.config
     size = config.image_size or keras_networks.image_size(name)
 
-    def keras(repeat: int) -> Ran:
+    def keras(repeat: int) -> Measurement:
         given = ["--photos", folder, "--network", name, "--size", size, "--freeze", freeze[1], "--seed", repeat]
         given += ["--head-epochs", config.epochs, "--epochs", config.epochs, "--validation", 1 / 9]
         given += ["--weights", weights] if weights else []
-        return bench.child(what, "Keras", "keras_scripts.keras_two_stages", *given)
+        return bench.run_module(what, "Keras", "keras_scripts.keras_two_stages", *given)
 
-    def thaw(repeat: int) -> Ran:
-        return bench.train(
-            what, f"stages-{name}-{freeze[0]}-{repeat}", *network(name, weights, size), *data(folder), f"seed={repeat}",
+    def thaw(repeat: int) -> Measurement:
+        return bench.run_training(
+            what, f"stages-{name}-{freeze[0]}-{repeat}", *network_overrides(name, weights, size),
+            *dataset_overrides(folder), f"seed={repeat}",
             f"finetune.freeze={freeze[0]}", "finetune.batchnorm=trainable", f"finetune.epochs={config.epochs}",
             f"finetune.head_epochs={config.epochs}", f"cache.dir=cache-{name}-{freeze[0]}-{repeat}",
         )  # fmt: skip
 
-    found = in_turn(config.repeats, {"Keras": keras, "thaw": thaw})
+    found = run_alternating(config.repeats, {"Keras": keras, "thaw": thaw})
     frozen = {found["Keras"][0].report["frozen_layers"], found["thaw"][0].report["stages"][-1]["frozen_layers"]}
     assert len(frozen) == 1, f"{what}: the two sides froze different layers: {frozen}"
     return found
 
 
-def network(name: str, weights: Path | None, size: int) -> list[str]:
+def network_overrides(name: str, weights: Path | None, size: int) -> list[str]:
     """train.py's overrides for a network; weights: None for its ImageNet weights."""
     return [f"backbone={name}", f"backbone.image_size={size}", *([f"backbone.weights={weights}"] if weights else [])]
 
 
-def data(folder: Path) -> list[str]:
+def dataset_overrides(folder: Path) -> list[str]:
     """train.py's overrides for a folder with train/ and test/."""
     return ["dataset=image_folder", f"dataset.path={folder}", f"dataset.val_fraction={1 / 9}"]
 
 
-def _seconds(bench: Bench, freeze: str, found: dict[str, list[Ran]], target: float) -> list[Row]:
-    work = [middle(found[side], lambda ran: ran.seconds) for side in ("Keras", "thaw")]
-    whole = [middle(found[side], lambda ran: ran.wall_seconds) for side in ("Keras", "thaw")]
+def _seconds(bench: PartRunner, freeze: str, found: dict[str, list[Measurement]], target: float) -> list[BenchmarkRow]:
+    work = [median_figure(found[side], lambda ran: ran.seconds) for side in ("Keras", "thaw")]
+    whole = [median_figure(found[side], lambda ran: ran.wall_seconds) for side in ("Keras", "thaw")]
     return [
-        Row(bench.part, f"stages, freeze={freeze}: work", "s", work[0], work[1], target),
-        Row(bench.part, f"stages, freeze={freeze}: process", "s", whole[0], whole[1]),
+        BenchmarkRow(bench.part, f"stages, freeze={freeze}: work", "s", work[0], work[1], target),
+        BenchmarkRow(bench.part, f"stages, freeze={freeze}: process", "s", whole[0], whole[1]),
     ]
 
 
-def _accuracy(bench: Bench, what: str, found: dict[str, list[Ran]], tests: int | None, split: str) -> Row:
+def _accuracy(
+    bench: PartRunner, what: str, found: dict[str, list[Measurement]], tests: int | None, split: str
+) -> BenchmarkRow:
     """Mean accuracy of the repeats, which differ by their seed. tests: test images, for the margin of chance."""
     keras = [ran.report[f"{split}_accuracy"] for ran in found["Keras"]]
     thaw = [ran.report["metrics"][f"{split}/accuracy"] for ran in found["thaw"]]
     mean = [sum(side) / len(side) for side in (keras, thaw)]
-    margin = noise(sum(mean) / 2, tests) if tests else None
-    return Row(bench.part, f"{what}: {split} accuracy", "accuracy", mean[0], mean[1], margin)
+    margin = accuracy_margin(sum(mean) / 2, tests) if tests else None
+    return BenchmarkRow(bench.part, f"{what}: {split} accuracy", "accuracy", mean[0], mean[1], margin)
 
 
-def noise(accuracy: float, images: int) -> float:
+def accuracy_margin(accuracy: float, images: int) -> float:
     """Two standard errors of the difference of two accuracies on so many images, each measured independently.
 
     The repeats share their test images, so they do not make it smaller; one image is the least difference there is.

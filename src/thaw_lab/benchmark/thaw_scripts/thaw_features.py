@@ -38,31 +38,33 @@ def _frozen(name: str, size: int | None) -> tuple[Any, int]:
     from thaw.common import backend
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.frozen import engine
-    from thaw.frozen.activations import Frozen
+    from thaw.frozen.activations import FrozenPart
     from thaw.models import backbone_table, backbones, freeze, network
 
     weights = "imagenet" if name == "efficientnet_lite0" else "none"
     config = BackboneConfig(name=name, weights=weights, image_size=size)
-    row = backbone_table.row(name)
-    choice = engine.choose("auto", "auto", "auto", depthwise=row.depthwise, thaws=False, hardware=backend.hardware())
-    backend.start(0, True)
-    built = backbones.build(config)
-    joined = network.join(built, HeadConfig(name="linear"), ("one", "other"))
-    plan = freeze.plan("all", built.graph, name, "frozen")
-    parts = network.part(joined, plan, plan.total)
-    return Frozen(parts.frozen, parts.cut, parts.shapes, config, row.preprocess, choice), built.image_size
+    row = backbone_table.backbone_spec(name)
+    choice = engine.choose_engine(
+        "auto", "auto", "auto", depthwise=row.depthwise, trains_backbone=False, hardware=backend.detect_hardware()
+    )
+    backend.start_tensorflow(0, True)
+    built = backbones.build_backbone(config)
+    joined = network.attach_head(built, HeadConfig(name="linear"), ("one", "other"))
+    plan = freeze.make_plan("all", built.graph, name, "frozen")
+    parts = network.divide_network(joined, plan, plan.total_layers)
+    return FrozenPart(parts.frozen, parts.cut_names, parts.shapes, config, row.preprocess, choice), built.image_size
 
 
 def _in_memory(function: Any, count: int, size: int) -> tuple[int, float]:
     import numpy as np
 
-    from thaw.frozen.activations import BATCH
+    from thaw.frozen.activations import BATCH_SIZE
 
     images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     function(images[:32])
     started = time.perf_counter()
-    for i in range(0, count, BATCH):
-        function(images[i : i + BATCH])
+    for i in range(0, count, BATCH_SIZE):
+        function(images[i : i + BATCH_SIZE])
     return count, time.perf_counter() - started
 
 
@@ -70,17 +72,17 @@ def _kept(frozen: Any, photos: str, size: int) -> tuple[int, float]:
     """From files to activations in an empty cache: listing, hashing, decoding, checking and writing are part of it."""
     import numpy as np
 
-    from thaw.cache import Store
+    from thaw.cache import DiskCache
     from thaw.config.schema import DatasetConfig
     from thaw.data import pixels, sources
 
     frozen.function()(np.zeros((32, size, size, 3), np.uint8))
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         started = time.perf_counter()
-        store = Store(Path(folder), 20e9)
-        catalog = sources.load(DatasetConfig(name="image_folder", path=photos))
+        store = DiskCache(Path(folder), 20e9)
+        catalog = sources.load_catalog(DatasetConfig(name="image_folder", path=photos))
         indices = np.arange(len(catalog.labels))
-        activations = frozen.activations(store, pixels.read(catalog, indices, size, store), indices)
+        activations = frozen.activations(store, pixels.from_catalog(catalog, indices, size, store), indices)
         seconds = time.perf_counter() - started
         assert activations.rows.misses == len(indices)
     return len(indices), seconds
