@@ -25,7 +25,7 @@ class Logged(Tracked):
     def metrics(self, figures):
         self.figures |= figures
 
-    def tags(self, tags):
+    def set_tags(self, tags):
         self.figures |= tags
 
 

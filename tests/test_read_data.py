@@ -22,17 +22,17 @@ class Tracked:
     """A run that remembers what it was given."""
 
     def __init__(self):
-        self.artifacts, self.logged, self.recorded, self.id = {}, {}, {}, "0123"
+        self.artifacts, self.logged, self.resumed_tags, self.id = {}, {}, {}, "0123"
 
-    def artifact(self, file):
+    def log_artifact(self, file):
         self.artifacts[file.name] = file.read_text("utf-8", "surrogateescape")
 
-    def dataset(self, name, digest, source, *, profile):
+    def log_dataset(self, name, digest, source, *, profile):
         self.logged = {"name": name, "digest": digest, "source": source, "profile": json.loads(json.dumps(profile))}
 
-    def tags(self, tags): ...
+    def set_tags(self, tags): ...
 
-    def command(self, script, key):
+    def command_line(self, script, key):
         return f"python scripts/{script}.py {key}={self.id}"
 
     def manifest(self):
@@ -152,7 +152,7 @@ def test_a_run_that_goes_on_keeps_its_manifest_though_the_data_have_changed(pict
     began = Tracked()
     data, _ = read_data(pictures, began)
     again = Tracked()
-    again.recorded = {"fingerprint.data_sha256": began.logged["digest"]}
+    again.resumed_tags = {"fingerprint.data_sha256": began.logged["digest"]}
     same, _ = read_data(pictures, again)
     assert (same.image_names("train"), again.artifacts, again.logged) == (data.image_names("train"), {}, {})
     write_image(pictures / "ant" / "03.png", noise(8, 8, 7000))

@@ -19,20 +19,20 @@ class Tracked:
     id = "0123456789abcdef"
 
     def __init__(self, recorded: dict[str, str] | None = None) -> None:
-        self.recorded, self.logged, self.texts = recorded or {}, {}, {}
+        self.resumed_tags, self.logged, self.texts = recorded or {}, {}, {}
 
-    def params(self, params) -> None:
+    def log_params(self, params) -> None:
         self.logged |= params
 
-    def tags(self, tags) -> None:
+    def set_tags(self, tags) -> None:
         self.logged |= tags
 
     def flush(self) -> None: ...
 
-    def command(self, script: str, key: str) -> str:
+    def command_line(self, script: str, key: str) -> str:
         return f"python scripts/{script}.py {key}={self.id}"
 
-    def text(self, text: str, name: str) -> None:
+    def log_text(self, text: str, name: str) -> None:
         self.texts[name] = text
 
 

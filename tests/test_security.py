@@ -56,7 +56,7 @@ ALLOWED = {
     "data/cifar10": ["unpickler _ArraysOnly"],  # admits names of numpy's arrays only
     "models/torch_tensors": ["unpickler _TensorUnpickler"],  # admits five names, for which it has its own stand-ins
     "models/weight_files": ["extracts archive.extract('model.weights.h5', folder)"],  # a fixed name, a temporary folder
-    "common/downloads": ["fetches urllib.request.urlopen(url, timeout=SILENCE_SECONDS)"],
+    "common/downloads": ["fetches urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)"],
 }
 
 

@@ -252,7 +252,7 @@ def assert_rows(found: tuple, expected: tuple) -> None:
 
 def test_what_is_kept_is_what_the_frozen_part_gives_in_the_order_asked_for(tmp_path, store, frozen, function) -> None:
     numbers = list(range(20))
-    kept = frozen.activations(store, read(tmp_path / "data", numbers), np.arange(20))
+    kept = frozen.cached_activations(store, read(tmp_path / "data", numbers), np.arange(20))
     assert (kept.rows.hits, kept.rows.misses, counted(frozen)) == (0, 20, 20)
     order = np.array([19, 0, 7, 7, 3])
     assert_rows(kept.take(order), right(function, order.tolist()))
@@ -261,7 +261,7 @@ def test_what_is_kept_is_what_the_frozen_part_gives_in_the_order_asked_for(tmp_p
 
 def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function) -> None:
     pictures = read(tmp_path / "data", list(range(12)))
-    frozen.activations(store, pictures, np.arange(12))
+    frozen.cached_activations(store, pictures, np.arange(12))
     never = FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
     kept = never.cached_activations(DiskCache(store.folder, 1e9), pictures, np.arange(12))
     assert (kept.rows.hits, kept.rows.misses) == (12, 0)
@@ -287,30 +287,30 @@ def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts
 
 
 def test_one_changed_image_recomputes_one_row(tmp_path, store, frozen, function) -> None:
-    frozen.activations(store, read(tmp_path / "data", list(range(12))), np.arange(12))
+    frozen.cached_activations(store, read(tmp_path / "data", list(range(12))), np.arange(12))
     counted(frozen)
     numbers = [*range(5), 99, *range(6, 12)]
-    kept = frozen.activations(store, read(tmp_path / "data2", numbers), np.arange(12))
+    kept = frozen.cached_activations(store, read(tmp_path / "data2", numbers), np.arange(12))
     assert (kept.rows.hits, kept.rows.misses, counted(frozen)) == (11, 1, 1)
     assert_rows(kept.take(np.arange(12)), right(function, numbers))
 
 
 def test_one_changed_byte_of_a_file_recomputes_its_row(tmp_path, store, frozen) -> None:
     before = read(tmp_path / "data", [0, 1, 2])
-    frozen.activations(store, before, np.arange(3))
+    frozen.cached_activations(store, before, np.arange(3))
     counted(frozen)
     changed = picture(1)
     changed[0, 0, 0] ^= 1
     Image.fromarray(changed).save(before.catalog.paths[1])
     after = pixels.from_catalog(before.catalog, np.arange(3), SIZE)
-    assert frozen.activations(store, after, np.arange(3)).rows.misses == counted(frozen) == 1
+    assert frozen.cached_activations(store, after, np.arange(3)).rows.misses == counted(frozen) == 1
 
 
 def test_ten_more_images_compute_ten(tmp_path, store, frozen, function) -> None:
-    frozen.activations(store, read(tmp_path / "data", list(range(12))), np.arange(12))
+    frozen.cached_activations(store, read(tmp_path / "data", list(range(12))), np.arange(12))
     counted(frozen)
     numbers = [*range(50, 55), *range(12), *range(55, 60)]  # in front too: every index moves
-    kept = frozen.activations(store, read(tmp_path / "data2", numbers), np.arange(22))
+    kept = frozen.cached_activations(store, read(tmp_path / "data2", numbers), np.arange(22))
     assert (kept.rows.hits, kept.rows.misses, counted(frozen)) == (12, 10, 10)
     assert_rows(kept.take(np.arange(22)), right(function, numbers))
 
@@ -319,10 +319,10 @@ def test_another_split_or_order_finds_all_rows(tmp_path, store, frozen, function
     pictures = read(tmp_path / "data", list(range(20)))
     order = np.random.default_rng(0).permutation(20)
     for indices in (order[:14], order[14:]):
-        frozen.activations(store, pictures, indices)
+        frozen.cached_activations(store, pictures, indices)
     assert counted(frozen) == 20
     for indices in (np.arange(15), np.arange(15, 20), np.arange(20), order[3:9]):
-        kept = frozen.activations(store, pictures, indices)
+        kept = frozen.cached_activations(store, pictures, indices)
         assert (kept.rows.hits, kept.rows.misses) == (len(indices), 0)
         assert_rows(kept.take(indices), right(function, indices.tolist()))
     assert counted(frozen) == 0
@@ -330,15 +330,15 @@ def test_another_split_or_order_finds_all_rows(tmp_path, store, frozen, function
 
 def test_the_same_images_elsewhere_and_of_other_classes_find_all_rows(tmp_path, store, frozen) -> None:
     """Path, names, labels, number of classes and of images do not count."""
-    frozen.activations(store, read(tmp_path / "here" / "data", list(range(12))), np.arange(12))
+    frozen.cached_activations(store, read(tmp_path / "here" / "data", list(range(12))), np.arange(12))
     other = read(tmp_path / "there" / "more", [77, 5, 3, 11], classes=4)
-    kept = frozen.activations(store, other, np.array([1, 2, 3]))
+    kept = frozen.cached_activations(store, other, np.array([1, 2, 3]))
     assert (kept.rows.hits, kept.rows.misses) == (3, 0)
 
 
 def test_duplicates_are_computed_once(tmp_path, store, frozen, function) -> None:
     numbers = [4, 1, 4, 2, 4, 1]
-    kept = frozen.activations(store, read(tmp_path / "data", numbers), np.arange(6))
+    kept = frozen.cached_activations(store, read(tmp_path / "data", numbers), np.arange(6))
     assert (kept.rows.hits, kept.rows.misses, counted(frozen)) == (3, 3, 3)
     assert_rows(kept.take(np.arange(6)), right(function, numbers))
 
@@ -548,15 +548,15 @@ def joined_cut(parts: list):
 def test_views_are_augmented_images_and_each_is_kept(tmp_path, store, frozen, function) -> None:
     pictures = read(tmp_path / "data", list(range(6)))
     indices = np.arange(6)
-    plain = frozen.activations(store, pictures, indices)
+    plain = frozen.cached_activations(store, pictures, indices)
     views = [AugmentedView(AUGMENT, 7, v) for v in (0, 1)]
     for v in views:
-        kept = frozen.activations(store, pictures, indices, v)
+        kept = frozen.cached_activations(store, pictures, indices, v)
         assert kept.rows.misses == 6
         assert_rows(kept.take(indices), function(pipeline.augmented_view(pictures, indices, AUGMENT, 7, v.number)))
         assert kept.take(indices)[0].tobytes() != plain.take(indices)[0].tobytes()
     counted(frozen)
-    first, second = (frozen.activations(store, pictures, indices, v).take(indices)[0] for v in views)
+    first, second = (frozen.cached_activations(store, pictures, indices, v).take(indices)[0] for v in views)
     assert first.tobytes() != second.tobytes()
     assert counted(frozen) == 0
 
@@ -583,22 +583,22 @@ def test_a_run_broken_off_in_the_middle_keeps_what_it_has_and_the_next_is_right(
     monkeypatch.setattr(activations, "BATCH_SIZE", 4)
     pictures = read(tmp_path / "data", list(range(20)))
     with pytest.raises(error):
-        frozen.activations(store, Broken(pictures, error, 8), np.arange(20))
+        frozen.cached_activations(store, Broken(pictures, error, 8), np.arange(20))
     assert counted(frozen) == 8
-    kept = frozen.activations(store, pictures, np.arange(20))
+    kept = frozen.cached_activations(store, pictures, np.arange(20))
     assert (kept.rows.hits, kept.rows.misses, counted(frozen)) == (8, 12, 12)
     assert_rows(kept.take(np.arange(20)), right(function, list(range(20))))
 
 
 def test_a_damaged_row_is_computed_again(tmp_path, store, frozen, function) -> None:
     pictures = read(tmp_path / "data", list(range(8)))
-    frozen.activations(store, pictures, np.arange(8))
+    frozen.cached_activations(store, pictures, np.arange(8))
     counted(frozen)
     (data,) = store.folder.glob("*/*.rows")
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
-    kept = frozen.activations(store, pictures, np.arange(8))
+    kept = frozen.cached_activations(store, pictures, np.arange(8))
     assert counted(frozen) == kept.rows.misses == 1
     assert_rows(kept.take(np.arange(8)), right(function, list(range(8))))
 
@@ -606,7 +606,7 @@ def test_a_damaged_row_is_computed_again(tmp_path, store, frozen, function) -> N
 def test_a_budget_that_the_plan_calls_enough_is_enough(tmp_path, frozen, parts) -> None:
     """cuts.choose keeps a cut when its rows take no more than cache.max_gb; the run must not stop then."""
     exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.shapes) + cuts.INDEX_BYTES_PER_ROW * (8 + 32)
-    kept = frozen.activations(
+    kept = frozen.cached_activations(
         DiskCache(tmp_path / "cache", exact), read(tmp_path / "data", list(range(8))), np.arange(8)
     )
     assert kept.rows.misses == 8

@@ -68,14 +68,14 @@ def _show(rows: list[list[Any]], built: Any, with_top: int | None) -> None:
     listing = Table(title=f"{built.name} at {built.image_size}x{built.image_size}", title_justify="left")
     for column in COLUMNS:
         listing.add_column(column, justify="right" if column in ("index", "params", "cut") else "left", no_wrap=True)
-    ends = {block.last for block in built.graph.blocks}
+    ends = {block.last_layer for block in built.graph.blocks}
     for row in rows:
         cells = [f"{cell:,}" if column == "params" else str(cell) for column, cell in zip(COLUMNS, row, strict=True)]
         cells[-1] = "clean" if row[-1] == 1 else cells[-1]
         listing.add_row(*cells, end_section=row[0] in ends)
     print_table(listing)
     params = sum(layer.params for layer in built.graph.layers)
-    moving = sum(layer.moving for layer in built.graph.layers)
+    moving = sum(layer.batchnorm_statistics for layer in built.graph.layers)
     say(f"{len(rows)} layers · {params:,} parameters without the top, {moving:,} of them BatchNorm statistics")
     if with_top is not None:
         say(f"with its ImageNet top: {with_top:,} parameters")

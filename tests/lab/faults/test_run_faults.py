@@ -23,7 +23,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(run_faults.machine, "versions", lambda here: "versions")
 
     def reference(yard):
-        yard.references.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
+        yard.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
         return [lambda: Trial("none", "identical")]
 
     monkeypatch.setattr(run_faults.baseline_run, "baseline_trials", reference)

@@ -25,7 +25,7 @@ def main() -> None:
     found: dict[str, Any] = {"import_seconds": time.perf_counter() - started}
     frozen, size = _frozen(args.network, args.size)
     started = time.perf_counter()
-    function = frozen.function()
+    function = frozen.inference_function()
     found["convert_seconds"] = time.perf_counter() - started
     found |= {"engine": frozen.choice.engine, "precision": frozen.choice.frozen}
     images, seconds = _kept(frozen, args.photos, size) if args.photos else _in_memory(function, args.images, size)
@@ -76,13 +76,13 @@ def _kept(frozen: Any, photos: str, size: int) -> tuple[int, float]:
     from thaw.config.schema import DatasetConfig
     from thaw.data import pixels, sources
 
-    frozen.function()(np.zeros((32, size, size, 3), np.uint8))
+    frozen.inference_function()(np.zeros((32, size, size, 3), np.uint8))
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         started = time.perf_counter()
         store = DiskCache(Path(folder), 20e9)
         catalog = sources.load_catalog(DatasetConfig(name="image_folder", path=photos))
         indices = np.arange(len(catalog.labels))
-        activations = frozen.activations(store, pixels.from_catalog(catalog, indices, size, store), indices)
+        activations = frozen.cached_activations(store, pixels.from_catalog(catalog, indices, size, store), indices)
         seconds = time.perf_counter() - started
         assert activations.rows.misses == len(indices)
     return len(indices), seconds
