@@ -449,8 +449,9 @@ def _export_features(
     """The features of every image, one file a split, or a view of it; those that the head was trained on."""
     from thaw.frozen.activations import build_frozen_part
     from thaw.frozen.feature_export import export_features
+    from thaw.models.network import feature_cut
 
-    frozen = build_frozen_part(network, len(network.backbone.layers), config.backbone, choice)
+    frozen = build_frozen_part(network, feature_cut(network), config.backbone, choice)
     for split, indices in data.splits.by_name().items():
         for view in data.views(split, min(config.cache.views, last.stage.epochs)):
             name = split if view is None else f"{split}-view{view.number + 1}"

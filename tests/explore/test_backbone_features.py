@@ -39,7 +39,7 @@ def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(asked, t
     choice = engine.choose_engine(
         "auto", "auto", "auto", depthwise=True, trains_backbone=False, hardware=backend.detect_hardware()
     )
-    frozen = build_frozen_part(joined, len(joined.backbone.layers), own.backbone, choice)
+    frozen = build_frozen_part(joined, network.feature_cut(joined), own.backbone, choice)
     kept = frozen.cached_activations(store, images, images.indices)
     assert (kept.rows.hits, kept.rows.misses) == (6, 0)
     np.testing.assert_array_equal(kept.take(images.indices)[0], computed)

@@ -200,10 +200,10 @@ def build(head: HeadConfig):
 
 def parted(network, request: object):
     from thaw.models import freeze
-    from thaw.models.network import divide_network
+    from thaw.models.network import cut_at, divide_network
 
     plan = freeze.make_plan(request, network.backbone.graph, "mobilenet", "frozen")
-    return divide_network(network, plan, plan.boundary)
+    return divide_network(network, plan, cut_at(network, plan.boundary))
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def frozen(parts, function) -> FrozenPart:
 
 
 def of(parts, function: InferenceFunction, choice: EngineChoice = CHOICE) -> FrozenPart:
-    return FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", choice, {(): Counting(function)})
+    return FrozenPart(parts.frozen, parts.cut, BACKBONE, choice, {(): Counting(function)})
 
 
 def counted(frozen: FrozenPart) -> int:
@@ -262,7 +262,7 @@ def test_what_is_kept_is_what_the_frozen_part_gives_in_the_order_asked_for(tmp_p
 def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function) -> None:
     pictures = read(tmp_path / "data", list(range(12)))
     frozen.cached_activations(store, pictures, np.arange(12))
-    never = FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
+    never = FrozenPart(parts.frozen, parts.cut, BACKBONE, CHOICE)
     kept = never.cached_activations(DiskCache(store.folder, 1e9), pictures, np.arange(12))
     assert (kept.rows.hits, kept.rows.misses) == (12, 0)
     assert never._made == {}, "no engine is made for what is there"
@@ -275,8 +275,8 @@ def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts
     monkeypatch.setattr(writer, "SEGMENT_BYTES", 10_000)
     pictures = read(tmp_path / "data", list(range(20)))
     end = parted(joined, "all")
-    first = FrozenPart(end.frozen, end.cut_names, end.shapes, BACKBONE, "tf", CHOICE)
-    later = FrozenPart(parts.frozen, parts.cut, parts.shapes, BACKBONE, "tf", CHOICE)
+    first = FrozenPart(end.frozen, end.cut, BACKBONE, CHOICE)
+    later = FrozenPart(parts.frozen, parts.cut, BACKBONE, CHOICE)
     kept = first.cached_activations(store, pictures, np.arange(20), None, [later])
     assert kept.rows.misses == 20
     assert len(first._made) == 1, "one conversion for both"
@@ -427,7 +427,7 @@ def test_export_writes_what_is_taken(tmp_path, store, parts, function, monkeypat
     for i, tensor in enumerate(kept.take(indices)):
         written = np.load(tmp_path / "out" / f"train-{i}.npy")
         assert written.dtype == np.float32
-        assert written.shape == (6, *parts.shapes[i])
+        assert written.shape == (6, *parts.cut.shapes[i])
         assert written.tobytes() == tensor.tobytes()
     expected = right(function, indices.tolist())
     for i, tensor in enumerate(expected):
@@ -448,7 +448,7 @@ class Both:
             raise KeyboardInterrupt
         return mean(images)[0] + self.shift, total(images)[0]
 
-    def alone(self, outputs: range) -> object:
+    def select_outputs(self, outputs: range) -> object:
         return (mean, total)[outputs[0]]
 
 
@@ -461,9 +461,11 @@ def total(images: np.ndarray) -> tuple:
 
 
 def two_cuts(parts, both: Both) -> tuple[FrozenPart, FrozenPart]:
-    own = FrozenPart(parts.frozen, ("mean",), ((3,),), BACKBONE, "tf", CHOICE, _made={(): mean})
-    later = FrozenPart(parts.frozen, ("total",), ((1,),), BACKBONE, "tf", CHOICE, _made={(): total})
-    own._made[(later.cut,)] = both
+    from thaw.models.network import Cut
+
+    own = FrozenPart(parts.frozen, Cut(0, ("mean",), ((3,),)), BACKBONE, CHOICE, _made={(): mean})
+    later = FrozenPart(parts.frozen, Cut(0, ("total",), ((1,),)), BACKBONE, CHOICE, _made={(): total})
+    own._made[(later.cut.names,)] = both
     return own, later
 
 
@@ -528,8 +530,8 @@ def test_several_tensors_come_back_each_in_its_shape(tmp_path, store, joined) ->
     run = InferenceFunction(parts.frozen, "tensorflow", "float32")
     kept = of(parts, run).cached_activations(store, read(tmp_path / "data", list(range(6))), np.arange(6))
     order = np.array([5, 0, 3])
-    assert len(parts.shapes) == 2
-    assert len(set(parts.shapes)) == 2
+    assert len(parts.cut.shapes) == 2
+    assert len(set(parts.cut.shapes)) == 2
     assert_rows(kept.take(order), right(run, order.tolist()))
 
 
@@ -537,11 +539,12 @@ def joined_cut(parts: list):
     """Two cuts as one: a network without branches has but one tensor at each."""
     import keras
 
+    from thaw.models.network import Cut
+
     outputs = [*parts[0].frozen.outputs, keras.layers.GlobalAveragePooling2D()(parts[1].frozen.outputs[0])]
     return SimpleNamespace(
         frozen=keras.Model(parts[0].frozen.inputs, outputs),
-        cut=("first", "second"),
-        shapes=tuple(tuple(y.shape[1:]) for y in outputs),
+        cut=Cut(15, ("first", "second"), tuple(tuple(y.shape[1:]) for y in outputs)),
     )
 
 
@@ -605,7 +608,7 @@ def test_a_damaged_row_is_computed_again(tmp_path, store, frozen, function) -> N
 
 def test_a_budget_that_the_plan_calls_enough_is_enough(tmp_path, frozen, parts) -> None:
     """cuts.choose keeps a cut when its rows take no more than cache.max_gb; the run must not stop then."""
-    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.shapes) + cuts.INDEX_BYTES_PER_ROW * (8 + 32)
+    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.cut.shapes) + cuts.INDEX_BYTES_PER_ROW * (8 + 32)
     kept = frozen.cached_activations(
         DiskCache(tmp_path / "cache", exact), read(tmp_path / "data", list(range(8))), np.arange(8)
     )
@@ -626,6 +629,7 @@ from thaw.data import pixels
 from thaw.data.catalog import Catalog
 from thaw.frozen import activations
 from thaw.frozen.engine import EngineChoice, InferenceFunction
+from thaw.models.network import Cut
 activations.BATCH_SIZE = 4
 cache, go, backwards = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"
 images = keras.Input((16, 16, 3), name="images")
@@ -634,7 +638,7 @@ arrays = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3)).astype(np.ui
 arrays = arrays[::-1] if backwards else arrays
 names = tuple(map(str, range(24)))
 catalog = Catalog(names, None, arrays, np.zeros(24, np.int32), ("a",), np.full(24, -1, np.int8))
-pictures = pixels.read(catalog, np.arange(24), 16)
+pictures = pixels.from_catalog(catalog, np.arange(24), 16)
 function = InferenceFunction(frozen, "tensorflow", "float32")
 ran = 0
 def slowly(images):
@@ -643,7 +647,7 @@ def slowly(images):
     time.sleep(0.1)
     return function(images)
 made = activations.FrozenPart(
-    frozen, ("conv",), ((14, 14, 4),), BackboneConfig(name="mobilenet"), "tf",
+    frozen, Cut(1, ("conv",), ((14, 14, 4),)), BackboneConfig(name="mobilenet"),
     EngineChoice("tensorflow", "1", "float32", "float32"), {(): slowly},
 )
 print("ready", flush=True)

@@ -180,16 +180,16 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
     parted = []
     for i, end in enumerate(ends):
         plan = freeze.make_plan(end, built.graph, name, ("frozen", "trainable")[i % 2])
-        parted.append((plan, network.divide_network(joined, plan, plan.boundary)))
+        parted.append((plan, network.divide_network(joined, plan, network.cut_at(joined, plan.boundary))))
     # One pass for all the cuts: as many as the network is long would take minutes.
     wanted = [joined.model.output, *(tensor for _, parts in parted for tensor in parts.frozen.outputs)]
     whole, *cuts = [np.asarray(y) for y in keras.Model(joined.model.inputs, wanted)([images], training=False)]
     assert np.abs(whole[0] - whole[1]).max() > 0.2, "the network must see its images, or this test sees nothing"
     for plan, parts in parted:
         given = [cuts.pop(0) for _ in parts.frozen.outputs]
-        assert [tensor.shape[1:] for tensor in given] == list(parts.shapes)
+        assert [tensor.shape[1:] for tensor in given] == list(parts.cut.shapes)
         again = np.asarray(parts.trained(given if len(given) > 1 else given[0], training=False))
-        np.testing.assert_allclose(again, whole, rtol=1e-3, atol=2e-5, err_msg=plan.line())
+        np.testing.assert_allclose(again, whole, rtol=1e-3, atol=2e-5, err_msg=plan.summary())
     assert not cuts
 
 

@@ -35,7 +35,7 @@ def parts():
     built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none"))
     joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b", "c"))
     plan = freeze.make_plan("conv_pw_11", built.graph, "mobilenet", "frozen")
-    return network.divide_network(joined, plan, plan.boundary - 10)
+    return network.divide_network(joined, plan, network.cut_at(joined, plan.boundary - 10))
 
 
 def pictures(count: int = 4) -> np.ndarray:

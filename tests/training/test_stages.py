@@ -206,7 +206,7 @@ def test_an_earlier_cut_computes_the_same_network(data) -> None:
     images = data.pixels.take(data.splits.val).astype(np.float32)
     whole = joined.model([images], training=False).numpy()
     for at in (100, 99, 98, 60, 1, 0):
-        parts = network.divide_network(joined, plan, at)
+        parts = network.divide_network(joined, plan, network.cut_at(joined, at))
         cut = parts.frozen([images], training=False) if at else images
         cut = cut[0] if isinstance(cut, list) and len(cut) == 1 else cut
         np.testing.assert_allclose(parts.trained(cut, training=False).numpy(), whole, atol=1e-6)
@@ -278,9 +278,9 @@ def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: P
         with pytest.raises(Enough):
             run(data, tmp_path, request="conv_pw_12", meanwhile=stop)
     large, small = found
-    assert (large.cut.kept, large.cut.at, large.room.limited_by_disk) == (True, large.plan.boundary, False)
+    assert (large.cut.cached, large.cut.index, large.room.limited_by_disk) == (True, large.plan.boundary, False)
     assert small.room.nbytes <= 150_000
-    assert not small.cut.kept or small.cut.bytes < small.room.nbytes
+    assert not small.cut.cached or small.cut.cached_bytes < small.room.nbytes
     assert "that the disk has room for" in " ".join(small.lines(None, augmented=False))
 
 

@@ -57,7 +57,7 @@ def _frozen(config: ExploreConfig) -> FrozenPart:
     built = backbones.build_backbone(config.backbone)
     joined = network.attach_head(built, HeadConfig(name="linear"), ("one", "other"))  # the head is behind the cut
     say(f"backbone: {built.name} · {built.image_size}x{built.image_size} · {choice.engine} in {choice.frozen}")
-    return build_frozen_part(joined, len(built.layers), config.backbone, choice)
+    return build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice)
 
 
 def _computed(frozen: FrozenPart, pixels: Pixels, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:

@@ -28,7 +28,7 @@ from thaw.models.graph_digest import graph_sha256
 from thaw.models.weights_digest import weights_sha256
 
 if TYPE_CHECKING:  # what is kept is read without Keras
-    from thaw.models.network import Network
+    from thaw.models.network import Cut, Network
 
 KEY_FORMAT = 2  # raise it when what is computed from the same key changes
 STORAGE_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
@@ -123,10 +123,8 @@ class FrozenPart:
     """
 
     model: Any
-    cut: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
+    cut: "Cut"
     backbone: BackboneConfig
-    preprocess: str
     engine_choice: EngineChoice
     _made: dict[tuple[tuple[str, ...], ...], InferenceFunction] = field(default_factory=dict)
 
@@ -135,7 +133,7 @@ class FrozenPart:
 
         As one function, so that what they share is computed once.
         """
-        cuts = tuple(other.cut for other in later_parts)
+        cuts = tuple(other.cut.names for other in later_parts)
         if cuts not in self._made:
             import keras
 
@@ -156,11 +154,10 @@ class FrozenPart:
         self, store: DiskCache, view: AugmentedView | None, rules: DecodeOptions = DEFAULT_OPTIONS
     ) -> CacheSpace:
         """Where the activations at this cut are kept, of images that were decoded by these rules."""
-        backbone, preprocess = self.backbone, self.preprocess
+        backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
+        cut, choice = self.cut.names, self.engine_choice
         return store.space(
-            activations_key(
-                self.model, self._weights, self._graph, self.cut, backbone, preprocess, self.engine_choice, view, rules
-            )
+            activations_key(self.model, self._weights, self._graph, cut, backbone, preprocess, choice, view, rules)
         )
 
     def cached_activations(
@@ -181,7 +178,7 @@ class FrozenPart:
             return self._computed(store, pixels, indices[np.asarray(missing)], view, later_parts)
 
         rows = self.cache_space(store, view, pixels.decode_options).get_or_compute(pixels.digests(indices), compute)
-        return Activations(indices, rows, self.shapes, STORAGE_DTYPES[self.engine_choice.frozen])
+        return Activations(indices, rows, self.cut.shapes, STORAGE_DTYPES[self.engine_choice.frozen])
 
     def _computed(
         self,
@@ -204,9 +201,9 @@ class FrozenPart:
             with progress(name, len(indices)) as steps:
                 for group, images in zip(groups, prefetch(groups, read), strict=True):
                     outputs = list(function(images))
-                    own = [outputs.pop(0) for _ in self.cut]
+                    own = [outputs.pop(0) for _ in self.cut.names]
                     for other, kept_there in zip(later, aside, strict=True):
-                        theirs = [outputs.pop(0) for _ in other.cut]
+                        theirs = [outputs.pop(0) for _ in other.cut.names]
                         kept_there.add(pixels.digests(group), _rows(theirs, self.engine_choice))
                         if group is groups[-1]:  # now: nobody asks for more than the last row
                             kept_there.close()
@@ -231,7 +228,7 @@ class FrozenPart:
             return function, later
         outputs, first = function(images), 0
         for part in (self, *later):
-            own = range(first, first + len(part.cut))
+            own = range(first, first + len(part.cut.names))
             alone = function.select_outputs(own)(images)
             if any(a.tobytes() != outputs[i].tobytes() for a, i in zip(alone, own, strict=True)):
                 return self.inference_function(), ()
@@ -239,19 +236,11 @@ class FrozenPart:
         return function, later
 
 
-def build_frozen_part(network: "Network", at: int, backbone: BackboneConfig, choice: EngineChoice) -> FrozenPart:
-    """The part of the network before the cut behind `layers[:at]`, on the choice's engine."""
-    from thaw.models.network import cut_names, cut_tensors, frozen_submodel
+def build_frozen_part(network: "Network", cut: "Cut", backbone: BackboneConfig, choice: EngineChoice) -> FrozenPart:
+    """Return the part of the network before the cut, to be run on the chosen engine."""
+    from thaw.models.network import frozen_submodel
 
-    tensors = cut_tensors(network, at)
-    return FrozenPart(
-        frozen_submodel(network, at),
-        cut_names(network, at),
-        tuple(tuple(tensor.shape[1:]) for tensor in tensors),
-        backbone,
-        backbone_table.backbone_spec(backbone.name).preprocess,
-        choice,
-    )
+    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice)
 
 
 def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: EngineChoice) -> Iterator[npt.NDArray[np.uint8]]:

@@ -31,7 +31,7 @@ def export_features(
     np.save(f"{stem}-indices.npy", indices)
     files = [
         np.lib.format.open_memmap(f"{stem}-{i}.npy", mode="w+", dtype=np.float32, shape=(len(indices), *shape))
-        for i, shape in enumerate(frozen.shapes)
+        for i, shape in enumerate(frozen.cut.shapes)
     ]
     take = _taker(frozen, store, pixels, indices, view)
     starts = range(0, len(indices), BATCH_SIZE)

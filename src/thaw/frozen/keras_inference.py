@@ -14,7 +14,7 @@ from thaw.frozen import engine
 from thaw.frozen.activations import BATCH_SIZE, build_frozen_part
 from thaw.frozen.batch_runner import expand_sigmoid
 from thaw.frozen.engine import ArrayTuple, InferenceFunction
-from thaw.models.network import Network
+from thaw.models.network import Network, feature_cut
 
 
 def keras_probabilities(
@@ -36,7 +36,7 @@ def keras_probabilities(
         model, given = network.model, lambda rows: (pixels.sample(rows),)
     else:
         model = keras.Model(network.pooled_features, network.model.output, name="head")
-        features = build_frozen_part(network, len(network.backbone.layers), backbone, choice)
+        features = build_frozen_part(network, feature_cut(network), backbone, choice)
         try:
             given = features.cached_activations(store, pixels, indices).take
         except CacheFull:  # since it was planned; a run that is done must not end for want of room

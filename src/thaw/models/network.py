@@ -1,4 +1,4 @@
-"""Joins a head to a backbone as one flat functional graph, and parts it again at a freeze plan's cut."""
+"""A backbone and a head as one flat functional graph, and the cuts at which it is divided into two parts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -50,76 +50,94 @@ def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ..
     return Network(model, backbone, pooled, class_names)
 
 
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The tensors of a built network that flow from `backbone.layers[:index]` to the rest.
+
+    At index 0 they are the images, at the number of layers the pooled features.
+
+    Attributes:
+        index: number of backbone layers before the cut.
+        names: names of the operations that give the tensors.
+        shapes: shapes of the tensors, without the batch.
+        tensors: the symbolic tensors of Keras.
+    """
+
+    index: int
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    tensors: tuple[Any, ...] = ()
+
+
+def cut_at(network: Network, index: int) -> Cut:
+    """Return the cut behind `layers[:index]` of the network's backbone."""
+    if index == 0:
+        tensors = tuple(network.model.inputs)
+    elif index == len(network.backbone.layers):
+        tensors = (network.pooled_features,)
+    else:
+        outputs = {operation.name: operation.output for operation in network.backbone.model.operations}
+        tensors = tuple(outputs[operation.name] for operation in cut_operations(network.backbone.graph, index))
+    names = tuple(tensor._keras_history.operation.name for tensor in tensors)
+    return Cut(index, names, tuple(tuple(tensor.shape[1:]) for tensor in tensors), tensors)
+
+
+def feature_cut(network: Network) -> Cut:
+    """Return the cut behind the whole backbone: the pooled features."""
+    return cut_at(network, len(network.backbone.layers))
+
+
+def frozen_submodel(network: Network, cut: Cut) -> Any:
+    """Return the network from the images to the cut, with shared weights."""
+    return keras.Model(network.model.inputs, list(cut.tensors), name="frozen")
+
+
 @dataclass(frozen=True)
 class NetworkParts:
-    """A network parted at a cut; both parts share their weights with it.
+    """A network divided at a cut; both parts share their weights with it.
 
-    frozen: images -> the cut tensors; None when the cut is the images themselves. trained: the cut tensors, float32
-    -> probabilities; what a stage fits. cut: names of the cut tensors; shapes: theirs, without the batch.
+    Attributes:
+        frozen: images -> the cut tensors; None when the cut is the images themselves.
+        trained: the cut tensors, float32 -> probabilities; what a stage fits.
+        cut: where the network is divided.
     """
 
     frozen: Any
     trained: Any
-    cut_names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
+    cut: Cut
 
 
-def divide_network(network: Network, plan: FreezePlan, at: int) -> NetworkParts:
-    """Part the network after `layers[:at]`, at the plan's boundary or before it; at 0 nothing is parted off.
+def divide_network(network: Network, plan: FreezePlan, cut: Cut) -> NetworkParts:
+    """Divide the network at a cut that lies at the plan's boundary or before it.
 
-    With everything frozen and `at` at the end, the pooled features are the cut. Frozen layers behind the cut run in
-    inference mode. So do thawed layers of the backbone with batchnorm=frozen, as Keras's guide to fine-tuning means it
-    (`base_model(x, training=False)`): gamma and beta train, statistics stay, and batch statistics of 32 photos do not
-    destroy ImageNet's.
+    Frozen layers behind the cut run in inference mode. So do thawed layers of the backbone with batchnorm=frozen, as
+    in Keras's guide to fine-tuning (`base_model(x, training=False)`): gamma and beta train, statistics stay, and batch
+    statistics of 32 photos do not destroy ImageNet's.
     """
     model, output = network.model, network.backbone.model.output
-    cut = cut_tensors(network, at)
-    entries = [keras.Input(t.shape[1:], name="images" if at == 0 else None) for t in cut]
-    tensors = entries
+    entries = [keras.Input(shape, name=None if cut.index else "images") for shape in cut.shapes]
+    boundary = cut if cut.index == plan.boundary else cut_at(network, plan.boundary)
+    tensors = _run_frozen_between(cut, boundary, entries)
     end = network.pooled_features if plan.all_frozen else output
-    if at < plan.boundary:
-        tensors = _run_on(cut, entries, cut_tensors(network, plan.boundary))
     if not plan.all_frozen:
-        thawed = keras.Model(cut_tensors(network, plan.boundary), output, name="thawed")
+        thawed = keras.Model(list(boundary.tensors), output, name="thawed")
         tensors = [InferenceMode(thawed)(tensors) if plan.batchnorm == "frozen" else thawed(tensors)]
     head = keras.Model(end, model.output, name="head")
     return NetworkParts(
-        frozen=frozen_submodel(network, at) if at else None,
+        frozen=frozen_submodel(network, cut) if cut.index else None,
         trained=keras.Model(entries if len(entries) > 1 else entries[0], head(tensors[0]), name="trained"),
-        cut_names=cut_names(network, at),
-        shapes=tuple(tuple(t.shape[1:]) for t in cut),
+        cut=cut,
     )
 
 
-def cut_names(network: Network, at: int) -> tuple[str, ...]:
-    """Names of the operations whose outputs are cut behind `layers[:at]`."""
-    return tuple(tensor._keras_history.operation.name for tensor in cut_tensors(network, at))
-
-
-def frozen_submodel(network: Network, at: int) -> Any:
-    """The network from images to the cut behind `layers[:at]`."""
-    return keras.Model(network.model.inputs, cut_tensors(network, at), name="frozen")
-
-
-def _run_on(cut: list[Any], entries: list[Any], reached: list[Any]) -> list[Any]:
-    """Join the frozen layers between two cuts to `entries`. A tensor that crosses both is handed through."""
-    passing = {id(tensor): entry for tensor, entry in zip(cut, entries, strict=True)}
-    computed = [tensor for tensor in reached if id(tensor) not in passing]
+def _run_frozen_between(cut: Cut, boundary: Cut, entries: list[Any]) -> list[Any]:
+    """Apply the frozen layers between two cuts to `entries`; a tensor that crosses both cuts passes unchanged."""
+    outputs = {id(tensor): entry for tensor, entry in zip(cut.tensors, entries, strict=True)}
+    computed = [tensor for tensor in boundary.tensors if id(tensor) not in outputs]
     if computed:
-        outputs = InferenceMode(keras.Model(cut, computed, name="frozen_again"))(entries)
-        passing.update(zip(map(id, computed), keras.tree.flatten(outputs), strict=True))
-    return [passing[id(tensor)] for tensor in reached]
-
-
-def cut_tensors(network: Network, at: int) -> list[Any]:
-    """The tensors that flow from `layers[:at]` to the rest: at 0 the images, at the end the pooled features."""
-    graph = network.backbone.graph
-    if at == 0:
-        return list(network.model.inputs)
-    if at == len(graph.layers):
-        return [network.pooled_features]
-    tensors = {operation.name: operation.output for operation in network.backbone.model.operations}
-    return [tensors[operation.name] for operation in cut_operations(graph, at)]
+        between = InferenceMode(keras.Model(list(cut.tensors), computed, name="frozen_again"))
+        outputs.update(zip(map(id, computed), keras.tree.flatten(between(entries)), strict=True))
+    return [outputs[id(tensor)] for tensor in boundary.tensors]
 
 
 class InferenceMode(keras.layers.Layer):

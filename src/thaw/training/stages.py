@@ -29,7 +29,7 @@ from thaw.frozen.cuts import CutChoice, StageWorkload
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import HEAD_LAYERS, Network, NetworkParts, divide_network
+from thaw.models.network import HEAD_LAYERS, Network, NetworkParts, cut_at, divide_network
 from thaw.models.precision import computing_in
 from thaw.training.fit import FitResult, fit
 from thaw.training.recipes import TrainingStage
@@ -203,7 +203,7 @@ def run_stage(
     stage, plan, backbone = planned.stage, planned.plan, network.backbone
     keras.utils.set_random_seed(data.seed + stage.number)  # a stage's dropout does not depend on the stages before it
     freeze.set_trainable(backbone.layers, plan.boundary)
-    parts = divide_network(network, plan, planned.cut.index)
+    parts = divide_network(network, plan, cut_at(network, planned.cut.index))
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*backbone.layers, *_head(network)]
     before = checkpointer.begin(lambda: freeze.weight_hashes(layers))
@@ -260,11 +260,11 @@ class _Source:
         self.kept: dict[str, list[Activations]] = {}
         self.full = False  # there was no room for all that was to be kept
         self.seconds = 0.0
-        at, *later = [
-            build_frozen_part(network, at, means.backbone, means.choice)
-            for at in (planned.cut.index, *planned.later_cuts)
+        self.frozen = FrozenPart(parts.frozen, parts.cut, means.backbone, means.choice) if parts.cut.index else None
+        self.later = [
+            build_frozen_part(network, cut_at(network, index), means.backbone, means.choice)
+            for index in planned.later_cuts
         ]
-        self.frozen, self.later = at if planned.cut.index else None, later
 
     def open(self) -> None:
         """Take the activations of all images from the cache, computing what is missing.

@@ -27,7 +27,7 @@ def main() -> None:
     started = time.perf_counter()
     function = frozen.inference_function()
     found["convert_seconds"] = time.perf_counter() - started
-    found |= {"engine": frozen.choice.engine, "precision": frozen.choice.frozen}
+    found |= {"engine": frozen.engine_choice.engine, "precision": frozen.engine_choice.frozen}
     images, seconds = _kept(frozen, args.photos, size) if args.photos else _in_memory(function, args.images, size)
     found |= {"images": images, "seconds": seconds, "images_per_second": images / seconds}
     Path(args.json).write_text(json.dumps(found))
@@ -38,8 +38,8 @@ def _frozen(name: str, size: int | None) -> tuple[Any, int]:
     from thaw.common import backend
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.frozen import engine
-    from thaw.frozen.activations import FrozenPart
-    from thaw.models import backbone_table, backbones, freeze, network
+    from thaw.frozen.activations import build_frozen_part
+    from thaw.models import backbone_table, backbones, network
 
     weights = "imagenet" if name == "efficientnet_lite0" else "none"
     config = BackboneConfig(name=name, weights=weights, image_size=size)
@@ -50,9 +50,7 @@ def _frozen(name: str, size: int | None) -> tuple[Any, int]:
     backend.start_tensorflow(0, True)
     built = backbones.build_backbone(config)
     joined = network.attach_head(built, HeadConfig(name="linear"), ("one", "other"))
-    plan = freeze.make_plan("all", built.graph, name, "frozen")
-    parts = network.divide_network(joined, plan, plan.total_layers)
-    return FrozenPart(parts.frozen, parts.cut_names, parts.shapes, config, row.preprocess, choice), built.image_size
+    return build_frozen_part(joined, network.feature_cut(joined), config, choice), built.image_size
 
 
 def _in_memory(function: Any, count: int, size: int) -> tuple[int, float]:
