@@ -25,7 +25,7 @@ ALLOWED = {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_record",
         "leakage",
     },
-    "explore": {"common", "config", "cache", "data", "models", "frozen", "training", "run"},
+    "explore": {"common", "config", "cache", "data", "models", "frozen"},
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_record", "run"},
     "cli": {"common", "config", "tracking", "run"},
     "tools": {

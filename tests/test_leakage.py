@@ -22,7 +22,7 @@ class Logged(Tracked):
         super().__init__()
         self.figures = {}
 
-    def metrics(self, figures):
+    def log_metrics(self, figures):
         self.figures |= figures
 
     def set_tags(self, tags):

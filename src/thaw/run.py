@@ -18,13 +18,9 @@ from thaw.common.console import display_path, say
 from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
-from thaw.data import cache_spaces as kept
-from thaw.data import duplicates, manifest, pixels, quarantine, sources, splits
-from thaw.data.bit_depth import DecodeOptions
-from thaw.data.cache_spaces import CacheSpaces
+from thaw.data import duplicates, manifest, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
-from thaw.data.scan import ScanResult, scan_catalog
-from thaw.data.splits import Splits
+from thaw.data.scan import ScanResult
 from thaw.frozen import engine
 from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table, saved_model
@@ -152,27 +148,17 @@ def config_sha256(
 
 def _read_data(config: Config, store: DiskCache, tracked: TrackedRun, folder: Path) -> Dataset:
     """List, hash and judge all images, leave bad ones out, split; pixels are decoded for those that are used."""
-    found, spaces = scan_data(config, store)
+    found, spaces = prepare.scan_dataset(
+        config.dataset,
+        store,
+        backbone_table.image_size(config.backbone),
+        pixels_every_epoch=recipes.runs_images_every_epoch(config),
+    )
     _judge_bad(config, found, tracked, folder)
-    chosen = split_data(config, found)
+    chosen = prepare.split_dataset(found, config.dataset, config.split, config.seed)
     data = Dataset(pixels.from_scan(found, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
     _log_data(config, found, data, tracked, folder)
     return data
-
-
-def scan_data(config: Config, store: DiskCache) -> tuple[ScanResult, CacheSpaces]:
-    """List, hash and judge all images; also return where the cache keeps what is known of them."""
-    catalog = sources.load_catalog(config.dataset)
-    limit = config.dataset.limit_per_class
-    spaces = kept.plan_spaces(
-        store,
-        backbone_table.image_size(config.backbone),
-        len(catalog),
-        catalog.max_usable_images(limit),
-        pixel_share=1.0 if recipes.runs_images_every_epoch(config) else 0.5,
-        options=DecodeOptions(config.dataset.bits),
-    )
-    return scan_catalog(catalog, spaces, with_pixels=limit is None), spaces
 
 
 def _judge_bad(config: Config, found: ScanResult, tracked: TrackedRun, folder: Path) -> None:
@@ -188,24 +174,6 @@ def _judge_bad(config: Config, found: ScanResult, tracked: TrackedRun, folder: P
         quarantine.quarantine_or_raise(
             found, config.dataset.on_bad, config.dataset.max_bad_fraction, str(display_path(file))
         )
-    )
-
-
-def split_data(config: Config, found: ScanResult) -> Splits:
-    """Say which images train, validate and test."""
-    own, catalog = config.dataset, found.catalog
-    return splits.make_splits(
-        catalog.labels,
-        catalog.assigned_splits,
-        catalog.class_names,
-        val_fraction=own.val_fraction,
-        test_fraction=own.test_fraction,
-        limit_per_class=own.limit_per_class,
-        seed=config.seed,
-        groups=splits.group_ids(found.sha256, catalog.groups),
-        folds=config.split.folds,
-        fold=config.split.fold,
-        version=config.split.version,
     )
 
 

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
+from thaw.config.schema import SplitConfig
 from thaw.config.tool_schemas import ExploreConfig
-from thaw.data import cache_spaces, pixels, quarantine, sources, splits
-from thaw.data.bit_depth import DecodeOptions
+from thaw.data import pixels, prepare, quarantine, splits
 from thaw.data.catalog import UNASSIGNED, Catalog
 from thaw.data.pixels import Pixels
-from thaw.data.scan import BadFile, ScanResult, scan_catalog
+from thaw.data.scan import BadFile, ScanResult
 from thaw.models import backbone_table
 
 
@@ -59,57 +59,47 @@ class ScannedImages:
         return None if paths is None else paths[self.pixels.indices[row]]
 
 
-def scan_images(config: ExploreConfig, store: DiskCache) -> ScannedImages:
-    """List, scan and split the pictures as a run does; files that cannot be used are set aside and do not stop it.
+def scan_images(config: ExploreConfig, cache: DiskCache) -> ScannedImages:
+    """List, scan and split the images as a run does; bad files are set aside and do not stop it.
 
-    Raises UserError as the source does, and when fewer than two pictures can be used.
+    Raises UserError as the source does, and when fewer than two images can be used.
     """
-    own = config.dataset
-    catalog = sources.load_catalog(own)
-    limit = own.limit_per_class
-    size, rules = backbone_table.image_size(config.backbone), DecodeOptions(own.bits)
-    spaces = cache_spaces.plan_spaces(store, size, len(catalog), catalog.max_usable_images(limit), options=rules)
-    found = scan_catalog(catalog, spaces, with_pixels=limit is None)
-    if len(found.catalog) < 2:
-        raise UserError(f"of {len(catalog)} pictures {len(found.catalog)} can be used: there is nothing to compare")
-    split_of, why = _splits(config, found)
-    rows = sorted(split_of)
+    scan, spaces = prepare.scan_dataset(config.dataset, cache, backbone_table.image_size(config.backbone))
+    usable, total = len(scan.catalog), len(scan.catalog) + len(scan.bad_files)
+    if usable < 2:
+        raise UserError(f"of {total} pictures {usable} can be used: there is nothing to compare")
+    split_names, warnings = _split_names(config, scan)
+    rows, bits = sorted(split_names), config.dataset.bits
     return ScannedImages(
-        pixels.from_scan(found, np.array(rows, np.int64), spaces),
-        tuple(split_of[i] for i in rows),
-        tuple(found.formats[i] for i in rows),
-        tuple(found.modes[i] for i in rows),
-        tuple(found.notes[i] for i in rows),
-        tuple(found.max_values[i] if own.bits is None else None for i in rows),
-        _bytes(found.catalog, rows),
-        found.bad_files,
-        (*quarantine.data_remarks(found, own.bits), *why),
+        pixels.from_scan(scan, np.array(rows, np.int64), spaces),
+        tuple(split_names[i] for i in rows),
+        tuple(scan.formats[i] for i in rows),
+        tuple(scan.modes[i] for i in rows),
+        tuple(scan.notes[i] for i in rows),
+        tuple(scan.max_values[i] if bits is None else None for i in rows),
+        _file_bytes(scan.catalog, rows),
+        scan.bad_files,
+        (*quarantine.data_remarks(scan, bits), *warnings),
     )
 
 
-def _splits(config: ExploreConfig, found: ScanResult) -> tuple[dict[int, str], list[str]]:
-    """The split of every image that is used, by its index; and why a run would stop here or warn, if it would.
+def _split_names(config: ExploreConfig, scan: ScanResult) -> tuple[dict[int, str], list[str]]:
+    """Return the split of every image that is used, by its index, and what a run would warn of or stop for.
 
-    If it stops, the splits are those that the source gives: to look at the pictures is the way to find out what is
-    wrong.
+    If a run would stop, the splits are those that the source assigns: exploring is how a user finds out what is wrong.
     """
-    own, catalog = config.dataset, found.catalog
+    catalog = scan.catalog
     try:
-        chosen = splits.make_splits(
-            catalog.labels, catalog.assigned_splits, catalog.class_names, val_fraction=own.val_fraction,
-            test_fraction=own.test_fraction, limit_per_class=own.limit_per_class, seed=config.seed,
-            groups=splits.group_ids(found.sha256, catalog.groups),
-        )  # fmt: skip
+        chosen = prepare.split_dataset(scan, config.dataset, SplitConfig(), config.seed)
     except UserError as error:
-        given = [
-            splits.SPLIT_NAMES[number] if number != UNASSIGNED else "" for number in catalog.assigned_splits.tolist()
-        ]
-        return dict(enumerate(given)), [f"a run would stop: {error}"]
-    split_of = {index: name for name, indices in chosen.by_name().items() for index in indices.tolist()}
-    return split_of, splits.missing_class_warnings(chosen, catalog.labels, catalog.class_names)
+        assigned = catalog.assigned_splits.tolist()
+        names = ["" if number == UNASSIGNED else splits.SPLIT_NAMES[number] for number in assigned]
+        return dict(enumerate(names)), [f"a run would stop: {error}"]
+    split_names = {index: name for name, indices in chosen.by_name().items() for index in indices.tolist()}
+    return split_names, splits.missing_class_warnings(chosen, catalog.labels, catalog.class_names)
 
 
-def _bytes(catalog: Catalog, rows: list[int]) -> npt.NDArray[np.int64]:
+def _file_bytes(catalog: Catalog, rows: list[int]) -> npt.NDArray[np.int64]:
     paths = catalog.paths
     if paths is None:
         return np.zeros(len(rows), np.int64)

@@ -17,12 +17,14 @@ from thaw.config import stored_config
 from thaw.config.job import Job
 from thaw.config.schema import Config
 from thaw.config.tool_schemas import ReproduceConfig
-from thaw.data import manifest
+from thaw.data import manifest, prepare
+from thaw.models import backbone_table
 from thaw.reproduce import manifest_check, stored_run, verdict_report
 from thaw.reproduce.comparison import compare
 from thaw.reproduce.manifest_check import FileDifference
 from thaw.reproduce.stored_run import OriginalRun
-from thaw.run import run, scan_data, split_data
+from thaw.run import run
+from thaw.training import recipes
 
 REPRODUCES_TAG = "thaw.reproduces"  # tag of the new run: the id of the one that it repeats
 VERDICT_TAG = "thaw.verdict"
@@ -109,11 +111,10 @@ def _rerun(before: OriginalRun, today: Config, job: Job) -> str:
 def _data(before: OriginalRun, today: Config, folder: Path) -> list[FileDifference]:
     """List what differs in the data; what can no longer be used or split ends the rerun after this."""
     store = DiskCache(Path(today.cache.dir), today.cache.max_gb * 1e9, outputs=Path(today.outputs))
-    found, _ = scan_data(today, store)
-    rows = [
-        dict(zip(manifest.COLUMNS, map(str, row), strict=True))
-        for row in manifest.rows(found, split_data(today, found))
-    ]
+    image_size, pixels_every_epoch = backbone_table.image_size(today.backbone), recipes.runs_images_every_epoch(today)
+    found, _ = prepare.scan_dataset(today.dataset, store, image_size, pixels_every_epoch=pixels_every_epoch)
+    splits = prepare.split_dataset(found, today.dataset, today.split, today.seed)
+    rows = [dict(zip(manifest.COLUMNS, map(str, row), strict=True)) for row in manifest.rows(found, splits)]
     there = {*found.catalog.names, *(bad.name for bad in found.bad_files)}
     differences = manifest_check.compare_manifests(before.manifest, rows, there)
     if not differences:

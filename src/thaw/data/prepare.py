@@ -1,0 +1,62 @@
+"""Prepares a data set: lists and scans its images, and splits them into training, validation and test."""
+
+from thaw.cache import DiskCache
+from thaw.config.schema import DatasetConfig, SplitConfig
+from thaw.data import cache_spaces, sources, splits
+from thaw.data.bit_depth import DecodeOptions
+from thaw.data.cache_spaces import CacheSpaces
+from thaw.data.scan import ScanResult, scan_catalog
+from thaw.data.splits import Splits
+
+
+def scan_dataset(
+    dataset: DatasetConfig, cache: DiskCache, image_size: int, *, pixels_every_epoch: bool = True
+) -> tuple[ScanResult, CacheSpaces]:
+    """List, hash and check all images of the data set; bad files are part of the result and stop nothing.
+
+    Args:
+        dataset: which data set, and which of its images.
+        cache: holds what earlier scans learned of files, and decoded pixels.
+        image_size: side of the network's square input in pixels.
+        pixels_every_epoch: training reads pixels in every epoch. Otherwise frozen activations replace them after the
+            first one, and half of the cache's room is left to these.
+
+    Returns:
+        The scan, and the cache spaces that its images are decoded into.
+
+    Raises:
+        UserError: The data set is unknown, missing, or not laid out as it should be.
+    """
+    catalog = sources.load_catalog(dataset)
+    limit = dataset.limit_per_class
+    spaces = cache_spaces.plan_spaces(
+        cache,
+        image_size,
+        len(catalog),
+        catalog.max_usable_images(limit),
+        pixel_share=1.0 if pixels_every_epoch else 0.5,
+        options=DecodeOptions(dataset.bits),
+    )
+    return scan_catalog(catalog, spaces, with_pixels=limit is None), spaces
+
+
+def split_dataset(scan: ScanResult, dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits:
+    """Split the usable images as configured; images of equal content or of one group stay on one side.
+
+    Raises:
+        UserError: A class is too small for its splits, or the fractions leave nothing for training.
+    """
+    catalog = scan.catalog
+    return splits.make_splits(
+        catalog.labels,
+        catalog.assigned_splits,
+        catalog.class_names,
+        val_fraction=dataset.val_fraction,
+        test_fraction=dataset.test_fraction,
+        limit_per_class=dataset.limit_per_class,
+        seed=seed,
+        groups=splits.group_ids(scan.sha256, catalog.groups),
+        folds=split.folds,
+        fold=split.fold,
+        version=split.version,
+    )
