@@ -11,10 +11,10 @@ from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, DatasetConfig, TrackingConfig
 from thaw.models import saved_model
-from thaw.run import _read_data
+from thaw.run_data import prepare_data
 
 from .data.pictures import noise, write_image
-from .test_read_data import Tracked
+from .test_read_data import Tracked, context_of
 
 
 class Logged(Tracked):
@@ -55,7 +55,8 @@ def config(outputs, pictures, weights="imagenet", **keys):
 def read(own):
     tracked = Logged()
     folder = Path(own.outputs) / "run"
-    return _read_data(own, DiskCache(Path(own.outputs) / "cache", 1e9), tracked, folder), tracked
+    context = context_of(own, DiskCache(Path(own.outputs) / "cache", 1e9), tracked, folder)
+    return prepare_data(context), tracked
 
 
 def trained(own, *, without: str = "", parent: str | None = None) -> str:

@@ -1,6 +1,8 @@
 """What a run's beginning leaves in the store, and what a run that is gone on with must find there."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,6 +12,7 @@ from thaw.common.errors import UserError
 from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
+from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table, saved_model
 from thaw.tracking import RunNotClosed, TrackedRun
 from thaw.training import checkpoint
@@ -152,3 +155,26 @@ def with_stored_engine(config: Config, recorded: Mapping[str, str]) -> Config:
         precision=recorded["thaw.precision"],
         frozen_precision=recorded["thaw.frozen_precision"],
     )
+
+
+def config_sha256(
+    config: Config, weights: str = "", cuts: tuple[int, ...] = (), choice: EngineChoice | None = None
+) -> str:
+    """Return the sha256 of the resolved config, without the keys that change no number.
+
+    Args:
+        config: the run's config; `stored_config.RESULT_NEUTRAL_KEYS` are left out of it.
+        weights: sha256 of the backbone's weights as they were loaded; replaces the name of a file or of a run.
+        cuts: where the stages were cut. `cache.max_gb` and the free disk decide on it, and an earlier cut rounds
+            differently.
+        choice: what `auto` was resolved to on this machine.
+    """
+    content = dict(stored_config.flatten(dataclasses.asdict(config)))
+    content = {key: value for key, value in content.items() if not stored_config.is_result_neutral(key)}
+    if config.backbone.weights not in ("imagenet", "none"):
+        content["backbone.weights"] = weights
+    content["cuts"] = cuts
+    if choice is not None:
+        content |= {"engine": choice.engine, "precision": choice.trained, "frozen_precision": choice.frozen}
+        content |= {"device": choice.device, "tf32": choice.tf32}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

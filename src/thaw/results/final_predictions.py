@@ -1,126 +1,107 @@
-"""What a run is judged by: the engine's probabilities if the network that is kept gives the same, else its own."""
+"""The probabilities a run is judged by: the engine's if the saved network gives the same ones, else the network's."""
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import DiskCache
 from thaw.common.console import say
-from thaw.config.schema import BackboneConfig
-from thaw.data.dataset import Dataset
 from thaw.frozen import engine
 from thaw.frozen.engine import EngineChoice
-from thaw.results import parity
-from thaw.results.parity import Parity
+from thaw.results.parity import Parity, compare_sample, feature_cache_bytes
+from thaw.run_context import RunContext
 from thaw.tracking import TrackedRun
-
-if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
-    from thaw.models.network import Network
-    from thaw.training.stages import StageResult
-
-Probabilities = dict[str, npt.NDArray[np.float32]]
+from thaw.training.stage_result import TrainedModel
 
 PARITY_TAG = "thaw.parity"  # of a run: passed or failed
 
 
 @dataclass(frozen=True)
 class FinalPredictions:
-    """probabilities: float32 (N, C) by split. parity: how they were arrived at, as result.json has it."""
+    """probabilities: float32 (N, C) by split. parity: how the two networks compare, as result.json has it."""
 
-    probabilities: Probabilities
+    probabilities: dict[str, npt.NDArray[np.float32]]
     parity: dict[str, Any]
 
 
-def check_predictions(
-    choice: EngineChoice,
-    store: DiskCache,
-    backbone: BackboneConfig,
-    network: "Network",
-    data: Dataset,
-    results: "list[StageResult]",
-    tracked: TrackedRun,
-) -> FinalPredictions:
-    """Compare the engine's probabilities with the kept network's on a sample, and return those that can be trusted.
+def check_predictions(context: RunContext, trained: TrainedModel) -> FinalPredictions:
+    """Compare the engine's probabilities with the saved network's on a sample, and return those that can be trusted.
 
-    Where too many images get another class, all of validation and test is run again by Keras, end to end in float32:
-    a training that has finished is not lost, and its figures are those of the network that is kept.
+    Where too many images get another class, Keras runs all of validation and test again, end to end in float32: a
+    training that has finished is not lost, and its figures are those of the network that is saved.
     """
-    kept = _Kept(store, backbone, network, data, results)
-    last = results[-1]
-    indices = {split: data.splits.by_name()[split] for split in last.probabilities}
-    every = np.concatenate(list(indices.values()))
-    found = parity.compare_sample(
-        np.concatenate(list(last.probabilities.values())),
-        lambda rows: kept(every[rows]),
+    run_keras = _KerasInference(context, trained)
+    data, probabilities = trained.data, trained.stages[-1].probabilities
+    indices = {split: data.splits.by_name()[split] for split in probabilities}
+    all_indices = np.concatenate(list(indices.values()))
+    parity = compare_sample(
+        np.concatenate(list(probabilities.values())),
+        lambda rows: run_keras(all_indices[rows]),
         data.seed,
-        sum(layer.macs or 0 for layer in network.backbone.graph.layers),
+        sum(layer.macs or 0 for layer in trained.network.backbone.graph.layers),
     )
-    _log(found, tracked)
-    if not found.failed:
+    _log(parity, context.tracked)
+    if not parity.failed:
         say(
-            f"parity: {found.images - found.differs} of {found.images} images get the same class from the kept network "
-            f"end to end; probabilities differ by at most {found.probability:.2g}, logits by {found.logit:.2g}"
+            f"parity: {parity.images - parity.differs} of {parity.images} images get the same class from the kept "
+            f"network end to end; probabilities differ by at most {parity.probability:.2g}, logits by "
+            f"{parity.logit:.2g}"
         )
-        return FinalPredictions(last.probabilities, _entry(found, choice))
-    say(_failure(found, choice))
-    return FinalPredictions({split: kept(own) for split, own in indices.items()}, _entry(found, engine.keras_float32()))
+        return FinalPredictions(probabilities, _entry(parity, trained.engine))
+    say(_failure(parity, trained.engine))
+    recomputed = {split: run_keras(of_split) for split, of_split in indices.items()}
+    return FinalPredictions(recomputed, _entry(parity, engine.keras_float32()))
 
 
-class _Kept:
-    """The kept network end to end in Keras. The features of a backbone that did not move are kept if there is room."""
+class _KerasInference:
+    """Runs the saved network end to end in Keras; caches the features of a backbone that did not move, if they fit."""
 
-    def __init__(
-        self,
-        store: DiskCache,
-        backbone: BackboneConfig,
-        network: "Network",
-        data: Dataset,
-        results: "list[StageResult]",
-    ) -> None:
-        self.backbone, self.network, self.data = backbone, network, data
-        self.store = store if all(done.plan.all_frozen for done in results) else None
-        self.room = store.budget().nbytes - data.pixels.cache_bytes - sum(done.cache_bytes for done in results)
+    def __init__(self, context: RunContext, trained: TrainedModel) -> None:
+        self._backbone, self._trained = context.config.backbone, trained
+        self._cache = context.cache if all(stage.plan.all_frozen for stage in trained.stages) else None
+        taken = trained.data.pixels.cache_bytes + sum(stage.cache_bytes for stage in trained.stages)
+        self._free_bytes = context.cache.budget().nbytes - taken
 
     def __call__(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         from thaw.frozen.keras_inference import keras_probabilities
 
-        fits = parity.feature_cache_bytes(len(indices), math.prod(self.network.pooled_features.shape[1:])) <= self.room
-        return keras_probabilities(self.network, self.backbone, self.data.pixels, indices, self.store if fits else None)
+        network, pixels = self._trained.network, self._trained.data.pixels
+        fits = feature_cache_bytes(len(indices), math.prod(network.pooled_features.shape[1:])) <= self._free_bytes
+        return keras_probabilities(network, self._backbone, pixels, indices, self._cache if fits else None)
 
 
-def _log(found: Parity, tracked: TrackedRun) -> None:
-    figures = {"parity/images": found.images, "parity/differ": found.differs, **_largest(found, "parity/")}
-    tracked.log_metrics({name: value for name, value in figures.items() if math.isfinite(value)})
-    tracked.set_tags({PARITY_TAG: "failed" if found.failed else "passed"})
+def _log(parity: Parity, tracked: TrackedRun) -> None:
+    metrics = {"parity/images": parity.images, "parity/differ": parity.differs, **_largest(parity, "parity/")}
+    tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
+    tracked.set_tags({PARITY_TAG: "failed" if parity.failed else "passed"})
 
 
-def _entry(found: Parity, judged_with: EngineChoice) -> dict[str, Any]:
+def _entry(parity: Parity, judged_with: EngineChoice) -> dict[str, Any]:
     return {
-        "passed": not found.failed,
-        "images": found.images,
-        "differ": found.differs,
-        **_largest(found),
+        "passed": not parity.failed,
+        "images": parity.images,
+        "differ": parity.differs,
+        **_largest(parity),
         "judged_with": dataclasses.asdict(judged_with),
     }
 
 
-def _largest(found: Parity, prefix: str = "") -> dict[str, float]:
-    return {f"{prefix}max_probability_difference": found.probability, f"{prefix}max_logit_difference": found.logit}
+def _largest(parity: Parity, prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}max_probability_difference": parity.probability, f"{prefix}max_logit_difference": parity.logit}
 
 
-def _failure(found: Parity, choice: EngineChoice) -> str:
+def _failure(parity: Parity, choice: EngineChoice) -> str:
     if choice.frozen != "float32" or choice.trained != "float32":
         remedy = "precision=float32 frozen_precision=float32"
     else:
         remedy = "engine=tensorflow" if choice.engine != "tensorflow" else "another backbone"
     return (
-        f"parity failed: {found.differs} of {found.images} images get another class from the kept network than from "
+        f"parity failed: {parity.differs} of {parity.images} images get another class from the kept network than from "
         f"the engine ({choice.summary()}). Up to 1 % of them would be accepted. Probabilities differ by up to "
-        f"{found.probability:.2g}. The figures of validation and test, the report and result.json are therefore those "
+        f"{parity.probability:.2g}. The figures of validation and test, the report and result.json are therefore those "
         "of the kept network itself, run by Keras in float32. It was trained on what the engine computed: train again "
         f"with {remedy}"
     )

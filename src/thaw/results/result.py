@@ -11,6 +11,8 @@ import numpy as np
 
 from thaw.common.files import write_atomically
 
+OBJECTIVE = "val/accuracy"  # what a sweep compares
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -1,7 +1,6 @@
 """Fits one stage: compiles anew, and runs its epochs from the first or from where a checkpoint was written."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,18 +17,7 @@ from thaw.training.checkpoint import TrainingProgress
 from thaw.training.checkpoint_callback import CheckpointCallback
 from thaw.training.recipes import TrainingStage
 from thaw.training.stage_checkpoint import StageCheckpointer
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a stage did.
-
-    history: one dict an epoch: stage, epoch (1-based over the whole run), loss, accuracy, val_loss, val_accuracy,
-    learning_rate, images_per_second. seconds: training and validation, without compilation of the graph.
-    """
-
-    history: list[dict[str, Any]]
-    seconds: float
+from thaw.training.stage_result import FitResult
 
 
 def fit(

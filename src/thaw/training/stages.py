@@ -1,8 +1,8 @@
 """Carries out one stage: applies the freeze plan, gets the activations, fits, proves the freeze, and judges."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -31,9 +31,10 @@ from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import HEAD_LAYERS, Network, NetworkParts, cut_at, divide_network
 from thaw.models.precision import computing_in
-from thaw.training.fit import FitResult, fit
+from thaw.training.fit import fit
 from thaw.training.recipes import TrainingStage
 from thaw.training.stage_checkpoint import StageCheckpointer
+from thaw.training.stage_result import StageResult
 
 
 @dataclass(frozen=True)
@@ -72,47 +73,6 @@ class PlannedStage:
             if self.cut.cached:
                 kept += f"; of validation and test images, {cuts.format_bytes(self.cut.cached_bytes)} are kept"
         return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {kept}"] if kept else [])]
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """A stage's plan and what came of it.
-
-    extract_seconds: of the frozen part, for activations that are kept; judge_seconds: of `judged`. hits, misses: rows
-    of the cache that were there, and that were computed; cache_bytes: of all that the stage took from it.
-    judged: probabilities float32 (N, C) by split, under the stage's final weights. features_kept: all of the backbone
-    was frozen, and its features are in the cache.
-    """
-
-    stage: TrainingStage
-    plan: FreezePlan
-    fit: FitResult
-    trainable_params: int
-    extract_seconds: float
-    judge_seconds: float
-    hits: int
-    misses: int
-    cache_bytes: int
-    unmoved: list[str]
-    probabilities: dict[str, npt.NDArray[np.float32]]
-    features_kept: bool
-
-    def to_state(self) -> dict[str, Any]:
-        """What a checkpoint remembers of a finished stage; the rest follows from the config."""
-        return {
-            "fit": asdict(self.fit),
-            **{name: getattr(self, name) for name in _SAVED},
-        }
-
-    @classmethod
-    def from_state(cls, stage: TrainingStage, plan: FreezePlan, saved: Mapping[str, Any]) -> "StageResult":
-        own = {name: saved[name] for name in _SAVED}
-        return cls(stage=stage, plan=plan, fit=FitResult(**saved["fit"]), probabilities={}, **own)
-
-
-_SAVED = (
-    "trainable_params", "extract_seconds", "judge_seconds", "hits", "misses", "cache_bytes", "unmoved", "features_kept",
-)  # fmt: skip
 
 
 def plan_stages(
@@ -235,18 +195,20 @@ def run_stage(
     judged = _judge(parts, planned, source, predict_splits, means.choice)
     kept = [a for views in source.kept.values() for a in views]
     return StageResult(
-        stage,
-        plan,
-        result,
-        trainable,
-        source.seconds,
-        time.perf_counter() - started,
-        sum(a.rows.hits for a in kept),
-        sum(a.rows.misses for a in kept),
-        sum(a.rows.nbytes for a in kept),
-        unmoved,
-        judged,
-        plan.all_frozen and planned.cut.cached and planned.cut.index == plan.total_layers and not source.full,
+        planned=planned,
+        fit=result,
+        trainable_params=trainable,
+        extract_seconds=source.seconds,
+        judge_seconds=time.perf_counter() - started,
+        hits=sum(a.rows.hits for a in kept),
+        misses=sum(a.rows.misses for a in kept),
+        cache_bytes=sum(a.rows.nbytes for a in kept),
+        unmoved=unmoved,
+        features_kept=plan.all_frozen
+        and planned.cut.cached
+        and planned.cut.index == plan.total_layers
+        and not source.full,
+        probabilities=judged,
     )
 
 

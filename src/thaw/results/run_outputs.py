@@ -1,0 +1,154 @@
+"""What a run leaves when it has trained: metrics, report, saved model, features, result.json and the last lines."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thaw import run_record, tracking
+from thaw.common.console import display_path, say
+from thaw.config import command_lines
+from thaw.data import manifest
+from thaw.models import saved_model
+from thaw.results import report
+from thaw.results.evaluate import Evaluation
+from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
+from thaw.run_context import RunContext
+from thaw.training.stage_result import StageResult, TrainedModel
+
+
+def log_metrics(context: RunContext, trained: TrainedModel, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Log the figures of all splits at the last epoch, and return them by name, such as `test/accuracy`."""
+    metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
+    last = max((entry["epoch"] for entry in trained.history()), default=0)
+    context.tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)}, step=last)
+    return metrics
+
+
+def keeps_model(context: RunContext, objective: float) -> bool:
+    """Whether the run keeps its model, report and predictions: a sweep's job only if it is the best so far."""
+    job, options, best = context.job, context.config.tracking, None
+    if job.parent_run_id is not None and options.complete == "best":
+        best = tracking.best_objective(context.tracked, job.parent_run_id)
+    complete = options.complete != "none" and (best is None or objective > best)
+    context.tracked.set_tags({"thaw.complete": complete})
+    if best is not None and not complete:
+        say(f"figures only: {best:.4f} was reached before in this sweep (tracking.complete=all keeps everything)")
+    return complete
+
+
+def write_report(context: RunContext, trained: TrainedModel, test: Evaluation) -> None:
+    """Write curves, confusion matrix, tables and history into `report/`, and log the folder."""
+    data, folder, history = trained.data, context.folder / "report", trained.history()
+    names = data.class_names
+    folder.mkdir(exist_ok=True)
+    report.curves_png(history, folder / "curves.png")
+    report.confusion_png(test.confusion, names, folder / "confusion.png")
+    report.per_class_csv(test, names, folder / "per_class.csv", data.class_counts())
+    report.predictions_csv(data.image_names("test"), test, names, folder / "predictions.csv")
+    (folder / "history.json").write_text(json.dumps(history, indent=1))
+    context.tracked.log_artifact(folder, "report")
+
+
+def save_model(context: RunContext, trained: TrainedModel) -> Path:
+    """Save the network into `model/`, log it if so configured, and return its .keras file."""
+    network, logged = trained.network, None
+    if context.config.tracking.log_model:
+        logged = context.tracked.log_model(network.model, metadata={"class_names": list(network.class_names)})
+    saved = saved_model.save_network(network, context.config, context.folder / "model", logged)
+    for file in (saved_model.CLASSES_FILE, saved_model.CONFIG_FILE, saved_model.GRAPH_FILE):
+        context.tracked.log_artifact(saved.folder / file, "network")  # `model` is the name of the logged model
+    return saved.weights_file
+
+
+def export_features(context: RunContext, trained: TrainedModel) -> None:
+    """Write the features that the head was trained on into `features/`: a file for each split or view of it."""
+    from thaw.frozen import feature_export
+    from thaw.frozen.activations import build_frozen_part
+
+    network, last = trained.network, trained.stages[-1]
+    frozen = build_frozen_part(network, len(network.backbone.layers), context.config.backbone, trained.engine)
+    cache = context.cache if last.features_kept else None
+    for split, indices in trained.data.splits.by_name().items():
+        for view in trained.data.views(split, min(context.config.cache.views, last.stage.epochs)):
+            file = context.folder / "features" / (split if view is None else f"{split}-view{view.number + 1}")
+            feature_export.export_features(frozen, cache, trained.data.pixels, indices, view, file)
+
+
+def write_run_result(
+    context: RunContext,
+    trained: TrainedModel,
+    metrics: Mapping[str, float],
+    *,
+    pretrained_sha256: str,
+    parity: Mapping[str, Any],
+    model_file: Path | None,
+) -> RunResult:
+    """Write and log result.json, print the last lines, and return the result.
+
+    pretrained_sha256: of the backbone's weights as they were loaded. model_file: None if the model was not kept.
+    """
+    from thaw.models.graph_digest import graph_sha256
+    from thaw.models.weights_digest import weights_sha256
+
+    network, data, stages = trained.network, trained.data, trained.stages
+    seconds, misses = context.clock.all(), sum(stage.misses for stage in stages)
+    speeds = {"train": len(trained.history()) * len(data.splits.train) / seconds["train"]}
+    if misses:
+        speeds["extract"] = misses / seconds["extract"]
+    speeds["evaluate"] = len(data.splits.test) / seconds["evaluate"]
+    result = RunResult(
+        run_id=context.tracked.id,
+        objective=Objective(OBJECTIVE, metrics[OBJECTIVE]),
+        metrics=metrics,
+        stages=[_stage_entry(stage) for stage in stages],
+        seconds=seconds,
+        images_per_second=speeds,
+        weights_sha256=weights_sha256(network.model),
+        graph_sha256=graph_sha256(network.model),
+        config_sha256=run_record.config_sha256(context.config, pretrained_sha256, trained.cuts(), trained.engine),
+        data_sha256=manifest.data_sha256(data.pixels, data.splits),
+        model=str(model_file) if model_file else None,
+        class_names=network.class_names,
+        cache={
+            "hits": sum(stage.hits for stage in stages),
+            "misses": misses,
+            "bytes": sum(stage.cache_bytes for stage in stages),
+        },
+        engine=dataclasses.asdict(trained.engine),
+        parity=parity,
+    )
+    file = context.folder / "result.json"
+    write_result(result, file)
+    context.tracked.log_artifact(file)
+    context.tracked.set_tags({tracking.WEIGHTS_TAG: result.weights_sha256})
+    _print_summary(context, result)  # before the store is told: it may refuse, and the result is there all the same
+    return result
+
+
+def _stage_entry(result: StageResult) -> dict[str, Any]:
+    return {
+        "name": result.stage.name,
+        "epochs": len(result.fit.history),
+        "seconds": result.extract_seconds + result.fit.seconds,
+        "learning_rate": result.stage.optimizer.learning_rate,
+        "frozen_layers": result.plan.boundary,
+        "trainable_params": result.trainable_params,
+        "boundary": result.plan.last_frozen_layer,
+        "cut": result.planned.cut.index,
+    }
+
+
+def _print_summary(context: RunContext, result: RunResult) -> None:
+    metrics, options = result.metrics, context.config.tracking
+    say(
+        f"test accuracy {metrics['test/accuracy']:.4f} · macro F1 {metrics['test/macro_f1']:.4f} · "
+        f"val accuracy {metrics['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
+    )
+    say(f"result {display_path(context.folder / 'result.json')}")
+    if result.model:
+        uri = options.uri if options.log_model else "only in the folder"
+        predict = command_lines.run_command("predict", "model", result.run_id, context.folder, uri)
+        say(f"predict: {predict} images='FOLDER/*.jpg'")

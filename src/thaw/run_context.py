@@ -1,0 +1,81 @@
+"""What every step of a run shares, and how a run is opened and closed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw import run_record, tracking
+from thaw.cache import DiskCache
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.tracking import TrackedRun
+from thaw.training.checkpoint import CheckpointDir
+
+
+class Clock:
+    """Measures a run's seconds by step: `with clock("train"): ...` adds to them."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.seconds: dict[str, float] = {"scan": 0.0, "extract": 0.0, "train": 0.0, "evaluate": 0.0}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] += time.perf_counter() - started
+
+    def total(self) -> float:
+        """Return the seconds since the run began, those before it was stopped and resumed among them."""
+        return time.perf_counter() - self.started
+
+    def all(self) -> dict[str, float]:
+        """Return the seconds of the whole run and of each step, by name."""
+        return {"total": self.total(), **self.seconds}
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What every step of a run shares.
+
+    config: as resolved. job: how the run was started, and its folder. tracked: the run in the MLflow store. cache: of
+    decoded pixels and frozen activations. checkpoints: this run's.
+    """
+
+    config: Config
+    job: Job
+    tracked: TrackedRun
+    cache: DiskCache
+    checkpoints: CheckpointDir
+    clock: Clock
+
+    @property
+    def folder(self) -> Path:
+        """The run's own output folder."""
+        return self.job.folder
+
+
+@contextmanager
+def open_run(config: Config, job: Job) -> Iterator[RunContext]:
+    """Open the run that `job` starts or resumes, and close it in the store when the block ends.
+
+    Config and fingerprint are logged before the block runs. Checkpoints are removed once it has ended without error.
+    """
+    name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
+    tags = {tracking.OVERRIDES_TAG: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
+    clock, outputs = Clock(), Path(config.outputs)
+    with (
+        run_record.remove_checkpoints_at_end(config, job),
+        tracking.start_run(
+            config.tracking, outputs, name=name, folder=job.folder, tags=tags, parent=job.parent_run_id,
+            resume=job.resumed_run_id,
+        ) as tracked,
+        run_record.resumable_run(tracked, name, config, job) as checkpoints,
+    ):  # fmt: skip
+        folder = Path(config.cache.dir).expanduser().absolute()
+        cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
+        yield RunContext(config, job, tracked, cache, checkpoints, clock)

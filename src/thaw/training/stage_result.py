@@ -1,0 +1,98 @@
+"""What came of a stage, and of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.data.dataset import Dataset
+from thaw.frozen.engine import EngineChoice
+
+if TYPE_CHECKING:  # results are read without TensorFlow
+    from thaw.models.freeze import FreezePlan
+    from thaw.models.network import Network
+    from thaw.training.recipes import TrainingStage
+    from thaw.training.stages import PlannedStage
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit did.
+
+    history: one dict an epoch: stage, epoch (1-based over the whole run), loss, accuracy, val_loss, val_accuracy,
+    learning_rate, images_per_second. seconds: training and validation, without compilation of the graph.
+    """
+
+    history: list[dict[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """A planned stage and what came of it.
+
+    extract_seconds: of the frozen part, for activations that are cached; judge_seconds: of `probabilities`. hits,
+    misses: rows that the cache had, and that were computed; cache_bytes: of all that the stage read from it. unmoved:
+    thawed layers whose weights stayed the same. features_kept: all of the backbone was frozen, and its features are in
+    the cache. probabilities: float32 (N, C) by split, under the stage's final weights.
+    """
+
+    planned: PlannedStage
+    fit: FitResult
+    trainable_params: int
+    extract_seconds: float
+    judge_seconds: float
+    hits: int
+    misses: int
+    cache_bytes: int
+    unmoved: list[str]
+    features_kept: bool
+    probabilities: dict[str, npt.NDArray[np.float32]]
+
+    @property
+    def stage(self) -> TrainingStage:
+        """The stage as the recipe has it."""
+        return self.planned.stage
+
+    @property
+    def plan(self) -> FreezePlan:
+        """What was frozen in it."""
+        return self.planned.plan
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a checkpoint remembers of a finished stage; the rest follows from the config."""
+        return {"fit": asdict(self.fit), **{name: getattr(self, name) for name in _SAVED}}
+
+    @classmethod
+    def from_state(cls, planned: PlannedStage, state: Mapping[str, Any]) -> StageResult:
+        """Return the result that `to_state` was called on, without probabilities."""
+        saved = {name: state[name] for name in _SAVED}
+        return cls(planned=planned, fit=FitResult(**state["fit"]), probabilities={}, **saved)
+
+
+# Keys of checkpoints: never renamed.
+_SAVED = (
+    "trainable_params", "extract_seconds", "judge_seconds", "hits", "misses", "cache_bytes", "unmoved", "features_kept",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network after its last stage, with what it was trained by and on."""
+
+    network: Network
+    engine: EngineChoice
+    data: Dataset
+    stages: list[StageResult]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the entries of all epochs, in order."""
+        return [entry for stage in self.stages for entry in stage.fit.history]
+
+    def cuts(self) -> tuple[int, ...]:
+        """Return the index of the layer behind which each stage was cut."""
+        return tuple(stage.planned.cut.index for stage in self.stages)
