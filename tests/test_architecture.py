@@ -114,3 +114,8 @@ def test_only_the_freeze_plan_sets_trainable() -> None:
 def test_only_fit_calls_fit() -> None:
     callers = [place(file) for file in modules() if "model.fit(" in file.read_text()]
     assert callers == ["training/fit"]
+
+
+def test_keras_is_seeded_in_one_place() -> None:
+    callers = [place(file) for file in modules() if "set_random_seed(" in file.read_text()]
+    assert callers == ["common/backend"]

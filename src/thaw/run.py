@@ -110,12 +110,9 @@ def _build_network(
     config: Config, backbone: BackboneConfig, data: Dataset, tracked: tracking.TrackedRun
 ) -> tuple[Network, str]:
     """Build backbone and head, and return them with the sha256 of the backbone's weights as they were loaded."""
-    import keras
-
     from thaw.models import backbone_reuse, graph_digest, network
 
     built, sha256 = backbone_reuse.build_or_reuse(backbone, config.seed)
-    keras.utils.set_random_seed(config.seed)  # the head's first weights do not depend on how the backbone came
     joined = network.attach_head(built, config.head, data.class_names)
     graph = graph_digest.graph_sha256(joined.model)
     run_record.check_same_graph(tracked.resumed_tags, backbone)

@@ -181,6 +181,16 @@ def start_tensorflow(seed: int, deterministic: bool | None, tf32: bool = False) 
     keras.utils.clear_session()  # collects garbage too
     _spare_modules()
     keras.config.set_dtype_policy("float32")  # networks are float32; stages compute in what `models.precision` sets
+    seed_keras(seed)
+
+
+def seed_keras(seed: int) -> None:
+    """Seed what Keras draws without a seed of its own: the first weights of layers. Nothing else sets this seed.
+
+    Splits, batches, augmentation and dropout draw from `data.seeds`.
+    """
+    import keras
+
     keras.utils.set_random_seed(seed)
 
 

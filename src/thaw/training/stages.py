@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -161,7 +160,6 @@ def run_stage(
     on_start is called with the number of trainable weights. Raises FreezeBroken when a frozen weight moved.
     """
     stage, plan, backbone = planned.stage, planned.plan, network.backbone
-    keras.utils.set_random_seed(data.seed + stage.number)  # a stage's dropout does not depend on the stages before it
     freeze.set_trainable(backbone.layers, plan.boundary)
     parts = divide_network(network, plan, cut_at(network, planned.cut.index))
     # The head is hashed too: a stage in which nothing moved has trained nothing.
