@@ -17,4 +17,4 @@ def main(config: tool_schemas.BenchmarkConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "benchmark", tool_schemas.BenchmarkConfig, main)
+    cli.run_tool("benchmark", tool_schemas.BenchmarkConfig, main)

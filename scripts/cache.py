@@ -1,20 +1,11 @@
-"""Command line of thaw.tools.cache."""
+"""`python scripts/cache.py key=value ...`: the command `thaw cache` in a checkout."""
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from thaw.cli import main as cli
-from thaw.config import tool_schemas
-
-
-def main(config: tool_schemas.CacheToolConfig) -> None:
-    from thaw.tools.cache import cache
-
-    cache(config)
-
+from thaw.__main__ import run_command
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "cache", tool_schemas.CacheToolConfig, main)
+    run_command("cache")

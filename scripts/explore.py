@@ -1,20 +1,11 @@
-"""Command line of thaw.tools.explore."""
+"""`python scripts/explore.py key=value ...`: the command `thaw explore` in a checkout."""
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from thaw.cli import main as cli
-from thaw.config import tool_schemas
-
-
-def main(config: tool_schemas.ExploreConfig) -> None:
-    from thaw.tools.explore import explore
-
-    explore(config)
-
+from thaw.__main__ import run_command
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "explore", tool_schemas.ExploreConfig, main)
+    run_command("explore")

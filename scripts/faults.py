@@ -17,4 +17,4 @@ def main(config: tool_schemas.FaultsConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "faults", tool_schemas.FaultsConfig, main)
+    cli.run_tool("faults", tool_schemas.FaultsConfig, main)

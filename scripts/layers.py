@@ -1,20 +1,11 @@
-"""Command line of thaw.tools.layers."""
+"""`python scripts/layers.py key=value ...`: the command `thaw layers` in a checkout."""
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from thaw.cli import main as cli
-from thaw.config import tool_schemas
-
-
-def main(config: tool_schemas.LayersConfig) -> None:
-    from thaw.tools.layers import layers
-
-    layers(config)
-
+from thaw.__main__ import run_command
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "layers", tool_schemas.LayersConfig, main)
+    run_command("layers")

@@ -1,20 +1,11 @@
-"""Command line of thaw.tools.predict."""
+"""`python scripts/predict.py key=value ...`: the command `thaw predict` in a checkout."""
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from thaw.cli import main as cli
-from thaw.config import tool_schemas
-
-
-def main(config: tool_schemas.PredictConfig) -> None:
-    from thaw.tools.predict import predict
-
-    predict(config)
-
+from thaw.__main__ import run_command
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "predict", tool_schemas.PredictConfig, main)
+    run_command("predict")

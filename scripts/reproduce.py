@@ -1,20 +1,11 @@
-"""Command line of thaw.tools.reproduce."""
+"""`python scripts/reproduce.py key=value ...`: the command `thaw reproduce` in a checkout."""
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from thaw.cli import main as cli
-from thaw.config import tool_schemas
-
-
-def main(config: tool_schemas.ReproduceConfig) -> None:
-    from thaw.tools.reproduce import reproduce
-
-    sys.exit(reproduce(config, ROOT))
-
+from thaw.__main__ import run_command
 
 if __name__ == "__main__":
-    cli.run_tool(ROOT, "reproduce", tool_schemas.ReproduceConfig, main)
+    run_command("reproduce")

@@ -37,6 +37,7 @@ ALLOWED = {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_record", "run",
         "explore", "reproduce", "cli",
     },
+    "__main__": {"common", "config", "cli"},
 }  # fmt: skip
 ONLY = {
     "hydra": {"cli", "config/yaml_text"},

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from thaw.cli import hydra_flags, main
+from thaw.cli import hydra_flags, main, sweep_checks
 from thaw.cli.arguments import PATH_KEYS, quote_texts
 from thaw.cli.compose import resolve_hydra_values
 from thaw.config import schema, tool_schemas
@@ -273,7 +273,7 @@ def told(tmp_path, monkeypatch):
     def say(arguments: list[str], script: type | None = None) -> str:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main.run_tool(ROOT, SCRIPTS[script], script, lambda _: None) if script else main.train(ROOT)
+            main.run_tool(SCRIPTS[script], script, lambda _: None) if script else main.train()
         assert str(ended.value.code).startswith("error: ")
         assert len(str(ended.value.code).splitlines()) == 1
         return str(ended.value.code).removeprefix("error: ")
@@ -421,7 +421,7 @@ def test_sweeps_as_hydra_writes_them_pass_the_check(told, arguments: list[str]) 
     ConfigStore.instance().store(name="schema", node=Config)
     ConfigStore.instance().store(group="hydra/sweeper", name="any", node={"_target_": "their.Sweeper"})
     try:
-        main.check_sweep(ROOT / "conf", arguments)
+        sweep_checks.check_sweep(arguments)
     finally:
         del ConfigStore.instance().repo["hydra"]["sweeper"]["any.yaml"]
 

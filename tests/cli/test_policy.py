@@ -172,6 +172,14 @@ def test_an_own_class_passes_in_its_own_place_only() -> None:
                 policy.check_composed(config)
 
 
+def test_the_callback_of_earlier_versions_is_taken_for_todays(tmp_path: Path) -> None:
+    own = policy.THAW_TARGETS["callbacks.sweep"][0]
+    for former in ("thaw.config.cli.SweepParent", "thaw.cli.main.SweepParent"):
+        with policy.forbid_instantiation([]):
+            config = with_file(tmp_path, f"hydra: {{callbacks: {{sweep: {{_target_: {former}}}}}}}")
+        assert config.hydra.callbacks.sweep._target_ == own
+
+
 @pytest.mark.parametrize("name", ["/x/y", "..", "a/../../b", "${hydra.job.num}/..", "${now:%Y}"])
 def test_a_logs_name_is_no_way_out_of_the_runs_folder(name: str) -> None:
     config = composed("hydra/job_logging=default")
@@ -393,8 +401,8 @@ def test_the_stored_command_of_a_strangers_run_is_held_to_the_same_rule(monkeypa
     monkeypatch.setattr(
         main, "prepare_resume", lambda *_: ResumedRun("0123abcd", None, [f"--experimental-rerun={file}"])
     )
-    monkeypatch.setattr(main, "_prepare", lambda root: None)
+    monkeypatch.setattr(main, "_prepare", lambda: None)
     monkeypatch.setattr(sys, "argv", ["train.py", "resume=0123abcd"])
     with pytest.raises(SystemExit, match="refused, because the file is a pickle"):
-        main.train(ROOT)
+        main.train()
     assert not ran.exists()

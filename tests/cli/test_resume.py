@@ -73,7 +73,7 @@ def test_the_id_or_its_beginning_or_the_folder_is_enough(begun, tmp_path: Path, 
     run_id, folder = begun()
     for wanted in (run_id, run_id[:8], str(folder)):
         monkeypatch.chdir(tmp_path / "elsewhere")
-        found = prepare_resume(CONF, [f"resume={wanted}"])
+        found = prepare_resume([f"resume={wanted}"])
         assert found is not None
         assert (found.run_id, found.parent_run_id) == (run_id, None)
         assert found.arguments == [*BEGAN, "hydra.run.dir='" + str(folder).replace("'", "\\'") + "'"]
@@ -81,21 +81,21 @@ def test_the_id_or_its_beginning_or_the_folder_is_enough(begun, tmp_path: Path, 
 
 
 def test_without_resume_nothing_is_looked_up(tmp_path: Path) -> None:
-    assert prepare_resume(CONF, ["dataset=digits"]) is None
-    assert prepare_resume(CONF, ["resume=null"]) is None
+    assert prepare_resume(["dataset=digits"]) is None
+    assert prepare_resume(["resume=null"]) is None
 
 
 def test_a_sweeps_job_keeps_its_parent(begun) -> None:
     parent = "0123456789abcdef" * 2
     child, _ = begun(parent=parent)
-    found = prepare_resume(CONF, [f"resume={child}"])
+    found = prepare_resume([f"resume={child}"])
     assert found is not None
     assert found.parent_run_id == parent
 
 
 def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -> None:
     run_id, _ = begun()
-    found = prepare_resume(CONF, ["seed=3", f"resume={run_id}", "dataset=digits", "cache.dir=other", "cache.max_gb=0"])
+    found = prepare_resume(["seed=3", f"resume={run_id}", "dataset=digits", "cache.dir=other", "cache.max_gb=0"])
     assert found is not None
     assert sorted(a.partition("=")[0] for a in found.arguments) == [
         "cache.dir", "cache.max_gb", "dataset", "dataset.path", "hydra.run.dir", "seed",
@@ -113,7 +113,7 @@ def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -
 def test_a_changed_config_is_refused_with_the_difference(begun, argument: str, said: str) -> None:
     run_id, _ = begun()
     with pytest.raises(UserError, match="cannot go on with another config") as refused:
-        prepare_resume(CONF, [f"resume={run_id}", argument])
+        prepare_resume([f"resume={run_id}", argument])
     assert said in str(refused.value)
 
 
@@ -121,27 +121,27 @@ def test_another_budget_is_refused_where_the_cuts_of_the_run_are_not_known(begun
     """A run of an earlier version: another budget may choose other cuts, and those round differently."""
     run_id, _ = begun(tags={"fingerprint.weights_sha256": "0" * 64})
     with pytest.raises(UserError, match=r"cache.max_gb: 20.0 in the run, 0.0 now"):
-        prepare_resume(CONF, [f"resume={run_id}", "cache.max_gb=0"])
-    assert prepare_resume(CONF, [f"resume={run_id}"]) is not None
+        prepare_resume([f"resume={run_id}", "cache.max_gb=0"])
+    assert prepare_resume([f"resume={run_id}"]) is not None
 
 
 def test_a_run_from_before_there_were_versions_of_the_split_goes_on_by_its_own(begun) -> None:
     run_id, _ = begun(without="version: 2")
-    found = prepare_resume(CONF, [f"resume={run_id}"])
+    found = prepare_resume([f"resume={run_id}"])
     assert found is not None
     assert found.arguments[:-1] == [*BEGAN, "split.version=1"]
     with pytest.raises(UserError, match=r"split.version: 1 in the run, 2 now"):
-        prepare_resume(CONF, [f"resume={run_id}", "split.version=2"])
+        prepare_resume([f"resume={run_id}", "split.version=2"])
 
 
 def test_a_run_from_before_there_was_a_choice_of_val_loss_goes_on_with_its_own(begun) -> None:
     run_id, _ = begun(without="val_loss: cross_entropy")
-    found = prepare_resume(CONF, [f"resume={run_id}"])
+    found = prepare_resume([f"resume={run_id}"])
     assert found is not None
     assert found.arguments[:-1] == [*BEGAN, "train.val_loss=objective"]
 
 
-def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path) -> None:
+def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path, monkeypatch) -> None:
     import shutil
 
     run_id, _ = begun()
@@ -149,20 +149,21 @@ def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Pat
     shutil.copytree(CONF, conf)
     file = conf / "optimizer" / "sgd.yaml"
     file.write_text(file.read_text().replace("1e-4", "3e-4").replace("0.0001", "0.0003"))
+    monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
     with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.0001 in the run, 0.0003 now"):
-        prepare_resume(conf, [f"resume={run_id}"])
+        prepare_resume([f"resume={run_id}"])
 
 
 def test_a_finished_run_a_sweep_and_what_is_no_run_are_refused(begun, tmp_path: Path) -> None:
     run_id, _ = begun(killed=False)
     with pytest.raises(UserError, match="has finished: there is nothing to go on with"):
-        prepare_resume(CONF, [f"resume={run_id}"])
+        prepare_resume([f"resume={run_id}"])
     with pytest.raises(UserError, match="resume a sweep's job by its own id"):
-        prepare_resume(CONF, ["-m", f"resume={run_id}"])
+        prepare_resume(["-m", f"resume={run_id}"])
     with pytest.raises(UserError, match="no run 123456 in "):
-        prepare_resume(CONF, ["resume=123456"])
+        prepare_resume(["resume=123456"])
     with pytest.raises(UserError, match="is not the folder of a run"):
-        prepare_resume(CONF, [f"resume={tmp_path}"])
+        prepare_resume([f"resume={tmp_path}"])
 
 
 def test_a_sweep_is_answered_with_the_runs_that_can_go_on(begun, tmp_path: Path, outputs: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_sweep_is_answered_with_the_runs_that_can_go_on(begun, tmp_path: Path,
     tracking.close_sweep(sweep)
     for wanted in (sweep.id, str(tmp_path / "sweep")):
         with pytest.raises(UserError, match=f"{sweep.id} is a sweep .seed=1,2.: resume= goes on with one of its") as no:
-            prepare_resume(CONF, [f"resume={wanted}"])
+            prepare_resume([f"resume={wanted}"])
         assert f"have not finished: {stopped}. Its best run, which has finished: {finished}." in str(no.value)
 
 
@@ -182,7 +183,7 @@ def test_a_sweep_whose_runs_have_finished_is_answered_in_one_sentence(begun, tmp
     finished, _ = begun(parent=sweep.id, killed=False)
     tracking.close_sweep(sweep)
     with pytest.raises(UserError) as no:
-        prepare_resume(CONF, [f"resume={sweep.id}"])
+        prepare_resume([f"resume={sweep.id}"])
     assert str(no.value) == (
         f"run {sweep.id} is a sweep (seed=1) whose runs have all finished: there is nothing to go on with. "
         f"Its best run: {finished}"
@@ -193,8 +194,8 @@ def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) 
     run_id, folder = begun()
     moved = folder.rename(tmp_path / "moved")
     with pytest.raises(UserError, match=r"Was it moved\? Then give the folder"):
-        prepare_resume(CONF, [f"resume={run_id}"])
-    found = prepare_resume(CONF, [f"resume={moved}"])
+        prepare_resume([f"resume={run_id}"])
+    found = prepare_resume([f"resume={moved}"])
     assert found is not None
     assert found.arguments[-1] == f"hydra.run.dir='{moved}'"
 
@@ -202,13 +203,13 @@ def test_a_run_whose_folder_moved_is_found_by_the_folder(begun, tmp_path: Path) 
 def test_a_run_that_ended_before_its_config_was_stored_is_to_be_started_anew(begun) -> None:
     run_id, _ = begun(stored=False)
     with pytest.raises(UserError, match="ended before its config was stored"):
-        prepare_resume(CONF, [f"resume={run_id}"])
+        prepare_resume([f"resume={run_id}"])
 
 
 def test_by_its_folder_a_run_is_found_from_a_shell_with_other_outputs(begun, outputs: Path, monkeypatch) -> None:
     run_id, folder = begun()
     monkeypatch.setenv("THAW_OUTPUTS", str(folder / "other outputs"))
-    found = prepare_resume(CONF, [f"resume={folder}"])
+    found = prepare_resume([f"resume={folder}"])
     assert found is not None
     assert found.run_id == run_id
     assert not any(a.startswith("tracking.uri") for a in found.arguments)
@@ -218,7 +219,7 @@ def test_by_its_folder_a_run_is_found_from_a_shell_with_other_outputs(begun, out
 
 def test_resume_of_nothing_is_a_mistake() -> None:
     with pytest.raises(UserError, match="needs the id or the folder"):
-        prepare_resume(CONF, ["resume="])
+        prepare_resume(["resume="])
 
 
 def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path)
     for arguments in (["-cd", str(own)], [f"--config-dir={own}"]):
         command = [*hydra_flags.parse_command_line(arguments).arguments, "experiment=mine", "dataset=digits"]
         run_id, _ = begun(command=command)
-        found = prepare_resume(CONF, [f"resume={run_id}"])
+        found = prepare_resume([f"resume={run_id}"])
         assert found is not None
         assert found.arguments[:-1] == command
 
@@ -240,7 +241,7 @@ def test_a_run_whose_outputs_were_moved_is_not_told_to_start_anew(begun, outputs
     try:
         for wanted in (run_id, str(folder)):
             with pytest.raises(UserError, match=r"overrides\.txt\. Was the outputs folder moved or cleared\?"):
-                prepare_resume(CONF, [f"resume={wanted}"])
+                prepare_resume([f"resume={wanted}"])
     finally:
         moved.rename(outputs)
 
@@ -249,4 +250,4 @@ def test_a_spoilt_run_json_is_a_mistake_that_is_named(begun) -> None:
     _, folder = begun()
     (folder / "run.json").write_text("[]")
     with pytest.raises(UserError, match=r"has no run\.json that says which"):
-        prepare_resume(CONF, [f"resume={folder}"])
+        prepare_resume([f"resume={folder}"])

@@ -2,17 +2,15 @@
 
 import traceback
 import weakref
-from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 
-from thaw.cli.main import SweepParent, check_sweep
+from thaw.cli.sweep_callback import SweepCallback
+from thaw.cli.sweep_checks import check_sweep
 from thaw.common.errors import UserError
 from thaw.config.schema import Config
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +36,7 @@ def _home(monkeypatch) -> None:
 )
 def test_what_cannot_be_swept_is_refused_before_the_first_job(arguments, said) -> None:
     with pytest.raises(UserError) as caught:
-        check_sweep(CONF, list(arguments))
+        check_sweep(list(arguments))
     assert said in str(caught.value)
 
 
@@ -54,17 +52,17 @@ def choices(tmp_path) -> str:
 
 def test_nor_can_it_be_by_a_choice_that_sets_it(choices) -> None:
     with pytest.raises(UserError, match="cannot vary deterministic"):
-        check_sweep(CONF, ["experiment=slow,fast", choices])
+        check_sweep(["experiment=slow,fast", choices])
     with pytest.raises(UserError, match=r"tracking\.experiment \(thaw, mine\).*tracking\.experiment=mine"):
-        check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true"])
-    check_sweep(CONF, ["experiment=slow,fast", choices, "deterministic=true", "tracking.experiment=mine"])
+        check_sweep(["experiment=slow,fast", choices, "deterministic=true"])
+    check_sweep(["experiment=slow,fast", choices, "deterministic=true", "tracking.experiment=mine"])
 
 
 def test_everything_else_can_be_swept(choices) -> None:
     check_sweep(
-        CONF, ["seed=range(3)", "precision=float32,bfloat16", "engine=openvino,tensorflow", "cache.dir=/tmp/a,/tmp/b"]
+        ["seed=range(3)", "precision=float32,bfloat16", "engine=openvino,tensorflow", "cache.dir=/tmp/a,/tmp/b"]
     )
-    check_sweep(CONF, ["deterministic=false", "seed=1,2"])
+    check_sweep(["deterministic=false", "seed=1,2"])
 
 
 class Network:
@@ -99,13 +97,13 @@ def test_a_failed_jobs_error_holds_nothing_that_the_job_had(kind) -> None:
     held: list = []
     ended = failed(held, kind)
     assert held[0]() is not None
-    SweepParent().on_job_end(config=None, job_return=ended)
+    SweepCallback().on_job_end(config=None, job_return=ended)
     assert held[0]() is None
 
 
 def test_a_defect_is_still_printed_with_the_lines_that_it_came_from() -> None:
     ended = failed([], RuntimeError)
-    SweepParent().on_job_end(config=None, job_return=ended)
+    SweepCallback().on_job_end(config=None, job_return=ended)
     printed = "".join(traceback.format_exception(ended._return_value))
     assert "RuntimeError: no room for Network" in printed
     assert "the disk is full" in printed

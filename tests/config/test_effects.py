@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from thaw.cli.arguments import quote_texts
 from thaw.cli.compose import to_config
 from thaw.common.errors import UserError
-from thaw.config import effects
+from thaw.config import checks, effects
 from thaw.config.schema import Config
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,7 +24,7 @@ def composed(*arguments: str) -> Config:
 
 def notes(*arguments: str) -> list[str]:
     config = composed(*arguments)
-    effects.check_contradictions(config)
+    assert not list(effects.contradictions(config))
     return effects.no_effect_notes(config, quote_texts(list(arguments), Config))
 
 
@@ -50,7 +50,7 @@ def notes(*arguments: str) -> list[str]:
 )
 def test_a_stage_whose_keys_contradict_each_other_is_refused_with_both(arguments: tuple[str, ...], said: str) -> None:
     with pytest.raises(UserError) as refused:
-        effects.check_contradictions(composed(*arguments))
+        checks.check_config(composed(*arguments), new_run=True)
     assert said in str(refused.value)
 
 

@@ -7,13 +7,36 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import hydra
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli.arguments import empty_value_error, quote
 from thaw.common.errors import UserError, did_you_mean
+from thaw.config.installation import conf_dir
+from thaw.config.schema import Config
 from thaw.config.schema_keys import dotted_keys
+
+
+def initialized_hydra() -> initialize_config_dir:
+    """Return the context in which `hydra.compose` reads thaw's conf/."""
+    return initialize_config_dir(str(conf_dir()), version_base="1.3")
+
+
+def compose_config(name: str, schema: type, arguments: list[str]) -> Any:
+    """Return the config that `key=value` arguments make, as the schema's dataclasses.
+
+    Args:
+        name: of the config: `config` for a run, a tool's name for its schema.
+        schema: the dataclass of its keys.
+        arguments: as Hydra's grammar takes them, see `arguments.quote_texts`.
+    """
+    ConfigStore.instance().store(name="schema" if schema is Config else name, node=schema)
+    with initialized_hydra():
+        return to_config(hydra.compose(name, arguments), schema)
 
 
 def to_config(cfg: DictConfig, schema: type) -> Any:

@@ -34,7 +34,8 @@ def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) 
         files = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
         lines += ["Choices (a file each in conf/)", *(f"  {name}= {' '.join(own)}" for name, own in files.items()), ""]
     lines += ["Keys, with their defaults", *_key_lines(schema, "", defaults)]
-    return "\n".join([*lines, "", EXAMPLES if "recipe" in names else ""]).rstrip() + "\n"
+    examples = EXAMPLES.replace("python train.py", program) if "recipe" in names else ""
+    return "\n".join([*lines, "", examples]).rstrip() + "\n"
 
 
 def _key_lines(schema: type, prefix: str, defaults: dict[str, Any]) -> Iterator[str]:

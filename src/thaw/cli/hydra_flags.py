@@ -9,6 +9,7 @@ from hydra._internal.utils import get_args_parser
 
 from thaw.cli.arguments import SEARCH_PATH_KEY, empty_value_error, quote
 from thaw.common.errors import UserError
+from thaw.config.command_lines import script_command
 
 _MODE = "hydra.mode="
 _WHERE = "An experiment is a file of keys: DIR/experiment/NAME.yaml, run by --config-dir=DIR experiment=NAME"
@@ -47,7 +48,7 @@ def parse_command_line(given: list[str]) -> CommandLine:
         for argument in arguments:
             check_argument(argument)
     if known.config_dir is not None:
-        arguments.append(f"{SEARCH_PATH_KEY}=[{quote(f'file://{_folder(known.config_dir)}')}]")
+        arguments.append(_search_path(known.config_dir))
     if known.help:
         return CommandLine(["--help"], arguments, sweep)
     made = [flag for flag, on in flags.items() if on]
@@ -55,8 +56,27 @@ def parse_command_line(given: list[str]) -> CommandLine:
     return CommandLine(made, arguments, sweep)
 
 
+def parse_tool_arguments(given: list[str], tool: str) -> list[str]:
+    """Return a tool's `key=value` arguments. `--config-dir=DIR` becomes a key; every other flag is a UserError."""
+    arguments, rest = [], iter(given)
+    for argument in rest:
+        flag, sign, folder = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            arguments.append(_search_path(folder if sign else next(rest, "")))
+        elif argument.startswith("-"):
+            raise UserError(f"{argument} is not understood: every argument is key=value. {script_command(tool)} --help")
+        else:
+            check_argument(argument)
+            arguments.append(argument)
+    return arguments
+
+
+def _search_path(folder: str) -> str:
+    return f"{SEARCH_PATH_KEY}=[{quote(f'file://{_folder(folder)}')}]"
+
+
 def _error(message: str) -> NoReturn:
-    raise UserError(f"{message}. See all flags: python train.py --hydra-help")
+    raise UserError(f"{message}. See all flags: {script_command('train')} --hydra-help")
 
 
 def _folder(given: str) -> Path:

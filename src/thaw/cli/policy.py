@@ -20,15 +20,18 @@ from yaml import YAMLError
 
 from thaw.cli import logging_config, output_dirs
 from thaw.common.errors import UserError
+from thaw.config.command_lines import script_command
 
 # Of the node `hydra`: all that Hydra instantiates or gives to logging.config.dictConfig.
 INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 # Each in its one place, with the arguments that a config may set.
 THAW_TARGETS = {
-    "callbacks.sweep": ("thaw.cli.main.SweepParent", ()),  # the one line in conf/config.yaml
+    "callbacks.sweep": ("thaw.cli.sweep_callback.SweepCallback", ()),  # the one line in conf/config.yaml
     "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
     "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
 }
+# Where the sweep's callback was in earlier versions: a user's own config may name it so.
+_FORMER_CALLBACKS = ("thaw.config.cli.SweepParent", "thaw.cli.main.SweepParent")
 LOGGING_CLASSES = {*logging_config.HANDLER_CLASSES, "colorlog.ColoredFormatter"}
 _NUMBERS = (int, float, type(None))
 _RERUN = "--experimental-rerun"  # Hydra reads its file with pickle
@@ -59,6 +62,8 @@ def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
 
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = compose(*args, **kwargs)
+        if OmegaConf.select(config, "hydra.callbacks.sweep._target_") in _FORMER_CALLBACKS:
+            OmegaConf.update(config, "hydra.callbacks.sweep._target_", THAW_TARGETS["callbacks.sweep"][0])
         check_composed(config, arguments)
         made.update(output_dirs.check_output_dirs(config, arguments, made))
         return config
@@ -92,7 +97,7 @@ def check_composed(config: DictConfig, arguments: Sequence[str] = ()) -> None:
         key = f"hydra.job.env_set.{name}"
         raise UserError(
             f"{_where(config, key)}{key} is refused: environment variables decide what other programs run. "
-            f"Set it in your shell: {name}=VALUE python train.py ..."
+            f"Set it in your shell: {name}=VALUE {script_command('train')} ..."
         )
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
-
 from thaw.cli.arguments import quote, unquote
-from thaw.cli.compose import to_config
+from thaw.cli.compose import compose_config
 from thaw.common import console
 from thaw.common.errors import UserError, joined
 from thaw.config import command_lines, stored_config
@@ -30,7 +28,7 @@ class ResumedRun:
     arguments: list[str]
 
 
-def prepare_resume(conf: Path, arguments: list[str]) -> ResumedRun | None:
+def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     """Return what `resume=` asks for, None without it. The working directory becomes the one in which the run began.
 
     Raises UserError when there is no such run, when it has finished, and when today's config differs from the stored
@@ -48,7 +46,7 @@ def prepare_resume(conf: Path, arguments: list[str]) -> ResumedRun | None:
     from thaw import tracking  # MLflow takes seconds
 
     given = [a for a in arguments if a.partition("=")[0] != RESUME_KEY]
-    run, folder, uri = _find(wanted[-1], _compose(conf, given))
+    run, folder, uri = _find(wanted[-1], _compose(given))
     if run.status == "FINISHED":
         raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
     _work_where_it_began(run)
@@ -61,11 +59,11 @@ def prepare_resume(conf: Path, arguments: list[str]) -> ResumedRun | None:
     before = stored_config.parse_stored_config(file.read_text(encoding="utf-8"), str(file))
     if Path(before.outputs).is_dir():
         os.environ["THAW_OUTPUTS"] = before.outputs  # today's may be another one
-    now = _compose(conf, [*own, *given])
+    now = _compose([*own, *given])
     newer = _as_then(before, now, keys)
     if newer:
         own += newer
-        now = _compose(conf, [*own, *given])
+        now = _compose([*own, *given])
     changed = stored_config.differences(before, now)
     if now.cache.max_gb != before.cache.max_gb and _has_no_cuts(run):
         changed.append(stored_config.ConfigDifference("cache.max_gb", before.cache.max_gb, now.cache.max_gb))
@@ -151,9 +149,7 @@ def _work_where_it_began(run: "StoredRun") -> None:
         os.chdir(began)
 
 
-def _compose(conf: Path, arguments: list[str]) -> Config:
-    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-        composed = hydra.compose("config", [a for a in arguments if not a.startswith("-")])
-    config = to_config(composed, Config)
+def _compose(arguments: list[str]) -> Config:
+    config = compose_config("config", Config, [a for a in arguments if not a.startswith("-")])
     assert isinstance(config, Config)
     return config

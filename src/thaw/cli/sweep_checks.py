@@ -1,12 +1,18 @@
-"""What a sweep cannot vary, and what is left of a job that failed."""
+"""What is checked of a sweep before its first job: that every value exists, and that no key varies that cannot."""
 
 import math
-import traceback
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+
+from thaw.cli.compose import first_job_config, initialized_hydra, to_config
 from thaw.common.errors import UserError
-from thaw.config import effects
+from thaw.config import checks, effects
 from thaw.config.schema import Config
 
 # Keys of which all jobs of a sweep have one value, and why.
@@ -18,61 +24,89 @@ SWEEP_KEYS = {
 }
 
 
+def check_sweep(arguments: list[str]) -> None:
+    """Compose every value of a sweep once, with the other keys at their first, before anything heavy is imported.
+
+    A key or choice that does not exist is found in a second; Hydra would find it after the sweep's run was opened.
+    """
+    jobs = []
+    with initialized_hydra():
+        values = [_swept_arguments(argument, arguments) for argument in arguments]
+        check_job_dirs(values)
+        first = [swept[0] for swept in values]
+        for i, swept in enumerate(values):
+            for argument in swept if len(swept) > 1 or i == 0 else []:
+                jobs.append(_job_config([*first[:i], argument, *first[i + 1 :]]))
+        parent = _job_config([argument for argument in arguments if not _parsed(argument).is_sweep_override()])
+    checks.raise_problems(problem for job in jobs for problem in checks.value_problems(job))
+    check_sweep_jobs(parent, jobs)
+
+
 def check_sweep_jobs(parent: Config, jobs: Sequence[Config]) -> None:
     """Raise UserError when a key that holds for the whole sweep has several values, or a job contradicts itself.
 
-    parent: the config without the keys that are swept, which is that of the sweep's own run. jobs: configs in which
-    every swept value occurs once.
+    Args:
+        parent: the config without the keys that are swept, which is that of the sweep's parent run.
+        jobs: configs in which every swept value occurs once.
     """
-    for job in jobs:
-        effects.check_contradictions(job)
+    problems = [problem for job in jobs for problem in effects.contradictions(job)]
     for key, why in PROCESS_KEYS.items():
-        values = _values(key, jobs)
+        values = _distinct_values(key, jobs)
         if len(values) > 1:
-            raise UserError(
+            problems.append(
                 f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Run them as sweeps of their own: "
                 f"{', then '.join(f'{key}={value}' for value in values)}"
             )
     for key, why in SWEEP_KEYS.items():
-        values = _values(key, [parent, *jobs])
+        values = _distinct_values(key, [parent, *jobs])
         if len(values) > 1:
-            raise UserError(
+            problems.append(
                 f"a sweep cannot vary {key} ({', '.join(values)}): {why}. Give one for all of it, {key}={values[-1]}, "
                 "or run sweeps of their own"
             )
+    checks.raise_problems(problems)
 
 
 def check_job_dirs(overrides: Sequence[Sequence[str]]) -> None:
     """Raise UserError when a sweep's jobs would all have the same folder. overrides: of each argument its values."""
-    jobs = math.prod(len(own) for own in overrides)
-    for own in overrides:
-        key, _, value = own[0].partition("=")
-        if key == "hydra.sweep.subdir" and len(own) == 1 and jobs > 1 and "$" not in value:
+    jobs = math.prod(len(swept) for swept in overrides)
+    for swept in overrides:
+        key, _, value = swept[0].partition("=")
+        if key == "hydra.sweep.subdir" and len(swept) == 1 and jobs > 1 and "$" not in value:
             raise UserError(
-                f"{own[0]}: all {jobs} jobs would have this folder. Leave it out, or let each have its own: "
+                f"{swept[0]}: all {jobs} jobs would have this folder. Leave it out, or let each have its own: "
                 f"'hydra.sweep.subdir={value}-${{hydra.job.num}}'"
             )
 
 
-def _values(key: str, configs: Sequence[Config]) -> list[str]:
-    """The key's values as they are typed, each once."""
-    found = map(attrgetter(key), configs)
-    return list(dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in found))
+def _job_config(overrides: list[str]) -> Config:
+    with first_job_config(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
+        return to_config(cfg, Config)
 
 
-def drop_traceback_frames(error: BaseException) -> None:
-    """Drop a failed job's frames, and with them its network and data: Hydra keeps the error until the sweep ends.
+def _parsed(argument: str) -> Any:
+    (parsed,) = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([argument])
+    return parsed
 
-    A defect's traceback becomes a note, which is printed with it. `traceback.clear_frames` would not do: a frame keeps
-    its function, and that what it closes over.
-    """
-    if not isinstance(error, UserError):
-        error.add_note("In the job:\n" + "".join(traceback.format_exception(error)))
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            one.__traceback__ = None
-            waiting += [one.__cause__, one.__context__]
+
+def _swept_arguments(argument: str, arguments: list[str]) -> list[str]:
+    """Return an argument for each value that the grid runs through; of a sampler's interval its ends."""
+    parsed = _parsed(argument)
+    key, value = argument.partition("=")[0], parsed._value
+    if isinstance(value, IntervalSweep):
+        if not any(other.startswith("hydra/sweeper=") for other in arguments):
+            raise UserError(
+                f"{argument} has no steps for a grid to run through: list values, {key}={value.start},{value.end}, or "
+                "install a sweeper that draws from it, such as hydra-optuna-sweeper"
+            )
+        return [f"{key}={value.start}", f"{key}={value.end}"]
+    swept = [f"{key}={each}" for each in parsed.sweep_string_iterator()] if parsed.is_sweep_override() else [argument]
+    if not swept:
+        raise UserError(f"{argument}: there is no such value to run through")
+    return swept
+
+
+def _distinct_values(key: str, configs: Sequence[Config]) -> list[str]:
+    """Return the key's values as they are typed, each once."""
+    values = map(attrgetter(key), configs)
+    return list(dict.fromkeys(str(value).lower() if isinstance(value, bool) else str(value) for value in values))

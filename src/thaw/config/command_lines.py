@@ -1,29 +1,37 @@
 """Commands that are printed: they work as they stand, pasted into the shell that thaw was started from."""
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from thaw.common.console import display_path
+from thaw.config.installation import checkout
 from thaw.config.schema import TrackingConfig
-
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 def script_command(name: str) -> str:
-    """Return how to call a command, `train` or a script's name: `python train.py`, or as long as it was typed.
+    """Return how to call `train` or a tool from here: `python train.py`, `python scripts/NAME.py` or `thaw NAME`.
 
-    ./scripts/train calls train.py by its whole path; in the shell's folder and below the rest of it is enough.
+    It is as long as it was typed: ./scripts/train calls train.py by its whole path, of which the shell's folder and
+    what is below it need only the rest.
     """
-    place = "train.py" if name == "train" else f"scripts/{name}.py"
-    typed = display_path(Path(sys.argv[0]))
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py" and started.parent.name == "thaw":
+        return f"python -m thaw {name}"
+    if started.stem == "thaw":
+        return f"{'thaw' if shutil.which('thaw') == str(started) else shlex.quote(str(started))} {name}"
+    if checkout() is None:
+        return f"thaw {name}"
+    script = "train.py" if name == "train" else f"scripts/{name}.py"
+    typed = display_path(started)
     if typed.name == "train.py":
-        place = (typed.parent / place).as_posix()
+        script = (typed.parent / script).as_posix()
     elif typed.parent.name == "scripts":
-        place = (typed.parent.parent / place).as_posix()
+        script = (typed.parent.parent / script).as_posix()
     elif typed.parent == Path() and typed.suffix == ".py":  # typed in scripts/ itself
-        place = f"../{place}"
-    return f"python {shlex.quote(place)}"
+        script = f"../{script}"
+    return f"python {shlex.quote(script)}"
 
 
 def run_command(name: str, key: str, run_id: str, folder: Path, uri: str) -> str:
@@ -47,5 +55,8 @@ def mlflow_command(uri: str, arguments: str) -> str:
 
 
 def _default(uri: str) -> bool:
-    """Whether a command without `outputs=` and `tracking.uri=` looks there, in any shell."""
-    return uri in (TrackingConfig().uri, f"sqlite:///{(_ROOT / 'outputs').as_posix()}/mlflow.db")
+    """Whether a command without `outputs=` and `tracking.uri=` looks there; in an installed thaw, from this folder."""
+    root = checkout()
+    if root is None:
+        return display_path(Path(uri.removeprefix("sqlite:///"))) == Path("outputs/mlflow.db")
+    return uri in (TrackingConfig().uri, f"sqlite:///{(root / 'outputs').as_posix()}/mlflow.db")

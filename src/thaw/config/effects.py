@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from thaw.common.errors import UserError
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
@@ -26,17 +25,17 @@ def takes_head_optimizer(number: int, stages: Sequence[StageConfig]) -> bool:
     return str(stages[number].freeze) == "all" and number < len(stages) - 1
 
 
-def check_contradictions(config: Config) -> None:
-    """Raise UserError for keys that together cannot be meant."""
+def contradictions(config: Config) -> Iterator[str]:
+    """Yield a line for each set of keys that together cannot be meant."""
     for stage in _stages(config):
-        warmup = stage.optimizer.warmup_epochs
+        optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
         if warmup >= stage.epochs:
-            raise UserError(
+            yield (
                 f"{stage.optimizer_key}.warmup_epochs={warmup:g} and {stage.epochs_key}={stage.epochs}: the stage ends "
                 "before its learning rate is reached. Set a shorter warm-up or more epochs"
             )
-        if stage.optimizer.nesterov and not stage.optimizer.momentum:
-            raise UserError(
+        if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
+            yield (
                 f"{stage.optimizer_key}.nesterov=true needs a momentum, and has none: set "
                 f"{stage.optimizer_key}.momentum=0.9, or leave nesterov out"
             )

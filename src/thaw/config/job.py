@@ -12,12 +12,17 @@ class Terminated(SystemExit):
 class Job:
     """Where and how one run was started.
 
-    root: the checkout. folder: the run's output folder. overrides: as typed. parent: run id of the sweep, if any.
-    resume: id of the run that is gone on with. tags: that the run gets besides its own. cuts: where the stages of the
-    run that is done again were cut; None: to be chosen.
+    Attributes:
+        root: the checkout, None of an installed package.
+        folder: the run's output folder.
+        overrides: the command line's `key=value` arguments.
+        parent_run_id: of the sweep, if any.
+        resumed_run_id: of the run that continues, if any.
+        tags: that the run gets besides its own.
+        cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
     """
 
-    root: Path
+    root: Path | None
     folder: Path
     overrides: list[str] = field(default_factory=list)
     parent_run_id: str | None = None

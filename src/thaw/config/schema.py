@@ -16,7 +16,7 @@ def key(
     max: float | None = None,
     above: float | None = None,
 ) -> Any:
-    """A config key: default, help, and what `checks.check_values` holds it to (`above` is an exclusive minimum)."""
+    """A config key: default, help, and what `checks.value_problems` holds it to (`above` is an exclusive minimum)."""
     metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

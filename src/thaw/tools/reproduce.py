@@ -32,10 +32,10 @@ SHOWN_FILES = 20  # files that are printed; the rest is in the list
 DIFFERENCES_FILE = "data_differences.csv"
 
 
-def reproduce(config: ReproduceConfig, root: Path) -> int:
+def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     """Rerun `config.run` and return the exit code: 0 identical, 2 same within tolerance, 3 different.
 
-    root: the checkout. Raises UserError for what keeps the run from being found or rerun.
+    root: the checkout, None of an installed package. Raises UserError for what keeps the run from being found or rerun.
     """
     if not config.run:
         raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
@@ -84,7 +84,7 @@ def _today(before: OriginalRun, config: ReproduceConfig, cache: str) -> Config:
     )
 
 
-def _job(before: OriginalRun, today: Config, root: Path, folder: Path) -> Job:
+def _job(before: OriginalRun, today: Config, root: Path | None, folder: Path) -> Job:
     """With the overrides that make the same config from another folder, should the rerun be stopped and resumed."""
     computed = [f"engine={today.engine}", f"precision={today.precision}", f"frozen_precision={today.frozen_precision}"]
     settings = dict(stored_config.flatten(dataclasses.asdict(today)))

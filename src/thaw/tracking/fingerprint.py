@@ -97,10 +97,14 @@ class Fingerprint:
         return {key: str(value) for key, value in entries.items() if value is not None}
 
 
-def collect_fingerprint(root: Path) -> Fingerprint:
-    """Take the fingerprint of the checkout at `root` and of this process; TensorFlow is not imported for it."""
-    commit = _git(root, "rev-parse", "HEAD")
-    diff, diff_sha256 = _changes(root) if commit else ("", None)
+def collect_fingerprint(root: Path | None) -> Fingerprint:
+    """Take the fingerprint of the code and of this process; TensorFlow is not imported for it.
+
+    root: the checkout; None of an installed package, whose version is recorded in place of a commit.
+    """
+    commit = _git(root, "rev-parse", "HEAD") if root else None
+    diff, diff_sha256 = _changes(root) if root and commit else ("", None)
+    packages = (*_PACKAGES, *_cuda_packages()) if root else ("thaw", *_PACKAGES, *_cuda_packages())
     return Fingerprint(
         commit=commit.strip() if commit else None,
         dirty=bool(diff),
@@ -108,7 +112,7 @@ def collect_fingerprint(root: Path) -> Fingerprint:
         diff_sha256=diff_sha256,
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: found for name in (*_PACKAGES, *_cuda_packages()) if (found := _version(name))},
+        packages={name: found for name in packages if (found := _version(name))},
         cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
         cpus=environment.cpu_count(),
         cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),

@@ -38,7 +38,7 @@ def main() -> None:
     found = {"import_seconds": time.perf_counter() - started}
     started = time.perf_counter()
     sys.argv = [str(Path(root) / "train.py"), *overrides]
-    cli.train(Path(root))
+    cli.train()
     Path(report).write_text(json.dumps({**found, "work_seconds": time.perf_counter() - started}))
 
 

@@ -1,0 +1,134 @@
+"""A user's mistake becomes one clear message: what Hydra and OmegaConf found wrong, and what to do about it."""
+
+import errno
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from thaw.cli.arguments import empty_value_error
+from thaw.common.console import escape_controls
+from thaw.common.errors import UserError, did_you_mean, joined
+from thaw.config.installation import conf_dir
+from thaw.config.job import Terminated
+from thaw.config.schema_keys import dotted_keys, section_types
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def exit_with_one_error(schema: type) -> Iterator[None]:
+    """Print a user's mistake as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {escape_controls(str(error))}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {escape_controls(explain_hydra_error(error, schema))}")
+    except OSError as error:
+        if error.errno in _NO_ROOM:  # libraries often do not say where
+            where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
+            sys.exit(f"error: {where}: {os.strerror(error.errno).lower()}. Make room, then start again")
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {error.filename}: {(error.strerror or str(error)).lower()}")
+    except KeyboardInterrupt:
+        ignore_signals()
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Terminated:
+        ignore_signals()
+        raise
+
+
+def ignore_signals() -> None:
+    """The process is ending: another Ctrl-C would only break its last lines and leave a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def explain_hydra_error(error: Exception, schema: type) -> str:
+    """Say in one sentence what Hydra found wrong: the key, what is allowed, the nearest match."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        options = sorted(error.options or [])
+        if group in ("hydra/launcher", "hydra/sweeper"):
+            kind = group.removeprefix("hydra/")
+            return f"{group}={choice} is not installed: a {kind} is a plugin of Hydra, such as hydra-{choice}-{kind}"
+        return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {joined(options)}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read: {str(error).splitlines()[-1]}. Quote special characters: key='a value'"
+        )
+    cause = omegaconf_cause(error)
+    key = getattr(cause, "full_key", None)
+    text = str(error).strip() or str(cause)
+    experiment = re.match(r"In '(experiment/[^']*)'", text)
+    if experiment and ("Key 'experiment' not in" in text or "@experiment." in text):
+        return (
+            f"{experiment[1]}.yaml lacks its first line: # @package _global_. Without it its keys are no keys of a run"
+        )
+    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+        key, _, value = found[1].partition("=")
+        return (
+            f"{found[1]} is several values: -m trains with each. A text that has a comma is quoted: \"{key}='{value}'\""
+        )
+    found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
+    if found and found[1] not in set(dotted_keys(schema)):
+        return _unknown_key(found[1], schema)
+    message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if remedy := explain_with_remedy(message, key, sys.argv[1:]):
+        return remedy
+    if blank := re.search(r"Value '\s*' ", message):
+        return str(empty_value_error(found[1] if found else key or blank[0]))
+    if section := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
+        own = [name for name, type_ in section_types(schema) if type_.__name__ == section[1]]
+        return f"{' or '.join(own)}={section[2]!r} is a text where a section is expected: set its keys"
+    if found:
+        return f"{found[1]}: {message}"
+    missing = re.match(r"Key '([^']+)' (?:is )?not in", message)
+    if missing and key not in set(dotted_keys(schema)):
+        return _unknown_key(key or missing[1], schema)
+    return f"{key}: {message}" if key else message
+
+
+def _unknown_key(key: str, schema: type) -> str:
+    name = key.split("@")[0]
+    known = [*dotted_keys(schema), *(folder.name for folder in conf_dir().iterdir() if folder.is_dir())]
+    section = name.rpartition(".")[0]
+    siblings = [k for k in known if k.rpartition(".")[0] == section] if section else []
+    near = did_you_mean(name, known)
+    there = f" Keys of {section}: {joined(k.rpartition('.')[2] for k in siblings)}." if siblings else ""
+    return f"{key} is not a key.{near}{there} See them all with --help"
+
+
+def omegaconf_cause(error: BaseException) -> BaseException:
+    """What OmegaConf said, which names the key; Hydra wraps it."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, OmegaConfBaseException):
+        link = link.__cause__ or link.__context__
+    return link or error
+
+
+def explain_with_remedy(message: str, key: str | None, arguments: Iterable[str]) -> str | None:
+    """Return an error's text with what to do, None for a message that is not known here.
+
+    message: its first line. key: what it is about. arguments: the command line.
+    """
+    if found := re.search(r"interpolation '(\$\{hydra:job\.(?:num|id)\})'.*'None'", message):
+        return f"{key}={found[1]}: only the runs of a sweep have a number. Add -m, or give {key} a value"
+    if found := re.match(r"Multiple values for (\S+)\. To override", message):
+        group = found[1]
+        for argument in arguments:  # without one it is a file's defaults list, of which the message is right
+            added, _, choice = argument.partition("=")
+            if added.lstrip("+") in (group, group.rpartition("@")[2]) and added.startswith("+"):
+                name = added.lstrip("+").rpartition("@")[2]
+                return f"+{name}={choice}: {name} has a choice already, and + adds another. Write {name}={choice}"
+    if found := re.match(r"field '([^']+)' is not Optional", message):
+        return f"{key or found[1]}=null: this key needs a value. Leave it out for its default"
+    return None

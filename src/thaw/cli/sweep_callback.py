@@ -1,0 +1,142 @@
+"""Hydra's callback: one parent run for a sweep, and no run in a folder that holds another run's files."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from thaw.cli.compose import first_job_config, to_config
+from thaw.common.console import display_path, say
+from thaw.common.errors import UserError
+from thaw.config.schema import Config
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
+
+class RunRefused(BaseException):
+    """A run or a sweep must not begin. No `Exception`: of those in a callback Hydra makes a warning."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class SweepCallback(Callback):
+    """Opens one parent run for a sweep, whose jobs find its id in the sweep's folder.
+
+    It refuses folders that hold another run's files, before Hydra writes into them.
+
+    Attributes:
+        resumed_run_id: the run that may start in its own folder again.
+        errors: those of the sweep's end, which Hydra would turn into warnings.
+    """
+
+    PARENT_ID_FILE = "parent_run_id"
+    resumed_run_id: str | None = None
+    errors: ClassVar[list[UserError]] = []
+    _open: "SweepCallback | None" = None
+
+    def __init__(self) -> None:
+        self._failed = 0
+
+    @classmethod
+    def read_parent_id(cls, folder: str) -> str | None:
+        """Return the parent run's id, for a job of the sweep in `folder`."""
+        file = Path(folder) / cls.PARENT_ID_FILE
+        return file.read_text().strip() if file.is_file() else None
+
+    @classmethod
+    def close_open_sweep(cls, error: BaseException) -> None:
+        """End the parent run of a sweep that an error or a signal ended early."""
+        if cls._open is not None:
+            reason = str(error) or type(error).__name__
+            cls._open._close("FAILED" if isinstance(error, Exception) else "KILLED", reason)
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse the folder of a single run when another run has its files there."""
+        refuse_occupied_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Open the sweep's parent run, in the store and experiment of its first job."""
+        from thaw import tracking
+
+        with _refusing():
+            with first_job_config(config) as first_job:
+                checked: Config = to_config(first_job, Config)
+            self._folder = Path(config.hydra.sweep.dir).absolute()
+            typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+            name = " ".join(typed) or "sweep"
+            self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
+        (self._folder / self.PARENT_ID_FILE).write_text(self._sweep.id)
+        SweepCallback._open = self
+
+    def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
+        """Count a failed job, and free what Hydra would hold of each job until the sweep ends."""
+        if job_return.status.name != "COMPLETED":
+            self._failed += 1
+            drop_traceback_frames(job_return._return_value)
+        job_return.cfg = job_return.hydra_cfg = None
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """End the parent run and print the best job and the summary over folds."""
+        if SweepCallback._open is self:
+            reason = f"{self._failed} of its jobs failed" if self._failed else ""
+            try:
+                self._close("FAILED" if self._failed else "FINISHED", reason)
+            except UserError as error:
+                self.errors.append(error)
+
+    def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
+        from thaw import tracking
+
+        SweepCallback._open = None
+        children = tracking.close_sweep(self._sweep, status=status, summary={"reason": reason} if reason else None)
+        if children and children[0].objective is not None:
+            best = children[0]
+            say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+        if summaries := tracking.fold_summaries(children):
+            for summary in summaries:
+                say(summary.line())
+            file = self._folder / "folds.json"
+            file.write_text(tracking.folds_json(summaries), encoding="utf-8")
+            say(f"folds {display_path(file)}")
+
+
+def refuse_occupied_folder(folder: Path, resumed_run_id: str | None = None) -> None:
+    """Raise RunRefused when a run works in `folder`, or when it holds files of a run other than the resumed one."""
+    from thaw.tracking import folder_owner
+
+    with _refusing():
+        folder_owner.check_not_running(folder)
+        folder_owner.check_run_folder(folder, run_id=resumed_run_id)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise RunRefused(error) from error
+
+
+def drop_traceback_frames(error: BaseException) -> None:
+    """Drop a failed job's frames, and with them its network and data: Hydra keeps the error until the sweep ends.
+
+    A defect's traceback becomes a note, which is printed with it. `traceback.clear_frames` is not enough: a frame keeps
+    its function, and the function its closure.
+    """
+    if not isinstance(error, UserError):
+        error.add_note("In the job:\n" + "".join(traceback.format_exception(error)))
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        link = waiting.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            waiting += [link.__cause__, link.__context__]
