@@ -67,9 +67,10 @@ def export_features(context: RunContext, trained: TrainedModel) -> None:
     """Write the features that the head was trained on into `features/`: a file for each split or view of it."""
     from thaw.frozen import feature_export
     from thaw.frozen.activations import build_frozen_part
+    from thaw.models.network import feature_cut
 
-    network, last = trained.network, trained.stages[-1]
-    frozen = build_frozen_part(network, len(network.backbone.layers), context.config.backbone, trained.engine)
+    last = trained.stages[-1]
+    frozen = build_frozen_part(trained.network, feature_cut(trained.network), context.config.backbone, trained.engine)
     cache = context.cache if last.features_kept else None
     for split, indices in trained.data.splits.by_name().items():
         for view in trained.data.views(split, min(context.config.cache.views, last.stage.epochs)):
