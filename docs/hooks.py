@@ -1,0 +1,18 @@
+"""MkDocs hook: adds the reference pages that are generated from the schema and the tables."""
+
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    from thaw_lab.reference_pages import pages
+
+    for path, content in pages(ROOT).items():
+        files.append(File.generated(config, path, content=content))
+    return files
