@@ -32,12 +32,15 @@ ALLOWED = {
     },
     "explore": {"common", "config", "cache", "data", "models", "frozen"},
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_record", "run"},
-    "cli": {"common", "config", "tracking", "run"},
+    "cli": {"common", "config", "tracking", "results", "run"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_record", "run",
         "explore", "reproduce", "cli",
     },
     "__main__": {"common", "config", "cli"},
+    "api": {
+        "common", "config", "cache", "data", "models", "tracking", "results", "explore", "cli", "tools",
+    },
 }  # fmt: skip
 ONLY = {
     "hydra": {"cli", "config/yaml_text"},

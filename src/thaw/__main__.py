@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Any
 
-from thaw import __version__
+import thaw
 from thaw.cli import main as cli
 from thaw.cli import streams
 from thaw.common.errors import did_you_mean, joined
@@ -29,7 +29,7 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(_usage())
     elif name == "--version":
-        print(f"thaw {__version__}")
+        print(f"thaw {thaw.__version__}")
     elif name in commands:
         sys.argv[1:] = arguments
         run_command(name)

@@ -25,11 +25,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def exit_with_one_error(schema: type) -> Iterator[None]:
     """Print a user's mistake as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback."""
     try:
-        yield
+        with hydra_errors_explained(schema):
+            yield
     except UserError as error:
         sys.exit(f"error: {escape_controls(str(error))}")
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {escape_controls(explain_hydra_error(error, schema))}")
     except OSError as error:
         if error.errno in _NO_ROOM:  # libraries often do not say where
             where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
@@ -44,6 +43,15 @@ def exit_with_one_error(schema: type) -> Iterator[None]:
     except Terminated:
         ignore_signals()
         raise
+
+
+@contextmanager
+def hydra_errors_explained(schema: type) -> Iterator[None]:
+    """Raise what Hydra finds wrong as a UserError whose one message says what to do."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_hydra_error(error, schema)) from error
 
 
 def ignore_signals() -> None:

@@ -1,6 +1,7 @@
 """Hydra's flags, in any place of the command line, and what is refused of them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -56,7 +57,7 @@ def parse_command_line(given: list[str]) -> CommandLine:
     return CommandLine(made, arguments, sweep)
 
 
-def parse_tool_arguments(given: list[str], tool: str) -> list[str]:
+def parse_tool_arguments(given: Sequence[str], tool: str) -> list[str]:
     """Return a tool's `key=value` arguments. `--config-dir=DIR` becomes a key; every other flag is a UserError."""
     arguments, rest = [], iter(given)
     for argument in rest:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -17,11 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli import hydra_flags, policy, streams, sweep_checks
 from thaw.cli.arguments import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
-from thaw.cli.compose import compose_config, initialized_hydra, resolve_hydra_values, to_config
+from thaw.cli.compose import compose_config, first_job_config, initialized_hydra, resolve_hydra_values, to_config
 from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
-from thaw.cli.sweep_callback import RunRefused, SweepCallback
+from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_run_folder
 from thaw.common import console
 from thaw.common.console import say
 from thaw.common.errors import UserError
@@ -29,6 +29,9 @@ from thaw.config import checks, command_lines, effects, installation
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
 from thaw.config.yaml_text import keep_yaml_texts
+
+if TYPE_CHECKING:
+    from thaw.results.result import RunResult
 
 
 @streams.exit_quietly_on_broken_pipe
@@ -54,7 +57,10 @@ def train() -> None:
         os.chdir(HydraConfig.get().runtime.cwd)  # relative paths are the command line's, whatever hydra.job.chdir says
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return _run_job(cfg, resumed, sweep)
+            hydra_config = HydraConfig.get()
+            parent = SweepCallback.read_parent_id(hydra_config.sweep.dir) if sweep else None
+            folder = Path(hydra_config.runtime.output_dir).absolute()
+            return _start(_checked(cfg, hydra_config, folder, resumed, parent)).objective.value
         except (UserError, OmegaConfBaseException) as error:
             if sweep:  # Hydra runs the other jobs, names this one's overrides, and raises at the end
                 raise
@@ -83,26 +89,49 @@ def train() -> None:
             raise errors[0]
 
 
-def _run_job(cfg: DictConfig, resumed: ResumedRun | None, sweep: bool) -> float:
-    """Check one run's config and train; return the objective, for a sweeper that searches."""
-    hydra_config = HydraConfig.get()
+def train_once(arguments: list[str]) -> "RunResult":
+    """Train one run in this process and return its result: what `train` does of a command line without flags.
+
+    Args:
+        arguments: `key=value`, quoted for Hydra's grammar.
+
+    Raises:
+        UserError, HydraException, OmegaConfBaseException: of a mistake in the arguments; UserError: of the run.
+    """
+    check_no_empty_arguments(arguments)
+    resumed = prepare_resume(arguments)
+    arguments = resumed.arguments if resumed else arguments
+    ConfigStore.instance().store(name="schema", node=Config)
+    with policy.forbid_instantiation(arguments), initialized_hydra():
+        composed = hydra.compose("config", arguments, return_hydra_config=True)
+        folder = Path(composed.hydra.run.dir).absolute()
+        with first_job_config(composed) as cfg:
+            config, job = _checked(cfg, composed.hydra, folder, resumed, None)
+    check_run_folder(folder, job.resumed_run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _start((config, job))
+
+
+def _checked(
+    cfg: DictConfig, hydra_config: Any, folder: Path, resumed: ResumedRun | None, parent: str | None
+) -> tuple[Config, Job]:
+    """Return a run's config, which is checked, and how it was started; print the keys that have no effect."""
     config: Config = to_config(cfg, Config)
     checks.check_config(config, new_run=not resumed)
     if not resumed:
         for line in effects.no_effect_notes(config, hydra_config.overrides.task):
             say(line)
     search_path = [o for o in hydra_config.overrides.hydra if o.startswith(f"{SEARCH_PATH_KEY}=")]
-    job = Job(
-        installation.checkout(),
-        Path(hydra_config.runtime.output_dir).absolute(),
-        [*search_path, *resolve_hydra_values(hydra_config.overrides.task, cfg)],
-        SweepCallback.read_parent_id(hydra_config.sweep.dir) if sweep else None,
-    )
+    overrides = [*search_path, *resolve_hydra_values(hydra_config.overrides.task, cfg)]
     if resumed:
-        job = replace(job, parent_run_id=resumed.parent_run_id, resumed_run_id=resumed.run_id)
+        return config, Job(installation.checkout(), folder, overrides, resumed.parent_run_id, resumed.run_id)
+    return config, Job(installation.checkout(), folder, overrides, parent)
+
+
+def _start(checked: tuple[Config, Job]) -> "RunResult":
     from thaw.run import run  # late: `--help` and a misspelt key answer without it
 
-    return run(config, job).objective.value
+    return run(*checked)
 
 
 @streams.exit_quietly_on_broken_pipe

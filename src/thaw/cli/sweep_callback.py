@@ -59,7 +59,8 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse the folder of a single run when another run has its files there."""
-        refuse_occupied_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
+        with _refusing():
+            check_run_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Open the sweep's parent run, in the store and experiment of its first job."""
@@ -107,13 +108,12 @@ class SweepCallback(Callback):
             say(f"folds {display_path(file)}")
 
 
-def refuse_occupied_folder(folder: Path, resumed_run_id: str | None = None) -> None:
-    """Raise RunRefused when a run works in `folder`, or when it holds files of a run other than the resumed one."""
+def check_run_folder(folder: Path, resumed_run_id: str | None) -> None:
+    """Raise UserError when a run works in `folder`, or when it holds files of a run other than the resumed one."""
     from thaw.tracking import folder_owner
 
-    with _refusing():
-        folder_owner.check_not_running(folder)
-        folder_owner.check_run_folder(folder, run_id=resumed_run_id)
+    folder_owner.check_not_running(folder)
+    folder_owner.check_run_folder(folder, run_id=resumed_run_id)
 
 
 @contextmanager

@@ -1,0 +1,285 @@
+"""The Python interface behind `from thaw import ...`: load, predict, plan_freeze, features and train."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from thaw import tracking
+from thaw.cache import DiskCache
+from thaw.cli import hydra_flags, main
+from thaw.cli.arguments import check_no_empty_arguments, quote_texts
+from thaw.cli.compose import compose_config
+from thaw.cli.error_handling import hydra_errors_explained
+from thaw.common import backend
+from thaw.common.errors import UserError
+from thaw.config import checks, installation
+from thaw.config.schema import Config
+from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
+from thaw.config.yaml_text import keep_yaml_texts
+from thaw.data import pixels
+from thaw.data.bit_depth import DecodeOptions
+from thaw.data.catalog import UNASSIGNED, Catalog
+from thaw.data.decode import BadImageError, decode, resize
+from thaw.explore import backbone_features
+from thaw.models import backbone_table, freeze
+from thaw.models.freeze import FreezePlan
+from thaw.results.result import RunResult
+from thaw.tools import predict
+
+if TYPE_CHECKING:
+    from thaw.tools.predict import Classifier
+
+Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[np.uint8]
+"""A file, a folder (its pictures at any depth), a pattern, a list of these; or uint8 (N, H, W, 3), RGB, 0-255."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a trained network says of N images.
+
+    Attributes:
+        images: N names: the files in the order they were given, folders and patterns sorted; of arrays "0", "1", ...
+        class_names: N names, each of the most probable class.
+        probabilities: float32 (N, C), in the order of `TrainedModel.class_names`.
+    """
+
+    images: list[str]
+    class_names: list[str]
+    probabilities: npt.NDArray[np.float32]
+
+
+class TrainedModel:
+    """A trained run's network, computed as the run was judged; made by `load`.
+
+    Attributes:
+        class_names: C names, in the order of the network's outputs.
+        image_size: side of the network's square input in pixels.
+        keras_model: the Keras model: raw RGB 0-255 in, probabilities out, in float32.
+    """
+
+    def __init__(self, classifier: "Classifier", config: PredictConfig) -> None:
+        self.class_names = classifier.class_names
+        self.image_size = classifier.image_size
+        self.keras_model = classifier.model
+        self._classifier, self._config = classifier, config
+
+    def predict(self, images: Images) -> Predictions:
+        """Return the most probable class of every image, and the probabilities of all classes.
+
+        Files are decoded as in training; arrays of another size are resized as files are.
+
+        Args:
+            images: see `thaw.api.Images`.
+
+        Raises:
+            UserError: no file matches, or files cannot be read (all of them are listed).
+
+        Example:
+            >>> model = thaw.load("3f2a")
+            >>> predictions = model.predict("photos")
+            >>> for file, name in zip(predictions.images, predictions.class_names):
+            ...     print(file, name)
+        """
+        if isinstance(images, np.ndarray):
+            arrays = _checked(images)
+            names = [str(i) for i in range(len(arrays))]
+            batches: Iterator[Any] = ([self._resized(image) for image in batch] for batch in _batches(arrays))
+        else:
+            names = _find_files(images)
+            batches = self._decoded(names)
+        probabilities = np.concatenate([self._probabilities(np.stack(batch)) for batch in batches])
+        best = probabilities.argmax(axis=1)
+        return Predictions(names, [self.class_names[i] for i in best], probabilities)
+
+    @cached_property
+    def _probabilities(self) -> Any:
+        return predict._function(self._classifier, self._config)
+
+    def _resized(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        size = (self.image_size, self.image_size)
+        return image if image.shape[:2] == size else np.asarray(resize(Image.fromarray(image), size))
+
+    def _decoded(self, files: list[str]) -> Iterator[list[npt.NDArray[np.uint8]]]:
+        options = DecodeOptions(self._config.bits or self._classifier.bits)
+
+        def read(file: str) -> npt.NDArray[np.uint8] | BadImageError:
+            try:
+                return decode(file, size=(self.image_size,) * 2, options=options).resized(self.image_size)
+            except BadImageError as error:
+                return error
+
+        bad: list[BadImageError] = []
+        with ThreadPoolExecutor(2) as threads:
+            for batch in _batches(files):
+                decoded = list(threads.map(read, batch))
+                bad += [image for image in decoded if isinstance(image, BadImageError)]
+                if not bad:
+                    yield [image for image in decoded if not isinstance(image, BadImageError)]
+        if bad:
+            listing = "".join(f"\n  {image}" for image in bad)
+            raise UserError(f"{len(bad)} of {len(files)} files could not be read:{listing}")
+
+
+def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedModel:
+    """Return the network of a trained run.
+
+    Args:
+        run: id of a run or the first characters of it, a run's folder, or a sweep's id for its best run.
+        overrides: keys of `thaw predict`, as `"tracking_uri=http://host:5000"` or `"engine=tensorflow"`.
+
+    Raises:
+        UserError: there is no such run, or it left no network.
+
+    Example:
+        >>> import thaw
+        >>> model = thaw.load("outputs/runs/2026-11-28/12-00-00-000000")
+        >>> model.predict(["lion.jpg"]).class_names
+        ['lion']
+    """
+    config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={os.fspath(run)}"])
+    return TrainedModel(predict._classifier(config), config)
+
+
+def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str] = ()) -> FreezePlan:
+    """Return which layers of a backbone a `finetune.freeze` keeps frozen, and what is cut and trained there.
+
+    Args:
+        backbone: a choice of conf/backbone, such as `"inceptionv3"`.
+        freeze_at: as `finetune.freeze`: an index N (`layers[:N]` stay frozen), the name of a layer or block, a fraction
+            of the layers, `"all"` or `"none"`; None: the backbone's own boundary.
+        overrides: keys of `thaw layers`, as `"backbone.image_size=299"`.
+
+    Returns:
+        The plan as data; its `summary()` is the line that a run prints.
+
+    Raises:
+        UserError: there is no such backbone, layer or block; the nearest name is given.
+
+    Example:
+        >>> print(thaw.plan_freeze("vgg16", "block4").summary())
+        frozen 15/19 · boundary block4_pool, end of block block4 · cut 1 tensor, 0.4 MB/image · trainable 48.1 %
+    """
+    config: LayersConfig = _compose("layers", LayersConfig, [*overrides, f"backbone={backbone}"])
+    chosen = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
+    backbone_table.check_backbone(chosen)
+    backend.start_tensorflow(0, None)
+    from thaw.models import backbones
+
+    # A plan needs no weights, but the graph that they call for.
+    built = backbones.from_model(chosen, next(backbones.build_variants(chosen)))
+    return freeze.make_plan(chosen.freeze if freeze_at is None else freeze_at, built.graph, chosen.name, "frozen")
+
+
+def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> npt.NDArray[np.float32]:
+    """Return the pooled features of images from a pretrained backbone; what was computed before comes from the cache.
+
+    They are the rows that `recipe=bottleneck` and `thaw explore` use and keep: each content is computed once.
+
+    Args:
+        backbone: a choice of conf/backbone, such as `"efficientnet_lite0"`.
+        images: see `thaw.api.Images`.
+        overrides: keys of `thaw explore`, as `"backbone.weights=RUN_ID"`, `"cache.dir=/big/cache"` or
+            `"cache.max_gb=0"` to keep nothing.
+
+    Returns:
+        float32 (N, D), in the order of the images; D is the backbone's number of channels, 1,280 of EfficientNet-Lite0.
+
+    Raises:
+        UserError: files cannot be read (all of them are listed), or the backbone has random weights.
+
+    Example:
+        >>> thaw.features("efficientnet_lite0", "photos").shape
+        (520, 1280)
+    """
+    config: ExploreConfig = _compose("explore", ExploreConfig, [*overrides, f"backbone={backbone}"])
+    backbone_features.check_pretrained(config)
+    config.backbone = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
+    store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, Path(config.outputs))
+    catalog = _catalog(images)
+    rows = np.arange(len(catalog))
+    read = pixels.from_catalog(catalog, rows, backbone_table.image_size(config.backbone), store)
+    return backbone_features.pooled_features(config, read, rows, store)
+
+
+def train(overrides: Sequence[str] = ()) -> RunResult:
+    """Train one run, as `thaw train` does with the same arguments, and return its result.
+
+    It prints what the command prints. A sweep (`-m`) is the command line's: here a loop takes its place.
+
+    Args:
+        overrides: keys of `thaw train`, as `"backbone=vgg16"`, `"experiment=quickstart"` or `"resume=RUN_ID"`; Hydra's
+            own flags but `--config-dir=DIR` are not taken.
+
+    Returns:
+        What result.json holds: metrics, the run's id, hashes of its weights, config and data.
+
+    Raises:
+        UserError: a key or value is wrong, or the run cannot be done; the message is the command line's.
+
+    Example:
+        >>> result = thaw.train(["dataset=image_folder", "dataset.path=photos", "recipe=bottleneck"])
+        >>> result.metrics["test/accuracy"]
+        0.96
+        >>> thaw.load(result.run_id).predict("new photos")
+    """
+    with _outputs_of_the_command_line(), hydra_errors_explained(Config), contextlib.chdir(Path.cwd()):
+        keep_yaml_texts()
+        return main.train_once(quote_texts(hydra_flags.parse_tool_arguments(overrides, "train"), Config))
+
+
+def _compose(name: str, schema: type, overrides: Sequence[str]) -> Any:
+    with _outputs_of_the_command_line(), hydra_errors_explained(schema):
+        keep_yaml_texts()
+        arguments = quote_texts(hydra_flags.parse_tool_arguments(overrides, name), schema, sweeps=False)
+        check_no_empty_arguments(arguments)
+        config = compose_config(name, schema, arguments)
+    checks.raise_problems(checks.value_problems(config))
+    return config
+
+
+@contextlib.contextmanager
+def _outputs_of_the_command_line() -> Iterator[None]:
+    """Let conf/ find the outputs that the command line would use, and leave the environment as it was."""
+    before = os.environ.get("THAW_OUTPUTS")
+    os.environ["THAW_OUTPUTS"] = str(Path(before or installation.default_outputs()).absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["THAW_OUTPUTS"]
+        else:
+            os.environ["THAW_OUTPUTS"] = before
+
+
+def _checked(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images):
+        raise UserError(f"images are uint8 (N, H, W, 3), RGB, 0-255; these are {images.dtype} {images.shape}")
+    return images
+
+
+def _find_files(images: Any) -> list[str]:
+    entries = images if isinstance(images, list | tuple) else [images]
+    return [file for entry in entries for file in predict.find_images(os.fspath(entry))]  # twice given is two rows
+
+
+def _batches(images: Any) -> Iterator[Any]:
+    return (images[i : i + predict.DECODE_GROUP] for i in range(0, len(images), predict.DECODE_GROUP))
+
+
+def _catalog(images: Images) -> Catalog:
+    """Return the images as a data set without classes and splits."""
+    arrays = _checked(images) if isinstance(images, np.ndarray) else None
+    files = _find_files(images) if arrays is None else []
+    names = tuple(files) if arrays is None else tuple(f"{i:09}" for i in range(len(arrays)))
+    paths = tuple(str(Path(file).absolute()) for file in files) if arrays is None else None
+    labels, splits = np.zeros(len(names), np.int32), np.full(len(names), UNASSIGNED, np.int8)
+    return Catalog(names, paths, arrays, labels, ("image",), splits)
