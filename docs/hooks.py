@@ -7,10 +7,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    sys.path.insert(0, str(ROOT / "src"))  # here: MkDocs takes back what a hook adds while it is loaded
     from thaw_lab.reference_pages import pages
 
     for path, content in pages(ROOT).items():
