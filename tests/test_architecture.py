@@ -78,6 +78,25 @@ def test_the_rooms_are_listed_from_the_ground_up() -> None:
     assert {place(file).split("/")[0] for file in modules()} - {"__init__"} == set(order)
 
 
+def drawing() -> str:
+    """The map as a Mermaid diagram, without the arrows that others imply."""
+
+    def reaches(room: str, other: str, without: str) -> bool:
+        below = ALLOWED[room] - ({without} if room == start else set())
+        return other in below or any(reaches(step, other, without) for step in below)
+
+    lines = ["flowchart TD"]
+    for start in ALLOWED:
+        lines += [f"    {start} --> {other}" for other in sorted(ALLOWED[start]) if not reaches(start, other, other)]
+    return "\n".join(lines)
+
+
+def test_contributing_draws_the_map() -> None:
+    assert f"```mermaid\n{drawing()}\n```" in (ROOT / "CONTRIBUTING.md").read_text()
+    svg = (ROOT / "docs" / "assets" / "map.svg").read_text()
+    assert [room for room in ALLOWED if f">{room}<" not in svg] == []
+
+
 @pytest.mark.parametrize("file", modules(), ids=place)
 def test_imports_point_one_way(file: Path) -> None:
     room = place(file).split("/")[0]
