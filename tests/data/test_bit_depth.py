@@ -7,8 +7,7 @@ from PIL import Image
 
 from thaw.cache import DiskCache
 from thaw.data import bit_depth, cache_spaces, pixels, quarantine, scan
-from thaw.data.bit_depth import DecodeOptions
-from thaw.data.decode import BadImageError, decode, decode_resized
+from thaw.data.decode import BadImageError, DecodeOptions, decode, decode_resized
 
 from .pictures import encoded, noise
 from .test_decode import png, tiff

@@ -3,8 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from thaw.data.bit_depth import DecodeOptions
-from thaw.data.decode import BadImageError, decode
+from thaw.data.decode import BadImageError, DecodeOptions, decode
 
 GREY, RGB, PALETTE, INKS, LAB, ICC_LAB = 1, 2, 3, 5, 8, 9
 CHUNKY, PLANAR = 1, 2

@@ -18,8 +18,8 @@ from thaw.cache import DiskCache, writer
 from thaw.common import environment
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
-from thaw.data.bit_depth import DecodeOptions
 from thaw.data.catalog import Catalog
+from thaw.data.decode import DecodeOptions
 from thaw.data.pipeline import AugmentedView
 from thaw.frozen import activations, cuts, feature_export
 from thaw.frozen.activations import FrozenPart, activations_key

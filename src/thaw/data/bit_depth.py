@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +19,6 @@ _FEW = 0.05  # of pictures of which the others use all bits: dark photos
 _DEPTHS = (8, 10, 12, 14)  # of sensors
 _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # tags of TIFF
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """What a config says of decoding. The default is how every file is decoded that says all by itself."""
-
-    bits: int | None = None  # of 16-bit channels those that hold data, 8 to 16; None: all of them
-
-    @property
-    def white_level(self) -> int:
-        """The value of a 16-bit channel that becomes 255."""
-        return 2 ** (self.bits or 16) - 1
-
-    def key_fields(self) -> dict[str, object]:
-        """What is added to the keys of all that is made of pixels; nothing where pixels are those of the default."""
-        return {} if self.white_level == MAX_UINT16 else {"bits": self.bits}
-
-
-DEFAULT_OPTIONS = DecodeOptions()
 
 
 def has_unknown_range(image: Image.Image, content: bytes) -> bool:

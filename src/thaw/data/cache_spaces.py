@@ -13,7 +13,7 @@ from PIL import features
 
 from thaw.cache import CachedRows, CacheFull, CacheSpace, DiskCache
 from thaw.data import decode
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.pixel_stores import MemoryBuffer
 from thaw.data.probe import FileProbe, ProbeResult
 

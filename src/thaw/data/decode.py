@@ -13,7 +13,6 @@ from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, Tiff
 
 from thaw.data import bit_depth as depth
 from thaw.data import corrupt_files, icc_profiles, tiff
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.file_bytes import BadImageError, read_bytes
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
@@ -48,6 +47,25 @@ IMAGE_SUFFIXES = SUPPORTED_SUFFIXES | frozenset(
     )
     for suffix in suffixes.split()
 )
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What a config says of decoding. The default is how every file is decoded that says all by itself."""
+
+    bits: int | None = None  # of 16-bit channels those that hold data, 8 to 16; None: all of them
+
+    @property
+    def white_level(self) -> int:
+        """The value of a 16-bit channel that becomes 255."""
+        return 2 ** (self.bits or 16) - 1
+
+    def key_fields(self) -> dict[str, object]:
+        """What is added to the keys of all that is made of pixels; nothing where pixels are those of the default."""
+        return {} if self.white_level == depth.MAX_UINT16 else {"bits": self.bits}
+
+
+DEFAULT_OPTIONS = DecodeOptions()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from thaw.cache import CachedRows, CacheFull, CacheSpace
 from thaw.common.console import say
 from thaw.common.parallel import prefetch_map, with_progress
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.probe import reprobe
 
 Images = npt.NDArray[np.uint8]

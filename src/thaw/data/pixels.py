@@ -10,10 +10,9 @@ from PIL import Image
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.data import quarantine
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.cache_spaces import OVERHEAD_BYTES, CacheSpaces, plan_spaces
 from thaw.data.catalog import Catalog
-from thaw.data.decode import resize
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions, resize
 from thaw.data.pixel_stores import ArrayStore, CacheStore, Images, MemoryStore, PixelStore, SourceFiles
 from thaw.data.probe import check_unchanged
 from thaw.data.scan import ScanResult, scan_catalog

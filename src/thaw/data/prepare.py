@@ -3,8 +3,8 @@
 from thaw.cache import DiskCache
 from thaw.config.schema import DatasetConfig, SplitConfig
 from thaw.data import cache_spaces, sources, splits
-from thaw.data.bit_depth import DecodeOptions
 from thaw.data.cache_spaces import CacheSpaces
+from thaw.data.decode import DecodeOptions
 from thaw.data.scan import ScanResult, scan_catalog
 from thaw.data.splits import Splits
 

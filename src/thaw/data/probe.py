@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from thaw.common.errors import UserError
 from thaw.common.parallel import prefetch_map
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
-from thaw.data.decode import DecodedImage, decode
+from thaw.data.decode import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, decode
 from thaw.data.file_bytes import BadImageError, read_bytes_and_stats
 
 BLOCK_FILES, BLOCK_BYTES = (

@@ -18,7 +18,7 @@ from thaw.common.console import progress, say
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.data import cache_spaces, decode
-from thaw.data.bit_depth import DEFAULT_OPTIONS, DecodeOptions
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.pipeline import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
 from thaw.frozen.batch_runner import prefetch

@@ -22,8 +22,7 @@ from thaw.common.csv_text import spreadsheet_text
 from thaw.common.errors import UserError
 from thaw.config.tool_schemas import PredictConfig
 from thaw.data import bit_depth
-from thaw.data.bit_depth import DecodeOptions
-from thaw.data.decode import BadImageError, decode
+from thaw.data.decode import BadImageError, DecodeOptions, decode
 from thaw.data.image_folder import is_image_name, walk_visible_folders
 from thaw.frozen import engine
 from thaw.frozen.batch_runner import expand_sigmoid
