@@ -176,19 +176,19 @@ def test_cmyk_with_a_profile_shows_the_colours_of_its_press(kind):
 
 
 def test_a_profile_is_looked_into_once_and_many_do_not_pile_up(monkeypatch):
-    built, build = [], icc_profiles._built
-    monkeypatch.setattr(icc_profiles, "_known", {})
-    monkeypatch.setattr(icc_profiles, "_built", lambda *given: built.append(given) or build(*given))
+    built, build = [], icc_profiles._build_transform
+    monkeypatch.setattr(icc_profiles, "_transforms", {})
+    monkeypatch.setattr(icc_profiles, "_build_transform", lambda *given: built.append(given) or build(*given))
     for _ in range(3):
         first(encoded(FLAT, "PNG", icc_profile=OWN_SRGB))
     assert len(built) == 1
     for number in range(100):
         icc_profiles.srgb_transform("RGB", DISPLAY_P3[:100] + bytes([number]) + DISPLAY_P3[101:])
-    assert len(icc_profiles._known) <= 64
+    assert len(icc_profiles._transforms) <= 64
 
 
 def test_threads_share_a_transform(monkeypatch):
-    monkeypatch.setattr(icc_profiles, "_known", {})
+    monkeypatch.setattr(icc_profiles, "_transforms", {})
     content = encoded(noise(200, 200), "PNG", icc_profile=DISPLAY_P3)
     found = []
     threads = [threading.Thread(target=lambda: found.append(np.asarray(decode(content).image))) for _ in range(8)]

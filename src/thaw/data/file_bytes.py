@@ -1,4 +1,4 @@
-"""A file's bytes, or why it has none."""
+"""Read the bytes of image files; the error that says why an image cannot be used."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ _ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: 
 
 
 class BadImageError(UserError):
-    """A picture that cannot be used: `path`, `reason`, and `kind`, a key of `faults.KINDS`."""
+    """An image cannot be used: its printable `path`, the `reason` for people, and `kind`, a key of `KINDS`."""
 
     def __init__(self, path: str, reason: str, kind: str) -> None:
         self.path, self.reason, self.kind = printable(path), reason, kind
@@ -22,14 +22,15 @@ class BadImageError(UserError):
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes; raises BadImage when it cannot be read."""
+    """Return the bytes of a file; raises BadImageError when it cannot be read."""
     return read_bytes_and_stats(path)[0]
 
 
 def read_bytes_and_stats(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:
-    """Return a file's bytes, and what the system says of it before and after reading.
+    """Return the bytes of a file, and its stat before and after reading.
 
-    Raises BadImage when it cannot be read, and for what is no file: reading a pipe would never end.
+    Raises:
+        BadImageError: It cannot be read, or is no regular file: reading a pipe would never end.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

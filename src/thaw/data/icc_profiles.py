@@ -1,4 +1,4 @@
-"""Embedded colour profiles (ICC): networks were pretrained on sRGB, so pictures are brought to it."""
+"""Convert images with an embedded colour profile (ICC) to sRGB, the colour space of ImageNet's pretraining."""
 
 import hashlib
 import io
@@ -6,21 +6,21 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-# As Photoshop, GIMP and Krita convert unless told otherwise: white stays white, black becomes black.
+# As Photoshop, GIMP and Krita convert by default: white stays white, black becomes black.
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
-_SPACES = {"RGB": b"RGB ", "L": b"GRAY", "CMYK": b"CMYK"}  # mode: the colour space that a profile names for it
-_NEAR = 2  # levels of 255: the many profiles called sRGB differ by that, and their photos stay as they are stored
-_KNOWN = 64  # transforms in memory; a data set has a handful of profiles
+_COLOUR_SPACES = {"RGB": b"RGB ", "L": b"GRAY", "CMYK": b"CMYK"}  # by mode: what a profile's header names
+_TOLERANCE = 2  # levels of 255: the many profiles called sRGB differ by that, and their photos stay as stored
+_MAX_TRANSFORMS = 64  # in memory; a data set has a handful of profiles
 
-_known: dict[tuple[bytes, str], ImageCms.ImageCmsTransform | None] = {}
+_transforms: dict[tuple[bytes, str], ImageCms.ImageCmsTransform | None] = {}  # by the profile's sha256, and mode
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return an image of mode RGB, L or CMYK as RGB; one of mode RGB may be changed in place.
+    """Return an image of mode RGB, L or CMYK as RGB in sRGB; one of mode RGB may be changed in place.
 
-    Without a profile, with one that is (nearly) sRGB, and with one that is damaged or of another mode, the pixels stay
-    what they are; of CMYK, Pillow's own conversion.
+    Pixels stay as they are without a profile, and with one that is (nearly) sRGB, damaged, or made for another mode.
+    CMYK without a profile is converted by Pillow.
     """
     transform = srgb_transform(image.mode, profile)
     if transform is None:
@@ -29,35 +29,34 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def srgb_transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
-    """Return what brings a profile's colours from `mode` to RGB in sRGB; None if there is nothing to do."""
-    if not profile or profile[16:20] != _SPACES.get(mode):
+    """Return the transform from a profile's colours to sRGB, None if there is nothing to convert (see `to_srgb`)."""
+    if not profile or profile[16:20] != _COLOUR_SPACES.get(mode):
         return None
     key = hashlib.sha256(profile).digest(), mode
-    if key in _known:
-        return _known[key]
-    found = _built(profile, mode)
-    if len(_known) >= _KNOWN:
-        _known.clear()
-    _known[key] = found
-    return found
+    if key in _transforms:
+        return _transforms[key]
+    transform = _build_transform(profile, mode)
+    if len(_transforms) >= _MAX_TRANSFORMS:
+        _transforms.clear()
+    _transforms[key] = transform
+    return transform
 
 
-def _built(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        srgb = ImageCms.createProfile("sRGB")
-        found = ImageCms.buildTransform(own, srgb, mode, "RGB", _INTENT, _FLAGS)
-    except (OSError, ImageCms.PyCMSError):  # damaged; viewers pass over it too
+        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", _INTENT, _FLAGS)
+    except (OSError, ImageCms.PyCMSError):  # damaged; viewers ignore it too
         return None
-    return None if mode != "CMYK" and _changes_little(found, mode) else found
+    return None if mode != "CMYK" and _is_near_identity(transform, mode) else transform
 
 
-def _changes_little(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether it leaves all levels, or colours on a grid, as they are; what a profile is called proves nothing."""
+def _is_near_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Return whether a transform changes no level, or no colour of a grid; a profile's name proves nothing."""
     if mode == "L":
         levels = np.arange(256, dtype=np.uint8)[None]
     else:
         levels = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
     image = Image.fromarray(levels)
-    after = np.asarray(ImageCms.applyTransform(image, transform)).astype(int)
-    return bool(np.abs(after - np.asarray(image.convert("RGB"))).max() <= _NEAR)
+    converted = np.asarray(ImageCms.applyTransform(image, transform)).astype(int)
+    return bool(np.abs(converted - np.asarray(image.convert("RGB"))).max() <= _TOLERANCE)
