@@ -1,9 +1,10 @@
-"""The one decoder: training, prediction and inspection see the same pixels, or the same complaint."""
+"""Decode image files for training, prediction and inspection alike: the same pixels, or the same error."""
 
 import io
 import re
 import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,49 +12,39 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import bit_depth as depth
-from thaw.data import corrupt_files, icc_profiles, tiff
+from thaw.data import bit_depth, corrupt_files, icc_profiles, tiff
 from thaw.data.file_bytes import BadImageError, read_bytes
 
-# Raise it whenever a rule of decoding, resizing or refusing changes: what is kept on disk is kept by it, and old pixels
-# would go on being used.
+# Raise it whenever a rule of decoding, resizing or refusing changes: cached rows have it in their key, and stale pixels
+# would be used otherwise.
 VERSION = 5
+RESIZE_RULE = "squash-bilinear"  # what `resize` does, part of the same keys
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
-_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of TIFF
-RESIZE_RULE = "squash-bilinear"  # the name of `resize`'s rule, part of the same keys
+_BAD_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)  # what Pillow raises
 
-MAX_PIXELS = 100_000_000  # up to 2 GB for each thread that decodes one, with transparency; 300 MB of RGB
+MAX_PIXELS = 100_000_000  # with transparency up to 2 GB in each thread that decodes; 300 MB as RGB
 
-# By content, never by the file's ending: Pillow would also hand a file to Ghostscript, or read it as a volume of data.
+# By content, never by suffix: Pillow would also pass a file to Ghostscript, or read it as volumetric data.
 SUPPORTED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-SUPPORTED_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffixes in (
-        "jpg jpeg jpe jfif mpo",
-        "png apng",
-        "gif",
-        "bmp dib webp tif tiff",
-        "ppm pgm pbm pnm",
-        "avif jp2 j2k",
-    )
-    for suffix in suffixes.split()
-)
-# Pictures all the same: they are found in folders, and refused by name, not passed over.
-IMAGE_SUFFIXES = SUPPORTED_SUFFIXES | frozenset(
-    f".{suffix}"
-    for suffixes in (
-        "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds",
-        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 pef srw x3f",
-    )
-    for suffix in suffixes.split()
+
+
+def _suffixes(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
+SUPPORTED_SUFFIXES = _suffixes("jpg jpeg jpe jfif mpo png apng gif bmp dib webp tif tiff ppm pgm pbm pnm avif jp2 j2k")
+# Images in other formats too: a folder's listing includes them, and decoding refuses them by name.
+IMAGE_SUFFIXES = SUPPORTED_SUFFIXES | _suffixes(
+    "heic heif hif jxl jxr wdp psd psb xcf svg ico icns tga pcx exr hdr dds "
+    "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 pef srw x3f"
 )
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What a config says of decoding. The default is how every file is decoded that says all by itself."""
+    """The configured rules of decoding; they concern only files that do not state them."""
 
-    bits: int | None = None  # of 16-bit channels those that hold data, 8 to 16; None: all of them
+    bits: int | None = None  # dataset.bits: how many bits of 16-bit channels hold data, 8 to 16; None: all of them
 
     @property
     def white_level(self) -> int:
@@ -61,8 +52,8 @@ class DecodeOptions:
         return 2 ** (self.bits or 16) - 1
 
     def key_fields(self) -> dict[str, object]:
-        """What is added to the keys of all that is made of pixels; nothing where pixels are those of the default."""
-        return {} if self.white_level == depth.MAX_UINT16 else {"bits": self.bits}
+        """Return the fields that these options add to the cache keys of pixels; none by default."""
+        return {} if self.white_level == bit_depth.MAX_UINT16 else {"bits": self.bits}
 
 
 DEFAULT_OPTIONS = DecodeOptions()
@@ -70,23 +61,25 @@ DEFAULT_OPTIONS = DecodeOptions()
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """A decoded picture: upright, RGB in sRGB, 8 bits a channel."""
+    """An upright image, RGB in sRGB, 8 bits a channel."""
 
     image: Image.Image  # of a large JPEG perhaps at a half, a quarter or an eighth of its size
-    width: int  # of the upright picture as it is stored in the file, in pixels
+    width: int  # in pixels, upright, in the file's full size
     height: int
-    box: tuple[float, float, float, float]  # left, top, right, bottom of what `image` shows of it, in its pixels
+    box: tuple[
+        float, float, float, float
+    ]  # left, top, right, bottom in pixels of `image`: where the picture lies in it
     format: str  # of the file, by content: JPEG, PNG, ...
-    mode: str  # of the file's pixels, as Pillow calls it: RGB, L, P, RGBA, CMYK, I;16, ...
+    mode: str  # Pillow's, of the file's pixels: RGB, L, P, RGBA, CMYK, I;16, ...
     note: str  # what was left out: "first of 12 frames"; mostly ""
-    max_value: int | None  # of 16 bits a channel whose range the file does not tell: the highest value; else None
+    max_value: int | None  # the highest of 16-bit channels whose range the file does not state; None of other files
 
     def downsized(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return uint8 (h, w, 3): as stored when neither side is over `size`, else squashed to (size, size, 3)."""
+        """Return uint8 (h, w, 3): in full size when no side exceeds `size`, else squashed to (size, size, 3)."""
         return np.asarray(self.image) if max(self.width, self.height) <= size else self.resized(size)
 
     def resized(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return uint8 (size, size, 3): squashed or stretched as `resize` does."""
+        """Return uint8 (size, size, 3), squashed or stretched as `resize` does."""
         return np.asarray(resize(self.image, (size, size), self.box))
 
 
@@ -96,35 +89,43 @@ def decode(
     size: tuple[int, int] | None = None,
     options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> DecodedImage:
-    """Return a picture, upright and RGB; the whole file must be sound: a truncated one is refused.
+    """Decode a whole image file to upright RGB.
 
-    EXIF orientation is applied, colours of an embedded profile are brought to sRGB, transparency is laid on white
-    (dropping alpha would show whatever colours lie hidden under it), 16-bit grey is scaled and not cut off at 255, and
-    of an animation the first frame is taken. `source` is a path or a file's bytes; `name` is what errors call it.
-    Raises BadImage, also for more than `MAX_PIXELS`, before any memory is taken for them.
+    EXIF orientation is applied. Colours of an embedded profile are converted to sRGB. Transparency is laid on white;
+    dropping alpha would show whatever colours lie hidden under it. 16-bit grey is scaled, not clipped at 255. Of an
+    animation the first frame is taken.
 
-    `size` (width, height) says what it will be resized to. A JPEG is then decoded at the smallest of 1/1, 1/2, 1/4 and
-    1/8 that leaves both sides at least twice that: libjpeg does it inside the inverse DCT, in a fraction of the time,
-    and at twice the size it is still the resizing that decides the pixels. They are a function of the file's bytes,
-    `size` and the libraries' versions, whoever asks.
+    The pixels are a function of the file's bytes, `size`, `options` and the libraries' versions.
+
+    Args:
+        source: A path, or the bytes of a file.
+        name: What errors call the image; by default its path.
+        size: The (width, height) that it will be resized to. A JPEG is then decoded at the smallest of 1/1, 1/2, 1/4
+            and 1/8 that leaves both sides at least twice that: libjpeg reduces inside the inverse DCT, in a fraction of
+            the time, and from twice the size it is still the resizing that decides the pixels.
+        options: What the configuration says of files that do not say it themselves.
+
+    Raises:
+        BadImageError: The file is truncated, corrupt, unsupported or not an image, or has more than `MAX_PIXELS`;
+            these are refused before memory is allocated.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     content = source if isinstance(source, bytes) else read_bytes(source)
     try:
         image = _open(content, name)
-        kind, mode, note = _FORMAT_NAMES.get(image.format or "", image.format or ""), image.mode, _note(image, content)
-        reduced, top = (
-            _reduce(image, size),
-            options.white_level if (deep := depth.has_unknown_range(image, content)) else depth.MAX_UINT16,
-        )
+        format_name = _FORMAT_NAMES.get(image.format or "", image.format or "")
+        mode, note = image.mode, _frames_note(image, content)
+        reduction = _reduce_jpeg(image, size)
+        unknown_range = bit_depth.has_unknown_range(image, content)
+        white_level = options.white_level if unknown_range else bit_depth.MAX_UINT16
         image.load()
-        highest = depth.robust_max(image) if deep else None
-        if top < depth.MAX_UINT16 and not image.mode.startswith("I"):
-            depth.scale_colours(image, content, top, name)
+        max_value = bit_depth.robust_max(image) if unknown_range else None
+        if white_level < bit_depth.MAX_UINT16 and not image.mode.startswith("I"):
+            bit_depth.scale_colours(image, content, white_level, name)
         _turn_upright(image)
-        upright, width, height, box = _placed(_to_rgb(image, name, top), reduced)
-        return DecodedImage(upright, width, height, box, kind, mode, note, highest)
-    except (BadImageError, MemoryError, ImportError):  # the last one: a Pillow that was built without LittleCMS
+        rgb = _to_rgb(image, name, white_level)
+        return DecodedImage(rgb, *_full_size_and_box(rgb, reduction), format_name, mode, note, max_value)
+    except (BadImageError, MemoryError, ImportError):  # the last: a Pillow built without LittleCMS
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
         pixels = int(re.findall(r"\d+", str(error))[0])
@@ -137,9 +138,9 @@ def decode(
 def decode_resized(
     source: str | Path | bytes, size: int, name: str | None = None, options: DecodeOptions = DEFAULT_OPTIONS
 ) -> npt.NDArray[np.uint8]:
-    """Return a picture as a network sees it, uint8 (size, size, 3), RGB, 0-255: in training and in prediction alike.
+    """Return an image as networks take it in training and prediction: uint8 (size, size, 3), RGB, 0-255.
 
-    Raises BadImage.
+    Arguments and errors are those of `decode`.
     """
     return decode(source, name, (size, size), options).resized(size)
 
@@ -147,63 +148,66 @@ def decode_resized(
 def resize(
     image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> Image.Image:
-    """Return the image, or what of it lies in `box`, squashed or stretched to exactly `size` (width, height).
+    """Return an image, or the part of it in `box`, squashed or stretched to exactly `size` (width, height).
 
-    As Keras's load_img does: bilinear; when shrinking Pillow averages over all source pixels, so nothing aliases.
+    Bilinear, as Keras's load_img. When shrinking, Pillow averages over all source pixels, so nothing aliases.
     """
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR, box)
 
 
 def _open(content: bytes, name: str) -> Image.Image:
-    # Pillow warns at 89 million pixels and goes on: the limit below takes its place. It also warns of damaged notes in
-    # a sound picture. Set at every call and not around it: threads that enter and leave a filter at the same time
-    # leave the wrong one behind.
+    """Return an image that is opened and not loaded; raises BadImageError for what Pillow would read wrongly."""
+    # Pillow only warns at 89 million pixels, where the limit below refuses, and of damaged metadata in a sound image.
+    # The filter is set at every call and never reset: threads that enter and leave a filter at the same time leave the
+    # wrong one behind.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    PngImagePlugin.MAX_TEXT_CHUNK = corrupt_files.MAX_METADATA_BYTES  # Pillow's own, 1 MB, refuses sound pictures
-    if content.startswith(b"\x89PNG") and (found := corrupt_files.oversized_png_metadata(content)):
-        raise BadImageError(name, found[1], found[0])
+    PngImagePlugin.MAX_TEXT_CHUNK = corrupt_files.MAX_METADATA_BYTES  # Pillow's own, 1 MB, refuses sound images
+    if content.startswith(b"\x89PNG") and (fault := corrupt_files.oversized_png_metadata(content)):
+        raise BadImageError(name, fault[1], fault[0])
     image = Image.open(io.BytesIO(content), formats=SUPPORTED_FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, f"{image.width}x{image.height} pixels", image.width * image.height, len(content))
-    if image.format == "PNG":  # its checksums; decoding looks at none behind the header's
-        Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-        _fit_transparent_level(image, content, name)
+    if image.format == "PNG":
+        Image.open(io.BytesIO(content), formats=("PNG",)).verify()  # checksums; decoding checks only the header's
+        _scale_transparent_level(image, content, name)
     if isinstance(image, JpegImagePlugin.JpegImageFile) and corrupt_files.ends_in_zeros(content):
         raise BadImageError(name, "it ends in zeros in place of a picture", "zero_filled")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, content):
-        raise BadImageError(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (found := tiff.unsupported_pixels(image.tag_v2)):
-        raise BadImageError(name, found[1], found[0])
     if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if _is_camera_raw(image, content):
+            raise BadImageError(name, "camera raw is not read: develop it to JPEG or PNG", "unsupported_format")
+        if fault := tiff.unsupported_pixels(image.tag_v2):
+            raise BadImageError(name, fault[1], fault[0])
         return tiff.correct_planes(image, content, name)
     return image
 
 
-def _fit_transparent_level(image: Image.Image, content: bytes, name: str) -> None:
-    """Bring a PNG's transparent grey to the range that Pillow brings its pixels to; it compares one with the other."""
-    clear, depth = image.info.get("transparency"), content[24]  # bits a channel, the header's first field after sizes
-    if image.mode == "L" and isinstance(clear, int) and depth in (2, 4):
-        image.info["transparency"] = clear * 255 // (2**depth - 1)
-    if image.mode == "RGB" and clear is not None and depth == 16:  # of the pixels only the upper halves are there
-        raise BadImageError(
-            name, "16-bit PNG with a transparent colour is not read: save it with alpha", "unsupported_variant"
-        )
+def _scale_transparent_level(image: Image.Image, content: bytes, name: str) -> None:
+    """Scale a PNG's transparent grey to 0-255 as Pillow scales the pixels that it is compared with."""
+    transparent, bits = image.info.get("transparency"), content[24]  # bits a channel: the header's field after the size
+    if image.mode == "L" and isinstance(transparent, int) and bits in (2, 4):
+        image.info["transparency"] = transparent * 255 // (2**bits - 1)
+    if (
+        image.mode == "RGB" and transparent is not None and bits == 16
+    ):  # Pillow keeps the upper bytes of the pixels only
+        reason = "16-bit PNG with a transparent colour is not read: save it with alpha"
+        raise BadImageError(name, reason, "unsupported_variant")
 
 
-def _too_large(name: str, what: str, pixels: int, length: int) -> BadImageError:
-    """Tell a large picture from a header that promises a thousand pixels a byte, which only a trap or a fault does."""
+def _too_large(name: str, size: str, pixels: int, length: int) -> BadImageError:
+    """Return the error; a header that promises over a thousand pixels a byte is a trap or a fault."""
     kind = "decompression_bomb" if pixels > 1000 * length else "too_large"
-    return BadImageError(name, f"{what}, more than {MAX_PIXELS // 10**6} million: shrink it first", kind)
+    return BadImageError(name, f"{size}, more than {MAX_PIXELS // 10**6} million: shrink it first", kind)
 
 
-def _is_raw(image: TiffImagePlugin.TiffImageFile, content: bytes) -> bool:
-    """Camera raws are TIFFs whose first picture is a thumbnail; a DNG may also begin with its raw sensor data."""
+def _is_camera_raw(image: TiffImagePlugin.TiffImageFile, content: bytes) -> bool:
+    """Return whether a TIFF's first picture is a raw file's thumbnail, or, in some DNGs, raw sensor data."""
     tags = image.tag_v2
-    return content[8:10] == b"CR" or _DNG_VERSION in tags or bool(tags.get(_SUBFILE_TYPE, 0) & 1)
+    is_dng = ExifTags.Base.DNGVersion in tags
+    return content[8:10] == b"CR" or is_dng or bool(tags.get(ExifTags.Base.NewSubfileType, 0) & 1)
 
 
-def _note(image: Image.Image, content: bytes) -> str:
-    """Say which of several pictures is taken. GIF and TIFF must be walked through to know."""
+def _frames_note(image: Image.Image, content: bytes) -> str:
+    """Return which of several pictures is taken; only reading through GIF and TIFF tells how many there are."""
     if image.format in ("GIF", "TIFF"):
         try:
             frames = getattr(Image.open(io.BytesIO(content), formats=(image.format,)), "n_frames", 1)
@@ -216,8 +220,8 @@ def _note(image: Image.Image, content: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class _Reduced:
-    """How a JPEG is decoded: `width` and `height` of the file, both divided by `scale`, then turned."""
+class _JpegReduction:
+    """The `width` and `height` of a JPEG that is decoded at 1/`scale`, before it is turned upright."""
 
     width: int
     height: int
@@ -225,69 +229,66 @@ class _Reduced:
     orientation: int  # EXIF's, 1-8; from 5 on width and height change places
 
 
-def _reduce(image: Image.Image, size: tuple[int, int] | None) -> _Reduced | None:
-    """Let a JPEG be decoded no larger than it takes to have twice `size` when it is upright."""
-    # CMYK is left out: Adobe's are stored inverted, and a rare kind is not worth a rule of its own.
+def _reduce_jpeg(image: Image.Image, size: tuple[int, int] | None) -> _JpegReduction | None:
+    """Have a JPEG decoded no larger than needed for twice `size` when it is upright."""
+    # Not CMYK: Adobe's are stored inverted, and a rare kind is not worth a rule of its own.
     if size is None or not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("RGB", "L"):
         return None
     width, height = image.size
     orientation = _orientation(image)
     across, down = size if orientation < 5 else size[::-1]
     drafted = image.draft(image.mode, (2 * across, 2 * down))
-    return _Reduced(width, height, round(width / drafted[1][2]), orientation) if drafted else None
+    return _JpegReduction(width, height, round(width / drafted[1][2]), orientation) if drafted else None
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation; what cannot be read as EXIF says nothing, and every viewer shows the picture."""
+    """Return EXIF's orientation, 1 (upright) where EXIF is damaged: every viewer shows such a picture."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _BAD_EXIF:
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _placed(
-    image: Image.Image, reduced: _Reduced | None
-) -> tuple[Image.Image, int, int, tuple[float, float, float, float]]:
-    """Say of an upright image how large it is in the file, and where in it the picture lies.
+def _full_size_and_box(
+    image: Image.Image, reduction: _JpegReduction | None
+) -> tuple[int, int, tuple[float, float, float, float]]:
+    """Return the width and height of an upright image in full size, and the box in which the picture lies in it.
 
-    libjpeg rounds a reduced picture's sides up; what sticks out, up to 7/8 of a pixel, lies right and bottom as it is
-    stored, and wherever turning it has brought them. Left in, it would squash the picture off its place.
+    libjpeg rounds the sides of a reduced picture up. The surplus, up to 7/8 of a pixel, is at the right and bottom as
+    stored, and wherever turning brings these. Resized with the picture, it would shift it.
     """
-    if reduced is None:
-        return image, *image.size, (0, 0, *image.size)
-    turned = reduced.orientation
-    width, height = (reduced.width, reduced.height)[:: 1 if turned < 5 else -1]
-    across, down = width / reduced.scale, height / reduced.scale
-    left = image.width - across if turned in (2, 3, 6, 7) else 0.0
-    top = image.height - down if turned in (3, 4, 7, 8) else 0.0
-    return image, width, height, (left, top, left + across, top + down)
+    if reduction is None:
+        return *image.size, (0, 0, *image.size)
+    orientation = reduction.orientation
+    width, height = (reduction.width, reduction.height)[:: 1 if orientation < 5 else -1]
+    across, down = width / reduction.scale, height / reduction.scale
+    left = image.width - across if orientation in (2, 3, 6, 7) else 0.0
+    top = image.height - down if orientation in (3, 4, 7, 8) else 0.0
+    return width, height, (left, top, left + across, top + down)
 
 
 def _turn_upright(image: Image.Image) -> None:
-    """Apply EXIF orientation; damaged EXIF is passed over as in `_orientation`."""
-    try:
+    """Apply EXIF's orientation in place; damaged EXIF is ignored as in `_orientation`."""
+    with suppress(*_BAD_EXIF):
         ImageOps.exif_transpose(image, in_place=True)
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
-        return
 
 
-def _to_rgb(image: Image.Image, name: str, top: int) -> Image.Image:
-    """Lay transparency on white, and bring colours to sRGB and to 8 bits."""
+def _to_rgb(image: Image.Image, name: str, white_level: int) -> Image.Image:
+    """Return an image as RGB in sRGB, 8 bits a channel, its transparency laid on white."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return icc_profiles.to_srgb(depth.scale_grey(image, top, name), profile)
+        return icc_profiles.to_srgb(bit_depth.scale_grey(image, white_level, name), profile)
     if image.mode == "F":
-        raise BadImageError(
-            name, "floating-point pixels have no known range: save it with 8 or 16 bits a channel", "unsupported_pixels"
-        )
+        reason = "floating-point pixels have no known range: save it with 8 or 16 bits a channel"
+        raise BadImageError(name, reason, "unsupported_pixels")
     colours = {"1": "L", "LA": "L", "La": "L"}.get(image.mode, image.mode if image.mode in ("L", "CMYK") else "RGB")
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        if icc_profiles.srgb_transform(colours, profile):  # what is transparent is laid on white as it is seen, in sRGB
-            alpha = shown.getchannel("A")
-            shown = icc_profiles.to_srgb(shown.convert(colours), profile)
-            shown.putalpha(alpha)
+        rgba = image.convert("RGBA")
+        if icc_profiles.srgb_transform(colours, profile):  # before it is laid on white, which is sRGB's
+            alpha = rgba.getchannel("A")
+            rgba = icc_profiles.to_srgb(rgba.convert(colours), profile)
+            rgba.putalpha(alpha)
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, shown).convert("RGB")
+        return Image.alpha_composite(white, rgba).convert("RGB")
     return icc_profiles.to_srgb(image if image.mode == colours else image.convert(colours), profile)
