@@ -9,8 +9,7 @@ import pytest
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
-from thaw.data import cache_spaces as kept
-from thaw.data import corrupt_files, image_folder, pixels, probe, scan
+from thaw.data import cache_spaces, corrupt_files, image_folder, pixels, probe, scan
 
 from .pictures import encoded, noise, photo, write_image
 from .planted import plant
@@ -23,7 +22,7 @@ def store(tmp_path):
 
 
 def scanned(catalog, store=None, **options):
-    return scan.scan_catalog(catalog, kept.plan_spaces(store, 8, len(catalog)), **options)
+    return scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, len(catalog)), **options)
 
 
 @pytest.fixture(scope="module")
@@ -147,24 +146,24 @@ def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, touched, kin
 def test_a_file_that_vanishes_while_its_verdict_is_mended_is_named(tmp_path, store, touched, monkeypatch):
     paths = folder_of(tmp_path / "pictures")
     scanned(catalog_of_files(paths), store)
-    monkeypatch.setattr(kept.CacheSpaces, "results", lambda self, hashes, reprobe: [reprobe(0)])
+    monkeypatch.setattr(cache_spaces.CacheSpaces, "results", lambda self, hashes, reprobe: [reprobe(0)])
     paths[0].unlink()
     monkeypatch.setattr(scan, "stat_hash", lambda path: None if path == str(paths[0]) else probe.stat_hash(path))
-    monkeypatch.setattr(scan, "_known_hashes", lambda paths, kept: ["0" * 64] * len(paths))
-    monkeypatch.setattr(scan, "_without_verdict", lambda hashes, kept: set())
+    monkeypatch.setattr(cache_spaces.CacheSpaces, "known_hashes", lambda self, stat_hashes: ["0" * 64] * len(paths))
+    monkeypatch.setattr(cache_spaces.CacheSpaces, "without_result", lambda self, hashes: [])
     with pytest.raises(UserError, match=r"0\.png: no such file"):
         scanned(catalog_of_files(paths), store)
 
 
 def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
     paths = [write_image(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
-    spaces = kept.plan_spaces(store, 8, 40, 3)
+    spaces = cache_spaces.plan_spaces(store, 8, 40, 3)
     found = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
     before = store.used_bytes()
     assert before < 40 * 400
     chosen = pixels.from_scan(found, np.array([4, 7, 11]), spaces)
     assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
-    assert store.used_bytes() - before < 3 * 8 * 8 * 3 + 3 * kept.OVERHEAD_BYTES
+    assert store.used_bytes() - before < 3 * 8 * 8 * 3 + 3 * cache_spaces.OVERHEAD_BYTES
 
 
 def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_used(tmp_path):
@@ -174,8 +173,8 @@ def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_
         (39.9, False, False),
         (40 + 3 * 8 * 8 * 3 / 640, True, True),
     ]:
-        small = DiskCache(tmp_path / f"store{budget}", budget * kept.OVERHEAD_BYTES)
-        spaces = kept.plan_spaces(small, 8, 40, 3)
+        small = DiskCache(tmp_path / f"store{budget}", budget * cache_spaces.OVERHEAD_BYTES)
+        spaces = cache_spaces.plan_spaces(small, 8, 40, 3)
         assert (spaces.probe_results is not None, spaces.pixels is not None) == (verdicts, kept_pixels)
         found = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
         pixels.from_scan(found, np.arange(3), spaces).get(1)
@@ -191,7 +190,7 @@ def test_a_scan_on_a_disk_without_room_finds_what_it_finds_with_room(tmp_path, s
     scanned(catalog_of_files(paths[:3]), store)
     forget(touched)
     # After the plan: another process has filled the disk.
-    spaces = kept.plan_spaces(store, 8, len(paths))
+    spaces = cache_spaces.plan_spaces(store, 8, len(paths))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
     found = scan.scan_catalog(catalog_of_files(paths), spaces)
     assert {Path(path).name for path in touched["decoded"]} >= {"3.png", "4.png", "7.png"}
@@ -208,12 +207,12 @@ def test_pixels_are_not_kept_where_the_disk_has_no_room_for_them(tmp_path, monke
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9 - usage["free"], int(usage["free"]))
     )
-    assert kept.plan_spaces(store, 100, 100).pixels is not None  # 3 MB
+    assert cache_spaces.plan_spaces(store, 100, 100).pixels is not None  # 3 MB
     usage["free"] = 2e6
-    assert kept.plan_spaces(store, 100, 100).pixels is None
-    assert kept.plan_spaces(store, 100, 100).probe_results is not None
+    assert cache_spaces.plan_spaces(store, 100, 100).pixels is None
+    assert cache_spaces.plan_spaces(store, 100, 100).probe_results is not None
     usage["free"] = 0
-    assert kept.plan_spaces(store, 100, 100).probe_results is None
+    assert cache_spaces.plan_spaces(store, 100, 100).probe_results is None
 
 
 def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, touched):

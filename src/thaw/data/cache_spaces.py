@@ -1,4 +1,4 @@
-"""What the cache keeps of pictures: which content lay where, what content of a hash is, and its pixels."""
+"""The cache's spaces of images: which content a file had, what that content is, and its pixels."""
 
 import dataclasses
 import importlib.metadata
@@ -17,17 +17,20 @@ from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.pixel_stores import MemoryBuffer
 from thaw.data.probe import FileProbe, ProbeResult
 
-OVERHEAD_BYTES = (
-    640  # bytes that the cache may write about a row, beside it, and to its verdict and stamp; an upper bound
-)
+OVERHEAD_BYTES = 640  # at most: what the cache writes per image besides pixels (probe result, stat hash, index)
 
 
 @dataclass(frozen=True)
 class CacheSpaces:
-    """The spaces of pictures. Without `verdicts` every file is decoded, without `pixels` they are held in memory.
+    """The spaces of one data set. A space that is None has no room in the cache.
 
-    A row of `stamps` is the sha256 of the file that had the stamp, uint8 (32,). A row of `verdicts` is a Verdict as
-    JSON, of sound content and of bad. A row of `pixels` is uint8 (h, w, 3), as `Picture.at_most(image_size)` gives it.
+    Attributes:
+        image_size: The side of the square to which larger pixels are squashed.
+        stat_hashes: By a file's stat hash: the sha256 of its content, uint8 (32,). Spares reading the file.
+        probe_results: By sha256: the fields of a ProbeResult as JSON, of sound and bad content. Spares decoding it.
+        pixels: By sha256: `DecodedImage.downsized(image_size)`, uint8 (h, w, 3).
+        buffer: Holds pixels where `pixels` is None.
+        decode_options: How the content was decoded.
     """
 
     image_size: int
@@ -37,66 +40,68 @@ class CacheSpaces:
     buffer: MemoryBuffer
     decode_options: DecodeOptions = DEFAULT_OPTIONS
 
-    def known_hashes(self, stamps: Sequence[str]) -> list[str | None]:
-        """Return the sha256 of the files that had these stamps, None where that is not known: then it is read."""
-        if self.stat_hashes is None or not stamps:
-            return [None] * len(stamps)
-        lacking = {stamps[position] for position in self.stat_hashes.missing(stamps)}
-        there = [position for position, stamp in enumerate(stamps) if stamp not in lacking]
-        rows = self.stat_hashes.get([stamps[position] for position in there])
-        found: list[str | None] = [None] * len(stamps)
-        if rows is not None:  # damaged ones cost no more than reading the files
-            digests = rows.take(np.arange(len(there))).tobytes().hex()
-            for i, position in enumerate(there):
-                found[position] = digests[64 * i : 64 * i + 64]
-        return found
+    def known_hashes(self, stat_hashes: Sequence[str | None]) -> list[str]:
+        """Return the sha256 of the files that had these stat hashes, "" where it is unknown or there is no file."""
+        hashes = [""] * len(stat_hashes)
+        wanted = [stat for stat in stat_hashes if stat is not None]
+        if self.stat_hashes is None or not wanted:
+            return hashes
+        missing = {wanted[position] for position in self.stat_hashes.missing(wanted)} | {None}
+        present = {position: stat for position, stat in enumerate(stat_hashes) if stat not in missing}
+        rows = self.stat_hashes.get([stat for stat in present.values() if stat is not None])
+        if rows is not None:  # if rows are damaged, the files are read
+            digests = rows.take(np.arange(len(present))).tobytes().hex()
+            for row, position in enumerate(present):
+                hashes[position] = digests[64 * row : 64 * row + 64]
+        return hashes
 
     def without_result(self, hashes: list[str]) -> Iterable[int]:
-        """Return where in `hashes` are those without a verdict; one of several equal ones is enough."""
+        """Return the positions in `hashes` of content without a probe result, only one of several that are equal."""
         return range(len(hashes)) if self.probe_results is None else self.probe_results.missing(hashes)
 
-    def add(self, seen: Iterable[FileProbe]) -> None:
-        """Keep what there is of those that were looked at; where there is no room, the next run looks again."""
+    def add(self, probes: Iterable[FileProbe]) -> None:
+        """Store what probes found. What the cache has no room for is not stored, and the next run probes again."""
         with suppress(CacheFull):
-            self._add(list(seen))
+            self._add(list(probes))
 
-    def _add(self, seen: list[FileProbe]) -> None:
-        self._add_pixels({one.sha256: one.pixels for one in seen if one.pixels is not None})
-        verdicts = {one.sha256: one.result for one in seen if one.sha256 and one.result is not None}
-        if (
-            self.probe_results is not None and verdicts
-        ):  # after pixels: what has a verdict is not decoded by the next run
-            rows = [_row(verdict) for verdict in verdicts.values()]
-            self.probe_results.get_or_compute(list(verdicts), lambda missing: (rows[i] for i in missing))
-        stamps = {one.stat_hash: one.sha256 for one in seen if one.stat_hash is not None}
-        if self.stat_hashes is not None and stamps:
-            digests = [np.frombuffer(bytes.fromhex(sha256), np.uint8) for sha256 in stamps.values()]
-            self.stat_hashes.get_or_compute(list(stamps), lambda missing: (digests[i] for i in missing))
+    def _add(self, probes: list[FileProbe]) -> None:
+        # Pixels come first: the next run does not decode content that has a probe result.
+        self._add_pixels({probe.sha256: probe.pixels for probe in probes if probe.pixels is not None})
+        results = {probe.sha256: probe.result for probe in probes if probe.sha256 and probe.result is not None}
+        if self.probe_results is not None and results:
+            rows = [_to_row(result) for result in results.values()]
+            self.probe_results.get_or_compute(list(results), lambda missing: (rows[i] for i in missing))
+        hashes = {probe.stat_hash: probe.sha256 for probe in probes if probe.stat_hash is not None}
+        if self.stat_hashes is not None and hashes:
+            digests = [np.frombuffer(bytes.fromhex(sha256), np.uint8) for sha256 in hashes.values()]
+            self.stat_hashes.get_or_compute(list(hashes), lambda missing: (digests[i] for i in missing))
 
     def results(self, hashes: Sequence[str], reprobe: Callable[[int], ProbeResult]) -> list[ProbeResult]:
-        """Return the verdicts on content that has one.
+        """Return the probe results of content that has one.
 
-        `look_again(position)` is asked for one that proves to be damaged, or was removed meanwhile.
+        Args:
+            hashes: The sha256 of the content.
+            reprobe: Returns the result at a position in `hashes` whose row is damaged, or was removed meanwhile.
         """
         if not hashes:
             return []
-        assert self.probe_results is not None  # then nothing was known
+        assert self.probe_results is not None  # otherwise no content has a result
         try:
-            rows = self.probe_results.get_or_compute(hashes, lambda missing: (_row(reprobe(i)) for i in missing))
+            rows = self.probe_results.get_or_compute(hashes, lambda missing: (_to_row(reprobe(i)) for i in missing))
         except CacheFull:
-            return self._known_but_for_some(hashes, reprobe)
-        return [_verdict(rows, position) for position in range(len(hashes))]
+            return self._results_when_full(hashes, reprobe)
+        return [_from_row(rows, position) for position in range(len(hashes))]
 
-    def _known_but_for_some(self, hashes: Sequence[str], look_again: Callable[[int], ProbeResult]) -> list[ProbeResult]:
-        """As `known`, where there is no room for the verdicts that are lacking."""
+    def _results_when_full(self, hashes: Sequence[str], reprobe: Callable[[int], ProbeResult]) -> list[ProbeResult]:
+        """Return what `results` does, without storing those that are missing."""
         assert self.probe_results is not None
-        lacking = {hashes[position]: look_again(position) for position in self.probe_results.missing(hashes)}
-        there = [sha256 for sha256 in hashes if sha256 not in lacking]
-        if there and (rows := self.probe_results.get(there)) is not None:
-            found = {sha256: _verdict(rows, position) for position, sha256 in enumerate(there)}
-        else:  # none, or damaged
-            found = {sha256: look_again(position) for position, sha256 in enumerate(hashes) if sha256 not in lacking}
-        return [(lacking if sha256 in lacking else found)[sha256] for sha256 in hashes]
+        results = {hashes[position]: reprobe(position) for position in self.probe_results.missing(hashes)}
+        present = [sha256 for sha256 in hashes if sha256 not in results]
+        if present and (rows := self.probe_results.get(present)) is not None:
+            results |= {sha256: _from_row(rows, position) for position, sha256 in enumerate(present)}
+        else:  # none is present, or rows are damaged
+            results |= {sha256: reprobe(position) for position, sha256 in enumerate(hashes) if sha256 not in results}
+        return [results[sha256] for sha256 in hashes]
 
     def _add_pixels(self, pixels: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         if self.pixels is None:
@@ -108,7 +113,7 @@ class CacheSpaces:
 
 
 def decoder_versions() -> dict[str, str | None]:
-    """What decides on pixels besides our own rules: Pillow's libraries too, of which a distribution's has others."""
+    """Return the versions of the libraries that decide on pixels; a distribution's Pillow has others than the wheel."""
     return {
         "pillow": importlib.metadata.version("pillow"),
         "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
@@ -125,31 +130,36 @@ def plan_spaces(
     pixel_share: float = 1.0,
     options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> CacheSpaces:
-    """Return the spaces that have room in the store, by its budget and its disk: for what is known of so many images,
-    and for the pixels of the `used` ones, at most, of them; default: of all. share: of the room that pixels may take;
-    frozen activations save more, and want the rest.
+    """Return the spaces that the cache's budget and its disk have room for.
+
+    Args:
+        store: The cache; None, or a disabled one, gives no space.
+        image_size: The side of the square to which larger pixels are squashed.
+        n_images: How many images are probed.
+        n_used: Of how many of them pixels are needed, at most; by default of all.
+        pixel_share: The share of the room that pixels may take; frozen activations save more time, and need the rest.
+        options: How images are decoded, part of the cache keys.
     """
     n_used = n_images if n_used is None else n_used
     room = 0.0 if store is None or store.disabled else store.budget().nbytes
     if store is None or OVERHEAD_BYTES * n_images > room or not room:
         return CacheSpaces(image_size, None, None, None, MemoryBuffer(), options)
     decoder = {"decoder": decode.VERSION, **decoder_versions(), **options.key_fields()}
+    resizing = {"resize": decode.RESIZE_RULE, "image_size": image_size}
     fits = 3 * image_size**2 * n_used + OVERHEAD_BYTES * n_images <= pixel_share * room
-    how = {"resize": decode.RESIZE_RULE, "image_size": image_size}
     return CacheSpaces(
         image_size,
         stat_hashes=store.space({"kind": "stamps"}),
         probe_results=store.space({"kind": "verdicts", **decoder}),
-        pixels=store.space({"kind": "pixels", **decoder, **how}) if fits else None,
+        pixels=store.space({"kind": "pixels", **decoder, **resizing}) if fits else None,
         buffer=MemoryBuffer(),
         decode_options=options,
     )
 
 
-def _verdict(rows: CachedRows, position: int) -> ProbeResult:
+def _from_row(rows: CachedRows, position: int) -> ProbeResult:
     return ProbeResult(*json.loads(rows.row(position).tobytes()))
 
 
-def _row(verdict: ProbeResult) -> npt.NDArray[np.uint8]:
-    fields = [getattr(verdict, field.name) for field in dataclasses.fields(verdict)]
-    return np.frombuffer(json.dumps(fields).encode(), np.uint8)
+def _to_row(result: ProbeResult) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(dataclasses.astuple(result)).encode(), np.uint8)

@@ -1,4 +1,4 @@
-"""CIFAR-10 as its authors publish it: five training batches and a test batch, pickled by Python 2."""
+"""The data set `cifar10` as its authors publish it: five training batches and a test batch, pickled by Python 2."""
 
 import io
 import pickle
@@ -21,18 +21,22 @@ KERAS_FILE_NAME = "cifar-10-batches-py-target_archive"  # what keras.datasets.ci
 EXTRACTED_FOLDER = "cifar-10-batches-py"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLIT_OF_BATCH = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch": TEST}
-MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; more is no CIFAR-10 and shall not fill the memory
+MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; anything larger must not fill the memory
 
 
 def load_catalog(dataset: DatasetConfig) -> Catalog:
-    """Return CIFAR-10 as uint8 (60000, 32, 32, 3): the training batches are given as train, the test batch as test.
+    """Return CIFAR-10 as uint8 (60000, 32, 32, 3), the training batches assigned to train and the test batch to test.
 
-    `dataset.path` may be the python-version archive, its extracted folder, or the folder around that. Without it the
-    archive is downloaded once into Keras's own cache. Raises UserError for anything else.
+    Args:
+        dataset: `path` is the python-version archive, its extracted folder, or the folder around that. Without it the
+            archive is downloaded once into Keras's cache.
+
+    Raises:
+        UserError: `path` is none of these, or the archive cannot be downloaded.
     """
     path = Path(dataset.path).expanduser() if dataset.path is not None else download()
     contents = _from_folder(path) if path.is_dir() else _from_archive(path)
-    images, labels = zip(*(_batch(f"{path}: {name}", contents[name]) for name in SPLIT_OF_BATCH), strict=True)
+    images, labels = zip(*(_parse_batch(f"{path}: {name}", contents[name]) for name in SPLIT_OF_BATCH), strict=True)
     counts = [len(batch) for batch in labels]
     return Catalog(
         names=tuple(f"{batch}/{i:05d}" for batch, n in zip(SPLIT_OF_BATCH, counts, strict=True) for i in range(n)),
@@ -45,7 +49,7 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
 
 
 def download() -> Path:
-    """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME); its 170 MB are fetched once."""
+    """Return the archive in Keras's cache (~/.keras/datasets, or $KERAS_HOME), downloading its 170 MB if missing."""
     try:
         return fetch(URL, keras_cache_folder("datasets") / KERAS_FILE_NAME, ARCHIVE_SHA256)
     except DownloadError as error:
@@ -56,7 +60,7 @@ def download() -> Path:
 
 
 def _from_archive(path: Path) -> dict[str, bytes]:
-    """Read the batches out of the .tar.gz in memory; nothing is extracted, so no member can write anywhere."""
+    """Return the batches by name, read in memory: nothing is extracted, so no member can write anywhere."""
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
@@ -71,7 +75,7 @@ def _from_archive(path: Path) -> dict[str, bytes]:
             f"dataset.path={path} is not the CIFAR-10 archive, or damaged ({error}): "
             f"expected cifar-10-python.tar.gz from {URL}, sha256 {ARCHIVE_SHA256}"
         ) from error
-    return _complete(path, contents)
+    return _checked(path, contents)
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
@@ -82,10 +86,11 @@ def _from_folder(path: Path) -> dict[str, bytes]:
             f"dataset.path={path} holds folders, not CIFAR-10's batches ({joined(SPLIT_OF_BATCH)}). "
             f"For pictures in one folder a class: dataset=image_folder dataset.path={path}"
         )
-    return _complete(path, {name: file.read_bytes() for name, file in files.items()})
+    return _checked(path, {name: file.read_bytes() for name, file in files.items()})
 
 
-def _complete(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
+def _checked(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the batches; raises UserError when some are missing."""
     missing = [name for name in SPLIT_OF_BATCH if name not in contents]
     if missing:
         raise UserError(
@@ -95,9 +100,9 @@ def _complete(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
     return contents
 
 
-def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Return one batch's images uint8 (n, 32, 32, 3) and labels int32 (n,)."""
-    batch = unpickle_arrays(where, content)
+def _parse_batch(name: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return the images uint8 (n, 32, 32, 3) and labels int32 (n,) of a batch."""
+    batch = unpickle_arrays(name, content)
     try:
         data, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int32)
         if data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
@@ -105,7 +110,7 @@ def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArr
         if len(labels) and (labels.min() < 0 or labels.max() >= len(CLASS_NAMES)):
             raise ValueError("labels are not 0-9")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where} is not a batch of CIFAR-10: {type(error).__name__} {error}") from error
+        raise UserError(f"{name} is not a batch of CIFAR-10: {type(error).__name__} {error}") from error
     # A row is all reds, then greens, then blues, each row by row.
     return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
@@ -113,8 +118,14 @@ def _batch(where: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArr
 def unpickle_arrays(name: str, content: bytes) -> Any:
     """Load a pickle that may hold numpy arrays, numbers, strings, lists and dicts, and can run nothing else.
 
-    A pickle is a program: an archive from a stranger could run any function that its names reach. Raises UserError on
-    any other name, and when the bytes are no pickle; `where` says what is being read.
+    A pickle is a program: one from a stranger could run any function that its names reach.
+
+    Args:
+        name: What errors call it.
+        content: The pickle.
+
+    Raises:
+        UserError: It asks for any other name, or is no pickle.
     """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
@@ -125,6 +136,8 @@ def unpickle_arrays(name: str, content: bytes) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
+    """Unpickles arrays as numpy and Python 2 wrote them, and refuses every other name."""
+
     def find_class(self, module: str, name: str) -> Any:
         # numpy.core was renamed numpy._core; reaching for the old name warns.
         if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):

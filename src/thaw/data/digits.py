@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8x8 that need no download. For trying things out."""
+"""The data set `digits`: scikit-learn's 1,797 handwritten digits of 8x8 pixels, to try things without a download."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from thaw.data.catalog import UNASSIGNED, Catalog
 
 
 def load_catalog(dataset: DatasetConfig) -> Catalog:
-    """Return the digits as uint8 (1797, 8, 8, 3), 0-255; nothing is given about splits."""
+    """Return the digits as uint8 (1797, 8, 8, 3), 0-255, none assigned to a split."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     if dataset.path is not None:

@@ -1,4 +1,4 @@
-"""What a run was trained on, image by image, and one hash over all of it."""
+"""The manifest of a run: every image that it used or refused, and one hash over the data."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,12 +15,16 @@ ManifestRow = tuple[str, str, int | str, int | str, str, str, int, str, str, str
 
 
 def rows(scanned: ScanResult, splits: Splits) -> Iterator[ManifestRow]:
-    """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad one.
+    """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad file.
 
-    `path` is relative to the dataset's folder, `sha256` of the file's bytes, width and height those of the upright
-    picture as it is stored, in pixels, `mode` that of its pixels in the file, `label` the class's name, `class` its
-    number, which is the network's output, `split` train, val or test, `verdict` ok or a kind of `faults.KINDS`, `note`
-    what was left out, or what is wrong. Bad ones have no width, height, mode and split.
+    - path: relative to the dataset's folder
+    - sha256: of the file's bytes
+    - width, height: upright, in pixels of the file; empty of bad files, as mode and split
+    - mode: Pillow's, of the file's pixels
+    - label, class: the class's name, and its number, which is the index of the network's output
+    - split: train, val or test
+    - verdict: ok, or a key of `corrupt_files.KINDS`
+    - note: what was left out, such as later frames, or why the file is bad
     """
     catalog = scanned.catalog
     split_of = {int(index): name for name, indices in splits.by_name().items() for index in indices}
@@ -35,15 +39,14 @@ def rows(scanned: ScanResult, splits: Splits) -> Iterator[ManifestRow]:
 
 
 def manifest_csv(scanned: ScanResult, splits: Splits) -> str:
-    """Return the manifest as CSV; write it with `encoding="utf-8", errors="surrogateescape", newline=""`."""
+    """Return the manifest as CSV, to be written with `encoding="utf-8", errors="surrogateescape", newline=""`."""
     return csv_text(COLUMNS, rows(scanned, splits))
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:
-    """Return one hash of the data: every used image's name, hash, class name and split.
+    """Return one hash over the name, sha256, class name and split of every image that is used.
 
-    The same data in another folder, on another disk or listed in another order hashes the same, whatever bad files or
-    unused ones lie beside it.
+    It does not depend on the data set's folder, the order of its listing, or files that are bad or unused.
     """
     catalog = pixels.catalog
     used = []

@@ -1,4 +1,4 @@
-"""Where the pixels of a run's images lie: in the catalog, on disk, or in memory with the files behind it."""
+"""Where the pixels of a run's images are: in the catalog's arrays, in the cache, or in memory and the files."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -20,22 +20,24 @@ MAX_BUFFER_BYTES = 1e9  # of decoded pixels in memory
 
 
 class PixelStore(Protocol):
-    """Images by their row, each uint8 (h, w, 3), of any size; several threads may ask at a time."""
+    """Images by their row, each uint8 (h, w, 3) of any size. Several threads may ask at a time."""
 
-    def take(self, rows: Sequence[int]) -> Iterable[Images]: ...
+    def take(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows."""
 
     def sample(self, rows: Sequence[int]) -> Iterable[Images]:
-        """As `take`, for a few images of many: nothing is prepared for the others."""
+        """Yield the images of these rows without preparing any other: for a few of many."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayStore:
-    """Images that are in memory anyway."""
+    """Images in the catalog's arrays: those of CIFAR-10 and digits."""
 
     images: Images  # uint8 (M, h, w, 3), all of the catalog's
-    indices: npt.NDArray[np.int64]  # (N,), where each row's image lies
+    indices: npt.NDArray[np.int64]  # int64 (N,): each row's index in `images`
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows."""
         return (self.images[self.indices[row]] for row in rows)
 
     sample = take
@@ -43,7 +45,7 @@ class ArrayStore:
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files that rows were decoded from, and what of them was true then."""
+    """The files of N rows, and the content that the scan read from them."""
 
     paths: tuple[str, ...]
     sha256: tuple[str, ...]
@@ -51,24 +53,25 @@ class SourceFiles:
     options: DecodeOptions = DEFAULT_OPTIONS
 
     def decode(self, row: int) -> Images:
-        """Decode one anew: (h, w, 3), no side over image_size; raises UserError when the file changed or vanished."""
-        seen = reprobe(self.paths[row], self.image_size, self.sha256[row], self.options)
-        assert seen.pixels is not None  # what has this hash is sound
-        return seen.pixels
+        """Return a row's image, (h, w, 3), at most image_size; raises UserError when its file has changed."""
+        probe = reprobe(self.paths[row], self.image_size, self.sha256[row], self.options)
+        assert probe.pixels is not None  # content of this hash is sound
+        return probe.pixels
 
 
 class MemoryBuffer:
-    """Pixels in memory, as long as all of them together do not exceed `HELD_BYTES`; then none are, for good.
+    """Pixels in memory by their file's sha256, until they exceed `MAX_BUFFER_BYTES`: then it stays empty.
 
-    A share of a large data set would cost a gigabyte and spare few decodes.
+    A part of a large data set would take a gigabyte and save few decodes.
     """
 
     def __init__(self) -> None:
-        self._images: dict[str, Images] = {}  # by the sha256 of their files
+        self._images: dict[str, Images] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
     def put(self, sha256: str, image: Images) -> None:
+        """Hold an image, or drop all when it is one too many."""
         with self._lock:
             if sha256 in self._images or self._bytes > MAX_BUFFER_BYTES:
                 return
@@ -78,17 +81,19 @@ class MemoryBuffer:
                 self._images.clear()
 
     def get(self, sha256: str) -> Images | None:
+        """Return an image, or None when it is not held."""
         return self._images.get(sha256)
 
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """Nothing is kept on disk: what does not fit into memory is decoded anew each time it is asked for."""
+    """Images in memory; those that the buffer does not hold are decoded at each access."""
 
     files: SourceFiles
     buffer: MemoryBuffer
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows."""
         return map(self._image, rows)
 
     sample = take
@@ -102,9 +107,9 @@ class MemoryStore:
 
 
 class CacheStore:
-    """Pixels kept in a space of the cache; those that are missing are decoded when the first image is taken.
+    """Images in a space of the cache; `take` first decodes all that are missing there.
 
-    Where the space has no more room for them, images are taken as from `Memory`.
+    Where the space has no room for them, it does as `MemoryStore`.
     """
 
     def __init__(self, files: SourceFiles, space: CacheSpace) -> None:
@@ -113,19 +118,21 @@ class CacheStore:
         self._lock = threading.Lock()
 
     def take(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows; the first call decodes what the space lacks of all rows."""
         opened = self._open()
-        return opened.take(rows) if isinstance(opened, MemoryStore) else (_row(opened, row) for row in rows)
+        return opened.take(rows) if isinstance(opened, MemoryStore) else (_image(opened, row) for row in rows)
 
     def sample(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows, decoding at most these."""
         if self._opened is not None:
             return self.take(rows)
-        found = self._space.get([self._files.sha256[row] for row in rows])
-        if found is None:
+        cached = self._space.get([self._files.sha256[row] for row in rows])
+        if cached is None:
             return map(self._files.decode, rows)
-        return (_row(found, position) for position in range(len(rows)))
+        return (_image(cached, position) for position in range(len(rows)))
 
     def _open(self) -> "CachedRows | MemoryStore":
-        with self._lock:  # the first thread fills, the others wait for it
+        with self._lock:  # the first thread fills the space, the others wait for it
             if self._opened is None:
                 try:
                     self._opened = self._space.get_or_compute(self._files.sha256, self._decode)
@@ -138,5 +145,5 @@ class CacheStore:
         return with_progress(prefetch_map(self._files.decode, rows), "decoding images", len(rows))
 
 
-def _row(rows: CachedRows, position: int) -> Images:
+def _image(rows: CachedRows, position: int) -> Images:
     return rows.row(position).reshape(rows.shape(position))

@@ -1,4 +1,4 @@
-"""The pixels of all images that a run needs: a file is decoded once, ever, and memory stays flat."""
+"""The pixels of all images that a run needs: each file is decoded once, ever, and memory stays flat."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,30 +20,30 @@ from thaw.data.scan import ScanResult, scan_catalog
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Images by their index in the catalog, all of one size; N of them were read. Threads may share it.
+    """N images by their index in the catalog, all of one size. Threads may share it.
 
-    They lie in the catalog, in the cache or in memory, or are decoded at each access; who asks sees no difference.
+    They come from arrays, the cache, memory or the files; callers see no difference.
     """
 
     catalog: Catalog
     indices: npt.NDArray[np.int64]  # int64 (N,), ascending
-    image_size: int  # S, the side of every image handed out, in pixels
-    widths: npt.NDArray[np.int32]  # int32 (N,): of the upright picture as it is stored
+    image_size: int  # S, the side of every image returned, in pixels
+    widths: npt.NDArray[np.int32]  # int32 (N,): upright, in pixels of the file
     heights: npt.NDArray[np.int32]  # int32 (N,)
-    sha256: tuple[str, ...]  # N hashes: of the file's bytes, or of the array's
+    sha256: tuple[str, ...]  # N, of the file's bytes, or of the array's
     stat_hashes: tuple[str, ...]  # N, of the files before the scan read them; of arrays none
     pixel_store: PixelStore
-    decode_options: DecodeOptions = DEFAULT_OPTIONS  # of decoding
+    decode_options: DecodeOptions = DEFAULT_OPTIONS
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of the cache's budget that are spoken for: pixels where they are kept there, and what is known."""
-        about = OVERHEAD_BYTES * len(self.indices)
+        """Bytes of the cache's budget that these images need: for their pixels if stored there, and the overhead."""
+        overhead = OVERHEAD_BYTES * len(self.indices)
         if not isinstance(self.pixel_store, CacheStore):
-            return about
+            return overhead
         widths, heights = self.widths.astype(np.int64), self.heights.astype(np.int64)
         small = np.maximum(widths, heights) <= self.image_size
-        return about + 3 * int(np.where(small, widths * heights, self.image_size**2).sum())
+        return overhead + 3 * int(np.where(small, widths * heights, self.image_size**2).sum())
 
     def get(self, index: int) -> Images:
         """Return one image, uint8 (S, S, 3), RGB, 0-255."""
@@ -52,28 +52,31 @@ class Pixels:
     def take(self, indices: npt.NDArray[np.int64]) -> Images:
         """Return images, uint8 (len(indices), S, S, 3), RGB, 0-255.
 
-        The first call decodes, in threads, whatever of all N images the cache should hold and does not. Raises
-        IndexError for an image that was not read, and UserError for a file that has changed or vanished since.
+        The first call decodes, in threads, all of the N images that the cache should hold and lacks.
+
+        Raises:
+            IndexError: An index is not among `self.indices`.
+            UserError: A file has changed or vanished since the scan.
         """
         rows = self._rows(indices)
-        return self._fitted(self.pixel_store.take(rows), len(rows))
+        return self._resized(self.pixel_store.take(rows), len(rows))
 
     def sample(self, indices: npt.NDArray[np.int64]) -> Images:
-        """Return images as `take` does, without decoding any other: for a look at a few of many."""
+        """Return what `take` does without decoding any other image: for a few of many."""
         rows = self._rows(indices)
-        return self._fitted(self.pixel_store.sample(rows), len(rows))
+        return self._resized(self.pixel_store.sample(rows), len(rows))
 
     def digests(self, indices: npt.NDArray[np.int64]) -> list[str]:
-        """Return the images' sha256, in hexadecimal: equal content has equal digests. Raises as `take` does."""
+        """Return the images' sha256 in hexadecimal; raises IndexError as `take` does."""
         return [self.sha256[row] for row in self._rows(indices)]
 
     def check_unchanged(self) -> None:
-        """Raise UserError when a file has changed or vanished since the scan, wherever its pixels are taken from.
+        """Raise UserError when a file has changed or vanished since the scan, even if its pixels are stored.
 
-        What was only touched is read and compared; of all others no byte is read.
+        Only files whose stat has changed are read.
         """
         if self.catalog.paths is not None:
-            paths = [self.catalog.paths[index] for index in self.indices.tolist()]
+            paths = [self.catalog.paths[index] for index in self.indices]
             check_unchanged(zip(paths, self.stat_hashes, self.sha256, strict=True))
 
     def _rows(self, indices: npt.NDArray[np.int64]) -> list[int]:
@@ -82,53 +85,56 @@ class Pixels:
             raise IndexError("an image was asked for that was not read")
         return rows.tolist()
 
-    def _fitted(self, images: Iterable[Images], n: int) -> Images:
-        """Bring all to (S, S): small ones are kept as they are stored, CIFAR's at a 50th of the space they need."""
-        full = np.empty((n, self.image_size, self.image_size, 3), np.uint8)
-        for place, image in zip(full, images, strict=True):
-            fits = image.shape == place.shape
-            place[:] = image if fits else np.asarray(resize(Image.fromarray(image), place.shape[:2]))
-        return full
+    def _resized(self, images: Iterable[Images], n: int) -> Images:
+        """Return all as (n, S, S, 3). Small ones are stored as they are: CIFAR's take a 50th of that."""
+        batch = np.empty((n, self.image_size, self.image_size, 3), np.uint8)
+        for target, image in zip(batch, images, strict=True):
+            fits = image.shape == target.shape
+            target[:] = image if fits else np.asarray(resize(Image.fromarray(image), target.shape[:2]))
+        return batch
 
 
 def from_catalog(
     catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: DiskCache | None = None
 ) -> Pixels:
-    """Scan the images at `indices`, to be handed out as (image_size, image_size); every one must be sound.
+    """Scan the images of a catalog at `indices`, and return their pixels as (image_size, image_size).
 
-    Raises UserError that lists the images which cannot be read: all at once, not one a run.
+    Raises:
+        UserError: Images cannot be used; all of them are listed.
     """
     indices = np.unique(indices).astype(np.int64)
-    kept = plan_spaces(store, image_size, len(indices))
-    found = scan_catalog(catalog.subset(indices), kept)
-    if found.bad_files:
-        raise UserError(quarantine.bad_files_error(found))
-    own = from_scan(found, np.arange(len(indices)), kept)
+    spaces = plan_spaces(store, image_size, len(indices))
+    scanned = scan_catalog(catalog.subset(indices), spaces)
+    if scanned.bad_files:
+        raise UserError(quarantine.bad_files_error(scanned))
+    pixels = from_scan(scanned, np.arange(len(indices)), spaces)
     if catalog.arrays is not None:
-        return replace(own, catalog=catalog, indices=indices, pixel_store=ArrayStore(catalog.arrays, indices))
-    return replace(own, catalog=catalog, indices=indices)
+        pixels = replace(pixels, pixel_store=ArrayStore(catalog.arrays, indices))
+    return replace(pixels, catalog=catalog, indices=indices)
 
 
 def from_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: CacheSpaces) -> Pixels:
-    """Return the images at `indices` of what was scanned; `kept` is what the scan was given, or of the same store.
+    """Return the pixels of scanned images at `indices`; no file is touched before an image is taken.
 
-    What the cache holds of them is not decoded. Of others the pixels are kept in the cache if those of all images fit
-    into its budget, otherwise in memory up to `shelves.HELD_BYTES`. No file is touched before an image is taken.
+    Images that the cache holds are not decoded. Others are stored there if all fit into its budget, otherwise held in
+    memory up to `pixel_stores.MAX_BUFFER_BYTES`.
+
+    Args:
+        scanned: The images.
+        indices: Into `scanned.catalog`.
+        spaces: Those that the scan was given, or others of the same cache.
     """
     indices = np.unique(indices).astype(np.int64)
     catalog = scanned.catalog
-    sha256 = tuple(scanned.sha256[index] for index in indices.tolist())
-    stamps = tuple(scanned.stat_hashes[index] for index in indices.tolist()) if scanned.stat_hashes else ()
+    sha256 = tuple(scanned.sha256[index] for index in indices)
+    stat_hashes = tuple(scanned.stat_hashes[index] for index in indices) if scanned.stat_hashes else ()
     widths, heights = np.ascontiguousarray(scanned.sizes[indices].T)
-    shelf = _shelf(catalog, indices, sha256, spaces)
-    return Pixels(catalog, indices, spaces.image_size, widths, heights, sha256, stamps, shelf, spaces.decode_options)
-
-
-def _shelf(catalog: Catalog, indices: npt.NDArray[np.int64], sha256: tuple[str, ...], kept: CacheSpaces) -> PixelStore:
+    size, options = spaces.image_size, spaces.decode_options
+    store: PixelStore
     if catalog.arrays is not None:
-        return ArrayStore(catalog.arrays, indices)
-    assert catalog.paths is not None  # the catalog holds one of both
-    files = SourceFiles(
-        tuple(catalog.paths[index] for index in indices.tolist()), sha256, kept.image_size, kept.decode_options
-    )
-    return MemoryStore(files, kept.buffer) if kept.pixels is None else CacheStore(files, kept.pixels)
+        store = ArrayStore(catalog.arrays, indices)
+    else:
+        assert catalog.paths is not None  # a catalog has one of both
+        files = SourceFiles(tuple(catalog.paths[index] for index in indices), sha256, size, options)
+        store = MemoryStore(files, spaces.buffer) if spaces.pixels is None else CacheStore(files, spaces.pixels)
+    return Pixels(catalog, indices, size, widths, heights, sha256, stat_hashes, store, options)

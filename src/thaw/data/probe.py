@@ -1,4 +1,4 @@
-"""One look at a file: its hash and, unless its content is known, whether it is sound, what it is, and its pixels."""
+"""Probe files: hash their bytes and, unless the content is known, decode them and say whether they are sound."""
 
 import hashlib
 import os
@@ -11,27 +11,25 @@ import numpy.typing as npt
 
 from thaw.common.errors import UserError
 from thaw.common.parallel import prefetch_map
-from thaw.data.decode import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, decode
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions, decode
 from thaw.data.file_bytes import BadImageError, read_bytes_and_stats
 
-BLOCK_FILES, BLOCK_BYTES = (
-    16384,
-    128e6,
-)  # files, and bytes of them, that are in memory while it is looked up what is known
-SETTLE_SECONDS = (
-    2.0  # seconds; a file that changed later than that before it was read may change again under the same time
-)
+BLOCK_FILES, BLOCK_BYTES = 16384, 128e6  # at most in memory while `needs_decoding` is asked
+SETTLE_SECONDS = 2.0  # a file changed less than this before it was read may change again at the same time stamp
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a file's content is; a function of its bytes, the rules of decoding and the libraries' versions."""
+    """What a file's content is, a function of its bytes, the rules of decoding and the libraries' versions.
 
-    kind: str  # "": sound; else a key of `faults.KINDS`
+    The cache stores these fields by their position: they may be renamed and appended to, never reordered.
+    """
+
+    kind: str  # "": sound; else a key of `corrupt_files.KINDS`
     reason: str = ""
-    width: int = 0  # of the upright picture as it is stored, in pixels; of a sound one
+    width: int = 0  # the rest as in `DecodedImage`, of sound files only
     height: int = 0
-    format: str = ""  # as `Picture` says
+    format: str = ""
     mode: str = ""
     note: str = ""
     max_value: int | None = None
@@ -39,33 +37,32 @@ class ProbeResult:
 
 @dataclass(frozen=True, eq=False)
 class FileProbe:
-    """A file that was looked at."""
+    """A file that was probed."""
 
     sha256: str  # of its bytes; "" when they cannot be read
-    stat_hash: str | None  # as `stamp` says; None: do not rely on it
-    result: ProbeResult | None  # None: what content of this hash is was known
-    pixels: npt.NDArray[np.uint8] | None  # of a sound one, if asked for: as `Picture.at_most(image_size)` gives them
+    stat_hash: str | None  # see `stat_hash`; None while the file may still change
+    result: ProbeResult | None  # None: its content was known and not decoded
+    pixels: npt.NDArray[np.uint8] | None  # of a sound file, if asked for: `DecodedImage.downsized(image_size)`
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
+class _ReadFile:
     path: str
     content: bytes
     sha256: str
-    stamp: str | None
+    stat_hash: str | None
 
 
 def stat_hash(path: str) -> str | None:
-    """Return 64 hex digits that differ whenever the file may have changed, or None when there is no such file.
+    """Return 64 hex digits that differ whenever a file may have changed, or None when there is no such file.
 
-    As git's index does it: place, inode, length, and the times of the last change of content and of anything. The
-    latter cannot be set back by a program (on Windows it is that of creation).
+    Hashed is what git's index compares: path, inode, size, mtime and ctime. A program cannot set ctime back (on Windows
+    it is the time of creation).
     """
     try:
-        found = os.stat(path)  # noqa: PTH116 - 60,000 of them
+        return _stat_hash(path, os.stat(path))  # noqa: PTH116 - 60,000 of them
     except OSError:
         return None
-    return _stamp(path, found)
 
 
 def probe_files(
@@ -76,65 +73,71 @@ def probe_files(
     with_pixels: bool = True,
     options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> Iterator[FileProbe]:
-    """Read every file once and hash it, in threads, and decode those whose content is unknown; in the paths' order.
+    """Read and hash every file once, in threads, and decode those whose content is unknown.
 
-    unknown: says of a list of hashes at which positions are those of files that must be decoded. pixels: return them.
+    Args:
+        paths: The files.
+        image_size: The side to which larger pixels are squashed.
+        needs_decoding: Returns the positions, in a list of sha256, of those whose content is unknown.
+        with_pixels: Whether probes of decoded files hold their pixels.
+        options: How to decode.
+
+    Yields:
+        A probe of each file, in the order of `paths`.
     """
     for block in _blocks(paths):
         files = list(prefetch_map(_read, block))
-        hashes = [file.sha256 for file in files if isinstance(file, _File)]
-        fresh = {hashes[position] for position in needs_decoding(hashes)}
+        hashes = [file.sha256 for file in files if isinstance(file, _ReadFile)]
+        unknown = {hashes[position] for position in needs_decoding(hashes)}
 
-        def look(file: _File | FileProbe, fresh: set[str] = fresh) -> FileProbe:
+        def probe(file: _ReadFile | FileProbe, unknown: set[str] = unknown) -> FileProbe:
             if isinstance(file, FileProbe):
                 return file
-            return (
-                _decoded(file, image_size, with_pixels, options)
-                if file.sha256 in fresh
-                else FileProbe(file.sha256, file.stamp, None, None)
-            )
+            if file.sha256 not in unknown:
+                return FileProbe(file.sha256, file.stat_hash, None, None)
+            return _decode(file, image_size, with_pixels, options)
 
-        yield from prefetch_map(look, files)
+        yield from prefetch_map(probe, files)
 
 
 def reprobe(path: str, image_size: int, sha256: str, options: DecodeOptions = DEFAULT_OPTIONS) -> FileProbe:
-    """Decode a file that was looked at before; raises UserError when it is no longer what it was."""
+    """Decode a file again, with pixels; raises UserError when its sha256 is no longer the given one."""
     file = _read(path)
-    if isinstance(file, _File) and file.sha256 == sha256:
-        return _decoded(file, image_size, True, options)
-    raise _changed(path, file, "")
+    if isinstance(file, _ReadFile) and file.sha256 == sha256:
+        return _decode(file, image_size, True, options)
+    raise _changed_error(path, file, "")
 
 
 def check_unchanged(files: Iterable[tuple[str, str, str]]) -> None:
-    """Raise UserError when a file (path, stamp, sha256) is no longer what it was; one that was only touched still is.
+    """Raise UserError when a file (path, stat hash, sha256) has other content than that, or none.
 
-    Only files that have another stamp are read.
+    Only files whose stat hash differs are read; one that was merely touched passes.
     """
     suspects = [(path, sha256) for path, before, sha256 in files if stat_hash(path) != before]
     read = prefetch_map(lambda suspect: (suspect[0], _read(suspect[0]), suspect[1]), suspects)
-    first, n = None, 0
+    first, n = None, 0  # not a list of them: each holds its file's content
     for path, file, sha256 in read:
         if file.sha256 != sha256:
             first, n = first or (path, file), n + 1
     if first is not None:
-        raise _changed(*first, f" (and {n - 1:,} more)" if n > 1 else "")
+        raise _changed_error(*first, f" (and {n - 1:,} more)" if n > 1 else "")
 
 
-def _changed(path: str, file: _File | FileProbe, others: str) -> UserError:
-    why = "it has changed since this run began"
+def _changed_error(path: str, file: _ReadFile | FileProbe, others: str) -> UserError:
+    reason = "it has changed since this run began"
     if isinstance(file, FileProbe):
         assert file.result is not None  # it cannot be read
-        why = f"{file.result.reason}; it was there when this run began"
-    told = BadImageError(path, why, "missing")
-    return UserError(f"{told}{others}. Start again, and leave the pictures alone till it ends")
+        reason = f"{file.result.reason}; it was there when this run began"
+    error = BadImageError(path, reason, "missing")
+    return UserError(f"{error}{others}. Start again, and leave the pictures alone till it ends")
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def _stat_fields(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _stamp(path: str, found: os.stat_result) -> str:
-    return hashlib.sha256(f"{path}\0{_state(found)}".encode("utf-8", "surrogateescape")).hexdigest()
+def _stat_hash(path: str, stat: os.stat_result) -> str:
+    return hashlib.sha256(f"{path}\0{_stat_fields(stat)}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
@@ -158,26 +161,22 @@ def _size(path: str) -> int:
         return 0  # reading it will say why
 
 
-def _read(path: str) -> _File | FileProbe:
+def _read(path: str) -> _ReadFile | FileProbe:
+    """Return a file's content and hashes; of a file that cannot be read, its probe."""
     try:
         content, before, after = read_bytes_and_stats(path)
     except BadImageError as bad:
         return FileProbe("", None, ProbeResult(bad.kind, bad.reason), None)
-    # It stood still while it was read, and long enough before.
-    settled = _state(before) == _state(after) and max(after.st_mtime, after.st_ctime) < time.time() - SETTLE_SECONDS
-    return _File(path, content, hashlib.sha256(content).hexdigest(), _stamp(path, after) if settled else None)
+    unchanged = _stat_fields(before) == _stat_fields(after)
+    settled = unchanged and max(after.st_mtime, after.st_ctime) < time.time() - SETTLE_SECONDS
+    return _ReadFile(path, content, hashlib.sha256(content).hexdigest(), _stat_hash(path, after) if settled else None)
 
 
-def _decoded(file: _File, image_size: int, pixels: bool, rules: DecodeOptions) -> FileProbe:
+def _decode(file: _ReadFile, image_size: int, with_pixels: bool, options: DecodeOptions) -> FileProbe:
     try:
-        picture = decode(file.content, file.path, (image_size, image_size), rules)
-        at_most = picture.downsized(image_size) if pixels else None
+        image = decode(file.content, file.path, (image_size, image_size), options)
+        pixels = image.downsized(image_size) if with_pixels else None
     except BadImageError as bad:
-        return FileProbe(file.sha256, file.stamp, ProbeResult(bad.kind, bad.reason), None)
-    return FileProbe(file.sha256, file.stamp, _sound(picture), at_most)
-
-
-def _sound(picture: DecodedImage) -> ProbeResult:
-    return ProbeResult(
-        "", "", picture.width, picture.height, picture.format, picture.mode, picture.note, picture.max_value
-    )
+        return FileProbe(file.sha256, file.stat_hash, ProbeResult(bad.kind, bad.reason), None)
+    result = ProbeResult("", "", image.width, image.height, image.format, image.mode, image.note, image.max_value)
+    return FileProbe(file.sha256, file.stat_hash, result, pixels)

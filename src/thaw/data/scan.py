@@ -1,4 +1,4 @@
-"""The scan of a whole data set: what every file is, and which cannot be used."""
+"""Scan a whole data set: what every file is, and which cannot be used."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +12,7 @@ from thaw.data.cache_spaces import CacheSpaces
 from thaw.data.catalog import Catalog
 from thaw.data.probe import FileProbe, ProbeResult, probe_files, reprobe, stat_hash
 
-COMMIT_FILES, COMMIT_BYTES = (
-    8192,
-    128e6,
-)  # files and their pixels, committed to the cache in one go; what Ctrl-C loses at most
+COMMIT_FILES, COMMIT_BYTES = 8192, 128e6  # files and their pixels in one write to the cache; an interrupt loses no more
 
 
 @dataclass(frozen=True)
@@ -24,57 +21,60 @@ class BadFile:
 
     name: str  # relative to the dataset's folder, as in Catalog.names
     path: str  # absolute
-    label: str  # the class that it was meant for
-    kind: str  # a key of `faults.KINDS`
+    label: str  # its class
+    kind: str  # a key of `corrupt_files.KINDS`
     reason: str  # one line for people
     sha256: str  # of its bytes; "" when they cannot be read
 
 
 @dataclass(frozen=True, eq=False)
 class ScanResult:
-    """What was found: the N sound images, in the catalog's order, and the bad ones that were taken out of it."""
+    """The N sound images of a catalog, in its order, and the bad files."""
 
-    catalog: Catalog  # N images; its classes are those of before, though one may have lost all images
+    catalog: Catalog  # of the N images; a class all of whose images are bad stays in its class_names
     sha256: tuple[str, ...]  # N, of the file's bytes, or of the array's
-    stat_hashes: tuple[str, ...]  # N, of the files before they were read, as `look.stamp` says; of arrays none
-    sizes: npt.NDArray[np.int32]  # int32 (N, 2): width, height of the upright picture as it is stored, in pixels
+    stat_hashes: tuple[str, ...]  # N, of the files before they were read (see `stat_hash`); of arrays none
+    sizes: npt.NDArray[np.int32]  # int32 (N, 2): width, height, upright, in pixels of the file
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, I;16, ...
     formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of arrays
-    notes: tuple[str, ...]  # N, what people should know of it, such as "first of 12 frames"; mostly ""
-    max_values: tuple[int | None, ...]  # N, of 16 bits a channel, as `Picture` says; None of others
+    notes: tuple[str, ...]  # N, for people, such as "first of 12 frames"; mostly ""
+    max_values: tuple[int | None, ...]  # N, see `DecodedImage.max_value`
     bad_files: tuple[BadFile, ...]
 
 
 def scan_catalog(catalog: Catalog, spaces: CacheSpaces, *, with_pixels: bool = True) -> ScanResult:
-    """Hash every image of the catalog, and decode whole whatever content the cache has no verdict on.
+    """Hash every image of a catalog, and decode content that the cache has no probe result of.
 
-    A file that stands as it stood when it was last read is not even read. `pixels` says that all images will be used,
-    so that the pixels of those that are decoded now are worth keeping. Bad files end up in `bad` and are left alone;
-    what to do about them is the caller's (see `quarantine`). Images in arrays are sound.
+    Files whose stat is as it was when they were last read are not read. Bad files are listed and never touched; the
+    caller decides what follows (see `quarantine`). Images in arrays are sound.
+
+    Args:
+        catalog: The images.
+        spaces: What the cache knows and stores of them.
+        with_pixels: Whether all images will be used, so that pixels are stored as soon as they are decoded.
     """
     if catalog.arrays is not None:
-        return _of_arrays(catalog, catalog.arrays)
-    assert catalog.paths is not None  # the catalog holds one of both
-    stamps = [stat_hash(path) for path in catalog.paths]
-    hashes, verdicts = _look(catalog.paths, stamps, spaces, with_pixels)
-    sound = np.flatnonzero([verdict.kind == "" for verdict in verdicts])
-    of = [verdicts[row] for row in sound.tolist()]
+        return _scan_arrays(catalog, catalog.arrays)
+    assert catalog.paths is not None  # a catalog has one of both
+    stat_hashes = [stat_hash(path) for path in catalog.paths]
+    hashes, results = _probe_unknown(catalog.paths, stat_hashes, spaces, with_pixels)
+    sound_rows = np.flatnonzero([result.kind == "" for result in results])
+    sound = [results[row] for row in sound_rows]
+    bad_rows = [row for row, result in enumerate(results) if result.kind]
     return ScanResult(
-        catalog=catalog.subset(sound),
-        sha256=tuple(hashes[row] for row in sound.tolist()),
-        stat_hashes=tuple(stamps[row] or "" for row in sound.tolist()),
-        sizes=np.array([(verdict.width, verdict.height) for verdict in of], np.int32).reshape(-1, 2),
-        modes=tuple(verdict.mode for verdict in of),
-        formats=tuple(verdict.format for verdict in of),
-        notes=tuple(verdict.note for verdict in of),
-        max_values=tuple(verdict.max_value for verdict in of),
-        bad_files=tuple(
-            _bad(catalog, row, hashes[row], verdict) for row, verdict in enumerate(verdicts) if verdict.kind
-        ),
+        catalog=catalog.subset(sound_rows),
+        sha256=tuple(hashes[row] for row in sound_rows),
+        stat_hashes=tuple(stat_hashes[row] or "" for row in sound_rows),
+        sizes=np.array([(result.width, result.height) for result in sound], np.int32).reshape(-1, 2),
+        modes=tuple(result.mode for result in sound),
+        formats=tuple(result.format for result in sound),
+        notes=tuple(result.note for result in sound),
+        max_values=tuple(result.max_value for result in sound),
+        bad_files=tuple(_bad_file(catalog, row, hashes[row], results[row]) for row in bad_rows),
     )
 
 
-def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
+def _scan_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
     def sha256(index: int) -> str:
         return hashlib.sha256(arrays[index].tobytes()).hexdigest()
 
@@ -84,67 +84,48 @@ def _of_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
     return ScanResult(catalog, hashes, (), sizes, ("RGB",) * n, ("",) * n, ("",) * n, (None,) * n, ())
 
 
-def _bad(catalog: Catalog, row: int, sha256: str, verdict: ProbeResult) -> BadFile:
+def _bad_file(catalog: Catalog, row: int, sha256: str, result: ProbeResult) -> BadFile:
     assert catalog.paths is not None
     label = catalog.class_names[catalog.labels[row]]
-    return BadFile(catalog.names[row], catalog.paths[row], label, verdict.kind, verdict.reason, sha256)
+    return BadFile(catalog.names[row], catalog.paths[row], label, result.kind, result.reason, sha256)
 
 
-def _look(
-    paths: Sequence[str], stamps: Sequence[str | None], kept: CacheSpaces, pixels: bool
+def _probe_unknown(
+    paths: Sequence[str], stat_hashes: Sequence[str | None], spaces: CacheSpaces, with_pixels: bool
 ) -> tuple[list[str], list[ProbeResult]]:
-    """Return every file's hash, "" where it cannot be read, and the verdict on it; keep what was found out."""
-    hashes = _known_hashes(stamps, kept)
-    unknown = _without_verdict(hashes, kept)
-    verdicts: dict[int, ProbeResult] = {}
-    todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in unknown]
-    looked = probe_files(
-        [paths[row] for row in todo],
-        kept.image_size,
-        kept.without_result,
-        with_pixels=pixels,
-        options=kept.decode_options,
-    )
-    for chunk in _chunks(zip(todo, with_progress(looked, "checking images", len(todo)), strict=True)):
-        for row, seen in chunk:
-            hashes[row] = seen.sha256
-            if seen.result is not None:
-                verdicts[row] = seen.result
-        kept.add(seen for _, seen in chunk)
-    rest = [row for row in range(len(paths)) if row not in verdicts]
-
-    def look_again(i: int) -> ProbeResult:
-        verdict = reprobe(paths[rest[i]], kept.image_size, hashes[rest[i]], kept.decode_options).result
-        assert verdict is not None  # it was decoded just now
-        return verdict
-
-    verdicts.update(zip(rest, kept.results([hashes[row] for row in rest], look_again), strict=True))
-    return hashes, [verdicts[row] for row in range(len(paths))]
-
-
-def _known_hashes(stamps: Sequence[str | None], kept: CacheSpaces) -> list[str]:
-    """Return the hashes of files that stand as they stood when they were last read, "" of others."""
-    if kept.stat_hashes is None:
-        return [""] * len(stamps)
-    there = [(row, found) for row, found in enumerate(stamps) if found is not None]
-    hashes = [""] * len(stamps)
-    for (row, _), sha256 in zip(there, kept.known_hashes([found for _, found in there]), strict=True):
-        hashes[row] = sha256 or ""
-    return hashes
-
-
-def _without_verdict(hashes: list[str], kept: CacheSpaces) -> set[str]:
+    """Return the sha256 ("" of unreadable files) and result of every file; probe and store what the cache lacks."""
+    hashes = spaces.known_hashes(stat_hashes)
     known = [sha256 for sha256 in hashes if sha256]
-    return {known[position] for position in kept.without_result(known)}
+    without_result = {known[position] for position in spaces.without_result(known)}
+    todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in without_result]
+    todo_paths, options = [paths[row] for row in todo], spaces.decode_options
+    probes = probe_files(todo_paths, spaces.image_size, spaces.without_result, with_pixels=with_pixels, options=options)
+    results: dict[int, ProbeResult] = {}
+    for chunk in _commit_chunks(zip(todo, with_progress(probes, "checking images", len(todo)), strict=True)):
+        for row, probe in chunk:
+            hashes[row] = probe.sha256
+            if probe.result is not None:
+                results[row] = probe.result
+        spaces.add(probe for _, probe in chunk)
+    cached = [row for row in range(len(paths)) if row not in results]
+
+    def reprobe_cached(position: int) -> ProbeResult:
+        row = cached[position]
+        result = reprobe(paths[row], spaces.image_size, hashes[row], options).result
+        assert result is not None  # it was decoded just now
+        return result
+
+    results.update(zip(cached, spaces.results([hashes[row] for row in cached], reprobe_cached), strict=True))
+    return hashes, [results[row] for row in range(len(paths))]
 
 
-def _chunks(looked: Iterable[tuple[int, FileProbe]]) -> Iterator[list[tuple[int, FileProbe]]]:
-    """Gather what was looked at, with its row, until it is worth a commit."""
+def _commit_chunks(probes: Iterable[tuple[int, FileProbe]]) -> Iterator[list[tuple[int, FileProbe]]]:
+    """Yield rows with their probes in lists, each for one write to the cache; the last one may be empty."""
     chunk: list[tuple[int, FileProbe]] = []
     total = 0
-    for row, seen in looked:
-        chunk.append((row, seen))
-        total += seen.pixels.nbytes if seen.pixels is not None else 0
+    for row, probe in probes:
+        chunk.append((row, probe))
+        total += probe.pixels.nbytes if probe.pixels is not None else 0
         if len(chunk) == COMMIT_FILES or total > COMMIT_BYTES:
             yield chunk
             chunk, total = [], 0
