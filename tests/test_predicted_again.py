@@ -42,7 +42,7 @@ def fed(tmp_path, monkeypatch):
         import numpy as np
 
         from thaw.common import backend
-        from thaw.data.decode import decode_resized
+        from thaw.data.decode import decode
         from thaw.models import backbones, weight_files
 
         backend.start_tensorflow(1, deterministic=True)
@@ -51,7 +51,8 @@ def fed(tmp_path, monkeypatch):
         normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         for layer in normalizations:
             layer.momentum = 0.0
-        images = np.stack([decode_resized(file, model.input_shape[1]) for file in sorted(photos.glob("*/*.jpg"))])
+        size, files = model.input_shape[1], sorted(photos.glob("*/*.jpg"))
+        images = np.stack([decode(file, size=(size, size)).resized(size) for file in files])
         model(images.astype(np.float32), training=True)
         file = tmp_path / "published.h5"
         from tests.models.test_graph_digest import legacy_h5

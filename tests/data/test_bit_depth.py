@@ -7,7 +7,7 @@ from PIL import Image
 
 from thaw.cache import DiskCache
 from thaw.data import bit_depth, cache_spaces, pixels, quarantine, scan
-from thaw.data.decode import BadImageError, DecodeOptions, decode, decode_resized
+from thaw.data.decode import BadImageError, DecodeOptions, decode
 
 from .pictures import encoded, noise
 from .test_decode import png, tiff
@@ -186,7 +186,7 @@ def test_rows_of_other_bits_never_meet(tmp_path):
         spaces = cache_spaces.plan_spaces(store, 8, 2, options=rules)
         found = pixels.from_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
         assert found.decode_options == rules
-        expected = np.stack([decode_resized(path, 8, options=rules) for path in catalog.paths])
+        expected = np.stack([decode(path, size=(8, 8), options=rules).resized(8) for path in catalog.paths])
         assert np.array_equal(found.take(np.arange(2)), expected)
     bad = scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2, options=DecodeOptions(8))).bad_files
     assert [one.kind for one in bad] == ["out_of_range"] * 2

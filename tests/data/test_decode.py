@@ -10,7 +10,7 @@ from PIL import Image
 
 from thaw.data import decode as decoder
 from thaw.data.corrupt_files import KINDS
-from thaw.data.decode import BadImageError, decode, decode_resized, resize
+from thaw.data.decode import BadImageError, decode, resize
 
 from .pictures import BLUE, GREEN, RED, WHITE, encoded, noise, photo, turned
 
@@ -370,14 +370,14 @@ def test_small_pictures_are_kept_as_they_are_and_others_squashed():
     assert decode(encoded(photo(160, 160), "JPEG"), size=(8, 8)).downsized(30).shape == (30, 30, 3)  # decoded at 20x20
 
 
-def test_fitting_is_resizing_what_was_decoded(tmp_path):
+def test_networks_see_what_was_decoded_resized_from_a_path_or_bytes(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(noise(30, 20), "JPEG"))
     expected = np.asarray(resize(decode(path).image, (24, 24)))
-    assert np.array_equal(decode_resized(path, 24), expected)
-    assert np.array_equal(decode_resized(path.read_bytes(), 24, name="it"), expected)
+    assert np.array_equal(decode(path, size=(24, 24)).resized(24), expected)
+    assert np.array_equal(decode(path.read_bytes(), "it", (24, 24)).resized(24), expected)
     with pytest.raises(BadImageError, match=r"it: the file is empty"):
-        decode_resized(b"", 24, name="it")
+        decode(b"", "it", (24, 24))
 
 
 def kind_of(content):

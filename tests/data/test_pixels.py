@@ -8,7 +8,7 @@ from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.data import cache_spaces, pixel_stores, pixels, probe, scan
 from thaw.data.cache_spaces import OVERHEAD_BYTES
-from thaw.data.decode import decode_resized, resize
+from thaw.data.decode import decode, resize
 
 from .pictures import noise, photo, turned, write_image
 from .test_probe import catalog_of_arrays, catalog_of_files
@@ -73,7 +73,7 @@ def test_photos_are_what_prediction_sees_and_keep_the_size_of_their_files(tmp_pa
         path.write_bytes(turned(photo(300 + i, 200, i), 1 + i))
     for _ in range(2):
         got = read(catalog_of_files(paths), 8, place)
-        assert np.array_equal(everything(got), np.stack([decode_resized(path, 8) for path in paths]))
+        assert np.array_equal(everything(got), np.stack([decode(path, size=(8, 8)).resized(8) for path in paths]))
         assert got.widths.tolist() == [300, 301, 302, 303, 200]
         assert got.heights.tolist() == [200, 200, 200, 200, 304]
 

@@ -21,7 +21,7 @@ from thaw.config.schema import (
     OptimizerConfig,
     TrackingConfig,
 )
-from thaw.data.decode import decode_resized
+from thaw.data.decode import decode
 from thaw.run import run
 from thaw.tools.predict import InferenceSettings, settings_of_result
 
@@ -84,7 +84,7 @@ def own(failed, photos, result) -> dict[str, np.ndarray]:
     rows = list(csv.DictReader((failed / "manifest.csv").open()))
     model = keras.models.load_model(result["model"])
     names = [row["path"] for row in rows if row["split"] in ("val", "test")]
-    images = np.stack([decode_resized(str(photos / name), 32) for name in names]).astype(np.float32)
+    images = np.stack([decode(str(photos / name), size=(32, 32)).resized(32) for name in names]).astype(np.float32)
     return dict(zip(names, np.asarray(model([images], training=False)), strict=True))
 
 

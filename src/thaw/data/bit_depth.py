@@ -22,8 +22,7 @@ _SWAPPED_ENDIAN = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 def has_unknown_range(image: Image.Image, content: bytes) -> bool:
     """Return whether an image has 16 bits a channel and does not state how many of them hold data.
 
-    PPM states its maximum and JPEG 2000 its precision, and Pillow scales by them. The image must be opened and not
-    loaded.
+    PPM states its maximum and JPEG 2000 its precision, and Pillow scales by them. The image must not be loaded yet.
     """
     if image.format == "PNG":
         return content[24] == 16
@@ -41,8 +40,8 @@ def has_unknown_range(image: Image.Image, content: bytes) -> bool:
 def robust_max(image: Image.Image) -> int:
     """Return the highest value of a loaded image of 16 bits a channel, without its defect pixels.
 
-    A sensor's hot pixels lie at the end of the range whatever the image shows. Pillow keeps the upper 8 bits of
-    colours, so their value is an upper bound.
+    A sensor's hot pixels are at the end of the range whatever it shows. Of colours, whose upper 8 bits Pillow keeps,
+    it is an upper bound.
     """
     if image.mode.startswith("I"):
         levels = np.asarray(image)
@@ -81,11 +80,7 @@ def scale_grey(image: Image.Image, white_level: int, name: str) -> Image.Image:
 def scale_colours(image: Image.Image, content: bytes, white_level: int, name: str) -> None:
     """Scale the 16-bit colours of a loaded image from 0-white_level to 8 bits, in place; alpha stays.
 
-    Args:
-        image: Opened from `content`. Pillow has kept the upper 8 bits of its colours.
-        content: The file's bytes, from which the lower 8 bits are read.
-        white_level: The value that becomes 255.
-        name: What errors call the image.
+    Pillow has kept their upper 8 bits; the lower ones are read from `content`, the file's bytes.
 
     Raises:
         BadImageError: Values are above `white_level` as in `scale_grey`, or the lower 8 bits cannot be read from files

@@ -22,22 +22,13 @@ OVERHEAD_BYTES = 640  # at most: what the cache writes per image besides pixels 
 
 @dataclass(frozen=True)
 class CacheSpaces:
-    """The spaces of one data set. A space that is None has no room in the cache.
+    """The spaces of one data set, None where the cache has no room."""
 
-    Attributes:
-        image_size: The side of the square to which larger pixels are squashed.
-        stat_hashes: By a file's stat hash: the sha256 of its content, uint8 (32,). Spares reading the file.
-        probe_results: By sha256: the fields of a ProbeResult as JSON, of sound and bad content. Spares decoding it.
-        pixels: By sha256: `DecodedImage.downsized(image_size)`, uint8 (h, w, 3).
-        buffer: Holds pixels where `pixels` is None.
-        decode_options: How the content was decoded.
-    """
-
-    image_size: int
-    stat_hashes: CacheSpace | None
-    probe_results: CacheSpace | None
-    pixels: CacheSpace | None
-    buffer: MemoryBuffer
+    image_size: int  # the side of the square to which larger pixels are squashed
+    stat_hashes: CacheSpace | None  # by a file's stat hash: its content's sha256, uint8 (32,); spares reading the file
+    probe_results: CacheSpace | None  # by sha256: a ProbeResult's fields as JSON, also of bad content; spares decoding
+    pixels: CacheSpace | None  # by sha256: uint8 (h, w, 3), `DecodedImage.downsized(image_size)`
+    buffer: MemoryBuffer  # holds pixels if `pixels` is None
     decode_options: DecodeOptions = DEFAULT_OPTIONS
 
     def known_hashes(self, stat_hashes: Sequence[str | None]) -> list[str]:
@@ -61,12 +52,13 @@ class CacheSpaces:
 
     def add(self, probes: Iterable[FileProbe]) -> None:
         """Store what probes found. What the cache has no room for is not stored, and the next run probes again."""
+        probes = list(probes)
         with suppress(CacheFull):
-            self._add(list(probes))
+            # Pixels come first: the next run does not decode content that has a probe result.
+            self._add_pixels({probe.sha256: probe.pixels for probe in probes if probe.pixels is not None})
+            self._add_results(probes)
 
-    def _add(self, probes: list[FileProbe]) -> None:
-        # Pixels come first: the next run does not decode content that has a probe result.
-        self._add_pixels({probe.sha256: probe.pixels for probe in probes if probe.pixels is not None})
+    def _add_results(self, probes: Sequence[FileProbe]) -> None:
         results = {probe.sha256: probe.result for probe in probes if probe.sha256 and probe.result is not None}
         if self.probe_results is not None and results:
             rows = [_to_row(result) for result in results.values()]

@@ -36,6 +36,11 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
     """
     path = Path(dataset.path).expanduser() if dataset.path is not None else download()
     contents = _from_folder(path) if path.is_dir() else _from_archive(path)
+    if missing := [name for name in SPLIT_OF_BATCH if name not in contents]:
+        raise UserError(
+            f"dataset.path={path} lacks {joined(missing)}: expected CIFAR-10's python version, cifar-10-python.tar.gz "
+            f"or its extracted folder {EXTRACTED_FOLDER}"
+        )
     images, labels = zip(*(_parse_batch(f"{path}: {name}", contents[name]) for name in SPLIT_OF_BATCH), strict=True)
     counts = [len(batch) for batch in labels]
     return Catalog(
@@ -75,7 +80,7 @@ def _from_archive(path: Path) -> dict[str, bytes]:
             f"dataset.path={path} is not the CIFAR-10 archive, or damaged ({error}): "
             f"expected cifar-10-python.tar.gz from {URL}, sha256 {ARCHIVE_SHA256}"
         ) from error
-    return _checked(path, contents)
+    return contents
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
@@ -86,18 +91,7 @@ def _from_folder(path: Path) -> dict[str, bytes]:
             f"dataset.path={path} holds folders, not CIFAR-10's batches ({joined(SPLIT_OF_BATCH)}). "
             f"For pictures in one folder a class: dataset=image_folder dataset.path={path}"
         )
-    return _checked(path, {name: file.read_bytes() for name, file in files.items()})
-
-
-def _checked(path: Path, contents: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the batches; raises UserError when some are missing."""
-    missing = [name for name in SPLIT_OF_BATCH if name not in contents]
-    if missing:
-        raise UserError(
-            f"dataset.path={path} lacks {joined(missing)}: expected CIFAR-10's python version, cifar-10-python.tar.gz "
-            f"or its extracted folder {EXTRACTED_FOLDER}"
-        )
-    return contents
+    return {name: file.read_bytes() for name, file in files.items()}
 
 
 def _parse_batch(name: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
@@ -118,14 +112,8 @@ def _parse_batch(name: str, content: bytes) -> tuple[npt.NDArray[np.uint8], npt.
 def unpickle_arrays(name: str, content: bytes) -> Any:
     """Load a pickle that may hold numpy arrays, numbers, strings, lists and dicts, and can run nothing else.
 
-    A pickle is a program: one from a stranger could run any function that its names reach.
-
-    Args:
-        name: What errors call it.
-        content: The pickle.
-
-    Raises:
-        UserError: It asks for any other name, or is no pickle.
+    A pickle is a program: one from a stranger could run any function that its names reach. Raises UserError when it
+    asks for any other name, or is no pickle; `name` is what errors call it.
     """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()

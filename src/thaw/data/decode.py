@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from thaw.data import bit_depth, corrupt_files, icc_profiles, tiff
-from thaw.data.file_bytes import BadImageError, read_bytes
+from thaw.data.file_bytes import BadImageError, read_bytes_and_stats
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: cached rows have it in their key, and stale pixels
 # would be used otherwise.
@@ -79,7 +79,7 @@ class DecodedImage:
         return np.asarray(self.image) if max(self.width, self.height) <= size else self.resized(size)
 
     def resized(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return uint8 (size, size, 3), squashed or stretched as `resize` does."""
+        """Return uint8 (size, size, 3), RGB, 0-255, squashed or stretched as `resize` does: what networks take."""
         return np.asarray(resize(self.image, (size, size), self.box))
 
 
@@ -89,13 +89,11 @@ def decode(
     size: tuple[int, int] | None = None,
     options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> DecodedImage:
-    """Decode a whole image file to upright RGB.
+    """Decode a whole image file to upright RGB, as a function of its bytes, `size`, `options` and library versions.
 
     EXIF orientation is applied. Colours of an embedded profile are converted to sRGB. Transparency is laid on white;
     dropping alpha would show whatever colours lie hidden under it. 16-bit grey is scaled, not clipped at 255. Of an
     animation the first frame is taken.
-
-    The pixels are a function of the file's bytes, `size`, `options` and the libraries' versions.
 
     Args:
         source: A path, or the bytes of a file.
@@ -103,14 +101,13 @@ def decode(
         size: The (width, height) that it will be resized to. A JPEG is then decoded at the smallest of 1/1, 1/2, 1/4
             and 1/8 that leaves both sides at least twice that: libjpeg reduces inside the inverse DCT, in a fraction of
             the time, and from twice the size it is still the resizing that decides the pixels.
-        options: What the configuration says of files that do not say it themselves.
+        options: The configured rules for files that do not state them.
 
     Raises:
-        BadImageError: The file is truncated, corrupt, unsupported or not an image, or has more than `MAX_PIXELS`;
-            these are refused before memory is allocated.
+        BadImageError: The file cannot be used; over `MAX_PIXELS` it is refused before memory is allocated.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
-    content = source if isinstance(source, bytes) else read_bytes(source)
+    content = source if isinstance(source, bytes) else read_bytes_and_stats(source)[0]
     try:
         image = _open(content, name)
         format_name = _FORMAT_NAMES.get(image.format or "", image.format or "")
@@ -133,16 +130,6 @@ def decode(
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
         kind, reason = corrupt_files.diagnose(error, content)
         raise BadImageError(name, reason, kind) from error
-
-
-def decode_resized(
-    source: str | Path | bytes, size: int, name: str | None = None, options: DecodeOptions = DEFAULT_OPTIONS
-) -> npt.NDArray[np.uint8]:
-    """Return an image as networks take it in training and prediction: uint8 (size, size, 3), RGB, 0-255.
-
-    Arguments and errors are those of `decode`.
-    """
-    return decode(source, name, (size, size), options).resized(size)
 
 
 def resize(

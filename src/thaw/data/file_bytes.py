@@ -8,9 +8,8 @@ from pathlib import Path
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 
-_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"} | dict.fromkeys(
-    (errno.EACCES, errno.EPERM), "no_permission"
-)
+_ERRNO_KINDS = {errno.ENOENT: "missing", errno.ELOOP: "link_loop", errno.ENXIO: "not_a_file"}
+_ERRNO_KINDS |= {errno.EACCES: "no_permission", errno.EPERM: "no_permission"}
 
 
 class BadImageError(UserError):
@@ -19,11 +18,6 @@ class BadImageError(UserError):
     def __init__(self, path: str, reason: str, kind: str) -> None:
         self.path, self.reason, self.kind = printable(path), reason, kind
         super().__init__(f"{self.path}: {reason}")
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file; raises BadImageError when it cannot be read."""
-    return read_bytes_and_stats(path)[0]
 
 
 def read_bytes_and_stats(path: str | Path) -> tuple[bytes, os.stat_result, os.stat_result]:

@@ -11,10 +11,8 @@ from thaw.data.splits import Splits
 COLUMNS = ("path", "sha256", "width", "height", "mode", "label", "class", "split", "verdict", "note")
 VERDICT_OK = "ok"
 
-ManifestRow = tuple[str, str, int | str, int | str, str, str, int, str, str, str]
 
-
-def rows(scanned: ScanResult, splits: Splits) -> Iterator[ManifestRow]:
+def rows(scanned: ScanResult, splits: Splits) -> Iterator[tuple[str | int, ...]]:
     """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad file.
 
     - path: relative to the dataset's folder

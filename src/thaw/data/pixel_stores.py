@@ -73,12 +73,11 @@ class MemoryBuffer:
     def put(self, sha256: str, image: Images) -> None:
         """Hold an image, or drop all when it is one too many."""
         with self._lock:
-            if sha256 in self._images or self._bytes > MAX_BUFFER_BYTES:
-                return
-            self._bytes += image.nbytes
-            self._images[sha256] = image
-            if self._bytes > MAX_BUFFER_BYTES:
-                self._images.clear()
+            if sha256 not in self._images and self._bytes <= MAX_BUFFER_BYTES:
+                self._bytes += image.nbytes
+                self._images[sha256] = image
+                if self._bytes > MAX_BUFFER_BYTES:
+                    self._images.clear()
 
     def get(self, sha256: str) -> Images | None:
         """Return an image, or None when it is not held."""

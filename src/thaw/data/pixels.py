@@ -20,10 +20,7 @@ from thaw.data.scan import ScanResult, scan_catalog
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """N images by their index in the catalog, all of one size. Threads may share it.
-
-    They come from arrays, the cache, memory or the files; callers see no difference.
-    """
+    """N images by their index in the catalog, all of one size, wherever they are stored. Threads may share it."""
 
     catalog: Catalog
     indices: npt.NDArray[np.int64]  # int64 (N,), ascending
@@ -97,11 +94,7 @@ class Pixels:
 def from_catalog(
     catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: DiskCache | None = None
 ) -> Pixels:
-    """Scan the images of a catalog at `indices`, and return their pixels as (image_size, image_size).
-
-    Raises:
-        UserError: Images cannot be used; all of them are listed.
-    """
+    """Scan the images of a catalog at `indices` and return their pixels; raises UserError that lists all bad files."""
     indices = np.unique(indices).astype(np.int64)
     spaces = plan_spaces(store, image_size, len(indices))
     scanned = scan_catalog(catalog.subset(indices), spaces)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,15 +109,15 @@ def reprobe(path: str, image_size: int, sha256: str, options: DecodeOptions = DE
     raise _changed_error(path, file, "")
 
 
-def check_unchanged(files: Iterable[tuple[str, str, str]]) -> None:
+def check_unchanged(expected: Iterable[tuple[str, str, str]]) -> None:
     """Raise UserError when a file (path, stat hash, sha256) has other content than that, or none.
 
     Only files whose stat hash differs are read; one that was merely touched passes.
     """
-    suspects = [(path, sha256) for path, before, sha256 in files if stat_hash(path) != before]
-    read = prefetch_map(lambda suspect: (suspect[0], _read(suspect[0]), suspect[1]), suspects)
+    suspects = [(path, sha256) for path, stat, sha256 in expected if stat_hash(path) != stat]
+    files = prefetch_map(_read, [path for path, _ in suspects])
     first, n = None, 0  # not a list of them: each holds its file's content
-    for path, file, sha256 in read:
+    for (path, sha256), file in zip(suspects, files, strict=True):
         if file.sha256 != sha256:
             first, n = first or (path, file), n + 1
     if first is not None:
@@ -144,7 +145,9 @@ def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
     block: list[str] = []
     total = 0
     for path in paths:
-        size = _size(path)
+        size = 0
+        with suppress(OSError):  # reading it will say why
+            size = os.stat(path).st_size  # noqa: PTH116 - 60,000 of them
         if block and (len(block) == BLOCK_FILES or total + size > BLOCK_BYTES):
             yield block
             block, total = [], 0
@@ -152,13 +155,6 @@ def _blocks(paths: Sequence[str]) -> Iterator[list[str]]:
         total += size
     if block:
         yield block
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - 60,000 of them
-    except OSError:
-        return 0  # reading it will say why
 
 
 def _read(path: str) -> _ReadFile | FileProbe:

@@ -15,10 +15,7 @@ COLUMNS = ("path", "kind", "reason")
 
 
 def bad_files_csv(scanned: ScanResult) -> str:
-    """Return the bad files as CSV, `COLUMNS` with paths relative to the dataset's folder.
-
-    To be written with `encoding="utf-8", errors="surrogateescape", newline=""`, as the manifest.
-    """
+    """Return the bad files as CSV of `COLUMNS`, paths relative to the dataset's folder; write it as the manifest."""
     return spreadsheet_text(COLUMNS, ((bad.name, bad.kind, bad.reason) for bad in scanned.bad_files))
 
 

@@ -55,12 +55,12 @@ def scan_catalog(catalog: Catalog, spaces: CacheSpaces, *, with_pixels: bool = T
     """
     if catalog.arrays is not None:
         return _scan_arrays(catalog, catalog.arrays)
-    assert catalog.paths is not None  # a catalog has one of both
-    stat_hashes = [stat_hash(path) for path in catalog.paths]
-    hashes, results = _probe_unknown(catalog.paths, stat_hashes, spaces, with_pixels)
+    paths, labels = catalog.paths, catalog.labels
+    assert paths is not None  # a catalog has one of both
+    stat_hashes = [stat_hash(path) for path in paths]
+    hashes, results = _probe_unknown(paths, stat_hashes, spaces, with_pixels)
     sound_rows = np.flatnonzero([result.kind == "" for result in results])
     sound = [results[row] for row in sound_rows]
-    bad_rows = [row for row, result in enumerate(results) if result.kind]
     return ScanResult(
         catalog=catalog.subset(sound_rows),
         sha256=tuple(hashes[row] for row in sound_rows),
@@ -70,7 +70,11 @@ def scan_catalog(catalog: Catalog, spaces: CacheSpaces, *, with_pixels: bool = T
         formats=tuple(result.format for result in sound),
         notes=tuple(result.note for result in sound),
         max_values=tuple(result.max_value for result in sound),
-        bad_files=tuple(_bad_file(catalog, row, hashes[row], results[row]) for row in bad_rows),
+        bad_files=tuple(
+            BadFile(name, path, catalog.class_names[label], result.kind, result.reason, sha256)
+            for name, path, label, result, sha256 in zip(catalog.names, paths, labels, results, hashes, strict=True)
+            if result.kind
+        ),
     )
 
 
@@ -82,12 +86,6 @@ def _scan_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
     hashes = tuple(with_progress(prefetch_map(sha256, range(n)), "hashing images", n))
     sizes = np.tile(np.array([arrays.shape[2], arrays.shape[1]], np.int32), (n, 1))
     return ScanResult(catalog, hashes, (), sizes, ("RGB",) * n, ("",) * n, ("",) * n, (None,) * n, ())
-
-
-def _bad_file(catalog: Catalog, row: int, sha256: str, result: ProbeResult) -> BadFile:
-    assert catalog.paths is not None
-    label = catalog.class_names[catalog.labels[row]]
-    return BadFile(catalog.names[row], catalog.paths[row], label, result.kind, result.reason, sha256)
 
 
 def _probe_unknown(

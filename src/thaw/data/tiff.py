@@ -85,11 +85,8 @@ def unsupported_variant(content: bytes, opened: bool) -> tuple[str, str] | None:
         tags.load(file)
         if fault := unsupported_pixels(tags):
             return fault
-        if (
-            content[:2] == b"MM"
-            and tags.get(Tag.PhotometricInterpretation) == 0
-            and tags.get(Tag.BitsPerSample) == (16,)
-        ):
+        is_16_bit, white_is_zero = tags.get(Tag.BitsPerSample) == (16,), tags.get(Tag.PhotometricInterpretation) == 0
+        if content[:2] == b"MM" and is_16_bit and white_is_zero:
             reason = "big-endian 16-bit TIFF with 0 for white is not read: save it with 0 for black"
             return "unsupported_variant", reason
         if not opened and (channels := _describe_channels(tags, len(content))):
