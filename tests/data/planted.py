@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .handmade_files import png_chunk, png_file
 from .pictures import encoded, noise, photo, turned
 
 
@@ -129,14 +130,14 @@ def _damaged() -> Files:
         "flipped bit.png": ("checksum", _changed(png, len(png) // 2, png[len(png) // 2] ^ 1)),
         "flipped bit in the header.png": ("checksum", _changed(png, 29, png[29] ^ 1)),
         "flipped bit in a note.png": (
-            "checksum", png[:33] + _changed(_chunk(b"tEXt", b"a\0b"), 8, 0) + png[33:]),
-        "broken stream.png": ("damaged", _png(8, 8, 8, 2, packed=b"x\x9c" + b"\xff" * 60)),
-        "wrong depth.png": ("damaged", _png(2, 2, 7, 2)),
+            "checksum", png[:33] + _changed(png_chunk(b"tEXt", b"a\0b"), 8, 0) + png[33:]),
+        "broken stream.png": ("damaged", png_file(8, 8, 8, 2, compressed=b"x\x9c" + b"\xff" * 60)),
+        "wrong depth.png": ("damaged", png_file(2, 2, 7, 2)),
         "wrong codes.gif": ("damaged", gif[: len(gif) // 2] + b"\xff" * 100 + gif[len(gif) // 2 + 100 :]),
         "wrong header.jpg": ("damaged", _changed(jpeg, frame + 9, 7)),
         "wrong chunk.webp": ("damaged", _changed(encoded(noise(8, 8), "WEBP"), 12, 0)),
         "no scan.jpg": ("damaged", jpeg[:scan] + b"\xff\xd9"),
-        "zero width.png": ("no_pixels", _png(0, 5, 8, 2)),
+        "zero width.png": ("no_pixels", png_file(0, 5, 8, 2)),
         "zero height.jpg": ("no_pixels", jpeg[: frame + 5] + b"\0\0" + jpeg[frame + 7 :]),
         "zero width.bmp": ("no_pixels", encoded(noise(4, 4), "BMP")[:18] + bytes(4) + encoded(noise(4, 4), "BMP")[22:]),
         "no frame.gif": ("no_pixels", b"GIF89a" + struct.pack("<HHBBB", 5, 5, 0, 0, 0) + b";"),
@@ -147,7 +148,7 @@ def _refused() -> Files:
     """Sound in their way, and no use, or a danger."""
     jpeg = encoded(noise(64, 64), "JPEG")
     frame = jpeg.find(b"\xff\xc0")
-    bomb = _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(8_000_000)))
+    bomb = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(8_000_000)))
     return {
         "lossless.jpg": ("unsupported_variant", _changed(jpeg, frame + 1, 0xC3)),
         "twelve bits.jpg": ("unsupported_variant", _changed(jpeg, frame + 4, 12)),
@@ -155,8 +156,8 @@ def _refused() -> Files:
         "floats.tif": ("unsupported_pixels", encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")),
         "long integers.tif": ("unsupported_pixels", encoded(Image.fromarray(np.full((4, 4), 70000, np.int32)), "TIFF")),
         "too large.ppm": ("too_large", b"P6 10001 10000 255\n" + bytes(200_000)),
-        "bomb by its header.png": ("decompression_bomb", _png(100_000, 100_000, 8, 2)),
-        "bomb in a note.png": ("decompression_bomb", _png(1, 1, 8, 2, before=bomb)),
+        "bomb by its header.png": ("decompression_bomb", png_file(100_000, 100_000, 8, 2)),
+        "bomb in a note.png": ("decompression_bomb", png_file(1, 1, 8, 2, before=bomb)),
     }
 
 
@@ -204,6 +205,7 @@ def _clean() -> dict[str, bytes]:
     jpeg = encoded(image, "JPEG")
     samples = np.arange(12, dtype=">u2").tobytes()
     row = b"".join(b"\0" + samples for _ in range(4))
+    text = zlib.compress(np.random.default_rng(6).integers(32, 127, 2_000_000, np.uint8).tobytes())
     found = {f"{kind}.{kind.lower()}": encoded(image, kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")}
     found |= {"portable.ppm": encoded(image, "PPM"), "portable.pgm": encoded(grey, "PPM")}
     found |= {"new.avif": encoded(image, "AVIF"), "new.jp2": encoded(image, "JPEG2000")}
@@ -225,7 +227,7 @@ def _clean() -> dict[str, bytes]:
         "grey with alpha.png": encoded(image.convert("LA"), "PNG"),
         "alpha.png": encoded(rgba, "PNG"),
         "sixteen bits grey.png": encoded(deep, "PNG"),
-        "sixteen bits.png": _png(4, 4, 16, 2, packed=zlib.compress(row)),
+        "sixteen bits.png": png_file(4, 4, 16, 2, compressed=zlib.compress(row)),
         "animated.png": _several("PNG"),
         "damaged exif.png": encoded(image, "PNG", exif=b"Exif\0\0no tiff"),
         "animated.gif": _several("GIF"),
@@ -241,16 +243,12 @@ def _clean() -> dict[str, bytes]:
         "ünïcödé 日本語 🐱.jpg": jpeg,
         "a new\nline, \"quotes\".jpg": jpeg,
         "one pixel.png": encoded(noise(1, 1), "PNG"),
-        "long notes.png": _png(1, 1, 8, 2, before=_chunk(b"zTXt", b"a\0\0" + zlib.compress(_text(2_000_000)))),
-        "large profile.png": _png(1, 1, 8, 2, before=_chunk(b"iCCP", b"a\0\0" + zlib.compress(_text(2_000_000)))),
+        "long notes.png": png_file(1, 1, 8, 2, before=png_chunk(b"zTXt", b"a\0\0" + text)),
+        "large profile.png": png_file(1, 1, 8, 2, before=png_chunk(b"iCCP", b"a\0\0" + text)),
         "narrow.png": encoded(noise(3000, 1), "PNG"),
         os.fsdecode(b"not utf-8 \xe9.jpg"): jpeg,
     }  # fmt: skip
     return found
-
-
-def _text(length: int) -> bytes:
-    return np.random.default_rng(6).integers(32, 127, length, np.uint8).tobytes()
 
 
 def _several(kind: str) -> bytes:
@@ -259,20 +257,6 @@ def _several(kind: str) -> bytes:
 
 def _changed(content: bytes, at: int, value: int) -> bytes:
     return content[:at] + bytes([value]) + content[at + 1 :]
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _png(
-    width: int, height: int, depth: int, colours: int, *, packed: bytes | None = None, before: bytes = b""
-) -> bytes:
-    """A PNG by hand; without data it is one black pixel's."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
-    data = zlib.compress(bytes(4)) if packed is None else packed
-    parts = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def _database() -> bytes:

@@ -7,8 +7,8 @@ from thaw.data import pixels
 from thaw.data.balanced_sampling import prior_occurrences, sample_balanced
 from thaw.data.pipeline import ImageBatches
 
+from .catalogs import catalog_of_arrays
 from .pictures import noise
-from .test_scan import catalog_of_arrays
 
 ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(12)])
 LABELS = np.array([0] * 9 + [1] * 2 + [2], np.int32)

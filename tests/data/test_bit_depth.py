@@ -1,4 +1,3 @@
-import struct
 import zlib
 
 import numpy as np
@@ -9,9 +8,9 @@ from thaw.cache import DiskCache
 from thaw.data import bit_depth, cache_spaces, pixels, quarantine, scan
 from thaw.data.decode import BadImageError, DecodeOptions, decode
 
+from .catalogs import catalog_of_files
+from .handmade_files import grey_tiff, png_line, tiff_file
 from .pictures import encoded, noise
-from .test_decode import png, tiff
-from .test_probe import catalog_of_files
 
 TWELVE = DecodeOptions(12)
 LEVELS = np.array([[0, 400, 2048, 4095]], np.uint16)
@@ -29,7 +28,7 @@ def test_12_bits_in_a_16_bit_file_use_the_whole_range_when_the_config_says_so():
         assert levels(content, DecodeOptions()) == [0, 2, 8, 16]
         assert decode(content).max_value == 4095
     assert levels(b"P5 4 1 65535\n" + LEVELS.astype(">u2").tobytes()) == EXPECTED
-    assert levels(tiff("MM", 16, b"\x00\x00\x0f\xff")) == [0, 255]
+    assert levels(grey_tiff("MM", 16, b"\x00\x00\x0f\xff")) == [0, 255]
 
 
 def test_data_of_any_depth_is_spread_from_black_to_white():
@@ -53,7 +52,7 @@ def test_a_sensors_hot_pixels_hide_no_depth_and_refuse_no_picture():
 
 
 def test_0_for_white_is_white_at_any_depth():
-    assert levels(tiff("II", 16, b"\0\0\xff\x0f", white_is_zero=True)) == [255, 0]
+    assert levels(grey_tiff("II", 16, b"\0\0\xff\x0f", white_is_zero=True)) == [255, 0]
 
 
 def test_a_file_that_states_its_range_is_read_by_it_whatever_the_config_says():
@@ -74,7 +73,7 @@ def test_a_value_above_the_range_is_refused_and_not_cut_off():
     with pytest.raises(BadImageError, match=r"4,096, and dataset\.bits=12 allows 4,095") as caught:
         decode(content, options=TWELVE)
     assert caught.value.kind == "out_of_range"
-    wide = png(1, 16, 2, np.array([[0, 0, 4096]], ">u2"))
+    wide = png_line(1, 16, 2, np.array([[0, 0, 4096]], ">u2"))
     with pytest.raises(BadImageError, match="4,096"):
         decode(wide, options=TWELVE)
 
@@ -88,31 +87,21 @@ def test_what_stands_for_nothing_is_white_and_may_lie_above_the_range():
 
 def colour_tiff(order, samples, compression):
     """16-bit colours, one line of two pixels."""
-    end = {"II": "<", "MM": ">"}[order]
-    where = 8 + 2 + 12 * 10 + 4
-    tags = {256: (3, 1, 2), 257: (3, 1, 1), 258: (3, 3, where), 259: (3, 1, compression), 262: (3, 1, 2)}
-    tags |= {273: (3, 1, where + 6), 277: (3, 1, 3), 278: (3, 1, 1), 284: (3, 1, 1)}
-    data = samples.astype(end + "u2").tobytes()
-    data = zlib.compress(data) if compression == 8 else data
-    tags[279] = (3, 1, len(data))
-    entries = b""
-    for tag, (kind, count, value) in sorted(tags.items()):
-        own = struct.pack(end + "I", value) if count > 1 else struct.pack(end + "HH", value, 0)
-        entries += struct.pack(end + "HHI", tag, kind, count) + own
-    header = order.encode() + struct.pack(end + "HIH", 42, 8, len(tags)) + entries + bytes(4)
-    return header + struct.pack(end + "HHH", 16, 16, 16) + data
+    data = samples.astype("<u2" if order == "II" else ">u2").tobytes()
+    strips = [zlib.compress(data) if compression == 8 else data]
+    return tiff_file(order, 16, 2, strips, channels=3, compression=compression)
 
 
 def test_16_bit_colours_are_spread_too_and_alpha_stays():
     samples = np.array([[0, 400, 2048], [4095, 16, 1]], ">u2")
     expected = [[0, 25, 128], [255, 1, 0]]
     contents = {
-        "PNG": png(2, 16, 2, samples),
+        "PNG": png_line(2, 16, 2, samples),
         "TIFF, little end first": colour_tiff("II", samples, 1),
         "TIFF, big end first": colour_tiff("MM", samples, 1),
         "TIFF, packed": colour_tiff("II", samples, 8),
         "TIFF, packed, big end first": colour_tiff("MM", samples, 8),
-        "PNG with alpha": png(2, 16, 6, np.hstack([samples, np.full((2, 1), 65535)]).astype(">u2")),
+        "PNG with alpha": png_line(2, 16, 6, np.hstack([samples, np.full((2, 1), 65535)]).astype(">u2")),
     }
     found = {name: np.asarray(decode(content, options=TWELVE).image)[0].tolist() for name, content in contents.items()}
     assert found == dict.fromkeys(contents, expected)
@@ -122,7 +111,7 @@ def test_16_bit_colours_are_spread_too_and_alpha_stays():
 
 def test_colours_that_cannot_be_spread_are_refused_by_name():
     for content in (
-        png(1, 16, 4, np.array([[4095, 65535]], ">u2")),
+        png_line(1, 16, 4, np.array([[4095, 65535]], ">u2")),
         b"P6 1 1 65535\n" + np.array([1, 2, 4095], ">u2").tobytes(),
     ):
         decode(content)

@@ -8,8 +8,8 @@ from thaw.data.decode import resize
 from thaw.data.pipeline import ImageBatches, augmented_view
 from thaw.data.seeds import digest_counters, rng_for
 
+from .catalogs import catalog_of_arrays
 from .pictures import noise
-from .test_probe import catalog_of_arrays
 
 ARRAYS = np.stack([np.asarray(noise(8, 8, seed)) for seed in range(20)])
 LABELS = (np.arange(20) % 3).astype(np.int32)

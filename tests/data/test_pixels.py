@@ -10,8 +10,8 @@ from thaw.data import cache_spaces, pixel_stores, pixels, probe, scan
 from thaw.data.cache_spaces import OVERHEAD_BYTES
 from thaw.data.decode import decode, resize
 
+from .catalogs import catalog_of_arrays, catalog_of_files
 from .pictures import noise, photo, turned, write_image
-from .test_probe import catalog_of_arrays, catalog_of_files
 
 MIXED = [(6, 4), (30, 20), (8, 8), (6, 4), (9, 2)]
 

@@ -6,26 +6,8 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.data import probe
-from thaw.data.catalog import Catalog
 
 from .pictures import noise, photo, write_image
-
-
-def catalog_of_files(paths):
-    n = len(paths)
-    return Catalog(
-        tuple(path.name for path in paths),
-        tuple(map(str, paths)),
-        None,
-        np.zeros(n, np.int32),
-        ("a",),
-        np.zeros(n, np.int8),
-    )
-
-
-def catalog_of_arrays(arrays):
-    n = len(arrays)
-    return Catalog(tuple(map(str, range(n))), None, arrays, np.zeros(n, np.int32), ("a",), np.zeros(n, np.int8))
 
 
 def every(hashes):

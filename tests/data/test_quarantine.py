@@ -8,8 +8,8 @@ from thaw.common.errors import UserError
 from thaw.data import cache_spaces, quarantine, scan
 from thaw.data.scan import ScanResult
 
+from .catalogs import catalog_of_files
 from .pictures import write_image
-from .test_probe import catalog_of_files
 
 
 def found(folder, good, bad) -> ScanResult:

@@ -11,9 +11,9 @@ from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import cache_spaces, corrupt_files, image_folder, pixels, probe, scan
 
+from .catalogs import catalog_of_arrays, catalog_of_files
 from .pictures import encoded, noise, photo, write_image
 from .planted import plant
-from .test_probe import catalog_of_arrays, catalog_of_files
 
 
 @pytest.fixture

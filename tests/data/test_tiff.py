@@ -1,42 +1,25 @@
-import struct
-
 import numpy as np
 import pytest
 
 from thaw.data.decode import BadImageError, DecodeOptions, decode
 
+from .decoding import decoded_pixels, refused
+from .handmade_files import CHUNKY, PLANAR, grey_tiff, tiff_file
+from .pictures import encoded, noise
+
 GREY, RGB, PALETTE, INKS, LAB, ICC_LAB = 1, 2, 3, 5, 8, 9
-CHUNKY, PLANAR = 1, 2
 
 
 def tiff(order, bits, photometric, planes, arrangement=PLANAR, extra=None, short=True):
-    """An uncompressed TIFF by hand, one line high: Pillow writes few kinds.
-
-    planes: (channels, width), of their bits; short: the arrangement is given in 16 bits and not in 32.
-    """
-    end = {"II": "<", "MM": ">"}[order]
-    channels, width = np.shape(planes)
+    """An uncompressed TIFF of one line. planes: (channels, width); short: see `tiff_file`."""
     if bits < 8:
         strips = [bytes([int("".join(f"{level:0{bits}b}" for level in plane), 2)]) for plane in planes]
     else:
-        whole = np.asarray(planes).astype(f"{end}u{bits // 8}")
-        strips = [plane.tobytes() for plane in whole] if arrangement == PLANAR else [whole.T.tobytes()]
-    tags = {256: [width], 257: [1], 258: [bits] * channels, 259: [1], 262: [photometric], 277: [channels], 278: [1]}
-    tags |= {273: [0] * len(strips), 279: [len(strip) for strip in strips], 284: [arrangement]}
-    tags |= {338: [extra]} if extra is not None else {}
-    start = 8 + 2 + 12 * len(tags) + 4
-    data = start + 4 * sum(len(values) for values in tags.values() if len(values) > 1)
-    tags[273] = [data + sum(map(len, strips[:i])) for i in range(len(strips))]
-    entries = aside = b""
-    for tag, values in sorted(tags.items()):
-        packed = struct.pack(f"{end}{len(values)}I", *values)
-        kind = 3 if tag == 284 and short else 4
-        entries += struct.pack(f"{end}HHI", tag, kind, len(values))
-        if kind == 3:
-            packed = struct.pack(f"{end}HH", values[0], 0)
-        entries += packed if len(values) == 1 else struct.pack(f"{end}I", start + len(aside))
-        aside += packed if len(values) > 1 else b""
-    return order.encode() + struct.pack(f"{end}HIH", 42, 8, len(tags)) + entries + bytes(4) + aside + b"".join(strips)
+        levels = np.asarray(planes).astype(f"{'<' if order == 'II' else '>'}u{bits // 8}")
+        strips = [plane.tobytes() for plane in levels] if arrangement == PLANAR else [levels.T.tobytes()]
+    channels, width = np.shape(planes)
+    layout = {"width": width, "channels": channels, "arrangement": arrangement, "short_arrangement": short}
+    return tiff_file(order, bits, photometric, strips, extra=extra, **layout)
 
 
 def line(content, **options):
@@ -69,12 +52,6 @@ def test_a_single_channel_is_read_right_when_it_is_said_to_have_a_plane_of_its_o
         assert line(content)[:2] == ([[255] * 3, [0] * 3] if white_is_zero else [[0] * 3, [255] * 3])
 
 
-def refused(content, **options):
-    with pytest.raises(BadImageError) as caught:
-        decode(content, **options)
-    return caught.value.kind, caught.value.reason
-
-
 @BOTH_ORDERS
 def test_planes_that_would_be_read_wrongly_are_refused_by_name(order):
     for bits, photometric, channels in ((8, LAB, 3), (16, INKS, 4)):
@@ -103,3 +80,34 @@ def test_bits_of_colours_in_planes_cannot_be_told_and_that_is_said():
     assert "dataset.bits" in reason
     expected = np.round(COLOURS * 16 * 255 / 4095).astype(int).T.tolist()
     assert line(tiff("II", 16, RGB, COLOURS * 16, CHUNKY), options=DecodeOptions(12)) == expected
+
+
+def test_a_tiff_shows_the_same_however_it_is_packed():
+    for packing in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        assert np.array_equal(
+            decoded_pixels(encoded(noise(9, 7), "TIFF", compression=packing)), np.asarray(noise(9, 7))
+        )
+
+
+def test_a_tiff_with_0_for_white_is_not_shown_as_a_negative():
+    for white, expected in ((False, [0, 128]), (True, [255, 127])):
+        assert decoded_pixels(grey_tiff("II", 16, b"\0\0\x80\x80", white_is_zero=white))[0, :, 0].tolist() == expected
+        for order in ("II", "MM"):
+            assert decoded_pixels(grey_tiff(order, 8, b"\0\x80", white_is_zero=white))[0, :, 0].tolist() == expected
+    assert decoded_pixels(grey_tiff("MM", 16, b"\x10\0\x80\x80"))[0, :, 0].tolist() == [16, 128]
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_tiffs_that_would_be_shown_too_dark_or_inverted_are_refused_by_name(order):
+    contents = {
+        "12 bits": ("unsupported_variant", grey_tiff(order, 12, bytes(3))),
+        "signed": ("unsupported_variant", grey_tiff(order, 16, bytes(4), sample_format=2)),
+        "8-bit, signed": ("unsupported_variant", grey_tiff(order, 8, bytes(2), sample_format=2)),
+        "32 bits": ("unsupported_pixels", grey_tiff(order, 32, bytes(8))),
+        "32 bits, signed": ("unsupported_pixels", grey_tiff(order, 32, bytes(8), sample_format=2)),
+        "floating-point": ("unsupported_pixels", grey_tiff(order, 16, bytes(4), sample_format=3)),
+    }
+    for name, (kind, content) in contents.items():
+        assert refused(content)[0] == kind, name
+    with pytest.raises(BadImageError, match="0 for white"):
+        decode(grey_tiff("MM", 16, bytes(4), white_is_zero=True))
