@@ -37,8 +37,8 @@ class Planted:
 def plant(folder: Path) -> Planted:
     """Make the folder; names of faults say what was planted."""
     bad, good = folder / "planted", folder / "clean"
-    for place in (bad, good):
-        place.mkdir(parents=True)
+    for class_folder in (bad, good):
+        class_folder.mkdir(parents=True)
     faults = {**_foreign(), **_cut(), **_damaged(), **_refused()}
     for name, (_, content) in faults.items():
         (bad / name).write_bytes(content)
@@ -108,18 +108,18 @@ def _foreign() -> Files:
 
 def _cut() -> Files:
     """Every format, ended too early."""
-    found: Files = {}
+    files: Files = {}
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000"):
         content = encoded(noise(64, 64), kind)
-        found[f"cut in half {kind}.jpg"] = "truncated", content[: len(content) // 2]
+        files[f"cut in half {kind}.jpg"] = "truncated", content[: len(content) // 2]
     jpeg = encoded(noise(64, 64), "JPEG", progressive=True)
-    found["cut progressive.jpg"] = "truncated", jpeg[: int(len(jpeg) * 0.9)]
-    found["cut in the header.jpg"] = "truncated", jpeg[:20]
-    found["cut in the header.gif"] = "truncated", encoded(noise(8, 8), "GIF")[:10]
-    found["without an end.png"] = "truncated", encoded(noise(8, 8), "PNG")[:-12]
+    files["cut progressive.jpg"] = "truncated", jpeg[: int(len(jpeg) * 0.9)]
+    files["cut in the header.jpg"] = "truncated", jpeg[:20]
+    files["cut in the header.gif"] = "truncated", encoded(noise(8, 8), "GIF")[:10]
+    files["without an end.png"] = "truncated", encoded(noise(8, 8), "PNG")[:-12]
     whole = encoded(photo(200, 200), "JPEG")
-    found["download that stopped.jpg"] = "zero_filled", whole[: len(whole) // 2] + bytes(len(whole) // 2 + 600)
-    return found
+    files["download that stopped.jpg"] = "zero_filled", whole[: len(whole) // 2] + bytes(len(whole) // 2 + 600)
+    return files
 
 
 def _damaged() -> Files:
@@ -206,10 +206,10 @@ def _clean() -> dict[str, bytes]:
     samples = np.arange(12, dtype=">u2").tobytes()
     row = b"".join(b"\0" + samples for _ in range(4))
     text = zlib.compress(np.random.default_rng(6).integers(32, 127, 2_000_000, np.uint8).tobytes())
-    found = {f"{kind}.{kind.lower()}": encoded(image, kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")}
-    found |= {"portable.ppm": encoded(image, "PPM"), "portable.pgm": encoded(grey, "PPM")}
-    found |= {"new.avif": encoded(image, "AVIF"), "new.jp2": encoded(image, "JPEG2000")}
-    found |= {
+    files = {f"{kind}.{kind.lower()}": encoded(image, kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")}
+    files |= {"portable.ppm": encoded(image, "PPM"), "portable.pgm": encoded(grey, "PPM")}
+    files |= {"new.avif": encoded(image, "AVIF"), "new.jp2": encoded(image, "JPEG2000")}
+    files |= {
         "progressive.jpg": encoded(image, "JPEG", progressive=True),
         "grey.jpg": encoded(grey, "JPEG"),
         "flat and grey.jpg": encoded(Image.new("L", (900, 900)), "JPEG", optimize=True),  # almost nothing but zero bits
@@ -248,7 +248,7 @@ def _clean() -> dict[str, bytes]:
         "narrow.png": encoded(noise(3000, 1), "PNG"),
         os.fsdecode(b"not utf-8 \xe9.jpg"): jpeg,
     }  # fmt: skip
-    return found
+    return files
 
 
 def _several(kind: str) -> bytes:

@@ -17,8 +17,8 @@ LEVELS = np.array([[0, 400, 2048, 4095]], np.uint16)
 EXPECTED = [0, 25, 128, 255]
 
 
-def levels(content, rules=TWELVE):
-    return np.asarray(decode(content, options=rules).image)[0, :, 0].tolist()
+def levels(content, options=TWELVE):
+    return np.asarray(decode(content, options=options).image)[0, :, 0].tolist()
 
 
 def test_12_bits_in_a_16_bit_file_use_the_whole_range_when_the_config_says_so():
@@ -43,9 +43,9 @@ def test_a_sensors_hot_pixels_hide_no_depth_and_refuse_no_picture():
     picture[3, 5] = picture[40, 2] = 65535
     content = encoded(Image.fromarray(picture), "PNG")
     assert decode(content).max_value <= 4095
-    found = np.asarray(decode(content, options=TWELVE).image)[..., 0]
-    assert found[3, 5] == 255
-    assert 120 < found.mean() < 135
+    grey = np.asarray(decode(content, options=TWELVE).image)[..., 0]
+    assert grey[3, 5] == 255
+    assert 120 < grey.mean() < 135
     picture[:2] = 5000  # too many for defects: the setting is wrong
     with pytest.raises(BadImageError, match="allows 4,095"):
         decode(encoded(Image.fromarray(picture), "PNG"), options=TWELVE)
@@ -103,8 +103,10 @@ def test_16_bit_colours_are_spread_too_and_alpha_stays():
         "TIFF, packed, big end first": colour_tiff("MM", samples, 8),
         "PNG with alpha": png_line(2, 16, 6, np.hstack([samples, np.full((2, 1), 65535)]).astype(">u2")),
     }
-    found = {name: np.asarray(decode(content, options=TWELVE).image)[0].tolist() for name, content in contents.items()}
-    assert found == dict.fromkeys(contents, expected)
+    pixels_by_name = {
+        name: np.asarray(decode(content, options=TWELVE).image)[0].tolist() for name, content in contents.items()
+    }
+    assert pixels_by_name == dict.fromkeys(contents, expected)
     assert all(decode(content).max_value == 4095 for content in contents.values())
     assert np.asarray(decode(contents["PNG"]).image)[0].tolist() == [[0, 1, 8], [15, 0, 0]]  # the upper 8 bits
 
@@ -119,7 +121,7 @@ def test_colours_that_cannot_be_spread_are_refused_by_name():
             decode(content, options=TWELVE)
 
 
-# What a scan says of it.
+# What a scan warns of.
 
 
 def files(folder, *highest):
@@ -140,9 +142,9 @@ def remarks(catalog, store=None, bits=None):
 def test_a_scan_names_files_of_few_used_bits_and_the_setting_from_the_cache_too(tmp_path):
     catalog, store = files(tmp_path, 4000, 3000, None, 0), DiskCache(tmp_path / "store", 1e9)
     for _ in range(2):
-        (said,) = remarks(catalog, store)
-        assert "2 of 3 pictures with 16 bits a channel hold no value over 4,000" in said
-        assert "nearly black: dataset.bits=12 spreads 0 to 4,095" in said
+        (warning,) = remarks(catalog, store)
+        assert "2 of 3 pictures with 16 bits a channel hold no value over 4,000" in warning
+        assert "nearly black: dataset.bits=12 spreads 0 to 4,095" in warning
     for bits in (12, 16):
         assert remarks(catalog, store, bits) == []
 
@@ -160,33 +162,33 @@ def test_nothing_is_said_of_pictures_that_use_their_bits(tmp_path):
 
 
 def test_a_setting_that_others_would_break_at_is_not_named(tmp_path):
-    (said,) = remarks(files(tmp_path, 4000, 65535))
-    assert "1 of 2" in said
-    assert "darker than the others" in said
-    assert "bits=12" not in said
+    (warning,) = remarks(files(tmp_path, 4000, 65535))
+    assert "1 of 2" in warning
+    assert "darker than the others" in warning
+    assert "bits=12" not in warning
 
 
-# What is kept of it.
+# What the cache stores.
 
 
-def test_rows_of_other_bits_never_meet(tmp_path):
+def test_rows_of_other_bits_are_never_mixed_up(tmp_path):
     catalog, store = files(tmp_path, 4095, 4000), DiskCache(tmp_path / "store", 1e9)
-    for rules in (DecodeOptions(), TWELVE, DecodeOptions(14), DecodeOptions(), TWELVE):
-        spaces = cache_spaces.plan_spaces(store, 8, 2, options=rules)
-        found = pixels.from_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
-        assert found.decode_options == rules
-        expected = np.stack([decode(path, size=(8, 8), options=rules).resized(8) for path in catalog.paths])
-        assert np.array_equal(found.take(np.arange(2)), expected)
+    for options in (DecodeOptions(), TWELVE, DecodeOptions(14), DecodeOptions(), TWELVE):
+        spaces = cache_spaces.plan_spaces(store, 8, 2, options=options)
+        loaded = pixels.from_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
+        assert loaded.decode_options == options
+        expected = np.stack([decode(path, size=(8, 8), options=options).resized(8) for path in catalog.paths])
+        assert np.array_equal(loaded.take(np.arange(2)), expected)
     bad = scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2, options=DecodeOptions(8))).bad_files
-    assert [one.kind for one in bad] == ["out_of_range"] * 2
+    assert [file.kind for file in bad] == ["out_of_range"] * 2
     assert not scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2)).bad_files
 
 
-def test_keys_are_those_of_before_unless_pixels_differ(tmp_path):
+def test_keys_stay_the_same_unless_pixels_differ(tmp_path):
     store = DiskCache(tmp_path, 1e9)
 
-    def ids(rules):
-        spaces = cache_spaces.plan_spaces(store, 8, 1, options=rules)
+    def ids(options):
+        spaces = cache_spaces.plan_spaces(store, 8, 1, options=options)
         return spaces.stat_hashes.id, spaces.probe_results.id, spaces.pixels.id
 
     default = cache_spaces.plan_spaces(store, 8, 1)
@@ -199,12 +201,12 @@ def test_keys_are_those_of_before_unless_pixels_differ(tmp_path):
     assert len({ids(DecodeOptions(bits))[1:] for bits in (None, 10, 12)}) == 3
 
 
-def test_pixels_in_memory_are_decoded_by_the_same_rules(tmp_path):
+def test_pixels_in_memory_are_decoded_with_the_same_options(tmp_path):
     catalog = files(tmp_path, 4095)
     spaces = cache_spaces.plan_spaces(None, 8, 1, options=TWELVE)
-    found = pixels.from_scan(scan.scan_catalog(catalog, spaces, with_pixels=False), np.arange(1), spaces)
-    assert found.get(0).min() == 255
+    loaded = pixels.from_scan(scan.scan_catalog(catalog, spaces, with_pixels=False), np.arange(1), spaces)
+    assert loaded.get(0).min() == 255
 
 
-def test_black_pictures_say_nothing_of_bits():
+def test_black_pictures_cause_no_warning():
     assert bit_depth.few_bits_warning([0, None, 0]) == ""

@@ -72,7 +72,7 @@ def test_16_bit_grey_keeps_its_range():
     assert decoded_pixels(b"P5 4 1 65535\n" + levels.astype(">u2").tobytes())[0, :, 0].tolist() == expected  # mode I
 
 
-def test_16_bit_grey_that_stands_for_nothing_is_laid_on_white():
+def test_transparent_16_bit_grey_is_laid_on_white():
     levels = Image.fromarray(np.array([[0, 400, 65535]], np.uint16))
     assert decoded_pixels(encoded(levels, "PNG", transparency=400))[0, :, 0].tolist() == [0, 255, 255]
 
@@ -247,7 +247,7 @@ def test_a_phones_jpeg_with_two_pictures_in_it_is_reduced_and_shows_the_first():
     assert np.abs(picture.resized(10).astype(int) - decode(content).resized(10)).mean() < 4
 
 
-def test_small_pictures_are_kept_as_they_are_and_others_squashed():
+def test_small_pictures_stay_as_they_are_and_others_are_squashed():
     assert decode(encoded(noise(8, 3), "PNG")).downsized(8).shape == (3, 8, 3)
     assert decode(encoded(noise(9, 3), "PNG")).downsized(8).shape == (8, 8, 3)
     assert decode(encoded(photo(160, 160), "JPEG"), size=(8, 8)).downsized(30).shape == (30, 30, 3)  # decoded at 20x20

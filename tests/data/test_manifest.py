@@ -17,10 +17,10 @@ NAMES = ("cat/1.png", 'cat/a "b", c.png', "dog/1.png", "dog/caf\udce9.png")
 LABELS = [0, 0, 1, 1]
 
 
-def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), test=(2,)):
+def scan_and_split(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"), test=(2,)):
     """The four pictures, scanned in an order; image 3 is left out, those in `test` are tested, the rest trained."""
     for i, name in enumerate(NAMES):
-        write_image(folder / f"{i}.png", noise(4 + i, 4, seed=i)).rename(_made(folder / name))
+        write_image(folder / f"{i}.png", noise(4 + i, 4, seed=i)).rename(with_parent(folder / name))
     catalog = Catalog(
         tuple(NAMES[i] for i in order),
         tuple(str(folder / NAMES[i]) for i in order),
@@ -29,8 +29,8 @@ def found(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat", "dog"),
         class_names,
         np.full(4, -1, np.int8),
     )
-    places = [[at for at, i in enumerate(order) if (i in test) == tested and i != 3] for tested in (False, True)]
-    return scanned(catalog), Splits(np.array(places[0]), np.array([], np.int64), np.array(places[1]))
+    positions = [[at for at, i in enumerate(order) if (i in test) == tested and i != 3] for tested in (False, True)]
+    return scanned(catalog), Splits(np.array(positions[0]), np.array([], np.int64), np.array(positions[1]))
 
 
 def scanned(catalog):
@@ -42,7 +42,7 @@ def data_sha256(scanned, splits):
     return manifest.data_sha256(images, splits)
 
 
-def _made(path):
+def with_parent(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -52,7 +52,7 @@ def read(scanned, splits):
 
 
 def test_the_manifest_has_a_row_for_every_image_that_is_used(tmp_path):
-    scanned, splits = found(tmp_path)
+    scanned, splits = scan_and_split(tmp_path)
     written = read(scanned, splits)
     assert [row["path"] for row in written] == list(NAMES[:3])
     assert [row["split"] for row in written] == ["train", "train", "test"]
@@ -62,8 +62,8 @@ def test_the_manifest_has_a_row_for_every_image_that_is_used(tmp_path):
     assert [(row["verdict"], row["note"]) for row in written] == [("ok", "")] * 3
 
 
-def test_a_bad_file_is_in_the_manifest_with_its_verdict_and_in_no_split(tmp_path):
-    before, splits = found(tmp_path)
+def test_a_bad_file_is_in_the_manifest_with_its_kind_and_in_no_split(tmp_path):
+    before, splits = scan_and_split(tmp_path)
     bad = tmp_path / NAMES[3]
     bad.write_bytes(b"")
     scanned_now = scanned(before.catalog)
@@ -76,39 +76,39 @@ def test_a_bad_file_is_in_the_manifest_with_its_verdict_and_in_no_split(tmp_path
 
 
 def test_an_animation_is_noted(tmp_path):
-    scanned_before, splits = found(tmp_path)
+    scanned_before, splits = scan_and_split(tmp_path)
     frames = [noise(4, 4, seed) for seed in range(3)]
     frames[0].save(tmp_path / NAMES[0], "WEBP", save_all=True, append_images=frames[1:])
     assert [row["note"] for row in read(scanned(scanned_before.catalog), splits)] == ["first of 3 frames", "", ""]
 
 
 def test_the_manifest_names_no_folder_of_this_machine(tmp_path):
-    scanned_before, splits = found(tmp_path)
+    scanned_before, splits = scan_and_split(tmp_path)
     (tmp_path / NAMES[1]).write_bytes(b"")
     for one in (scanned_before, scanned(scanned_before.catalog)):
         assert str(tmp_path) not in manifest.manifest_csv(one, splits)
 
 
 def test_a_name_that_is_not_utf8_survives(tmp_path):
-    scanned, _ = found(tmp_path)
+    scanned, _ = scan_and_split(tmp_path)
     splits = Splits(np.array([3]), np.array([], np.int64), np.array([], np.int64))
     (tmp_path / "manifest.csv").write_text(manifest.manifest_csv(scanned, splits), "utf-8", "surrogateescape")
     assert b"dog/caf\xe9.png," in (tmp_path / "manifest.csv").read_bytes()
     assert len(data_sha256(scanned, splits)) == 64
 
 
-def test_the_data_hash_does_not_depend_on_place_or_order(tmp_path):
-    here = data_sha256(*found(tmp_path / "here"))
-    assert here == data_sha256(*found(tmp_path / "there", order=(2, 0, 3, 1)))
+def test_the_data_hash_does_not_depend_on_folder_or_order(tmp_path):
+    here = data_sha256(*scan_and_split(tmp_path / "here"))
+    assert here == data_sha256(*scan_and_split(tmp_path / "there", order=(2, 0, 3, 1)))
 
 
 def test_the_data_hash_changes_with_content_label_and_split(tmp_path):
     hashes = [
-        data_sha256(*found(tmp_path / "a")),
-        data_sha256(*found(tmp_path / "a", labels=[0, 1, 1, 1])),
-        data_sha256(*found(tmp_path / "a", test=(1,))),
+        data_sha256(*scan_and_split(tmp_path / "a")),
+        data_sha256(*scan_and_split(tmp_path / "a", labels=[0, 1, 1, 1])),
+        data_sha256(*scan_and_split(tmp_path / "a", test=(1,))),
     ]
-    before, splits = found(tmp_path / "b")
+    before, splits = scan_and_split(tmp_path / "b")
     Image.new("RGB", (4, 4)).save(before.catalog.paths[0])
     hashes.append(data_sha256(scanned(before.catalog), splits))
     renamed = dataclasses.replace(before.catalog, names=("cat/0.png", *NAMES[1:]))

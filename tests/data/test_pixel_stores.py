@@ -9,8 +9,8 @@ from thaw.data import pixel_stores
 from thaw.data.pixel_stores import CacheStore, MemoryBuffer, MemoryStore
 
 
-class Drawer:
-    """Files that are numbers: row n is a picture of n."""
+class NumberedFiles:
+    """Stands in for SourceFiles: the image of row n is filled with n."""
 
     sha256 = tuple(f"{n:064x}" for n in range(20))
 
@@ -27,68 +27,68 @@ def numbers(images):
 
 
 def test_what_fits_into_memory_is_decoded_once():
-    files = Drawer()
-    shelf = MemoryStore(files, MemoryBuffer())
-    assert numbers(shelf.take([3, 1, 3])) == numbers(shelf.sample([3, 1, 3])) == [3, 1, 3]
+    files = NumberedFiles()
+    store = MemoryStore(files, MemoryBuffer())
+    assert numbers(store.take([3, 1, 3])) == numbers(store.sample([3, 1, 3])) == [3, 1, 3]
     assert files.decoded == [3, 1]
 
 
-def test_what_exceeds_the_memory_is_let_go_for_good(monkeypatch):
+def test_a_buffer_that_is_exceeded_stays_empty(monkeypatch):
     monkeypatch.setattr(pixel_stores, "MAX_BUFFER_BYTES", 3 * 12)
-    held = MemoryBuffer()
+    buffer = MemoryBuffer()
     for row in range(4):
-        held.put(row, np.zeros((2, 2, 3), np.uint8))
-        assert (held.get(0) is not None) == (row < 3)
-    held.put(9, np.zeros((1, 1, 3), np.uint8))
-    assert held.get(9) is None
+        buffer.put(row, np.zeros((2, 2, 3), np.uint8))
+        assert (buffer.get(0) is not None) == (row < 3)
+    buffer.put(9, np.zeros((1, 1, 3), np.uint8))
+    assert buffer.get(9) is None
 
 
-def test_threads_that_come_together_open_and_fill_the_space_once(tmp_path, monkeypatch):
-    files, opened = Drawer(), []
+def test_concurrent_threads_open_and_fill_the_space_once(tmp_path, monkeypatch):
+    files, opened = NumberedFiles(), []
     space = DiskCache(tmp_path, 1e6).space({"kind": "test"})
     rows = space.get_or_compute
     monkeypatch.setattr(space, "get_or_compute", lambda *arguments: opened.append(1) or rows(*arguments))
-    shelf = CacheStore(files, space)
-    ready, seen = threading.Barrier(8), []
+    store = CacheStore(files, space)
+    ready, results = threading.Barrier(8), []
 
     def work(n):
         ready.wait()
-        seen.append((n, numbers(shelf.take([n, 19 - n]))))
+        results.append((n, numbers(store.take([n, 19 - n]))))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(seen) == [(n, [n, 19 - n]) for n in range(8)]
+    assert sorted(results) == [(n, [n, 19 - n]) for n in range(8)]
     assert sorted(files.decoded) == list(range(20))
     assert len(opened) == 1
 
 
-def test_a_disk_without_room_costs_time_and_changes_nothing(tmp_path, monkeypatch, capsys):
-    files = Drawer()
-    shelf = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
+def test_without_room_on_the_disk_images_are_the_same_and_decoded_each_time(tmp_path, monkeypatch, capsys):
+    files = NumberedFiles()
+    store = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
     for _ in range(2):
-        assert numbers(shelf.take([7, 3, 19])) == [7, 3, 19]
-    assert numbers(shelf.sample([5])) == [5]
+        assert numbers(store.take([7, 3, 19])) == [7, 3, 19]
+    assert numbers(store.sample([5])) == [5]
     assert capsys.readouterr().out.count("decoded images are not kept: the cache cannot be written to") == 1
 
 
 def test_a_sample_decodes_what_it_shows_and_nothing_else(tmp_path):
-    files = Drawer()
+    files = NumberedFiles()
     space = DiskCache(tmp_path, 1e6).space({"kind": "test"})
-    shelf = CacheStore(files, space)
-    assert numbers(shelf.sample([5, 2])) == [5, 2]
+    store = CacheStore(files, space)
+    assert numbers(store.sample([5, 2])) == [5, 2]
     assert files.decoded == [5, 2]
-    assert numbers(shelf.take([5])) == [5]  # fills it
+    assert numbers(store.take([5])) == [5]  # fills it
     files.decoded.clear()
-    assert numbers(shelf.sample([7, 7, 1])) == numbers(CacheStore(files, space).sample([7, 7, 1])) == [7, 7, 1]
+    assert numbers(store.sample([7, 7, 1])) == numbers(CacheStore(files, space).sample([7, 7, 1])) == [7, 7, 1]
     assert files.decoded == []
 
 
-def test_a_fill_that_fails_is_taken_up_again(tmp_path):
-    class Broken(Drawer):
+def test_a_fill_that_fails_is_resumed(tmp_path):
+    class Broken(NumberedFiles):
         def decode(self, row):
             if row == 17 and 17 not in self.decoded:
                 self.decoded.append(17)
@@ -96,9 +96,9 @@ def test_a_fill_that_fails_is_taken_up_again(tmp_path):
             return super().decode(row)
 
     files = Broken()
-    shelf = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
+    store = CacheStore(files, DiskCache(tmp_path, 1e6).space({"kind": "test"}))
     with pytest.raises(ValueError, match="seventeen"):
-        shelf.take([0])
+        store.take([0])
     files.decoded = [17]
-    assert numbers(shelf.take([0, 17])) == [0, 17]
-    assert sorted(files.decoded[1:]) == [16, 17, 18, 19]  # what came before the failure was kept
+    assert numbers(store.take([0, 17])) == [0, 17]
+    assert sorted(files.decoded[1:]) == [16, 17, 18, 19]  # those before the failure were stored
