@@ -22,6 +22,8 @@ RESIZE_RULE = "squash-bilinear"  # what `resize` does, part of the same keys
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
 _BAD_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)  # what Pillow raises
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+
 MAX_PIXELS = 100_000_000  # with transparency up to 2 GB in each thread that decodes; 300 MB as RGB
 
 # By content, never by suffix: Pillow would also pass a file to Ghostscript, or read it as volumetric data.
@@ -42,7 +44,7 @@ IMAGE_SUFFIXES = SUPPORTED_SUFFIXES | _suffixes(
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The configured rules of decoding; they concern only files that do not state them."""
+    """The configured rules of decoding, for files that do not state them."""
 
     bits: int | None = None  # dataset.bits: how many bits of 16-bit channels hold data, 8 to 16; None: all of them
 
@@ -66,9 +68,7 @@ class DecodedImage:
     image: Image.Image  # of a large JPEG perhaps at a half, a quarter or an eighth of its size
     width: int  # in pixels, upright, in the file's full size
     height: int
-    box: tuple[
-        float, float, float, float
-    ]  # left, top, right, bottom in pixels of `image`: where the picture lies in it
+    box: Box  # where in `image` the picture lies
     format: str  # of the file, by content: JPEG, PNG, ...
     mode: str  # Pillow's, of the file's pixels: RGB, L, P, RGBA, CMYK, I;16, ...
     note: str  # what was left out: "first of 12 frames"; mostly ""
@@ -132,9 +132,7 @@ def decode(
         raise BadImageError(name, reason, kind) from error
 
 
-def resize(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
+def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
     """Return an image, or the part of it in `box`, squashed or stretched to exactly `size` (width, height).
 
     Bilinear, as Keras's load_img. When shrinking, Pillow averages over all source pixels, so nothing aliases.
@@ -237,9 +235,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _full_size_and_box(
-    image: Image.Image, reduction: _JpegReduction | None
-) -> tuple[int, int, tuple[float, float, float, float]]:
+def _full_size_and_box(image: Image.Image, reduction: _JpegReduction | None) -> tuple[int, int, Box]:
     """Return the width and height of an upright image in full size, and the box in which the picture lies in it.
 
     libjpeg rounds the sides of a reduced picture up. The surplus, up to 7/8 of a pixel, is at the right and bottom as
