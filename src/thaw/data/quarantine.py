@@ -29,8 +29,8 @@ def data_remarks(scanned: ScanResult, bits: int | None = None) -> list[str]:
     partly_used = Counter(
         "animations" if note.endswith("frames") else "files of several pictures" for note in scanned.notes if note
     )
-    lines = [f"ignored: {format_counts(scanned.catalog.ignored)}"] if scanned.catalog.ignored else []
-    lines += [f"only the first picture is taken of: {format_counts(partly_used)}"] if partly_used else []
+    lines = [f"ignored: {_format_counts(scanned.catalog.ignored)}"] if scanned.catalog.ignored else []
+    lines += [f"only the first picture is taken of: {_format_counts(partly_used)}"] if partly_used else []
     if bits is None and (warning := bit_depth.few_bits_warning(scanned.max_values)):
         lines.append(warning)
     return [*map(printable, scanned.catalog.remarks), *lines]
@@ -82,10 +82,10 @@ def _listing(scanned: ScanResult, list_path: str) -> str:
     lines = [f"  {printable(bad.path)}: {bad.kind}: {bad.reason}" for bad in bad_files[:MAX_LISTED]]
     if len(bad_files) > MAX_LISTED:
         kinds = Counter(bad.kind for bad in bad_files)
-        lines.append(f"  and {len(bad_files) - MAX_LISTED} more; in all {format_counts(kinds)}")
+        lines.append(f"  and {len(bad_files) - MAX_LISTED} more; in all {_format_counts(kinds)}")
     return "\n".join([*lines, f"  the list: {list_path}"] if list_path else lines)
 
 
-def format_counts(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     """Return counts as `truncated 3, empty 1`: the most frequent first, equally frequent ones by name."""
     return ", ".join(f"{what} {n:,}" for what, n in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
