@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import csv_table
-from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
-from thaw.data.splits import SPLIT_NAMES, group_ids, make_splits
+from thaw.data.catalog import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VAL
+from thaw.data.splits import group_ids, make_splits
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)  # the same examples on every machine
 CLASSES = 3

@@ -1,6 +1,6 @@
-"""Pictures: where they come from, how they are split, decoded, changed and handed out in batches.
+"""Data sets: where images come from, how they are scanned, split, decoded, augmented and batched.
 
-The way through: `sources.load` -> `splits.split` -> `pixels.read` -> `pipeline.Batches`;
-`manifest` writes down what was used, `duplicates` says what equal images mean for it.
-What is decoded is kept by the file's hash: `scan` looks, `kept` keeps, `shelves` hold.
+The order of work: `sources.load_catalog` -> `scan.scan_catalog` -> `splits.make_splits` -> `pixels.from_scan` ->
+`dataset.Dataset` -> `pipeline.ImageBatches`. `manifest` records what was used, `duplicates` warns of equal images.
+Decoded pixels and results of the scan are cached by the file's hash: see `probe`, `cache_spaces` and `pixel_stores`.
 """

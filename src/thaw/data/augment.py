@@ -1,4 +1,4 @@
-"""Random changes to a training image, drawn from its own random numbers."""
+"""Random augmentation of one training image: flip, shift and RandAugment."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,14 @@ from thaw.config.schema import AugmentConfig
 
 ImageArray = npt.NDArray[np.uint8]
 
-FILL_COLOR = (128, 128, 128)  # what comes in from outside the frame, as in the reference implementation
+FILL_COLOR = (128, 128, 128)  # of pixels from outside the image, as in the reference implementation
 
 
 def augment_image(image: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> ImageArray:
-    """Return a changed copy of one image, uint8 (S, S, 3).
+    """Return an augmented copy of one image, uint8 (S, S, 3); the same generator state gives the same result.
 
     In this order: mirrored left-right with probability 0.5 (`flip`), moved by up to `shift` of its side on both axes
-    with its edges reflected, then `ops` RandAugment operations of strength `magnitude`/10. The fields decide, not
-    the config's name. Same generator state, same result.
+    with reflected edges, then changed by `ops` RandAugment operations of strength `magnitude`/10.
     """
     if config.flip and rng.random() < 0.5:
         image = image[:, ::-1]
@@ -36,7 +35,7 @@ def _shift(image: ImageArray, share: float, rng: np.random.Generator) -> ImageAr
 
 
 def _reflected(n: int, shift: int) -> npt.NDArray[np.int64]:
-    """Return the source of each of n rows moved by `shift`; beyond an edge they come back, the edge row once."""
+    """Return the source row of each of n rows after a shift, reflected at the edges without repeating the edge row."""
     source = np.abs(np.arange(n) - shift)
     return np.where(source < n, source, 2 * (n - 1) - source)
 
@@ -54,9 +53,9 @@ def _affine(image: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL_COLOR)
 
 
-# Each takes an image and a strength from -1 to 1; those without a direction take its size. 0 changes nothing (save for
-# AutoContrast and Equalize, which have no strength). Ranges are AutoAugment's (arXiv 1805.09501), with Posterize and
-# Solarize growing stronger with the magnitude, which the reference implementation has the wrong way round.
+# Each takes an image and a strength from -1 to 1; those without direction take its absolute value. 0 changes nothing;
+# AutoContrast and Equalize have no strength. Ranges are AutoAugment's (arXiv 1805.09501), with Posterize and Solarize
+# growing stronger with the magnitude, which the reference implementation has the wrong way round.
 OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "Identity": lambda image, s: image,
     "AutoContrast": lambda image, s: ImageOps.autocontrast(image),

@@ -1,29 +1,29 @@
-"""An epoch in which every class is as frequent as the others."""
+"""Balanced sampling: an epoch in which all classes are equally frequent."""
 
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from thaw.data.catalog import IntArray
 
 
-def sample_balanced(indices: Ints, labels: npt.NDArray[np.int32], rng: np.random.Generator) -> Ints:
-    """Draw as many images as there are, int64 (N,) in any order, so that classes are equally frequent within one image.
+def sample_balanced(indices: IntArray, labels: npt.NDArray[np.int32], rng: np.random.Generator) -> IntArray:
+    """Draw N of the N images, int64 (N,) in any order, so that the counts of classes differ by one at most.
 
-    labels: int32 (N,) of the images at `indices`. Of a class every image comes as often as any other or once more: the
-    rare repeat evenly, of the frequent a part comes, another one each time.
+    labels: int32 (N,) of the images at `indices`. Counts of a class's images differ by one at most: images of rare
+    classes repeat evenly, and of frequent classes another part is drawn each time.
     """
     classes = np.unique(labels)
     each, over = divmod(len(indices), len(classes))
     more = rng.permutation(classes)[:over]
     drawn = []
     for label in classes:
-        own = rng.permutation(indices[labels == label])
-        drawn.append(np.resize(own, each + (label in more)))  # repeats `own` from its start
+        of_class = rng.permutation(indices[labels == label])
+        drawn.append(np.resize(of_class, each + (label in more)))  # repeats them from the start
     return rng.permutation(np.concatenate(drawn))
 
 
-def prior_occurrences(drawn: Ints) -> Ints:
-    """Return how often each image came before its place, int64 (N,): 0 where it comes first."""
+def prior_occurrences(drawn: IntArray) -> IntArray:
+    """Return how often each image occurs before its position, int64 (N,): 0 at its first."""
     order = np.argsort(drawn, kind="stable")
     begins = np.flatnonzero(np.diff(drawn[order], prepend=drawn[order][:1] - 1))
     count = np.empty(len(drawn), np.int64)

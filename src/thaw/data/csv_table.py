@@ -1,4 +1,4 @@
-"""A table of pictures: a CSV file with the columns path and label, and where wanted split and group."""
+"""Source `csv`: a table of images with the columns path and label, and optionally split and group."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ from thaw.common.console import printable
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import DatasetConfig
 from thaw.data import class_names, split_names
-from thaw.data.catalog import UNASSIGNED, Catalog
+from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED, Catalog
 
 REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("path", "label"), ("split", "group")
 MAX_LISTED_LINES = 20  # rows that an error lists
@@ -21,7 +21,7 @@ MAX_LISTED_LINES = 20  # rows that an error lists
 
 @dataclass(frozen=True)
 class CsvRow:
-    """A picture as the table has it; `path` absolute, `split` and `group` empty where the table says nothing."""
+    """A row of the table; `path` absolute, `split` and `group` empty where the table has none."""
 
     line: int  # of the file, counted from 1
     path: str
@@ -32,12 +32,15 @@ class CsvRow:
 
 
 def load_catalog(dataset: DatasetConfig) -> Catalog:
-    """List the pictures of the table at `dataset.path`, sorted by name, whatever the order of its rows.
+    """List the images of the table at `dataset.path`, sorted by name, whatever the order of its rows.
 
-    Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, where
-    a picture lies outside of it, to the folder that all of them share. A picture without a split is free; pictures of
-    one group stay together. UTF-8, with or without a byte order mark, save for names of files that the disk has so;
-    further columns are passed over. Raises UserError naming the lines that are wrong.
+    Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, if an
+    image lies outside of it, to the folder that all images share. An image without a split is unassigned; images of one
+    group stay together. The text is UTF-8, with or without a byte order mark, but paths may be any bytes; further
+    columns are ignored.
+
+    Raises:
+        UserError: The table cannot be used; the wrong lines are named.
     """
     file = _file(dataset.path)
     rows = list(_rows(file))
@@ -46,16 +49,16 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
     _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
     labels = ((row.label, f"line {row.line}") for row in rows)
     class_names.refuse_spelling_variants(labels, str(file), "Write the labels of a class alike")
-    given = _given(rows)
-    _refuse_splits(file, rows, given)
-    _refuse_twice(file, rows)
-    _refuse_cut(file, rows, given)
+    split_numbers = _split_numbers(rows)
+    _refuse_unknown_splits(file, rows, split_numbers)
+    _refuse_repeated_paths(file, rows)
+    _refuse_divided_groups(file, rows, split_numbers)
     missing = [row for row in rows if not row.exists]
     _refuse(file, "name a picture that does not exist", missing, lambda row: row.path)
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
         raise UserError(f"{file} holds {len(rows)} pictures of {len(classes)} classes; at least two classes are needed")
-    return _catalog(file.parent, rows, classes, given)
+    return _catalog(file.parent, rows, classes, split_numbers)
 
 
 def _file(path: str | None) -> Path:
@@ -95,12 +98,11 @@ def _columns(file: Path, header: list[str]) -> list[str]:
     columns = [name.strip().lower() for name in header]
     for name in REQUIRED_COLUMNS:
         if name not in columns:
-            near = did_you_mean(name, [c for c in columns if c not in REQUIRED_COLUMNS]).replace(
-                "Did you mean", "Is it called"
-            )
-            other = " Columns are separated by commas." if len(header) == 1 and set(";\t") & set(header[0]) else ""
+            others = [column for column in columns if column not in REQUIRED_COLUMNS]
+            near = did_you_mean(name, others).replace("Did you mean", "Is it called")
+            hint = " Columns are separated by commas." if len(header) == 1 and set(";\t") & set(header[0]) else ""
             raise UserError(
-                f"{file} has no column {name}.{near}{other} Its first line must name the columns: path, label and, "
+                f"{file} has no column {name}.{near}{hint} Its first line must name the columns: path, label and, "
                 f"where wanted, split and group; it is: {','.join(header) or 'empty'}"
             )
     for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
@@ -115,78 +117,77 @@ def _row(file: Path, line: int, row: list[str], columns: list[str]) -> CsvRow:
             f"{file}, line {line}, has {len(row)} fields, and the first line names {len(columns)} columns. "
             "Put a text that holds a comma in double quotes"
         )
-    named = dict(zip(columns, row, strict=True))
-    path = named["path"] and os.path.normpath(os.path.join(file.parent, named["path"]))  # noqa: PTH118
+    fields = dict(zip(columns, row, strict=True))
+    path = fields["path"] and os.path.normpath(os.path.join(file.parent, fields["path"]))  # noqa: PTH118
     exists = os.path.isfile(path)  # noqa: PTH113 - 60,000 of them
-    _refuse_encoding(file, line, (text for name, text in named.items() if name != "path" or not exists))
-    return CsvRow(line, path, exists, *(named.get(name, "").strip() for name in ("label", *OPTIONAL_COLUMNS)))
+    _refuse_encoding(file, line, (text for name, text in fields.items() if name != "path" or not exists))
+    return CsvRow(line, path, exists, *(fields.get(name, "").strip() for name in ("label", *OPTIONAL_COLUMNS)))
 
 
-def _refuse(file: Path, what: str, rows: list[CsvRow], said: Callable[[CsvRow], str] = lambda row: "") -> None:
+def _refuse(file: Path, problem: str, rows: list[CsvRow], detail: Callable[[CsvRow], str] = lambda row: "") -> None:
     if rows:
-        raise UserError(f"{file}: {len(rows)} lines {what}:{_listing((row.line, said(row)) for row in rows)}")
+        raise UserError(f"{file}: {len(rows)} lines {problem}:{_listing((row.line, detail(row)) for row in rows)}")
 
 
-def _refuse_splits(file: Path, rows: list[CsvRow], given: dict[str, int]) -> None:
-    wrong = [row for row in rows if row.split not in given]
-    allowed = f"have an unknown split (there are {joined(split_names.SPLIT_NAMES)}, or nothing)"
-    _refuse(file, allowed, wrong, lambda row: f"{row.split}{did_you_mean(row.split, split_names.SPLIT_NAMES)}")
+def _refuse_unknown_splits(file: Path, rows: list[CsvRow], split_numbers: dict[str, int]) -> None:
+    unknown = [row for row in rows if row.split not in split_numbers]
+    problem = f"have an unknown split (there are {joined(SPLIT_NAMES)}, or nothing)"
+    _refuse(file, problem, unknown, lambda row: f"{row.split}{did_you_mean(row.split, SPLIT_NAMES)}")
 
 
-def _refuse_twice(file: Path, rows: list[CsvRow]) -> None:
-    lines: dict[str, list[int]] = defaultdict(list)
+def _refuse_repeated_paths(file: Path, rows: list[CsvRow]) -> None:
+    by_path: dict[str, list[int]] = defaultdict(list)
     for row in rows:
-        lines[row.path].append(row.line)
-    twice = [(own[0], f"{path}, also line {joined(own[1:])}") for path, own in lines.items() if len(own) > 1]
-    if twice:
+        by_path[row.path].append(row.line)
+    repeated = [(line, f"{path}, also line {joined(more)}") for path, (line, *more) in by_path.items() if more]
+    if repeated:
         raise UserError(
-            f"{file}: {len(twice)} pictures are listed more than once:{_listing(twice)}\nKeep one line each"
+            f"{file}: {len(repeated)} pictures are listed more than once:{_listing(repeated)}\nKeep one line each"
         )
 
 
-def _refuse_cut(file: Path, rows: list[CsvRow], given: dict[str, int]) -> None:
-    """A group that the table itself puts on two sides."""
+def _refuse_divided_groups(file: Path, rows: list[CsvRow], split_numbers: dict[str, int]) -> None:
+    """Raise UserError for groups that the table itself puts into different splits."""
     first: dict[str, CsvRow] = {}
-    cut: dict[str, str] = {}
+    divided: dict[str, str] = {}
     for row in (row for row in rows if row.group and row.split):
         other = first.setdefault(row.group, row)
-        if given[other.split] != given[row.split]:
-            places = f"{other.split} (line {other.line}) and {row.split} (line {row.line})"
-            cut.setdefault(row.group, f"\n  group {printable(row.group)} is in {places}")
-    if cut:
+        if split_numbers[other.split] != split_numbers[row.split]:
+            where = f"{other.split} (line {other.line}) and {row.split} (line {row.line})"
+            divided.setdefault(row.group, f"\n  group {printable(row.group)} is in {where}")
+    if divided:
+        listing = "".join(list(divided.values())[:MAX_LISTED_LINES])
         raise UserError(
-            f"{file}: {len(cut)} groups are in more than one split:{''.join(list(cut.values())[:MAX_LISTED_LINES])}\n"
+            f"{file}: {len(divided)} groups are in more than one split:{listing}\n"
             "Give all of a group to one split, or leave their split empty"
         )
 
 
 def _listing(lines: Iterable[tuple[int, str]]) -> str:
-    said = [f"\n  line {line}" + (f": {printable(text)}" if text else "") for line, text in lines]
-    return "".join(said[:MAX_LISTED_LINES]) + (
-        f"\n  and {len(said) - MAX_LISTED_LINES} more" if len(said) > MAX_LISTED_LINES else ""
-    )
+    texts = [f"\n  line {line}" + (f": {printable(text)}" if text else "") for line, text in lines]
+    hidden = len(texts) - MAX_LISTED_LINES
+    return "".join(texts[:MAX_LISTED_LINES]) + (f"\n  and {hidden} more" if hidden > 0 else "")
 
 
-def _given(rows: list[CsvRow]) -> dict[str, int]:
-    """Return the split that each word in the column means, as names of folders do; nothing is FREE."""
-    words = sorted({row.split for row in rows if row.split})
-    found = split_names.match_split_names(words)
-    return {"": UNASSIGNED} | {word: number for word, number in found.items() if number != split_names.UNLABELLED}
+def _split_numbers(rows: list[CsvRow]) -> dict[str, int]:
+    """Return the split that each word in the column means, by the rules for names of folders; no word: UNASSIGNED."""
+    splits = split_names.match_split_names(sorted({row.split for row in rows if row.split}))
+    return {"": UNASSIGNED} | {word: number for word, number in splits.items() if number != split_names.UNLABELLED}
 
 
-def _catalog(folder: Path, rows: list[CsvRow], classes: list[str], given: dict[str, int]) -> Catalog:
+def _catalog(folder: Path, rows: list[CsvRow], classes: list[str], split_numbers: dict[str, int]) -> Catalog:
     root = str(folder)
     if not all(row.path.startswith(os.path.join(root, "")) for row in rows):  # noqa: PTH118
         root = os.path.commonpath([os.path.dirname(row.path) for row in rows])  # noqa: PTH120
-    begin = len(os.path.join(root, ""))  # noqa: PTH118
+    prefix = len(os.path.join(root, ""))  # noqa: PTH118
     label = {name: i for i, name in enumerate(classes)}
-    named = sorted((row.path[begin:].replace(os.sep, "/"), row) for row in rows)
+    named = sorted((row.path[prefix:].replace(os.sep, "/"), row) for row in rows)
     return Catalog(
         names=tuple(name for name, _ in named),
         paths=tuple(row.path for _, row in named),
         arrays=None,
         labels=np.array([label[row.label] for _, row in named], np.int32),
         class_names=tuple(classes),
-        assigned_splits=np.array([given[row.split] for _, row in named], np.int8),
+        assigned_splits=np.array([split_numbers[row.split] for _, row in named], np.int8),
         groups=tuple(row.group for _, row in named) if any(row.group for row in rows) else None,
     )

@@ -1,4 +1,4 @@
-"""A run's images and splits, as the stages take them. No TensorFlow."""
+"""The data set that the stages train on: images, splits and augmentation. No TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from thaw.data.pipeline import AugmentedView, ImageBatches
 from thaw.data.pixels import Pixels
 from thaw.data.splits import Splits
 
-IMBALANCE_RATIO = 1.5  # the largest class has so many times the smallest one's images: worth a line
+IMBALANCE_RATIO = 1.5  # images of the largest class to images of the smallest, from which a line reports it
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a stage trains on, and how: the images, their splits, the augmentation of training images."""
+    """Images, their splits, and the augmentation of training images with its seed."""
 
     pixels: Pixels
     splits: Splits
@@ -26,7 +26,7 @@ class Dataset:
     def image_batches(
         self, split: str, batch_size: int, stage: int = 0, *, training: bool = False, sampling: str = "none"
     ) -> ImageBatches:
-        """Batches of a split; in training shuffled, and augmented and balanced (`sampling`) if so configured."""
+        """Return a split's batches; for training shuffled, and augmented and balanced (`sampling`) as configured."""
         catalog = self.pixels.catalog
         return ImageBatches(
             self.pixels,
@@ -42,10 +42,9 @@ class Dataset:
         )
 
     def views(self, split: str, count: int) -> list[AugmentedView | None]:
-        """The fixed views of a split's images, as many as `number`; None is an image as it is.
+        """Return `count` fixed views of a split's images, or one None, which leaves them unchanged.
 
-        Only training images are augmented; with `number` 0 they have no fixed views, but are augmented anew in every
-        epoch.
+        Only training images are augmented; with `count` 0 they have no fixed views, but are augmented anew each epoch.
         """
         if split != "train" or not self.augmented:
             return [None]
@@ -53,41 +52,41 @@ class Dataset:
 
     @property
     def augmented(self) -> bool:
+        """Whether training images are augmented."""
         return self.augment.active
 
     def class_weight(self, choice: str) -> dict[int, float] | None:
-        """Balanced: N / (C * count), scikit-learn's `class_weight="balanced"`."""
+        """Return the weight by class for "balanced", N / (C * count) as in scikit-learn; None for "none"."""
         if choice == "none":
             return None
         counts = self.class_counts()
         return {i: len(self.splits.train) / (len(counts) * int(count)) for i, count in enumerate(counts)}
 
     def class_counts(self) -> npt.NDArray[np.int64]:
-        """Training images of each class, int64 (C,)."""
+        """Return the number of training images of each class, int64 (C,)."""
         return np.bincount(self.labels("train"), minlength=len(self.class_names))
 
     def describe_imbalance(self, options: TrainConfig) -> str:
-        """Say how unequal the classes are in training, and what is done about it; empty when they are nearly equal."""
+        """Return the line on unequal classes in training and the remedy; empty when they are nearly equal."""
         counts = self.class_counts()
-        few, many = int(counts.argmin()), int(counts.argmax())
-        times = counts[many] / counts[few]
-        if times < IMBALANCE_RATIO:
+        smallest, largest = int(counts.argmin()), int(counts.argmax())
+        ratio = counts[largest] / counts[smallest]
+        if ratio < IMBALANCE_RATIO:
             return ""
-        done = [f"train.{key}=balanced" for key in ("class_weight", "sampling") if getattr(options, key) == "balanced"]
-        remedy = f"made up for by {done[0]}" if done else "train.class_weight=balanced or train.sampling=balanced helps"
-        return (
-            f"classes are unequal: {counts[few]:,} ({printable(self.class_names[few])}) to {counts[many]:,} "
-            f"({printable(self.class_names[many])}) training images, {times:.1f} times as many · {remedy}"
-        )
+        used = [f"train.{key}=balanced" for key in ("class_weight", "sampling") if getattr(options, key) == "balanced"]
+        remedy = f"made up for by {used[0]}" if used else "train.class_weight=balanced or train.sampling=balanced helps"
+        few, many = (f"{counts[i]:,} ({printable(self.class_names[i])})" for i in (smallest, largest))
+        return f"classes are unequal: {few} to {many} training images, {ratio:.1f} times as many · {remedy}"
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """Names by label, in the order of the network's outputs."""
         return self.pixels.catalog.class_names
 
     def labels(self, split: str) -> npt.NDArray[np.int32]:
-        """The labels of a split, int32 (N,), in the order of its unshuffled batches."""
+        """Return the labels of a split, int32 (n,), in the order of its unshuffled batches."""
         return self.pixels.catalog.labels[self.splits.by_name()[split]]
 
     def image_names(self, split: str) -> list[str]:
-        """The names of a split's images, in the same order."""
+        """Return the names of a split's images, in the same order."""
         return [self.pixels.catalog.names[i] for i in self.splits.by_name()[split]]

@@ -1,4 +1,4 @@
-"""One split's images in batches; any batch of any epoch can be computed alone."""
+"""Batches of a split's images, each computed independently of all others, and fixed augmented views."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,32 @@ import numpy.typing as npt
 from thaw.config.schema import AugmentConfig
 from thaw.data.augment import augment_image
 from thaw.data.balanced_sampling import prior_occurrences, sample_balanced
+from thaw.data.catalog import IntArray
 from thaw.data.pixel_stores import Images
 from thaw.data.pixels import Pixels
 from thaw.data.seeds import digest_counters, rng_for
 
 
 class ImageBatches:
-    """The images at `indices`, in batches of `batch_size`; the last one holds what is left.
+    """The images at `indices` in batches of `batch_size`; the last batch holds the rest.
 
-    A pure function of the arguments: batch(7, 3) is the same whether or not any other was asked for before it, so a
-    run that resumes sees what it would have seen. `stage` is the stage's number, part of the key of all that is random.
-    `augmentation` None changes nothing and is what everything but training takes. `balanced`, for training too: an
-    epoch has as many images as otherwise, and as many of each class; the order is shuffled then anyway.
+    A batch depends on nothing but the arguments: batch(7, 3) is the same whether or not others were read before it, so
+    a resumed run sees what it would have seen without the interruption.
+
+    Args:
+        labels: int32 (N,), of the whole catalog.
+        indices: int64 (n,), into the catalog.
+        balanced: Draw equally many images of each class, n in all, in any order.
+        augmentation: Of training images; None changes nothing.
+        stage: The stage's number; random numbers depend on it besides seed and epoch.
     """
 
     def __init__(
         self,
         pixels: Pixels,
         labels: npt.NDArray[np.int32],
-        classes: int,
-        indices: npt.NDArray[np.int64],
+        num_classes: int,
+        indices: IntArray,
         *,
         batch_size: int,
         shuffle: bool = False,
@@ -37,24 +43,22 @@ class ImageBatches:
         seed: int = 0,
         stage: int = 0,
     ) -> None:
-        self.pixels, self.labels, self.num_classes, self.indices = pixels, labels, classes, indices
+        self.pixels, self.labels, self.num_classes, self.indices = pixels, labels, num_classes, indices
         self.batch_size, self.shuffle, self.balanced, self.augmentation = batch_size, shuffle, balanced, augmentation
         self.seed, self.stage = seed, stage
-        self._order: tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = (
-            None  # of the epoch asked for last
-        )
+        self._last_order: tuple[int, IntArray, IntArray] | None = None  # epoch, and what `_order` returned for it
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches in an epoch."""
         return -(-len(self.indices) // self.batch_size)
 
-    def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
-        """Return the catalog indices of batch i, int64 (B,); raises IndexError beyond the last."""
+    def rows(self, epoch: int, i: int) -> IntArray:
+        """Return the catalog indices of batch i, int64 (B,); raise IndexError after the last batch."""
         if not 0 <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
-        return self._ordered(epoch)[0][i * self.batch_size : (i + 1) * self.batch_size]
+        return self._order(epoch)[0][i * self.batch_size : (i + 1) * self.batch_size]
 
-    def one_hot_targets(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def one_hot_targets(self, rows: IntArray) -> npt.NDArray[np.float32]:
         """Return one-hot targets of images by their catalog index, float32 (B, C)."""
         return np.eye(self.num_classes, dtype=np.float32)[self.labels[rows]]
 
@@ -64,19 +68,19 @@ class ImageBatches:
         images = self.pixels.take(rows)
         if self.augmentation is not None:
             digests = self.pixels.digests(rows)
-            again = self._ordered(epoch)[1][i * self.batch_size : (i + 1) * self.batch_size]
-            _augment(images, digests, self.augmentation, self.seed, "augment", self.stage, epoch, again=again.tolist())
+            repeats = self._order(epoch)[1][i * self.batch_size : (i + 1) * self.batch_size].tolist()
+            _augment(images, digests, self.augmentation, self.seed, "augment", self.stage, epoch, repeats=repeats)
         return images, self.one_hot_targets(rows)
 
-    def _ordered(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The catalog indices of an epoch in their order, and how often each came before in it."""
-        kept = self._order  # read once: another thread may be at another epoch
-        if kept is None or kept[0] != epoch:
-            order = self._drawn(epoch)
-            kept = self._order = epoch, order, prior_occurrences(order)
-        return kept[1:]
+    def _order(self, epoch: int) -> tuple[IntArray, IntArray]:
+        """Return the catalog indices of an epoch in their order, and how often each occurred before in the epoch."""
+        last = self._last_order  # read once: another thread may be at another epoch
+        if last is None or last[0] != epoch:
+            order = self._draw_order(epoch)
+            last = self._last_order = epoch, order, prior_occurrences(order)
+        return last[1:]
 
-    def _drawn(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _draw_order(self, epoch: int) -> IntArray:
         if self.balanced:
             rng = rng_for(self.seed, "sample", self.stage, epoch)
             return sample_balanced(self.indices, self.labels[self.indices], rng)
@@ -85,13 +89,11 @@ class ImageBatches:
         return self.indices
 
 
-def augmented_view(
-    pixels: Pixels, indices: npt.NDArray[np.int64], config: AugmentConfig, seed: int, number: int
-) -> Images:
-    """Return the augmented view number v (0, 1, ...) of images, uint8 (B, S, S, 3), RGB, 0-255.
+def augmented_view(pixels: Pixels, indices: IntArray, config: AugmentConfig, seed: int, number: int) -> Images:
+    """Return augmented view `number` (from 0) of images, uint8 (B, S, S, 3), RGB, 0-255.
 
-    A function of an image's content, of v, the seed, the config and S: what was made of one view is right for any other
-    run, stage and epoch, whatever other images the catalog holds.
+    A view depends on an image's content and size, the config, the seed and the number only: features of one view are
+    valid in any other run, stage and epoch, whatever other images the catalog holds.
     """
     images = pixels.take(indices)
     _augment(images, pixels.digests(indices), config, seed, "view", number)
@@ -103,32 +105,31 @@ def _augment(
     digests: list[str],
     config: AugmentConfig,
     seed: int,
-    use: str,
-    *place: int,
-    again: Sequence[int] | None = None,
+    stream: str,
+    *counters: int,
+    repeats: Sequence[int] | None = None,
 ) -> None:
-    """Change every image in place, by its own random numbers; `again`: how often it was changed before in this epoch.
+    """Augment every image in place, by random numbers of its own; repeats: how often it occurred before in the epoch.
 
-    They hang on its content and not on its index, so that adding photos does not change what is done to the others.
+    They depend on its content and not on its index, so that adding photos does not change the others' augmentation.
     """
     for i, digest in enumerate(digests):
-        time = () if again is None or not again[i] else (again[i],)
-        images[i] = augment_image(images[i], config, rng_for(seed, use, *place, *digest_counters(digest), *time))
+        repeat = () if repeats is None or not repeats[i] else (repeats[i],)
+        rng = rng_for(seed, stream, *counters, *digest_counters(digest), *repeat)
+        images[i] = augment_image(images[i], config, rng)
 
 
 @dataclass(frozen=True)
 class AugmentedView:
-    """Fixed augmented view `number` of every image."""
+    """Augmented view `number` (from 0) of every image, the same in every epoch."""
 
     augment: AugmentConfig
     seed: int
     number: int
 
 
-def view_reader(
-    pixels: Pixels, wanted: AugmentedView | None
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
-    """What reads images as they are, or this view of them: indices -> uint8 (B, S, S, 3)."""
-    if wanted is None:
+def view_reader(pixels: Pixels, view: AugmentedView | None) -> Callable[[IntArray], Images]:
+    """Return the function from catalog indices to images, uint8 (B, S, S, 3), in this view or unchanged."""
+    if view is None:
         return pixels.take
-    return lambda indices: augmented_view(pixels, indices, wanted.augment, wanted.seed, wanted.number)
+    return lambda indices: augmented_view(pixels, indices, view.augment, view.seed, view.number)

@@ -1,4 +1,4 @@
-"""The table of datasets: a name, and the function that lists its images."""
+"""The table of datasets: each name with the function that lists its images."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,10 @@ SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
 
 
 def load_catalog(dataset: DatasetConfig) -> Catalog:
-    """List the images of `dataset.name`; files are named here, not read (the arrays of cifar10 and digits are).
+    """List the images of `dataset.name`; files are only listed, while cifar10 and digits are read into arrays.
 
-    Raises UserError when the dataset is unknown, missing, or not laid out as it should be.
+    Raises:
+        UserError: The dataset is unknown, missing, or not laid out as it should be.
     """
     if dataset.name not in SOURCES:
         raise UserError(

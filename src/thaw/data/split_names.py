@@ -1,4 +1,4 @@
-"""Which names of folders, and which words of a table, mean a split: train, Training_set, val2017, seg_test, ..."""
+"""Names of folders and words in a table that mean a split: train, Training_set, val2017, seg_test, ..."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from thaw.data.catalog import TEST, TRAIN, VAL
 
-UNLABELLED = 3  # pictures to predict, of which nobody says the class; only folders are called so
+UNLABELLED = 3  # images to predict, whose class is not known; only folders have such names
 _EVAL = -2  # "eval" validates beside a test set, and tests beside a validation set
 
 _WORDS = {
@@ -17,88 +17,88 @@ _WORDS = {
     **dict.fromkeys(("test", "tests", "testing", "tst", "holdout", "heldout"), TEST),
     **dict.fromkeys(("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled"), UNLABELLED),
 }
-# What stands around the word, as archives of Kaggle, Roboflow, COCO and ImageNet have it; digits do too (val2017).
+# Words around a split's word in archives of Kaggle, Roboflow, COCO and ImageNet; digits may stand there too (val2017).
 _DECORATIONS = (
     "set", "sets", "data", "dataset", "datasets", "split", "part", "folder", "dir", "image", "images", "img", "imgs",
     "picture", "pictures", "pics", "photo", "photos", "jpg", "jpgs", "jpeg", "png", "frames", "raw", "resized",
     "cropped", "crops", "small", "full", "public", "private", "labeled", "labelled", "x", "px",
 )  # fmt: skip
-# Ordinary words, which a class may be called too; "test" and the others are not names of things in pictures.
+# Ordinary words that may name a class too; "test" and the others name nothing that images show.
 _ALSO_CLASSES = ("train", "training", "valid")
-SPLIT_NAMES = ("train", "val", "test")  # what an error lists; `recognised` knows more
 
 
-def _any(words: Iterable[str]) -> str:
+def _alternatives(words: Iterable[str]) -> str:
     return "|".join(sorted(words, key=len, reverse=True))
 
 
-_DECORATED = re.compile(f"(?:{_any(_DECORATIONS)})*({_any(_WORDS)})(?:{_any(_DECORATIONS)})*")
-_DECORATION = re.compile(f"(?:{_any(_DECORATIONS)})+")
+_DECORATION = re.compile(f"(?:{_alternatives(_DECORATIONS)})+")
+_DECORATED = re.compile(f"(?:{_DECORATION.pattern})?({_alternatives(_WORDS)})(?:{_DECORATION.pattern})?")
 
 
 def match_split_names(names: Iterable[str]) -> dict[str, int]:
-    """Return those of the names that mean a split, with TRAIN, VAL, TEST or UNLABELLED.
+    """Return the names that mean a split, each with TRAIN, VAL, TEST or UNLABELLED.
 
-    A split's word may be decorated: TrainImages, training_set, test1, val2017. Any other word beside it counts where
-    another name has the same for another split: seg_train and seg_test, but not freight_train and bus.
+    A split's word may be decorated: TrainImages, training_set, test1, val2017. Any other word beside it is accepted
+    only where another name has the same word for another split: seg_train and seg_test, but not freight_train and bus.
     """
     names = list(names)
-    found = {name: number for name in names if (number := _decorated(name)) is not None}
-    found |= _siblings(names)
-    if _EVAL in found.values():
-        number = TEST if VAL in found.values() and TEST not in found.values() else VAL
-        found = {name: number if own == _EVAL else own for name, own in found.items()}
-    return found
+    splits = {name: number for name in names if (number := _split_of_decorated(name)) is not None}
+    splits |= _splits_of_siblings(names)
+    if _EVAL in splits.values():
+        meant = TEST if VAL in splits.values() and TEST not in splits.values() else VAL
+        splits = {name: meant if number == _EVAL else number for name, number in splits.items()}
+    return splits
 
 
 def has_several_splits(names: Iterable[str]) -> bool:
-    """Say whether two of the names or more mean different splits."""
+    """Return whether at least two of the names mean different splits."""
     return len(set(match_split_names(names).values())) > 1
 
 
 def all_are_splits(names: Iterable[str]) -> bool:
-    """Say whether all of the names mean splits, and different ones."""
+    """Return whether all names mean splits, and not all the same one."""
     names = list(names)
     return has_several_splits(names) and len(match_split_names(names)) == len(names)
 
 
 def may_be_class_name(name: str) -> bool:
-    """Say whether a split's name is an ordinary word, without any decoration."""
+    """Return whether a split's name is an ordinary word without decoration, which may name a class too."""
     return name.strip().casefold() in _ALSO_CLASSES
 
 
 def is_decoration(name: str) -> bool:
-    """Say whether it is a word that stands around a split's name: images, data, ..."""
+    """Return whether a name holds nothing but words that decorate a split's name: images, data, ..."""
     return bool(_DECORATION.fullmatch("".join(_tokens(name))))
 
 
-def _decorated(name: str) -> int | None:
-    found = _DECORATED.fullmatch("".join(_tokens(name)))
-    return _WORDS[found[1]] if found else None
+def _split_of_decorated(name: str) -> int | None:
+    match = _DECORATED.fullmatch("".join(_tokens(name)))
+    return _WORDS[match[1]] if match else None
 
 
-def _siblings(names: Iterable[str]) -> dict[str, int]:
-    """Names with a split's word that have the rest in common with one of another split: GTSRB_Training_Images, cattest.
+def _splits_of_siblings(names: list[str]) -> dict[str, int]:
+    """Return names that differ from a name of another split in the split's word only: GTSRB_Training_Images, cattest.
 
-    And all, when each of them has a split's word, one of them training's: train_HR and valid_LR.
+    Return all names if each holds the word of one split, and one of them that of training: train_HR and valid_LR.
     """
-    alike: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
-    every: dict[str, int] = {}
+    by_rest: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    single_word: dict[str, int] = {}
     for name in names:
         tokens = _tokens(name)
-        for word, rest in _with_word(tokens):
-            alike[rest][name] = _WORDS[word]
-        words = {_WORDS[token] for token in tokens if token in _WORDS}
-        if len(words) == 1:
-            every[name] = words.pop()
-    splits = [own for own in alike.values() if len(set(own.values()) - {UNLABELLED}) > 1]
-    if len(every) == len(list(names)) and TRAIN in every.values() and len(set(every.values()) - {UNLABELLED}) > 1:
-        splits.append(every)
-    return {name: number for own in splits for name, number in own.items()}
+        for word, rest in _words_with_rest(tokens):
+            by_rest[rest][name] = _WORDS[word]
+        numbers = {_WORDS[token] for token in tokens if token in _WORDS}
+        if len(numbers) == 1:
+            single_word[name] = numbers.pop()
+    families = [*by_rest.values()]
+    if len(single_word) == len(names) and TRAIN in single_word.values():
+        families.append(single_word)
+    several = [family for family in families if len(set(family.values()) - {UNLABELLED}) > 1]
+    return {name: number for family in several for name, number in family.items()}
 
 
-def _with_word(tokens: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each split's word in a name, with the rest: as a word of its own, or glued to the beginning or the end."""
+def _words_with_rest(tokens: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each split's word in a name and the rest; the word is one of the tokens, or begins or ends them all."""
     for i, token in enumerate(tokens):
         if token in _WORDS and len(tokens) > 1:
             yield token, (*tokens[:i], "", *tokens[i + 1 :])
@@ -111,6 +111,6 @@ def _with_word(tokens: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _tokens(name: str) -> list[str]:
-    """The words of a name, without digits and signs: `TrainImages_2017` is train and images."""
-    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name))
-    return [word.casefold() for word in re.findall(r"[^\W\d_]+", parted)]
+    """Return the words of a name without digits and signs: `TrainImages_2017` is train and images."""
+    divided = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name))
+    return [word.casefold() for word in re.findall(r"[^\W\d_]+", divided)]

@@ -1,4 +1,4 @@
-"""Which random numbers a split draws, by the version of the rule: `split.version`, which every run records."""
+"""Random numbers that a split draws, by the version of the rule: `split.version`, which every run records."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,33 +12,32 @@ LATEST_VERSION = 2
 
 
 class SplitRule:
-    """What is drawn for each class.
+    """Gives each class its own random numbers.
 
     Version 1 draws by the class's number: a class that was added, removed or renamed gave other numbers to those after
-    it, and moved images that were tested to those that train. Version 2 draws by its name, in any spelling (`folded`),
-    so the split of a class hangs on nothing but the seed and its own images.
+    it, and moved images from test to training. Version 2 draws by the class's name in any spelling (`normalize_name`),
+    so the split of a class depends on nothing but the seed and its own images.
     """
 
     def __init__(self, version: int, seed: int, class_names: Sequence[str]) -> None:
         if version not in range(1, LATEST_VERSION + 1):
             raise ValueError(f"there is no version {version} of the rule for splits")
-        self.keyed_by_name, self._seed = version > 1, seed
-        self._keys = [
-            digest_counters(hashlib.sha256(normalize_name(name).encode()).hexdigest()) for name in class_names
-        ]
+        self.keyed_by_name, self._seed, self.class_names = version > 1, seed, class_names
+        digests = [hashlib.sha256(normalize_name(name).encode()).hexdigest() for name in class_names]
+        self._name_keys = [digest_counters(digest) for digest in digests]
 
-    def class_rng(self, use: str, label: int, *counters: int) -> np.random.Generator:
-        """Return the generator of a class for one use (`seeds.USES`) at one place."""
-        return rng_for(self._seed, use, *counters, *(self._keys[label] if self.keyed_by_name else (label,)))
+    def class_rng(self, stream: str, label: int, *counters: int) -> np.random.Generator:
+        """Return the generator of a class for one stream (`seeds.STREAMS`) and counters."""
+        return rng_for(self._seed, stream, *counters, *(self._name_keys[label] if self.keyed_by_name else (label,)))
 
-    def shared_rng(self, use: str, *counters: int) -> np.random.Generator:
-        """Return the generator that all classes share; of version 1 only."""
-        return rng_for(self._seed, use, *counters)
+    def shared_rng(self, stream: str, *counters: int) -> np.random.Generator:
+        """Return the generator that all classes share; for version 1 only."""
+        return rng_for(self._seed, stream, *counters)
 
     def fold_offset(self, label: int) -> int:
-        """Return a number, modulo which the first fold is that gets one of a class's images left over.
+        """Return the fold, modulo the number of folds, that is the first to get one of a class's remaining images.
 
-        Version 1 goes through the folds in turn, so that they are of a size; version 2 takes any fold for any class,
-        and folds differ by a few images more.
+        Version 1 takes the folds in turn, so that they are of one size; version 2 takes any fold for any class, and
+        folds differ by a few images more.
         """
-        return self._keys[label][0] if self.keyed_by_name else label
+        return self._name_keys[label][0] if self.keyed_by_name else label

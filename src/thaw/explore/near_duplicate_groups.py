@@ -8,8 +8,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from thaw.data.catalog import UNASSIGNED
-from thaw.data.splits import SPLIT_NAMES
+from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED
 from thaw.explore.neighbors import SimilarPair
 from thaw.explore.scanned_images import ScannedImages
 

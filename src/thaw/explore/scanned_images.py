@@ -11,7 +11,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import SplitConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import pixels, prepare, quarantine, splits
-from thaw.data.catalog import UNASSIGNED, Catalog
+from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED, Catalog
 from thaw.data.pixels import Pixels
 from thaw.data.scan import BadFile, ScanResult
 from thaw.models import backbone_table
@@ -93,7 +93,7 @@ def _split_names(config: ExploreConfig, scan: ScanResult) -> tuple[dict[int, str
         chosen = prepare.split_dataset(scan, config.dataset, SplitConfig(), config.seed)
     except UserError as error:
         assigned = catalog.assigned_splits.tolist()
-        names = ["" if number == UNASSIGNED else splits.SPLIT_NAMES[number] for number in assigned]
+        names = ["" if number == UNASSIGNED else SPLIT_NAMES[number] for number in assigned]
         return dict(enumerate(names)), [f"a run would stop: {error}"]
     split_names = {index: name for name, indices in chosen.by_name().items() for index in indices.tolist()}
     return split_names, splits.missing_class_warnings(chosen, catalog.labels, catalog.class_names)
