@@ -15,26 +15,26 @@ from thaw.config.tool_schemas import ExploreConfig
 from thaw.explore import backbone_features
 from thaw.tools import explore
 
-from . import made
+from . import flawed_photos
 
 
-def colours(config, pixels, indices, store):
-    """Features that tell colours and their places roughly: 4x4 of each channel."""
+def colour_features(config, pixels, indices, store):
+    """Features that tell colour_features and their places roughly: 4x4 of each channel."""
     small = [np.asarray(Image.fromarray(image).resize((4, 4), Image.Resampling.BOX)) for image in pixels.take(indices)]
     return np.stack(small).reshape(len(indices), -1).astype(np.float32) / 255
 
 
 @dataclass(frozen=True)
 class Explored:
-    """What an exploration left: its folder, the data's, what was planted, and the printed lines."""
+    """The result of an exploration."""
 
-    folder: Path
+    folder: Path  # with explore.html and the CSV files
     data: Path
-    planted: dict[str, set[str]]
-    out: str
+    planted: dict[str, set[str]]  # files by kind of finding
+    out: str  # printed lines
 
 
-def config(data: Path, out: Path, **keys) -> ExploreConfig:
+def explore_config(data: Path, out: Path, **keys) -> ExploreConfig:
     return ExploreConfig(
         backbone=BackboneConfig(image_size=64),
         dataset=DatasetConfig(name="image_folder", path=str(data)),
@@ -46,19 +46,19 @@ def config(data: Path, out: Path, **keys) -> ExploreConfig:
 
 @pytest.fixture(scope="session")
 def explored(tmp_path_factory) -> Explored:
-    at = tmp_path_factory.mktemp("explored")
-    data = made.folder(at / "my photos (1)", images=30)
-    planted = made.spoil(data)
+    folder = tmp_path_factory.mktemp("explored")
+    data = flawed_photos.write_photos(folder / "my photos (1)", images=30)
+    planted = flawed_photos.plant_faults(data)
     before = listing(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone_features, "pooled_features", colours)
-        out = printed(lambda: explore.explore(config(data, at, seed=13)))
+        patch.setattr(backbone_features, "pooled_features", colour_features)
+        out = printed(lambda: explore.explore(explore_config(data, folder, seed=13)))
     assert listing(data) == before, "the user's files are left alone"
-    return Explored(at / "explore", data, planted, out)
+    return Explored(folder / "explore", data, planted, out)
 
 
 def printed(call) -> str:
-    """What a call says on the terminal."""
+    """Return what a call prints."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         call()
     return out.getvalue()

@@ -12,43 +12,43 @@ from thaw.explore import backbone_features
 from thaw.frozen import engine
 from thaw.frozen.activations import build_frozen_part
 
-from . import made
+from . import flawed_photos
 
 
 @pytest.fixture
-def asked(tmp_path):
-    data = made.folder(tmp_path / "photos", images=2)
+def config_and_pixels(tmp_path):
+    data = flawed_photos.write_photos(tmp_path / "photos", images=2)
     dataset = DatasetConfig(name="image_folder", path=str(data))
-    own = ExploreConfig(
+    config = ExploreConfig(
         backbone=BackboneConfig(image_size=32), dataset=dataset, cache=CacheConfig(dir=str(tmp_path / "cache"))
     )
     catalog = sources.load_catalog(dataset)
-    return own, pixels.from_catalog(catalog, np.arange(6), 32)
+    return config, pixels.from_catalog(catalog, np.arange(6), 32)
 
 
-def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(asked, tmp_path):
-    own, images = asked
+def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(config_and_pixels, tmp_path):
+    config, images = config_and_pixels
     store = DiskCache(tmp_path / "cache", 1e9)
-    computed = backbone_features.pooled_features(own, images, images.indices, store)
+    computed = backbone_features.pooled_features(config, images, images.indices, store)
     assert computed.shape == (6, 1280)
 
     backend.start_tensorflow(0, True)
     from thaw.models import backbones, network
 
-    joined = network.attach_head(backbones.build_backbone(own.backbone), HeadConfig(), ("apple", "lime", "sky"))
+    joined = network.attach_head(backbones.build_backbone(config.backbone), HeadConfig(), ("apple", "lime", "sky"))
     choice = engine.choose_engine(
         "auto", "auto", "auto", depthwise=True, trains_backbone=False, hardware=backend.detect_hardware()
     )
-    frozen = build_frozen_part(joined, network.feature_cut(joined), own.backbone, choice)
-    kept = frozen.cached_activations(store, images, images.indices)
-    assert (kept.rows.hits, kept.rows.misses) == (6, 0)
-    np.testing.assert_array_equal(kept.take(images.indices)[0], computed)
+    frozen = build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice)
+    activations = frozen.cached_activations(store, images, images.indices)
+    assert (activations.rows.hits, activations.rows.misses) == (6, 0)
+    np.testing.assert_array_equal(activations.take(images.indices)[0], computed)
 
 
-def test_without_a_cache_the_features_are_the_same(asked, tmp_path):
-    own, images = asked
-    kept = backbone_features.pooled_features(own, images, images.indices, DiskCache(tmp_path / "cache", 1e9))
+def test_without_a_cache_the_features_are_the_same(config_and_pixels, tmp_path):
+    config, images = config_and_pixels
+    cached = backbone_features.pooled_features(config, images, images.indices, DiskCache(tmp_path / "cache", 1e9))
     np.testing.assert_array_equal(
-        backbone_features.pooled_features(own, images, images.indices, DiskCache(tmp_path / "off", 0.0)), kept
+        backbone_features.pooled_features(config, images, images.indices, DiskCache(tmp_path / "off", 0.0)), cached
     )
     assert not (tmp_path / "off").exists()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs a browser: apt-get install chromium")
 
@@ -53,7 +53,7 @@ def chromium(page: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def seen(explored, folder: Path, *arguments: str) -> dict:
+def rendered(explored, folder: Path, *arguments: str) -> dict:
     text = (explored.folder / "explore.html").read_text(encoding="utf-8")
     copy = folder / "copy.html"
     copy.write_text(
@@ -67,21 +67,21 @@ def seen(explored, folder: Path, *arguments: str) -> dict:
 
 @needs_browser
 def test_the_page_shows_all_pictures_without_a_network(explored, tmp_path):
-    found = seen(explored, tmp_path, "--window-size=1200,900")
-    assert found["images"] > 70
-    assert (found["broken"], found["unnamed"], found["dangling"], found["requests"]) == (0, 0, 0, 0)
-    assert found["headings"][0] == str(explored.data)
-    assert {"Findings", "Exact duplicates", "Likely wrong labels", "Contact sheets"} <= set(found["headings"])
-    assert found["bold"] == 0, "a file's name is text"
-    assert (found["wide"], found["phone"]) == (0, 0), "nobody has to scroll sideways"
+    page = rendered(explored, tmp_path, "--window-size=1200,900")
+    assert page["images"] > 70
+    assert (page["broken"], page["unnamed"], page["dangling"], page["requests"]) == (0, 0, 0, 0)
+    assert page["headings"][0] == str(explored.data)
+    assert {"Findings", "Exact duplicates", "Likely wrong labels", "Contact sheets"} <= set(page["headings"])
+    assert page["bold"] == 0, "a file's name is text"
+    assert (page["wide"], page["phone"]) == (0, 0), "nobody has to scroll sideways"
 
 
 @needs_browser
 @pytest.mark.parametrize(("scheme", "paper"), [("1", "rgb(255, 255, 255)"), ("0", "rgb(22, 24, 27)")])
 def test_the_page_follows_the_readers_choice_of_dark_and_light(explored, tmp_path, scheme, paper):
-    found = seen(explored, tmp_path, f"--blink-settings=preferredColorScheme={scheme}")
-    assert found["dark"] == (scheme == "0")
-    assert found["paper"] == paper
+    page = rendered(explored, tmp_path, f"--blink-settings=preferredColorScheme={scheme}")
+    assert page["dark"] == (scheme == "0")
+    assert page["paper"] == paper
 
 
 @needs_browser

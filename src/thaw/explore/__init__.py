@@ -1,1 +1,1 @@
-"""Looks a data set through before anything is trained on it: what is in it, and what is probably wrong with it."""
+"""Explores a data set before training: its statistics, and findings such as duplicates and likely wrong labels."""

@@ -1,4 +1,4 @@
-"""What deserves a look, finding by finding; each names its files."""
+"""Findings: bad files, duplicates, likely wrong labels, outliers and unusual images; each names its files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,18 +12,17 @@ from thaw.explore.label_errors import LabelScores
 from thaw.explore.neighbors import SimilarPair, outlier_threshold
 from thaw.explore.scanned_images import ScannedImages
 
-MAX_PLAIN_CONTRAST = 2.0  # contrast, the standard deviation of luma 0-255: below it there is next to nothing to see
+MAX_PLAIN_CONTRAST = 2.0  # standard deviation of luma, 0-255
 MAX_DARK_LUMA, MIN_BRIGHT_LUMA = 16.0, 245.0  # mean luma
-MIN_LONG_RATIO = 3.0  # longer side to shorter: squashed to a network's square, little is recognised
-MAX_TINY_SHARE = 0.1  # of the median number of pixels
+MIN_LONG_RATIO = 3.0  # longer side to shorter side
+MAX_TINY_SHARE = 0.1  # of the data set's median number of pixels
 
-# Formats of suffixes that Pillow tells apart, and thaw does not.
-_SAME = {"MPO": "JPEG", "DIB": "BMP"}
+_SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # formats that Pillow distinguishes and thaw does not
 
 
 @dataclass(frozen=True)
 class FindingKind:
-    """A kind of finding: its title, what it means for training, and what its score is."""
+    """A kind of finding: its title, what it means for training, and the name of its score."""
 
     title: str
     meaning: str
@@ -73,128 +72,111 @@ FINDING_KINDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding. file, label, split: of the picture; other_...: of the second one, where there are two.
+    """One finding on an image, on a pair of images, or on a file that cannot be read."""
 
-    row, other_row: of the pictures; None of a file that cannot be read, and where there is no second one.
-    """
-
-    kind: str
+    kind: str  # of FINDING_KINDS
     file: str
     class_name: str
     split: str
-    row: int | None = None
+    row: int | None = None  # None for a file that cannot be read
     score: float | None = None
     other_file: str = ""
-    other_class: str = ""  # of the second picture, or the class that the probe suggests
+    other_class: str = ""  # of the second image, or the class that the probe suggests
     other_split: str = ""
-    other_row: int | None = None
+    other_row: int | None = None  # None where there is no second image
     note: str = ""
 
     @property
     def across_classes(self) -> bool:
-        """Two pictures under two labels."""
+        """Whether two images have different labels."""
         return self.other_row is not None and self.class_name != self.other_class
 
     @property
     def across_splits(self) -> bool:
-        """Two pictures in two splits."""
+        """Whether two images are in different splits."""
         return bool(self.split and self.other_split) and self.split != self.other_split
 
 
-def bad_files(pictures: ScannedImages) -> list[Finding]:
-    return [
-        Finding("bad_file", bad.name, bad.label, "", note=f"{bad.kind}: {bad.reason}") for bad in pictures.bad_files
-    ]
+def bad_files(images: ScannedImages) -> list[Finding]:
+    """Return the files that cannot be used."""
+    return [Finding("bad_file", bad.name, bad.label, "", note=f"{bad.kind}: {bad.reason}") for bad in images.bad_files]
 
 
-def exact_duplicates(pictures: ScannedImages) -> list[Finding]:
-    """Every further file of the same content, with the first; those that cross classes or splits come first."""
+def exact_duplicates(images: ScannedImages) -> list[Finding]:
+    """Return each further file of the same content, with the first one; pairs across classes or splits come first."""
     first: dict[str, int] = {}
-    pairs = []
-    for row, digest in enumerate(pictures.pixels.sha256):
-        if first.setdefault(digest, row) != row:
-            pairs.append((row, first[digest]))
-    return _worst_first([_of_two("exact_duplicate", pictures, row, other) for row, other in pairs])
+    pairs = [(row, first.setdefault(digest, row)) for row, digest in enumerate(images.pixels.sha256)]
+    return _across_first([_pair("exact_duplicate", images, row, other) for row, other in pairs if row != other])
 
 
-def near_duplicates(pictures: ScannedImages, pairs: list[SimilarPair]) -> list[Finding]:
-    return _worst_first([_of_two("near_duplicate", pictures, p.row, p.other_row, p.cosine) for p in pairs])
+def near_duplicates(images: ScannedImages, pairs: list[SimilarPair]) -> list[Finding]:
+    """Return pairs of similar images; pairs across classes or splits come first."""
+    return _across_first([_pair("near_duplicate", images, p.row, p.other_row, p.cosine) for p in pairs])
 
 
-def mislabelled(pictures: ScannedImages, labels: LabelScores) -> list[Finding]:
-    names = pictures.class_names
+def mislabelled(images: ScannedImages, labels: LabelScores) -> list[Finding]:
+    """Return likely wrong labels, the least probable first."""
     return [
-        _of_one("mislabelled", pictures, row, float(labels.quality[row]), names[labels.suggested[row]])
+        _single("mislabelled", images, row, float(labels.quality[row]), images.class_names[labels.suggested[row]])
         for row in labels.suspects
     ]
 
 
-def outliers(pictures: ScannedImages, rows: np.ndarray, scores: np.ndarray) -> list[Finding]:
-    """rows, scores: (M,) each, as `neighbours.oddness` gives them."""
-    far = np.flatnonzero(scores > outlier_threshold(scores))
-    order = far[np.argsort(-scores[far], kind="stable")]
-    return [_of_one("odd_one_out", pictures, int(rows[i]), float(scores[i])) for i in order]
+def outliers(images: ScannedImages, rows: np.ndarray, scores: np.ndarray) -> list[Finding]:
+    """Return images above the threshold; rows, scores: (M,) each, of `neighbors.outlier_scores`."""
+    above = np.flatnonzero(scores > outlier_threshold(scores))
+    order = above[np.argsort(-scores[above], kind="stable")]
+    return [_single("odd_one_out", images, int(rows[i]), float(scores[i])) for i in order]
 
 
-def by_statistics(pictures: ScannedImages, looks: ImageStats) -> list[Finding]:
-    """Plain, dark, bright, long, tiny and shallow pictures, parts of files, and wrong endings."""
-    across = np.stack([pictures.pixels.widths, pictures.pixels.heights]).astype(float)
-    longer, area = across.max(axis=0) / across.min(axis=0), across.prod(axis=0)
+def by_statistics(images: ScannedImages, stats: ImageStats) -> list[Finding]:
+    """Return plain, dark, shallow, bright, long and tiny images, parts of files, and wrong suffixes."""
+    sides = np.stack([images.pixels.widths, images.pixels.heights]).astype(float)
+    ratio, area = sides.max(axis=0) / sides.min(axis=0), sides.prod(axis=0)
     share = area / np.median(area)
-    plain = looks.contrast < MAX_PLAIN_CONTRAST
-    shallow = np.array([bit_depth.uses_few_bits(value) for value in pictures.highest_values], bool)
-    highest = np.array([value or 0 for value in pictures.highest_values])
+    plain = stats.contrast < MAX_PLAIN_CONTRAST
+    shallow = np.array([bit_depth.uses_few_bits(value) for value in images.max_values], bool)
+    max_values = np.array([value or 0 for value in images.max_values])
     found = [
-        *_where("plain", pictures, plain, looks.contrast),
-        *_where("dark", pictures, (looks.brightness < MAX_DARK_LUMA) & ~plain, looks.brightness),
-        *_where("shallow", pictures, shallow, highest),
-        *_where("bright", pictures, (looks.brightness > MIN_BRIGHT_LUMA) & ~plain, -looks.brightness),
-        *_where("long", pictures, longer > MIN_LONG_RATIO, -longer),
-        *_where("tiny", pictures, share < MAX_TINY_SHARE, share),
+        *_where("plain", images, plain, stats.contrast),
+        *_where("dark", images, (stats.brightness < MAX_DARK_LUMA) & ~plain, stats.brightness),
+        *_where("shallow", images, shallow, max_values),
+        *_where("bright", images, (stats.brightness > MIN_BRIGHT_LUMA) & ~plain, -stats.brightness),
+        *_where("long", images, ratio > MIN_LONG_RATIO, -ratio),
+        *_where("tiny", images, share < MAX_TINY_SHARE, share),
     ]
-    parts = [_of_one("part", pictures, row, note=note) for row, note in enumerate(pictures.notes) if note]
-    return [*found, *parts, *_wrong_endings(pictures)]
+    parts = [_single("part", images, row, note=note) for row, note in enumerate(images.notes) if note]
+    return [*found, *parts, *_wrong_suffixes(images)]
 
 
-def _wrong_endings(pictures: ScannedImages) -> Iterator[Finding]:
+def _wrong_suffixes(images: ScannedImages) -> Iterator[Finding]:
     Image.init()
-    formats = Image.registered_extensions()
-    for row, found in enumerate(pictures.formats):
-        suffix = pictures.name(row).rpartition(".")[2].lower()
-        said = formats.get(f".{suffix}", "")
-        if found and said and _SAME.get(said, said) != found:
-            yield _of_one("wrong_ending", pictures, row, note=f"its content is {found}")
+    format_of_suffix = Image.registered_extensions()
+    for row, content in enumerate(images.formats):
+        suffix = images.name(row).rpartition(".")[2].lower()
+        named = format_of_suffix.get(f".{suffix}", "")
+        if content and named and _SAME_FORMAT.get(named, named) != content:
+            yield _single("wrong_ending", images, row, note=f"its content is {content}")
 
 
-def _where(kind: str, pictures: ScannedImages, mask: np.ndarray, scores: np.ndarray) -> list[Finding]:
+def _where(kind: str, images: ScannedImages, mask: np.ndarray, scores: np.ndarray) -> list[Finding]:
+    """Return a finding for each image of the mask, the lowest score first; the sign of scores is not shown."""
     rows = np.flatnonzero(mask)
-    return [
-        _of_one(kind, pictures, int(row), float(abs(scores[row])))
-        for row in rows[np.argsort(scores[rows], kind="stable")]
-    ]
+    ordered = rows[np.argsort(scores[rows], kind="stable")]
+    return [_single(kind, images, int(row), float(abs(scores[row]))) for row in ordered]
 
 
-def _of_one(
-    kind: str, pictures: ScannedImages, row: int, score: float | None = None, suggested: str = "", note: str = ""
+def _single(
+    kind: str, images: ScannedImages, row: int, score: float | None = None, suggested: str = "", note: str = ""
 ) -> Finding:
-    return Finding(
-        kind,
-        pictures.name(row),
-        pictures.class_name(row),
-        pictures.splits[row],
-        row,
-        score,
-        other_class=suggested,
-        note=note,
-    )
+    where = images.name(row), images.class_name(row), images.splits[row]
+    return Finding(kind, *where, row, score, other_class=suggested, note=note)
 
 
-def _of_two(kind: str, pictures: ScannedImages, row: int, other: int, score: float | None = None) -> Finding:
-    return Finding(
-        kind, pictures.name(row), pictures.class_name(row), pictures.splits[row], row, score,
-        pictures.name(other), pictures.class_name(other), pictures.splits[other], other,
-    )  # fmt: skip
+def _pair(kind: str, images: ScannedImages, row: int, other: int, score: float | None = None) -> Finding:
+    where, other_where = ((images.name(i), images.class_name(i), images.splits[i]) for i in (row, other))
+    return Finding(kind, *where, row, score, *other_where, other)
 
 
-def _worst_first(found: list[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda f: (not f.across_classes, not f.across_splits))  # stable: scores stay in order
+def _across_first(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda f: (not f.across_classes, not f.across_splits))  # stable: scores stay in order

@@ -1,25 +1,33 @@
-"""The page: one HTML file with everything in it, that opens from disk and asks no network for anything."""
+"""explore.html: one file with all images in it, which opens from disk and needs no network."""
 
+import base64
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
-from thaw.explore import histograms, thumbnails
+from thaw.common.parallel import prefetch_map, with_progress
+from thaw.data.catalog import SPLIT_NAMES
+from thaw.data.decode import decode, resize
+from thaw.explore import histograms
 from thaw.explore.findings import FINDING_KINDS, Finding
 from thaw.explore.image_stats import ImageStats
 from thaw.explore.scanned_images import ScannedImages
 
-MAX_SHEET_IMAGES = 2000  # pictures on all contact sheets together: 6 MB, which a phone still opens
-TEXT_ONLY_FACTOR = 10  # findings without a picture take so much less room than those with one
+MAX_SHEET_IMAGES = 2000  # images on all contact sheets together: 6 MB, which a phone still opens
+TEXT_ONLY_FACTOR = 10  # so many more findings are shown of kinds without an image, which need less room
+MAX_SIDE = 112  # pixels of a thumbnail; smaller images keep their size
+JPEG_QUALITY = 70  # 2 to 4 kB for a thumbnail
 
 
 @dataclass(frozen=True)
 class FindingSection:
-    """The findings of a kind, those that are shown, and how many there are."""
+    """The findings of a kind: those that are shown, and the counts of all."""
 
     kind: str
     title: str
@@ -27,7 +35,7 @@ class FindingSection:
     score_name: str
     findings: list[Finding]
     count: int
-    across_classes: str
+    across_classes: str  # empty where no finding is a pair
     across_splits: str
 
 
@@ -44,7 +52,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """Some pictures of a class, and how many it has."""
+    """Some images of a class, by row, and how many the class has."""
 
     name: str
     rows: list[int]
@@ -52,93 +60,106 @@ class ContactSheet:
 
 
 def render_page(
-    pictures: ScannedImages,
-    looks: ImageStats,
-    found: Sequence[Finding],
-    title: str,
-    remarks: Sequence[str],
+    images: ScannedImages, stats: ImageStats, findings: Sequence[Finding], *, title: str, remarks: Sequence[str],
     max_shown: int,
-) -> str:
-    """Return the page. cap: pictures shown of a class and findings shown of a kind. said: remarks on all of it."""
-    shown, each = (
-        finding_sections(found, max_shown),
-        max(1, min(max_shown, MAX_SHEET_IMAGES // len(pictures.class_names))),
-    )
-    sheets = _sheets(pictures, each)
+) -> str:  # fmt: skip
+    """Return the page; max_shown: images of a class on its contact sheet, and findings of a kind."""
+    sections = finding_sections(findings, max_shown)
+    per_class = max(1, min(max_shown, MAX_SHEET_IMAGES // len(images.class_names)))
+    sheet_note = f"Up to {per_class} pictures of each class, evenly from its list of files. A picture opens its file."
+    sheets = [_contact_sheet(images, label, per_class) for label in range(len(images.class_names))]
     rows = {row for sheet in sheets for row in sheet.rows}
-    rows |= {row for s in shown for f in s.findings for row in (f.row, f.other_row) if row is not None}
+    rows |= {row for s in sections for f in s.findings for row in (f.row, f.other_row) if row is not None}
     environment = Environment(
         loader=PackageLoader("thaw.explore", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     text = environment.get_template("page.html").render(
         title=title,
-        subtitle=_subtitle(pictures),
-        said=remarks,
-        sections=shown,
-        classes=class_rows(pictures, found),
-        splits=used_splits(pictures),
-        charts=histograms.bar_charts(pictures, looks),
+        subtitle=_subtitle(images),
+        remarks=remarks,
+        sections=sections,
+        classes=class_rows(images, findings),
+        splits=used_splits(images),
+        charts=histograms.bar_charts(images, stats),
         sheets=sheets,
-        sheet_note=f"Up to {each} pictures of each class, evenly from its list of files. A picture opens its file.",
-        images=thumbnails.data_uris(pictures, rows),
-        names={row: pictures.name(row) for row in rows},
-        links={row: _link(pictures.path(row)) for row in rows},
+        sheet_note=sheet_note,
+        images=_thumbnail_uris(images, rows),
+        names={row: images.name(row) for row in rows},
+        links={row: Path(path).as_uri() if (path := images.path(row)) else "" for row in rows},
     )
-    # Names of files need not be UTF-8: what is none of it is shown as Python writes it.
+    # File names need not be UTF-8: other bytes are shown as Python writes them.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def finding_sections(found: Sequence[Finding], max_shown: int) -> list[FindingSection]:
-    """The kinds of findings that there are, in the order of `KINDS`."""
-    made = []
+def finding_sections(findings: Sequence[Finding], max_shown: int) -> list[FindingSection]:
+    """Return a section for each kind of which there are findings, in the order of `FINDING_KINDS`."""
+    sections = []
     for kind, about in FINDING_KINDS.items():
-        own = [finding for finding in found if finding.kind == kind]
-        if own:
-            pairs = any(finding.other_row is not None for finding in own)
-            across = [sum(f.across_classes for f in own), sum(f.across_splits for f in own)]
-            said = [f"{count:,}" if pairs else "" for count in across]
-            most = max_shown if own[0].row is not None else TEXT_ONLY_FACTOR * max_shown
-            made.append(FindingSection(kind, about.title, about.meaning, about.score_name, own[:most], len(own), *said))
-    return made
+        of_kind = [finding for finding in findings if finding.kind == kind]
+        if of_kind:
+            pairs = any(finding.other_row is not None for finding in of_kind)
+            across = [sum(f.across_classes for f in of_kind), sum(f.across_splits for f in of_kind)]
+            texts = [f"{count:,}" if pairs else "" for count in across]
+            shown = of_kind[: max_shown if of_kind[0].row is not None else TEXT_ONLY_FACTOR * max_shown]
+            sections.append(
+                FindingSection(kind, about.title, about.meaning, about.score_name, shown, len(of_kind), *texts)
+            )
+    return sections
 
 
-def class_rows(pictures: ScannedImages, found: Sequence[Finding]) -> list[ClassRow]:
-    """A row a class, in the order of the labels."""
-    labels = pictures.labels.tolist()
-    of_class, of_split = Counter(labels), Counter(zip(labels, pictures.splits, strict=True))
-    findings = Counter(finding.class_name for finding in found)
-    bars = histograms.make_bars((name, of_class[label]) for label, name in enumerate(pictures.class_names))
-    return [
-        ClassRow(
-            name=bar.label,
-            count=bar.count,
-            percent=bar.percent,
-            splits={split: of_split[label, split] for split in used_splits(pictures)},
-            findings=findings[bar.label],
-        )
-        for label, bar in enumerate(bars)
-    ]
+def class_rows(images: ScannedImages, findings: Sequence[Finding]) -> list[ClassRow]:
+    """Return a row for each class, in the order of the labels."""
+    labels = images.labels.tolist()
+    of_class, of_split = Counter(labels), Counter(zip(labels, images.splits, strict=True))
+    finding_counts = Counter(finding.class_name for finding in findings)
+    rows = []
+    for label, bar in enumerate(histograms.make_bars((name, of_class[i]) for i, name in enumerate(images.class_names))):
+        splits = {split: of_split[label, split] for split in used_splits(images)}
+        rows.append(ClassRow(bar.label, bar.count, bar.percent, splits, finding_counts[bar.label]))
+    return rows
 
 
-def used_splits(pictures: ScannedImages) -> list[str]:
-    return [name for name in ("train", "val", "test") if name in pictures.splits]
+def used_splits(images: ScannedImages) -> list[str]:
+    """Return the names of the splits that have images, in the order train, val, test."""
+    return [name for name in SPLIT_NAMES if name in images.splits]
 
 
-def _subtitle(pictures: ScannedImages) -> str:
-    said = [f"{len(pictures):,} images", f"{len(pictures.class_names)} classes"]
-    of_split = Counter(pictures.splits)
-    said += [f"{name} {of_split[name]:,}" for name in used_splits(pictures)]
-    return " · ".join(said + ([f"{len(pictures.bad_files)} files cannot be used"] if pictures.bad_files else []))
+def _subtitle(images: ScannedImages) -> str:
+    parts = [f"{len(images):,} images", f"{len(images.class_names)} classes"]
+    parts += [f"{name} {images.splits.count(name):,}" for name in used_splits(images)]
+    return " · ".join(parts + ([f"{len(images.bad_files)} files cannot be used"] if images.bad_files else []))
 
 
-def _sheets(pictures: ScannedImages, cap: int) -> list[ContactSheet]:
-    made = []
-    for label, name in enumerate(pictures.class_names):
-        rows = np.flatnonzero(pictures.labels == label)
-        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, cap).round().astype(int))] if len(rows) else rows
-        made.append(ContactSheet(name, chosen.tolist(), len(rows)))
-    return made
+def _contact_sheet(images: ScannedImages, label: int, max_shown: int) -> ContactSheet:
+    rows = np.flatnonzero(images.labels == label)
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, max_shown).round().astype(int))] if len(rows) else rows
+    return ContactSheet(images.class_names[label], chosen.tolist(), len(rows))
 
 
-def _link(path: str | None) -> str:
-    return Path(path).as_uri() if path else ""
+def _thumbnail_uris(images: ScannedImages, rows: Iterable[int]) -> dict[int, str]:
+    """Return `data:image/jpeg;base64,...` by row; raise BadImage for a file that has changed since the scan."""
+    ordered = sorted(set(rows))
+    uris = prefetch_map(lambda row: _data_uri(_thumbnail(images, row)), ordered)
+    return dict(zip(ordered, with_progress(uris, "thumbnails", len(ordered)), strict=True))
+
+
+def _thumbnail(images: ScannedImages, row: int) -> Image.Image:
+    path = images.path(row)
+    if path is None:
+        arrays = images.pixels.catalog.arrays
+        assert arrays is not None  # a catalog has paths or arrays
+        image = Image.fromarray(arrays[images.pixels.indices[row]])
+        return resize(image, _thumbnail_size(*image.size))
+    picture = decode(path, size=(MAX_SIDE, MAX_SIDE), options=images.pixels.decode_options)
+    return resize(picture.image, _thumbnail_size(picture.width, picture.height), picture.box)
+
+
+def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _data_uri(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

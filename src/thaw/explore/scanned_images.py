@@ -1,4 +1,4 @@
-"""The pictures of a data set as a run would take them, and the files among them that cannot be used."""
+"""Scans and splits a data set as a run would, without stopping at files that cannot be used."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import SplitConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import pixels, prepare, quarantine, splits
-from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED, Catalog
+from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED
 from thaw.data.pixels import Pixels
 from thaw.data.scan import BadFile, ScanResult
 from thaw.models import backbone_table
@@ -19,25 +19,24 @@ from thaw.models import backbone_table
 
 @dataclass(frozen=True, eq=False)
 class ScannedImages:
-    """N sound pictures by their row, 0 to N - 1, in the catalog's order; and the files that are none."""
+    """N usable images by row, 0 to N - 1, in the catalog's order; and the files that cannot be used."""
 
     pixels: Pixels
-    splits: tuple[str, ...]  # N: train, val or test; "" where the pictures cannot be split
-    formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" of pictures that are no files
+    splits: tuple[str, ...]  # N: train, val or test; "" where the images cannot be split
+    formats: tuple[str, ...]  # N, by content: JPEG, PNG, ...; "" for images that are not files
     modes: tuple[str, ...]  # N, Pillow's: RGB, L, P, RGBA, CMYK, ...
-    notes: tuple[str, ...]  # N: what of the file is left out, such as "first of 12 frames"; mostly ""
-    highest_values: tuple[
-        int | None, ...
-    ]  # N: of 16 bits a channel the highest value; None of others, and with dataset.bits
-    file_sizes: npt.NDArray[np.int64]  # (N,): of the file; 0 of pictures that are no files
+    notes: tuple[str, ...]  # N: what is left out of the file, such as "first of 12 frames"; mostly ""
+    max_values: tuple[int | None, ...]  # N, of 16 bits a channel; None for others, and with dataset.bits
+    file_sizes: npt.NDArray[np.int64]  # (N,): bytes; 0 for images that are not files
     bad_files: tuple[BadFile, ...]
-    remarks: tuple[str, ...]  # on the whole: what was passed over
+    remarks: tuple[str, ...]  # on the data set: what was ignored, and why a run would stop or warn
 
     def __len__(self) -> int:
         return len(self.splits)
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """Names by label."""
         return self.pixels.catalog.class_names
 
     @property
@@ -46,30 +45,31 @@ class ScannedImages:
         return self.pixels.catalog.labels[self.pixels.indices]
 
     def name(self, row: int) -> str:
-        """The file's name relative to the dataset's folder."""
+        """Return the file's name relative to the dataset's folder."""
         return self.pixels.catalog.names[self.pixels.indices[row]]
 
     def class_name(self, row: int) -> str:
-        """The name of its class."""
+        """Return the name of the image's class."""
         return self.class_names[self.labels[row]]
 
     def path(self, row: int) -> str | None:
-        """The file's place; None for a picture that is no file."""
+        """Return the file's absolute path; None for an image that is not a file."""
         paths = self.pixels.catalog.paths
         return None if paths is None else paths[self.pixels.indices[row]]
 
 
 def scan_images(config: ExploreConfig, cache: DiskCache) -> ScannedImages:
-    """List, scan and split the images as a run does; bad files are set aside and do not stop it.
+    """List, scan and split the images as a run does; files that cannot be used are findings, not errors.
 
-    Raises UserError as the source does, and when fewer than two images can be used.
+    Raises:
+        UserError: The source cannot be listed, or fewer than two images can be used.
     """
     scan, spaces = prepare.scan_dataset(config.dataset, cache, backbone_table.image_size(config.backbone))
     usable, total = len(scan.catalog), len(scan.catalog) + len(scan.bad_files)
     if usable < 2:
         raise UserError(f"of {total} pictures {usable} can be used: there is nothing to compare")
-    split_names, warnings = _split_names(config, scan)
-    rows, bits = sorted(split_names), config.dataset.bits
+    split_names, split_remarks = _split_names(config, scan)
+    rows, paths, bits = sorted(split_names), scan.catalog.paths, config.dataset.bits
     return ScannedImages(
         pixels.from_scan(scan, np.array(rows, np.int64), spaces),
         tuple(split_names[i] for i in rows),
@@ -77,9 +77,9 @@ def scan_images(config: ExploreConfig, cache: DiskCache) -> ScannedImages:
         tuple(scan.modes[i] for i in rows),
         tuple(scan.notes[i] for i in rows),
         tuple(scan.max_values[i] if bits is None else None for i in rows),
-        _file_bytes(scan.catalog, rows),
+        np.array([os.stat(paths[i]).st_size if paths else 0 for i in rows], np.int64),  # noqa: PTH116 - 60,000 of them
         scan.bad_files,
-        (*quarantine.data_remarks(scan, bits), *warnings),
+        (*quarantine.data_remarks(scan, bits), *split_remarks),
     )
 
 
@@ -97,10 +97,3 @@ def _split_names(config: ExploreConfig, scan: ScanResult) -> tuple[dict[int, str
         return dict(enumerate(names)), [f"a run would stop: {error}"]
     split_names = {index: name for name, indices in chosen.by_name().items() for index in indices.tolist()}
     return split_names, splits.missing_class_warnings(chosen, catalog.labels, catalog.class_names)
-
-
-def _file_bytes(catalog: Catalog, rows: list[int]) -> npt.NDArray[np.int64]:
-    paths = catalog.paths
-    if paths is None:
-        return np.zeros(len(rows), np.int64)
-    return np.array([os.stat(paths[i]).st_size for i in rows], np.int64)  # noqa: PTH116 - 60,000 of them

@@ -1,4 +1,4 @@
-"""Looks through a data set: what a run would train on, and what in it deserves a second look."""
+"""Explores a data set: what a run would train on, and which images deserve a second look."""
 
 import dataclasses
 import math
@@ -8,8 +8,9 @@ import numpy as np
 
 from thaw import tracking
 from thaw.cache import DiskCache
-from thaw.common.console import print_table, say
+from thaw.common.console import display_path, print_table, say
 from thaw.common.errors import UserError
+from thaw.common.files import write_atomically
 from thaw.config import command_lines
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.explore import (
@@ -28,105 +29,94 @@ from thaw.explore.neighbors import SimilarPair
 from thaw.explore.scanned_images import ScannedImages
 from thaw.tools.cache import format_bytes
 
-MANY_NEAR_DUPLICATES = (
-    0.25  # near duplicates, as a share of all images, from which they say more of the data than of single files
-)
+MANY_NEAR_DUPLICATES = 0.25  # share of all images from which they describe the data set rather than single files
 
 
 def explore(config: ExploreConfig) -> None:
-    """Write explore.html, findings.csv, images.csv and groups.csv, and print the short of it.
+    """Write explore.html, findings.csv, images.csv and groups.csv, and print a summary.
 
-    Raises UserError as the other commands do. Bad files are findings and stop nothing.
+    Bad files are findings and stop nothing; other mistakes raise UserError, as in a run.
     """
     backbone_features.check_pretrained(config)
-    weighed = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
-    config = dataclasses.replace(config, backbone=weighed)
+    backbone = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
+    config = dataclasses.replace(config, backbone=backbone)
     folder = Path(config.output).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, outputs=folder)
-    seen = scanned_images.scan_images(config, store)
-    say(_data_line(config, seen))
-    distinct = _first_of_each_content(seen)
-    looked = image_stats.compute_image_stats(seen.pixels)
-    pooled = backbone_features.pooled_features(config, seen.pixels, seen.pixels.indices, store)
-    near = neighbors.find_neighbors(pooled, distinct)
-    pairs = neighbors.near_duplicate_pairs(near, looked, config.similarity)
-    odd = neighbors.outlier_scores(near)
-    judged = label_errors.score_labels(pooled, seen.labels, len(seen.class_names), config.folds, config.seed)
+    images = scanned_images.scan_images(config, store)
+    say(_data_line(config, images))
+    distinct = _first_rows_by_content(images)
+    stats = image_stats.compute_image_stats(images.pixels)
+    features = backbone_features.pooled_features(config, images.pixels, images.pixels.indices, store)
+    neighborhood = neighbors.find_neighbors(features, distinct)
+    pairs = neighbors.near_duplicate_pairs(neighborhood, stats, config.similarity)
+    outlier_scores = neighbors.outlier_scores(neighborhood)
+    labels = label_errors.score_labels(features, images.labels, len(images.class_names), config.folds, config.seed)
     found = [
-        *findings.bad_files(seen),
-        *findings.exact_duplicates(seen),
-        *findings.near_duplicates(seen, pairs),
-        *findings.mislabelled(seen, judged),
-        *findings.outliers(seen, near.rows, odd),
-        *findings.by_statistics(seen, looked),
+        *findings.bad_files(images),
+        *findings.exact_duplicates(images),
+        *findings.near_duplicates(images, pairs),
+        *findings.mislabelled(images, labels),
+        *findings.outliers(images, neighborhood.rows, outlier_scores),
+        *findings.by_statistics(images, stats),
     ]
-    said = _remarks(config, seen, judged, pairs)
-    _write(folder / "explore.html", html_page.render_page(seen, looked, found, _title(config), said, config.thumbnails))
-    _write(folder / "findings.csv", csv_tables.findings_csv(found))
-    _write(folder / "images.csv", csv_tables.images_csv(seen, looked, judged, near, odd))
-    if seen.pixels.catalog.paths is not None:
-        _write(folder / "groups.csv", csv_tables.groups_csv(seen, pairs))
-    _show(seen, found, said, folder)
+    remarks = _remarks(config, images, labels, pairs)
+    title = config.dataset.path or config.dataset.name
+    texts = {
+        "explore.html": html_page.render_page(
+            images, stats, found, title=title, remarks=remarks, max_shown=config.thumbnails
+        ),
+        "findings.csv": csv_tables.findings_csv(found),
+        "images.csv": csv_tables.images_csv(images, stats, labels, neighborhood, outlier_scores),
+    }
+    if images.pixels.catalog.paths is not None:
+        texts["groups.csv"] = csv_tables.groups_csv(images, pairs)
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode("utf-8", "surrogateescape"))
+    _print_summary(images, found, remarks, folder)
 
 
-def _first_of_each_content(seen: ScannedImages) -> np.ndarray:
-    rows = np.sort(np.unique(np.array(seen.pixels.sha256), return_index=True)[1])
+def _first_rows_by_content(images: ScannedImages) -> np.ndarray:
+    rows = np.sort(np.unique(np.array(images.pixels.sha256), return_index=True)[1])
     if len(rows) < 2:
-        raise UserError(f"all {len(seen)} pictures have the same content: there is nothing to compare")
+        raise UserError(f"all {len(images)} pictures have the same content: there is nothing to compare")
     return rows
 
 
-def _title(config: ExploreConfig) -> str:
-    return config.dataset.path or config.dataset.name
-
-
-def _remarks(config: ExploreConfig, seen: ScannedImages, judged: LabelScores, pairs: list[SimilarPair]) -> list[str]:
-    """What the figures rest on, for people who read them."""
-    said = list(seen.remarks)
-    if not math.isnan(judged.probe_accuracy):
-        said.append(
+def _remarks(config: ExploreConfig, images: ScannedImages, labels: LabelScores, pairs: list[SimilarPair]) -> list[str]:
+    """Return what readers should know about the data set and the findings as a whole."""
+    remarks = list(images.remarks)
+    if not math.isnan(labels.probe_accuracy):
+        remarks.append(
             f"A probe on the features of {config.backbone.name} ({config.folds} folds) gave "
-            f"{judged.probe_accuracy:.1%} of the images their own label."
+            f"{labels.probe_accuracy:.1%} of the images their own label."
         )
-    if len(pairs) > MANY_NEAR_DUPLICATES * len(seen):
-        said.append(
-            f"{len(pairs):,} of {len(seen):,} images are near duplicates of others: either there is little else in "
+    if len(pairs) > MANY_NEAR_DUPLICATES * len(images):
+        remarks.append(
+            f"{len(pairs):,} of {len(images):,} images are near duplicates of others: either there is little else in "
             f"this data, or its pictures are all much alike; then ask for more than similarity={config.similarity:g}."
         )
-    return said
+    return remarks
 
 
-def _data_line(config: ExploreConfig, seen: ScannedImages) -> str:
-    counts = [f"{name} {seen.splits.count(name):,}" for name in html_page.used_splits(seen)] or [
-        f"{len(seen):,} images"
-    ]
-    bad = f" · {len(seen.bad_files)} files cannot be used" if seen.bad_files else ""
-    return f"data: {config.dataset.name} · {len(seen.class_names)} classes · {' · '.join(counts)}{bad}"
+def _data_line(config: ExploreConfig, images: ScannedImages) -> str:
+    counts = [f"{name} {images.splits.count(name):,}" for name in html_page.used_splits(images)]
+    counts = counts or [f"{len(images):,} images"]
+    bad = f" · {len(images.bad_files)} files cannot be used" if images.bad_files else ""
+    return f"data: {config.dataset.name} · {len(images.class_names)} classes · {' · '.join(counts)}{bad}"
 
 
-def _write(file: Path, text: str) -> None:
-    """In one step, so that a page is whole or the old one."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-    fresh.replace(file)
-
-
-def _show(seen: ScannedImages, found: list[Finding], said: list[str], folder: Path) -> None:
-    print_table(csv_tables.class_table(seen, found))
-    for remark in said:
+def _print_summary(images: ScannedImages, found: list[Finding], remarks: list[str], folder: Path) -> None:
+    print_table(csv_tables.class_table(images, found))
+    for remark in remarks:
         say(remark)
     if found:
         print_table(csv_tables.finding_table(found))
     else:
         say("nothing was found that deserves a second look")
-    page_file = folder / "explore.html"
-    say(f"page {_shown(page_file)} · {format_bytes(page_file.stat().st_size)}")
-    say(f"all findings {_shown(folder / 'findings.csv')} · all images {_shown(folder / 'images.csv')}")
-    if any(finding.kind == "near_duplicate" for finding in found) and seen.pixels.catalog.paths is not None:
-        table = command_lines.shell_assignment("dataset.path", str(_shown(folder / "groups.csv")))
+    page = folder / "explore.html"
+    say(f"page {display_path(page)} · {format_bytes(page.stat().st_size)}")
+    say(f"all findings {display_path(folder / 'findings.csv')} · all images {display_path(folder / 'images.csv')}")
+    if any(finding.kind == "near_duplicate" for finding in found) and images.pixels.catalog.paths is not None:
+        table = command_lines.shell_assignment("dataset.path", str(display_path(folder / "groups.csv")))
         say(f"near duplicates on one side: {command_lines.script_command('train')} dataset=csv {table}")
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
