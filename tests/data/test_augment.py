@@ -42,8 +42,8 @@ def test_a_flip_mirrors_about_half_of_the_images():
 
 def test_shifts_reach_every_place_within_their_share_with_reflected_edges():
     padded = np.pad(IMAGE, ((2, 2), (2, 2), (0, 0)), mode="reflect")
-    places = {padded[y : y + 16, x : x + 16].tobytes() for y in range(5) for x in range(5)}
-    assert outcomes(AugmentConfig(shift=0.125)) == places
+    positions = {padded[y : y + 16, x : x + 16].tobytes() for y in range(5) for x in range(5)}
+    assert outcomes(AugmentConfig(shift=0.125)) == positions
 
 
 def test_rand_augment_keeps_shape_and_type_and_changes_most_images():

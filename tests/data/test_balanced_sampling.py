@@ -43,13 +43,13 @@ def batches(**changes):
 
 
 def order(epoch, **changes):
-    own = batches(**changes)
-    return np.concatenate([own.rows(epoch, i) for i in range(len(own))]).tolist()
+    epochs = batches(**changes)
+    return np.concatenate([epochs.rows(epoch, i) for i in range(len(epochs))]).tolist()
 
 
 def test_an_epoch_draws_by_seed_stage_and_epoch_and_by_nothing_else():
     orders = [order(0), order(1), order(0, stage=1), order(0, seed=1)]
-    assert len({tuple(own) for own in orders}) == 4
+    assert len({tuple(order) for order in orders}) == 4
     whole = batches()
     for epoch, i in [(2, 1), (0, 2), (1, 0)]:
         assert np.array_equal(whole.rows(epoch, i), batches().rows(epoch, i))
@@ -60,11 +60,11 @@ def test_of_a_frequent_class_every_image_has_its_turn():
 
 
 def test_an_image_that_repeats_within_an_epoch_is_changed_anew():
-    own = batches(batch_size=12, augmentation=AugmentConfig(flip=True, shift=0.4, ops=2))
-    rows, (images, _) = own.rows(0, 0), own.batch(0, 0)
+    augmented = batches(batch_size=12, augmentation=AugmentConfig(flip=True, shift=0.4, ops=2))
+    rows, (images, _) = augmented.rows(0, 0), augmented.batch(0, 0)
     rare = images[rows == 11]
     assert len(rare) == 4
     assert len({image.tobytes() for image in rare}) == 4
     # The first time it is what it would be without repeats.
-    plain = batches(batch_size=12, balanced=False, augmentation=own.augmentation)
+    plain = batches(batch_size=12, balanced=False, augmentation=augmented.augmentation)
     assert np.array_equal(rare[0], plain.batch(0, 0)[0][plain.rows(0, 0) == 11][0])

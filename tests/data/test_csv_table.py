@@ -70,7 +70,7 @@ def test_names_of_pictures_elsewhere_hold_no_machines_folders(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("", "has no column path. Its first line must name the columns"),
         ("path\na.jpg\n", "has no column label"),
@@ -89,47 +89,47 @@ def test_names_of_pictures_elsewhere_hold_no_machines_folders(folder, tmp_path):
         ("path,label,split\na.jpg,x,tset\nb.jpg,y,test\n", "line 2: tset Did you mean 'test'?"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(folder, text, said):
-    assert said in refused(folder, text)
+def test_a_mistake_is_named_with_its_line(folder, text, error):
+    assert error in refused(folder, text)
 
 
 def test_the_same_picture_twice_names_both_lines(folder):
-    said = refused(folder, f"path,label\na.jpg,x\nb.jpg,y\n{folder}/a.jpg,x\n")
-    assert f"line 2: {folder}/a.jpg, also line 4" in said
+    error = refused(folder, f"path,label\na.jpg,x\nb.jpg,y\n{folder}/a.jpg,x\n")
+    assert f"line 2: {folder}/a.jpg, also line 4" in error
 
 
 def test_a_group_that_the_table_cuts_is_named(folder):
     text = "path,label,split,group\na.jpg,x,train,anna\nb.jpg,y,test,bob\nc.jpg,x,test,anna\nd.jpg,y,,bob\n"
-    said = refused(folder, text)
-    assert "1 groups are in more than one split:\n  group anna is in train (line 2) and test (line 4)" in said
-    assert "bob" not in said
+    error = refused(folder, text)
+    assert "1 groups are in more than one split:\n  group anna is in train (line 2) and test (line 4)" in error
+    assert "bob" not in error
 
 
 def test_a_long_list_of_mistakes_is_cut(folder):
-    said = refused(folder, "path,label\n" + "".join(f"no{i}.jpg,x\n" for i in range(50)))
-    assert said.count("\n  line") == 20
-    assert said.endswith("and 30 more")
+    error = refused(folder, "path,label\n" + "".join(f"no{i}.jpg,x\n" for i in range(50)))
+    assert error.count("\n  line") == 20
+    assert error.endswith("and 30 more")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "error"),
     [
         ("path,label\na.jpg,Bär\n".encode("latin-1"), "line 2, is not UTF-8"),
         ("path,label\nb.jpg,x\nBär.jpg,y\n".encode("latin-1"), "line 3, is not UTF-8"),
         ("path,label\n".encode("utf-16"), "line 1, is not UTF-8"),
     ],
 )
-def test_another_encoding_is_named(folder, content, said):
-    assert said in refused(folder, content)
+def test_another_encoding_is_named(folder, content, error):
+    assert error in refused(folder, content)
 
 
 def test_a_table_that_is_not_there_or_a_folder_is_named(folder):
-    for path, said in (
+    for path, error in (
         (folder / "no.csv", "does not exist"),
         (folder, "use dataset=image_folder"),
         (None, "dataset=csv needs dataset.path=FILE"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=error):
             sources.load_catalog(DatasetConfig(name="csv", path=None if path is None else str(path)))
 
 
@@ -153,8 +153,8 @@ def test_labels_that_differ_only_in_spelling_are_one_error(folder, other):
     text = f"path,label,split\na.jpg,Ca\u0301t,train\nb.jpg,dog,train\nc.jpg,{other.replace('a', 'á')},test\n"
     if other == "CAT":
         text = "path,label\na.jpg,Cat\nb.jpg,dog\nc.jpg,CAT \n"
-    said = refused(folder, text)
-    assert "names of classes that differ only in case, outer spaces or Unicode form" in said
-    assert "(line 2)" in said
-    assert "(line 4)" in said
-    assert "Write the labels of a class alike" in said
+    error = refused(folder, text)
+    assert "names of classes that differ only in case, outer spaces or Unicode form" in error
+    assert "(line 2)" in error
+    assert "(line 4)" in error
+    assert "Write the labels of a class alike" in error

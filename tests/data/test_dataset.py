@@ -31,9 +31,9 @@ def test_balanced_sampling_shows_each_class_as_often_in_training_alone(unequal) 
 
 
 def test_unequal_classes_are_told_with_what_helps(unequal) -> None:
-    said = unequal.describe_imbalance(TrainConfig())
-    assert said.startswith("classes are unequal: 2 (b\\udce9) to 6 (a) training images, 3.0 times as many")
-    assert said.endswith("train.class_weight=balanced or train.sampling=balanced helps")
+    line = unequal.describe_imbalance(TrainConfig())
+    assert line.startswith("classes are unequal: 2 (b\\udce9) to 6 (a) training images, 3.0 times as many")
+    assert line.endswith("train.class_weight=balanced or train.sampling=balanced helps")
     assert unequal.describe_imbalance(TrainConfig(sampling="balanced")).endswith(
         "made up for by train.sampling=balanced"
     )

@@ -5,15 +5,15 @@ from thaw.data.duplicates import duplicate_warnings
 
 
 def catalog(*images):
-    """Images as (name, label, given)."""
-    names, labels, given = zip(*images, strict=True)
+    """Images as (name, label, assigned)."""
+    names, labels, assigned = zip(*images, strict=True)
     return Catalog(
         names,
         tuple(f"/{name}" for name in names),
         None,
         np.array(labels, np.int32),
         ("cat", "dog"),
-        np.array(given, np.int8),
+        np.array(assigned, np.int8),
     )
 
 

@@ -21,7 +21,7 @@ def fill(root, *names):
     return root
 
 
-def test_class_folders_become_sorted_labels_and_nothing_is_given(tmp_path):
+def test_class_folders_become_sorted_labels_and_no_split_is_assigned(tmp_path):
     catalog = load(fill(tmp_path, "dog/2.png", "cat/1.jpg", "dog/10.png"))
     assert catalog.names == ("cat/1.jpg", "dog/10.png", "dog/2.png")
     assert catalog.paths == tuple(str(tmp_path / name) for name in catalog.names)
@@ -34,8 +34,8 @@ def test_class_folders_become_sorted_labels_and_nothing_is_given(tmp_path):
 def test_split_folders_give_their_split(tmp_path, val):
     catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", val, "test") for name in "ab")))
     assert list(catalog.names) == sorted(catalog.names)
-    given = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
-    assert given == {
+    assigned = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
+    assert assigned == {
         f"{part}/{name}/1.png": number
         for part, number in (("train", TRAIN), (val, VAL), ("test", TEST))
         for name in "ab"
@@ -53,11 +53,11 @@ def test_split_folders_give_their_split(tmp_path, val):
 def test_a_split_folder_is_never_taken_for_a_class(tmp_path, train, test):
     catalog = load(fill(tmp_path, *(f"{part}/{name}/1.png" for part in (train, test) for name in "ab")))
     assert catalog.class_names == ("a", "b")
-    given = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
-    assert given == {f"{part}/{name}/1.png": n for part, n in ((train, TRAIN), (test, TEST)) for name in "ab"}
-    said = "".join(catalog.remarks)
-    assert f"{train}/ for train" in said or train == "train"
-    assert f"{test}/ for test" in said
+    assigned = dict(zip(catalog.names, catalog.assigned_splits.tolist(), strict=True))
+    assert assigned == {f"{part}/{name}/1.png": n for part, n in ((train, TRAIN), (test, TEST)) for name in "ab"}
+    remarks = "".join(catalog.remarks)
+    assert f"{train}/ for train" in remarks or train == "train"
+    assert f"{test}/ for test" in remarks
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_a_split_folder_is_never_taken_for_a_class(tmp_path, train, test):
     ],
 )  # fmt: skip
 def test_split_folders_of_loose_pictures_are_refused_with_the_layout_that_is_needed(tmp_path, names):
-    said = refusal(fill(tmp_path, *(f"{name}/cat.{i}.png" for name in names for i in range(3))))
-    assert all(f"{name.partition('/')[0]}/" in said for name in names)
-    assert "nothing says which class a picture is of" in said
-    assert "PATH/train/CLASS/image.jpg" in said
-    assert "dataset=csv" in said
+    error = refusal(fill(tmp_path, *(f"{name}/cat.{i}.png" for name in names for i in range(3))))
+    assert all(f"{name.partition('/')[0]}/" in error for name in names)
+    assert "nothing says which class a picture is of" in error
+    assert "PATH/train/CLASS/image.jpg" in error
+    assert "dataset=csv" in error
 
 
 @pytest.mark.parametrize("name", ["test", "test1", "train_set", "val", "holdout"])
 def test_a_split_folder_beside_class_folders_is_refused_by_name(tmp_path, name):
-    said = refusal(fill(tmp_path, "cat/1.png", "dog/1.png", f"{name}/1.png"))
-    assert f"holds {name}/, a split by its name, beside cat/, dog/, which are classes" in said
-    assert f"put all class folders into {tmp_path / 'train'}" in said
+    error = refusal(fill(tmp_path, "cat/1.png", "dog/1.png", f"{name}/1.png"))
+    assert f"holds {name}/, a split by its name, beside cat/, dog/, which are classes" in error
+    assert f"put all class folders into {tmp_path / 'train'}" in error
     remedied = [fill(tmp_path / "remedied", f"train/{one}/1.png") for one in ("cat", "dog", name)]
     assert load(remedied[0]).class_names == tuple(sorted(("cat", "dog", name)))
 
@@ -122,15 +122,15 @@ def test_one_folder_around_the_splits_is_seen_through_and_said(tmp_path):
 
 
 def test_splits_inside_class_folders_are_refused(tmp_path):
-    said = refusal(fill(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "test") for name in "ab")))
-    assert f"class folder {tmp_path / 'a'} holds test, train" in said
+    error = refusal(fill(tmp_path, *(f"{name}/{part}/1.png" for part in ("train", "test") for name in "ab")))
+    assert f"class folder {tmp_path / 'a'} holds test, train" in error
 
 
 def test_splits_inside_a_split_are_refused(tmp_path):
-    said = refusal(
+    error = refusal(
         fill(tmp_path, *(f"train/{part}/{i}.png" for part in ("train", "val") for i in "12"), "test/a/1.png")
     )
-    assert "splits again" in said
+    assert "splits again" in error
 
 
 def test_an_empty_split_folder_is_refused(tmp_path):
@@ -314,14 +314,14 @@ def test_an_empty_class_is_named_with_what_it_holds_instead(tmp_path):
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "1.txt").write_bytes(b"")
     (tmp_path / "void").mkdir()
-    said = refusal(tmp_path)
-    assert "phone: only 1 files of other kinds: 1.txt" in said
-    assert "void: it is empty" in said
+    error = refusal(tmp_path)
+    assert "phone: only 1 files of other kinds: 1.txt" in error
+    assert "void: it is empty" in error
 
 
 def test_a_class_that_training_lacks_is_refused(tmp_path):
-    said = refusal(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png"))
-    assert f"{tmp_path / 'train'} lacks classes that other splits have: c. " in said
+    error = refusal(fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png"))
+    assert f"{tmp_path / 'train'} lacks classes that other splits have: c. " in error
 
 
 def test_validation_and_test_folders_may_lack_classes(tmp_path):
@@ -336,13 +336,13 @@ def test_validation_and_test_folders_may_lack_classes(tmp_path):
 
 
 def test_two_folders_for_one_split_are_refused(tmp_path):
-    said = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "val", "valid") for name in "ab")))
-    assert "val, valid" in said
+    error = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "val", "valid") for name in "ab")))
+    assert "val, valid" in error
 
 
 def test_strangers_beside_split_folders_are_refused(tmp_path):
-    said = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test", "extra") for name in "ab")))
-    assert "also extra" in said
+    error = refusal(fill(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test", "extra") for name in "ab")))
+    assert "also extra" in error
 
 
 def test_prediction_finds_what_training_lists(tmp_path):
@@ -358,20 +358,20 @@ def test_prediction_finds_what_training_lists(tmp_path):
 @pytest.mark.parametrize(
     ("one", "other"), [("Cat", "cat"), ("cat ", "cat"), ("Bär", "ba\u0308r"), ("STRASSE", "straße")]
 )
-@pytest.mark.parametrize("places", [("", ""), ("train/", "train/"), ("train/", "test/")])
-def test_class_folders_that_differ_only_in_spelling_are_one_error(tmp_path, one, other, places):
-    paths = [f"{place}{name}" for place, name in zip(places, (one, other), strict=True)]
-    more = [f"{place}dog" for place in places]
-    said = refusal(fill(tmp_path, *(f"{path}/1.png" for path in [*paths, *more])))
-    assert "names of classes that differ only in case, outer spaces or Unicode form" in said
-    assert all(f"'{name}'" in said for name in (one, other))
-    assert all(f"({path})" in said for path in paths)
-    assert "Give the folders of a class one name" in said
+@pytest.mark.parametrize("parents", [("", ""), ("train/", "train/"), ("train/", "test/")])
+def test_class_folders_that_differ_only_in_spelling_are_one_error(tmp_path, one, other, parents):
+    paths = [f"{parent}{name}" for parent, name in zip(parents, (one, other), strict=True)]
+    more = [f"{parent}dog" for parent in parents]
+    error = refusal(fill(tmp_path, *(f"{path}/1.png" for path in [*paths, *more])))
+    assert "names of classes that differ only in case, outer spaces or Unicode form" in error
+    assert all(f"'{name}'" in error for name in (one, other))
+    assert all(f"({path})" in error for path in paths)
+    assert "Give the folders of a class one name" in error
 
 
 def test_class_names_in_two_unicode_forms_are_told_apart_in_the_error(tmp_path):
-    said = refusal(fill(tmp_path, "Ba\u0308r/1.png", "B\u00e4r/1.png"))
-    assert "'Ba\\u0308r' (Ba\u0308r) and 'B\\xe4r' (B\u00e4r)" in said
+    error = refusal(fill(tmp_path, "Ba\u0308r/1.png", "B\u00e4r/1.png"))
+    assert "'Ba\\u0308r' (Ba\u0308r) and 'B\\xe4r' (B\u00e4r)" in error
 
 
 def test_spaces_around_a_class_folders_name_do_not_count_as_in_a_table(tmp_path):

@@ -55,8 +55,8 @@ def test_any_batch_can_be_computed_alone():
     options = {"shuffle": True, "augmentation": AugmentConfig(flip=True, shift=0.2, ops=2), "image_size": 12}
     whole = batches(**options)
     everything = {(epoch, i): whole.batch(epoch, i) for epoch in range(3) for i in range(4)}
-    for place in [(2, 3), (0, 1), (1, 0)]:
-        for alone, before in zip(batches(**options).batch(*place), everything[place], strict=True):
+    for epoch_and_batch in [(2, 3), (0, 1), (1, 0)]:
+        for alone, before in zip(batches(**options).batch(*epoch_and_batch), everything[epoch_and_batch], strict=True):
             assert np.array_equal(alone, before)
 
 
@@ -71,8 +71,8 @@ def changed_by_name(order, **changes):
     read = pixels.from_catalog(catalog_of_arrays(ARRAYS[order]), np.arange(len(order)), 8)
     labels = np.zeros(len(order), np.int32)
     options = {"batch_size": 3, "augmentation": AugmentConfig(flip=True, shift=0.4, ops=2), "seed": 5, "stage": 2}
-    made = ImageBatches(read, labels, 3, np.arange(len(order)), **{**options, **changes})
-    shown = np.concatenate([made.batch(4, i)[0] for i in range(len(made))])
+    shown_batches = ImageBatches(read, labels, 3, np.arange(len(order)), **{**options, **changes})
+    shown = np.concatenate([shown_batches.batch(4, i)[0] for i in range(len(shown_batches))])
     return {ARRAYS[image].tobytes(): shown[row] for row, image in enumerate(order)}
 
 

@@ -1,4 +1,4 @@
-"""What holds of every split, whatever the data: hypothesis looks for data where it does not."""
+"""Properties of every split, whatever the data: hypothesis searches for counterexamples."""
 
 import numpy as np
 import pytest
@@ -36,13 +36,13 @@ def grouped(draw):
     return labels, numbers.astype(np.int64)
 
 
-def splits_of(labels, given=UNASSIGNED, **changes):
+def splits_of(labels, assigned=UNASSIGNED, **changes):
     options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
-    return make_splits(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), ("a", "b", "c"), **options)
+    return make_splits(labels, np.broadcast_to(np.array(assigned, np.int8), labels.shape), ("a", "b", "c"), **options)
 
 
 def possible(labels, **options):
-    """The split, of data that can be split."""
+    """Return the splits; skip data that cannot be split."""
     try:
         return splits_of(labels, **options)
     except UserError:
@@ -54,7 +54,7 @@ def counts(labels, part):
 
 
 def sides(splits, images):
-    """Which split each image is in, -1 for none."""
+    """Return the number of the split that each image is in, -1 for none."""
     side = np.full(images, -1)
     for number, name in enumerate(SPLIT_NAMES):
         side[splits.by_name()[name]] = number
@@ -65,8 +65,8 @@ def sides(splits, images):
 @given(grouped(), FRACTIONS, FRACTIONS, SEEDS)
 def test_splits_are_disjoint_complete_and_hold_every_class(data, val, test, seed):
     labels, groups = data
-    for own in (None, groups):
-        splits = possible(labels, groups=own, val_fraction=val, test_fraction=test, seed=seed)
+    for group_numbers in (None, groups):
+        splits = possible(labels, groups=group_numbers, val_fraction=val, test_fraction=test, seed=seed)
         assert splits.all_indices().tolist() == list(range(len(labels)))
         assert all(counts(labels, part).min() >= 1 for part in splits.by_name().values())
 
@@ -100,24 +100,24 @@ def test_groups_of_one_image_change_nothing(labels, seed, numbers):
 def test_the_numbers_of_the_groups_do_not_matter(data, seed, numbers):
     labels, groups = data
     other = np.random.default_rng(numbers).permutation(1000)[groups]
-    one, two = (possible(labels, groups=own, seed=seed) for own in (groups, other))
+    one, two = (possible(labels, groups=ids, seed=seed) for ids in (groups, other))
     assert np.array_equal(sides(one, len(labels)), sides(two, len(labels)))
 
 
 @FEW
 @given(grouped(), st.integers(2, 5), SEEDS, st.booleans())
-def test_folds_are_disjoint_and_cover_what_is_not_test(data, folds, seed, tied):
+def test_folds_are_disjoint_and_cover_what_is_not_test(data, folds, seed, with_groups):
     labels, groups = data
-    options = {"groups": groups if tied else None, "folds": folds, "seed": seed}
-    found = [possible(labels, fold=fold, **options) for fold in range(folds)]
-    pool = np.setdiff1d(np.arange(len(labels)), found[0].test)
-    assert np.array_equal(np.sort(np.concatenate([one.val for one in found])), pool)
-    for one in found:
-        assert np.array_equal(one.test, found[0].test)
-        assert np.array_equal(np.sort(np.concatenate([one.val, one.train])), pool)
-        assert counts(labels, one.val).min() >= 1
-        if not tied:
-            assert (np.abs(counts(labels, one.val) - counts(labels, pool) / folds) < 1).all()
+    options = {"groups": groups if with_groups else None, "folds": folds, "seed": seed}
+    folded = [possible(labels, fold=fold, **options) for fold in range(folds)]
+    pool = np.setdiff1d(np.arange(len(labels)), folded[0].test)
+    assert np.array_equal(np.sort(np.concatenate([splits.val for splits in folded])), pool)
+    for splits in folded:
+        assert np.array_equal(splits.test, folded[0].test)
+        assert np.array_equal(np.sort(np.concatenate([splits.val, splits.train])), pool)
+        assert counts(labels, splits.val).min() >= 1
+        if not with_groups:
+            assert (np.abs(counts(labels, splits.val) - counts(labels, pool) / folds) < 1).all()
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,8 @@ def test_the_order_of_the_input_does_not_matter(pictures, order, seed, folds):
         # Two pictures are equal, and of different classes.
         hashes = [name if name not in ("20.jpg", "23.jpg") else "equal" for name in catalog.names]
         groups = group_ids(hashes, catalog.groups)
-        chosen = splits_of(catalog.labels, catalog.assigned_splits, groups=groups, folds=folds, seed=seed)
-        return dict(zip(catalog.names, sides(chosen, 36).tolist(), strict=True))
+        splits = splits_of(catalog.labels, catalog.assigned_splits, groups=groups, folds=folds, seed=seed)
+        return dict(zip(catalog.names, sides(splits, 36).tolist(), strict=True))
 
     assert side_of(order) == side_of(range(36))
 
@@ -163,14 +163,14 @@ def sides_by_name(labels, names, groups, options):
     every = tuple(sorted(names))
     numbers = np.array([every.index(names[label]) for label in labels[order]], np.int32)
     try:
-        found = make_splits(
+        splits = make_splits(
             numbers, np.full(len(labels), UNASSIGNED, np.int8), every, val_fraction=0.1, test_fraction=0.2,
             groups=groups[order], **options,
         )  # fmt: skip
     except UserError:
         assume(False)
     side = np.empty(len(labels), np.int64)
-    side[order] = sides(found, len(labels))
+    side[order] = sides(splits, len(labels))
     return side
 
 
@@ -181,8 +181,8 @@ def test_a_class_that_comes_or_goes_leaves_the_others_where_they_are(data, name,
     labels, groups = data
     before = sides_by_name(labels, NAMES_OF_CLASSES, groups, options)
     more = np.concatenate([labels, np.full(images, CLASSES, np.int32)])
-    own = groups.max() + 1 + np.arange(images) // 2
-    after = sides_by_name(more, (*NAMES_OF_CLASSES, name), np.concatenate([groups, own]), options)
+    new_groups = groups.max() + 1 + np.arange(images) // 2
+    after = sides_by_name(more, (*NAMES_OF_CLASSES, name), np.concatenate([groups, new_groups]), options)
     assert np.array_equal(after[: len(labels)], before)
 
 
@@ -215,28 +215,28 @@ def test_equal_hashes_and_groups_join_whatever_they_touch(images):
     assert np.array_equal(numbers[:, None] == numbers[None], joined)
 
 
-@pytest.mark.parametrize(("given", "side"), [(TEST, 2), (VAL, 1)])
-def test_a_free_image_joins_its_group_in_what_is_given(given, side):
+@pytest.mark.parametrize(("assigned", "side"), [(TEST, 2), (VAL, 1)])
+def test_an_unassigned_image_joins_the_split_of_its_group(assigned, side):
     labels = np.repeat(np.arange(3, dtype=np.int32), 20)
-    split_of = np.where(np.arange(60) % 5 == 0, given, UNASSIGNED)
+    split_of = np.where(np.arange(60) % 5 == 0, assigned, UNASSIGNED)
     groups = np.where(np.arange(60) % 5 == 1, np.arange(60) - 1, np.arange(60))
-    found = sides(splits_of(labels, split_of, groups=groups), 60)
-    assert (found[np.arange(60) % 5 <= 1] == side).all()
-    assert (np.bincount(found, minlength=3) > 0).all()
+    side_numbers = sides(splits_of(labels, split_of, groups=groups), 60)
+    assert (side_numbers[np.arange(60) % 5 <= 1] == side).all()
+    assert (np.bincount(side_numbers, minlength=3) > 0).all()
 
 
-def test_given_sides_are_respected_even_where_a_group_lies_on_both():
+def test_assigned_splits_are_kept_even_where_a_group_lies_on_both():
     labels = np.repeat(np.arange(3, dtype=np.int32), 20)
-    given = np.where(np.arange(60) % 5 == 0, TEST, TRAIN)
-    found = splits_of(labels, given, groups=np.arange(60) // 5)
-    assert np.array_equal(found.test, np.flatnonzero(given == TEST))
+    assigned = np.where(np.arange(60) % 5 == 0, TEST, TRAIN)
+    splits = splits_of(labels, assigned, groups=np.arange(60) // 5)
+    assert np.array_equal(splits.test, np.flatnonzero(assigned == TEST))
 
 
-def test_given_validation_images_are_folded_with_the_training_images():
+def test_assigned_validation_images_are_folded_with_the_training_images():
     labels = np.repeat(np.arange(3, dtype=np.int32), 20)
-    given = np.where(np.arange(60) % 5 == 0, VAL, TRAIN)
-    found = [splits_of(labels, given, folds=2, fold=fold).val for fold in range(2)]
-    assert len(np.unique(np.concatenate(found))) == 60 - 12  # a fifth is test
+    assigned = np.where(np.arange(60) % 5 == 0, VAL, TRAIN)
+    validated = [splits_of(labels, assigned, folds=2, fold=fold).val for fold in range(2)]
+    assert len(np.unique(np.concatenate(validated))) == 60 - 12  # a fifth is test
 
 
 def test_one_pair_of_equal_images_moves_few_others():
@@ -250,8 +250,8 @@ def test_one_pair_of_equal_images_moves_few_others():
 def test_a_class_in_too_few_groups_is_named():
     labels = np.repeat(np.arange(3, dtype=np.int32), 20)
     groups = np.where(labels == 1, 100 + np.arange(60) % 2, np.arange(60))
-    said = r"class 'b' has 20 images in 2 groups that stay together, but 3 splits \(train, val, test\) need at least"
-    with pytest.raises(UserError, match=said):
+    error = r"class 'b' has 20 images in 2 groups that stay together, but 3 splits \(train, val, test\) need at least"
+    with pytest.raises(UserError, match=error):
         splits_of(labels, groups=groups)
 
 

@@ -8,11 +8,11 @@ from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
 from thaw.data.splits import describe_fold, make_splits, missing_class_warnings
 
 
-def splits_of(labels, given=UNASSIGNED, **changes):
+def splits_of(labels, assigned=UNASSIGNED, **changes):
     labels = np.asarray(labels, np.int32)
     options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
     names = tuple("abcdefghij"[: labels.max() + 1])
-    return make_splits(labels, np.broadcast_to(np.array(given, np.int8), labels.shape), names, **options)
+    return make_splits(labels, np.broadcast_to(np.array(assigned, np.int8), labels.shape), names, **options)
 
 
 def counts(splits, labels):
@@ -45,24 +45,24 @@ def test_images_are_not_taken_in_their_order():
     assert splits_of(np.repeat([0, 1], 100)).test.max() > 120
 
 
-def test_a_given_test_set_is_kept_and_only_validation_is_split_off():
-    given = np.where(np.arange(300) < 30, TEST, TRAIN)
-    splits = splits_of(LABELS, given)
+def test_an_assigned_test_set_is_kept_and_only_validation_is_split_off():
+    assigned = np.where(np.arange(300) < 30, TEST, TRAIN)
+    splits = splits_of(LABELS, assigned)
     assert splits.test.tolist() == list(range(30))
     assert counts(splits, LABELS) == {"train": [81, 162], "val": [9, 18], "test": [10, 20]}
 
 
-def test_a_given_validation_set_is_kept_and_only_test_is_split_off():
-    given = np.where(np.arange(300) < 30, VAL, TRAIN)
-    splits = splits_of(LABELS, given)
+def test_an_assigned_validation_set_is_kept_and_only_test_is_split_off():
+    assigned = np.where(np.arange(300) < 30, VAL, TRAIN)
+    splits = splits_of(LABELS, assigned)
     assert splits.val.tolist() == list(range(30))
     assert counts(splits, LABELS) == {"train": [72, 144], "val": [10, 20], "test": [18, 36]}
 
 
-def test_what_is_given_entirely_is_kept_entirely():
-    given = np.tile([TRAIN, TRAIN, TRAIN, VAL, VAL, VAL, TEST, TEST, TEST, TRAIN, TRAIN, TRAIN], 25)
-    splits = splits_of(LABELS, given)
-    assert all(np.array_equal(part, np.flatnonzero(given == n)) for n, part in enumerate(splits.by_name().values()))
+def test_splits_that_are_all_assigned_are_kept_entirely():
+    assigned = np.tile([TRAIN, TRAIN, TRAIN, VAL, VAL, VAL, TEST, TEST, TEST, TRAIN, TRAIN, TRAIN], 25)
+    splits = splits_of(LABELS, assigned)
+    assert all(np.array_equal(part, np.flatnonzero(assigned == n)) for n, part in enumerate(splits.by_name().values()))
 
 
 def test_the_limit_holds_in_every_split_and_smaller_limits_are_nested():
@@ -94,15 +94,15 @@ def test_a_class_too_small_for_its_splits_is_named():
         splits_of([0, 0, 0, 1, 1])
 
 
-def test_a_given_split_asks_for_less():
-    labels, given = [0, 0, 1, 1, 0, 1], [TRAIN] * 4 + [TEST] * 2
-    assert counts(splits_of(labels, given), labels) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
+def test_an_assigned_split_asks_for_less():
+    labels, assigned = [0, 0, 1, 1, 0, 1], [TRAIN] * 4 + [TEST] * 2
+    assert counts(splits_of(labels, assigned), labels) == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
     with pytest.raises(UserError, match=r"class 'a' has 1 images, but 2 splits \(train, val\)"):
         splits_of([0, 1, 1, 0, 1], [TRAIN] * 3 + [TEST] * 2)
 
 
 @pytest.mark.parametrize("number", [VAL, TEST])
-def test_a_given_split_may_lack_classes_and_a_line_names_them(number):
+def test_an_assigned_split_may_lack_classes_and_a_line_names_them(number):
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     splits = splits_of(labels, [TRAIN, TRAIN, TRAIN, number, TRAIN, TRAIN, TRAIN, TRAIN])
     name = {VAL: "val", TEST: "test"}[number]
@@ -147,24 +147,24 @@ def test_fractions_must_leave_something_to_train():
         splits_of(LABELS, val_fraction=0.5, test_fraction=0.5)
 
 
-MIXED = np.where(np.arange(300) < 120, TRAIN, UNASSIGNED)  # 40 a and 80 b are given, 60 a and 120 b free
+MIXED = np.where(np.arange(300) < 120, TRAIN, UNASSIGNED)  # 40 a and 80 b are assigned, 60 a and 120 b are not
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(300) // 3])
-def test_what_is_given_to_training_trains_where_other_images_are_free(groups):
+def test_images_assigned_to_training_train_where_others_are_unassigned(groups):
     splits = splits_of(LABELS, MIXED, groups=groups)
     assert set(range(120)) <= set(splits.train)
     assert counts(splits, LABELS) == {"train": [82, 164], "val": [6, 12], "test": [12, 24]}
     assert len(splits.all_indices()) == 300
 
 
-def test_beside_a_given_test_set_validation_is_split_off_the_free_images():
+def test_beside_an_assigned_test_set_validation_is_split_off_the_unassigned_images():
     splits = splits_of(LABELS, np.where(np.arange(300) < 30, TEST, MIXED))
     assert set(range(30, 120)) <= set(splits.train)
     assert counts(splits, LABELS) == {"train": [84, 168], "val": [6, 12], "test": [10, 20]}
 
 
-def test_with_folds_only_free_images_are_tested_and_the_given_ones_take_turns():
+def test_with_folds_only_unassigned_images_are_tested_and_assigned_ones_take_turns():
     folds = [splits_of(LABELS, MIXED, folds=4, fold=fold) for fold in range(4)]
     assert all(np.array_equal(one.test, folds[0].test) and len(one.test) == 36 for one in folds)
     assert folds[0].test.min() >= 120
@@ -172,37 +172,39 @@ def test_with_folds_only_free_images_are_tested_and_the_given_ones_take_turns():
     assert np.array_equal(validated, np.setdiff1d(np.arange(300), folds[0].test))
 
 
-def test_a_free_image_of_a_training_images_group_trains():
+def test_an_unassigned_image_of_a_training_images_group_trains():
     groups = np.where(np.arange(300) >= 290, 0, np.arange(300))
     assert set(range(290, 300)) <= set(splits_of(LABELS, MIXED, groups=groups).train)
 
 
-def test_a_class_needs_as_many_free_images_as_splits_are_missing():
-    labels, given = [0] * 6 + [1] * 6, [TRAIN] * 4 + [UNASSIGNED] * 8
-    assert counts(splits_of(labels, given), labels) == {"train": [4, 4], "val": [1, 1], "test": [1, 1]}
+def test_a_class_needs_as_many_unassigned_images_as_splits_are_missing():
+    labels, assigned = [0] * 6 + [1] * 6, [TRAIN] * 4 + [UNASSIGNED] * 8
+    assert counts(splits_of(labels, assigned), labels) == {"train": [4, 4], "val": [1, 1], "test": [1, 1]}
     with pytest.raises(UserError, match="class 'a' leaves the split of 1 images empty, but test, val need") as error:
         splits_of(labels, [TRAIN] * 5 + [UNASSIGNED] * 7)
     assert "class 'b'" not in str(error.value)
     with pytest.raises(UserError, match="class 'a' leaves the split of 2 images in 1 groups that stay together empty"):
-        splits_of(labels, given, groups=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]))
-    with pytest.raises(UserError, match="class 'a' leaves the split of 0 images empty"):  # all free ones join training
-        splits_of(labels, given, groups=np.array([0, 1, 2, 3, 0, 0, 5, 6, 7, 8, 9, 10]))
+        splits_of(labels, assigned, groups=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]))
+    with pytest.raises(
+        UserError, match="class 'a' leaves the split of 0 images empty"
+    ):  # all unassigned ones join training
+        splits_of(labels, assigned, groups=np.array([0, 1, 2, 3, 0, 0, 5, 6, 7, 8, 9, 10]))
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_free_groups_may_all_go_to_missing_splits(seed):
-    """Training has its images: it needs none of the two groups that are free."""
-    labels, given = [0] * 12 + [1] * 12, [TRAIN, TRAIN, *[UNASSIGNED] * 10] * 2
+def test_unassigned_groups_may_all_go_to_missing_splits(seed):
+    """Training has its images: it needs none of the two unassigned groups."""
+    labels, assigned = [0] * 12 + [1] * 12, [TRAIN, TRAIN, *[UNASSIGNED] * 10] * 2
     groups = np.array([0, 1, *[2] * 5, *[3] * 5, 4, 5, *[6] * 2, *[7] * 8])
-    found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
-    assert found["train"] == [2, 2]
-    assert all(min(found[side]) >= 2 for side in ("val", "test"))
+    class_counts = counts(splits_of(labels, assigned, groups=groups, seed=seed), labels)
+    assert class_counts["train"] == [2, 2]
+    assert all(min(class_counts[side]) >= 2 for side in ("val", "test"))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_rare_class_comes_into_missing_splits_though_its_groups_would_fit_training(seed):
     labels = [0, 0, 0] + [1] * 120
-    given = [TRAIN, UNASSIGNED, UNASSIGNED, TRAIN, *[UNASSIGNED] * 119]
+    assigned = [TRAIN, UNASSIGNED, UNASSIGNED, TRAIN, *[UNASSIGNED] * 119]
     groups = np.array([0, 1, 2, 3, *[1] * 20, *[2] * 20, *range(4, 83)])
-    found = counts(splits_of(labels, given, groups=groups, seed=seed), labels)
-    assert [found[side][0] for side in ("train", "val", "test")] == [1, 1, 1]
+    class_counts = counts(splits_of(labels, assigned, groups=groups, seed=seed), labels)
+    assert [class_counts[side][0] for side in ("train", "val", "test")] == [1, 1, 1]

@@ -30,7 +30,7 @@ class LabelScores:
 
 
 def score_labels(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], classes: int, folds: int, seed: int
+    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], num_classes: int, folds: int, seed: int
 ) -> LabelScores:
     """Score every label by a logistic regression on frozen features that was trained on other images.
 
@@ -40,7 +40,7 @@ def score_labels(
     """
     if len(np.unique(labels)) < 2:
         return LabelScores(np.ones(len(labels), np.float32), labels, float("nan"), ())
-    probabilities = _out_of_fold_probabilities(features, labels, classes, folds, seed)
+    probabilities = _out_of_fold_probabilities(features, labels, num_classes, folds, seed)
     quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     issues = find_label_issues(
         labels, probabilities, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence", n_jobs=1
@@ -51,17 +51,17 @@ def score_labels(
 
 
 def _out_of_fold_probabilities(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], classes: int, folds: int, seed: int
+    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], num_classes: int, folds: int, seed: int
 ) -> npt.NDArray[np.float64]:
-    """Return float64 (N, classes), each row from a probe that was not trained on the image.
+    """Return float64 (N, C), each row from a probe that was not trained on the image.
 
     As scikit-learn's cross_val_predict, which has no progress bar. An image whose class no other fold holds cannot be
     judged: its label counts as right.
     """
-    probabilities = np.zeros((len(labels), classes))
+    probabilities = np.zeros((len(labels), num_classes))
     folds = min(folds, int(np.bincount(labels).max()))
     if folds < 2:
-        return np.eye(classes)[labels]
+        return np.eye(num_classes)[labels]
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     with progress("looking for wrong labels", folds) as steps, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about classes with fewer images than folds
@@ -72,6 +72,6 @@ def _out_of_fold_probabilities(
                 probe.fit(features[train], labels[train])
                 probabilities[np.ix_(test, trained)] = probe.predict_proba(features[test])
             unjudged = test if len(trained) < 2 else test[~np.isin(labels[test], trained)]
-            probabilities[unjudged] = np.eye(classes)[labels[unjudged]]
+            probabilities[unjudged] = np.eye(num_classes)[labels[unjudged]]
             steps.advance()
     return probabilities

@@ -52,7 +52,7 @@ def explore(config: ExploreConfig) -> None:
     pairs = neighbors.near_duplicate_pairs(neighborhood, stats, config.similarity)
     outlier_scores = neighbors.outlier_scores(neighborhood)
     labels = label_errors.score_labels(features, images.labels, len(images.class_names), config.folds, config.seed)
-    found = [
+    all_findings = [
         *findings.bad_files(images),
         *findings.exact_duplicates(images),
         *findings.near_duplicates(images, pairs),
@@ -64,16 +64,16 @@ def explore(config: ExploreConfig) -> None:
     title = config.dataset.path or config.dataset.name
     texts = {
         "explore.html": html_page.render_page(
-            images, stats, found, title=title, remarks=remarks, max_shown=config.thumbnails
+            images, stats, all_findings, title=title, remarks=remarks, max_shown=config.thumbnails
         ),
-        "findings.csv": csv_tables.findings_csv(found),
+        "findings.csv": csv_tables.findings_csv(all_findings),
         "images.csv": csv_tables.images_csv(images, stats, labels, neighborhood, outlier_scores),
     }
     if images.pixels.catalog.paths is not None:
         texts["groups.csv"] = csv_tables.groups_csv(images, pairs)
     for name, text in texts.items():
         write_atomically(folder / name, text.encode("utf-8", "surrogateescape"))
-    _print_summary(images, found, remarks, folder)
+    _print_summary(images, all_findings, remarks, folder)
 
 
 def _first_rows_by_content(images: ScannedImages) -> np.ndarray:
@@ -106,17 +106,17 @@ def _data_line(config: ExploreConfig, images: ScannedImages) -> str:
     return f"data: {config.dataset.name} · {len(images.class_names)} classes · {' · '.join(counts)}{bad}"
 
 
-def _print_summary(images: ScannedImages, found: list[Finding], remarks: list[str], folder: Path) -> None:
-    print_table(csv_tables.class_table(images, found))
+def _print_summary(images: ScannedImages, all_findings: list[Finding], remarks: list[str], folder: Path) -> None:
+    print_table(csv_tables.class_table(images, all_findings))
     for remark in remarks:
         say(remark)
-    if found:
-        print_table(csv_tables.finding_table(found))
+    if all_findings:
+        print_table(csv_tables.finding_table(all_findings))
     else:
         say("nothing was found that deserves a second look")
     page = folder / "explore.html"
     say(f"page {display_path(page)} · {format_bytes(page.stat().st_size)}")
     say(f"all findings {display_path(folder / 'findings.csv')} · all images {display_path(folder / 'images.csv')}")
-    if any(finding.kind == "near_duplicate" for finding in found) and images.pixels.catalog.paths is not None:
+    if any(finding.kind == "near_duplicate" for finding in all_findings) and images.pixels.catalog.paths is not None:
         table = command_lines.shell_assignment("dataset.path", str(display_path(folder / "groups.csv")))
         say(f"near duplicates on one side: {command_lines.script_command('train')} dataset=csv {table}")
