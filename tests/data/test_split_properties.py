@@ -9,7 +9,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import csv_table
 from thaw.data.catalog import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VAL
-from thaw.data.splits import group_ids, make_splits
+from thaw.data.splits import SplitOptions, group_ids, make_splits
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)  # the same examples on every machine
 CLASSES = 3
@@ -36,9 +36,10 @@ def grouped(draw):
     return labels, numbers.astype(np.int64)
 
 
-def splits_of(labels, assigned=UNASSIGNED, **changes):
-    options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
-    return make_splits(labels, np.broadcast_to(np.array(assigned, np.int8), labels.shape), ("a", "b", "c"), **options)
+def splits_of(labels, assigned=UNASSIGNED, groups=None, **changes):
+    options = SplitOptions(**{"val_fraction": 0.1, "test_fraction": 0.2, "seed": 0, **changes})
+    assigned = np.broadcast_to(np.array(assigned, np.int8), labels.shape)
+    return make_splits(labels, assigned, ("a", "b", "c"), groups, options)
 
 
 def possible(labels, **options):
@@ -163,10 +164,8 @@ def sides_by_name(labels, names, groups, options):
     every = tuple(sorted(names))
     numbers = np.array([every.index(names[label]) for label in labels[order]], np.int32)
     try:
-        splits = make_splits(
-            numbers, np.full(len(labels), UNASSIGNED, np.int8), every, val_fraction=0.1, test_fraction=0.2,
-            groups=groups[order], **options,
-        )  # fmt: skip
+        unassigned = np.full(len(labels), UNASSIGNED, np.int8)
+        splits = make_splits(numbers, unassigned, every, groups[order], SplitOptions(0.1, 0.2, **options))
     except UserError:
         assume(False)
     side = np.empty(len(labels), np.int64)

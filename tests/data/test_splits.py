@@ -5,14 +5,14 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
-from thaw.data.splits import describe_fold, make_splits, missing_class_warnings
+from thaw.data.splits import SplitOptions, describe_fold, make_splits, missing_class_warnings
 
 
-def splits_of(labels, assigned=UNASSIGNED, **changes):
+def splits_of(labels, assigned=UNASSIGNED, groups=None, **changes):
     labels = np.asarray(labels, np.int32)
-    options = {"val_fraction": 0.1, "test_fraction": 0.2, "limit_per_class": None, "seed": 0, **changes}
+    options = SplitOptions(**{"val_fraction": 0.1, "test_fraction": 0.2, "seed": 0, **changes})
     names = tuple("abcdefghij"[: labels.max() + 1])
-    return make_splits(labels, np.broadcast_to(np.array(assigned, np.int8), labels.shape), names, **options)
+    return make_splits(labels, np.broadcast_to(np.array(assigned, np.int8), labels.shape), names, groups, options)
 
 
 def counts(splits, labels):

@@ -14,6 +14,7 @@ from PIL import Image
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, DatasetConfig
 from thaw.data import sources, splits
+from thaw.data.splits import SplitOptions
 from thaw.explore import backbone_features
 from thaw.tools import explore
 
@@ -70,10 +71,10 @@ def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored
     assert group["lime/1.jpg"] == group["lime/mirrored.jpg"] != ""
     assert group["apple/2.jpg"] == ""
     for seed in range(20):
+        groups = splits.group_ids([""] * len(catalog), catalog.groups)
         chosen = splits.make_splits(
-            catalog.labels, catalog.assigned_splits, catalog.class_names, val_fraction=0.2, test_fraction=0.2,
-            limit_per_class=None, seed=seed, groups=splits.group_ids([""] * len(catalog), catalog.groups),
-        )  # fmt: skip
+            catalog.labels, catalog.assigned_splits, catalog.class_names, groups, SplitOptions(0.2, 0.2, seed)
+        )
         sides = {name for name, rows in chosen.by_name().items() for i in rows if catalog.names[i] in NEAR}
         assert len(sides) == 1
 

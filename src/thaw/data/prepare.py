@@ -6,7 +6,7 @@ from thaw.data import cache_spaces, sources, splits
 from thaw.data.cache_spaces import CacheSpaces
 from thaw.data.decode import DecodeOptions
 from thaw.data.scan import ScanResult, scan_catalog
-from thaw.data.splits import Splits
+from thaw.data.splits import SplitOptions, Splits
 
 
 def scan_dataset(
@@ -46,17 +46,14 @@ def split_dataset(scan: ScanResult, dataset: DatasetConfig, split: SplitConfig, 
     Raises:
         UserError: A class is too small for its splits, or the fractions leave nothing for training.
     """
-    catalog = scan.catalog
-    return splits.make_splits(
-        catalog.labels,
-        catalog.assigned_splits,
-        catalog.class_names,
-        val_fraction=dataset.val_fraction,
-        test_fraction=dataset.test_fraction,
+    catalog, groups = scan.catalog, splits.group_ids(scan.sha256, scan.catalog.groups)
+    options = SplitOptions(
+        dataset.val_fraction,
+        dataset.test_fraction,
+        seed,
         limit_per_class=dataset.limit_per_class,
-        seed=seed,
-        groups=splits.group_ids(scan.sha256, catalog.groups),
         folds=split.folds,
         fold=split.fold,
         version=split.version,
     )
+    return splits.make_splits(catalog.labels, catalog.assigned_splits, catalog.class_names, groups, options)

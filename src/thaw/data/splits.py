@@ -33,6 +33,19 @@ class Splits:
         return np.sort(np.concatenate([self.train, self.val, self.test]))
 
 
+@dataclass(frozen=True)
+class SplitOptions:
+    """How missing splits are made: `dataset.*_fraction`, `dataset.limit_per_class`, `seed` and `split.*`."""
+
+    val_fraction: float  # of the images that may be split off; not used where the source assigns a validation set
+    test_fraction: float  # likewise, of the same images
+    seed: int
+    limit_per_class: int | None = None  # images of a class in each split; a smaller limit selects some of a larger one
+    folds: int | None = None  # instead of validation, divide images for training (and those assigned to validation)
+    fold: int = 0  # the fold that validates; test images are the same for all folds
+    version: int = LATEST_VERSION  # of the rule for random numbers; runs of an older version are split as they were
+
+
 def group_ids(sha256: Sequence[str], groups: Sequence[str] | None, pairs: Iterable[tuple[int, int]] = ()) -> IntArray:
     """Return one number for all images that must be in the same split, int64 (N,), from 0.
 
@@ -53,15 +66,8 @@ def make_splits(
     labels: npt.NDArray[np.int32],
     assigned_splits: npt.NDArray[np.int8],
     class_names: tuple[str, ...],
-    *,
-    val_fraction: float,
-    test_fraction: float,
-    limit_per_class: int | None,
-    seed: int,
-    groups: IntArray | None = None,
-    folds: int | None = None,
-    fold: int = 0,
-    version: int = LATEST_VERSION,
+    groups: IntArray | None,
+    options: SplitOptions,
 ) -> Splits:
     """Keep the splits that the source assigns, and split off the missing ones class by class.
 
@@ -77,28 +83,22 @@ def make_splits(
         labels: int32 (N,), indices into class_names.
         assigned_splits: int8 (N,), UNASSIGNED, TRAIN, VAL or TEST.
         class_names: Names that the random numbers and errors use.
-        val_fraction: Of the images that may be split off; not used where the source assigns a validation set.
-        test_fraction: Likewise, of the same images.
-        limit_per_class: Images of a class in each split, at most; a smaller limit's images are among a larger one's.
-        seed: Of the random numbers.
         groups: int64 (N,) of `group_ids`. Images of a group are separated only if the source assigns them to different
             splits. An unassigned image joins its group's split: test before validation, validation before training.
             Fractions are kept as closely as the groups allow.
-        folds: Instead of one validation set, divide the images for training (and those assigned to validation) into so
-            many folds. A missing test set is split off before, the same for all folds.
-        fold: The fold that validates, from 0.
-        version: Of the rule for random numbers; runs of an older version are split as they were.
+        options: Sizes of the missing splits, and the seed.
 
     Raises:
         UserError: Classes are too small, which are named, or fractions leave nothing for training.
     """
+    folds = options.folds
     groups = np.arange(len(labels)) if groups is None else groups
     if folds is not None:
         assigned_splits = np.where(assigned_splits == VAL, TRAIN, assigned_splits).astype(np.int8)
-    rule = SplitRule(version, seed, class_names)
+    rule = SplitRule(options.version, options.seed, class_names)
     some_unassigned = bool(np.any(assigned_splits == UNASSIGNED))
     assigned_splits = _assign_by_group(assigned_splits, groups)
-    missing = _missing_fractions(assigned_splits, {TEST: test_fraction, VAL: val_fraction}, folds)
+    missing = _missing_fractions(assigned_splits, {TEST: options.test_fraction, VAL: options.val_fraction}, folds)
     if missing and some_unassigned and np.any(assigned_splits == TRAIN):
         assigned_splits, missing = _fill_missing(labels, assigned_splits, groups, missing, rule), {}
     pool = np.flatnonzero(assigned_splits <= TRAIN)  # training images, and those that are still unassigned
@@ -109,9 +109,9 @@ def make_splits(
     split_indices = {number: np.flatnonzero(assigned_splits == number) for number in (VAL, TEST)}
     split_indices |= {number: parts.pop(0) for number in missing}
     if folds is not None:
-        split_indices[VAL] = parts.pop(fold)
+        split_indices[VAL] = parts.pop(options.fold)
     split_indices[TRAIN] = np.concatenate(parts)
-    return Splits(*(_limit(split_indices[n], labels, n, limit_per_class, rule) for n in (TRAIN, VAL, TEST)))
+    return Splits(*(_limit(split_indices[n], labels, n, options.limit_per_class, rule) for n in (TRAIN, VAL, TEST)))
 
 
 def describe_fold(folds: int | None, fold: int) -> str:
