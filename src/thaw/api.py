@@ -26,9 +26,8 @@ from thaw.config.schema import Config
 from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
 from thaw.data import pixels
-from thaw.data.bit_depth import DecodeOptions
 from thaw.data.catalog import UNASSIGNED, Catalog
-from thaw.data.decode import BadImageError, decode, resize
+from thaw.data.decode import BadImageError, DecodeOptions, decode, resize
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan

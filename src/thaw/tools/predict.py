@@ -255,7 +255,7 @@ def _decoded(
 ) -> Iterator[list[tuple[str, npt.NDArray[np.uint8] | BadImageError]]]:
     """Groups of decoded images; the next group is decoded while this one is looked at.
 
-    What `Picture.highest` says of each is put into `highest`.
+    What `DecodedImage.max_value` says of each is put into `highest`.
     """
 
     def read(file: str) -> tuple[str, npt.NDArray[np.uint8] | BadImageError]:
