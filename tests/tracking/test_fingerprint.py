@@ -105,6 +105,13 @@ def test_versions_machine_and_settings_are_told(tmp_path, monkeypatch):
     assert all(isinstance(value, str) for value in flat.values())
 
 
+def test_benchmark_results_keep_the_names_of_the_fields(tmp_path):
+    from thaw_lab import machine
+
+    fields = {"cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty"}
+    assert fields <= machine.describe(tmp_path).keys()
+
+
 def test_taking_a_fingerprint_imports_no_package_it_names(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # thaw is not installed
     code = """

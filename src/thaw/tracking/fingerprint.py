@@ -68,7 +68,7 @@ class Fingerprint:
     cpu: str
     cpus: int
     cpu_flags: tuple[str, ...]
-    env: dict[str, str]
+    settings: dict[str, str]
     gpus: tuple[str, ...] = ()
     diff_sha256: str | None = None
     data_sha256: str | None = None
@@ -89,7 +89,7 @@ class Fingerprint:
             "cpu.flags": " ".join(self.cpu_flags),
             "gpu": "; ".join(self.gpus) or "none",
             "env": "all",  # and not only the first few
-            **{f"env.{name}": value for name, value in self.env.items()},
+            **{f"env.{name}": value for name, value in self.settings.items()},
             "data_sha256": self.data_sha256,
             "weights_sha256": self.weights_sha256,
             "seed": self.seed,
@@ -116,7 +116,7 @@ def collect_fingerprint(root: Path | None) -> Fingerprint:
         cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
         cpus=environment.cpu_count(),
         cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),
-        env=environment.numerical_variables(),
+        settings=environment.numerical_variables(),
         gpus=environment.gpu_names(),
     )
 
