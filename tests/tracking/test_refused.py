@@ -111,7 +111,7 @@ def proxy(served):
 
 def train(run, epochs=EPOCHS) -> None:
     for step, loss in epochs:
-        run.metrics({"epoch/loss": loss}, step=step)
+        run.log_metrics({"epoch/loss": loss}, step=step)
 
 
 def history(uri, outputs, run_id):

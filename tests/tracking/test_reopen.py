@@ -79,7 +79,7 @@ def test_resumptions_are_counted_and_the_reason_of_the_earlier_end_goes(tracking
 
 
 def test_params_stay_and_only_missing_ones_are_added(tracking, outputs, client, tmp_path):
-    run_id = killed(tracking, outputs, tmp_path, lambda run: run.params({"seed": 7, "finetune.stages[0]": "head"}))
+    run_id = killed(tracking, outputs, tmp_path, lambda run: run.log_params({"seed": 7, "finetune.stages[0]": "head"}))
     with again(tracking, outputs, tmp_path, run_id) as run:
         run.log_params({"seed": 8, "finetune.stages[0]": "thaw", "checkpoint.minutes": 5})
     assert client.get_run(run_id).data.params == {
@@ -91,7 +91,7 @@ def test_params_stay_and_only_missing_ones_are_added(tracking, outputs, client, 
 
 def test_figures_are_repeated_only_when_they_differ(tracking, outputs, client, tmp_path):
     figures = {"val/accuracy": 0.5, "val/loss": math.nan, "test/loss": math.inf, "parity/images": 12}
-    run_id = killed(tracking, outputs, tmp_path, lambda run: run.metrics(figures, step=3))
+    run_id = killed(tracking, outputs, tmp_path, lambda run: run.log_metrics(figures, step=3))
     with again(tracking, outputs, tmp_path, run_id) as run:
         run.log_metrics({**figures, "parity/images": 13}, step=3)
     assert [len(client.get_metric_history(run_id, key)) for key in figures] == [1, 1, 1, 2]
@@ -99,7 +99,7 @@ def test_figures_are_repeated_only_when_they_differ(tracking, outputs, client, t
 
 
 def test_the_data_set_is_an_input_once(tracking, outputs, client, tmp_path):
-    run_id = killed(tracking, outputs, tmp_path, lambda run: run.dataset("photos", "0" * 64, "photos"))
+    run_id = killed(tracking, outputs, tmp_path, lambda run: run.log_dataset("photos", "0" * 64, "photos"))
     with again(tracking, outputs, tmp_path, run_id) as run:
         run.log_dataset("photos", "0" * 64, "photos")
     assert len(client.get_run(run_id).inputs.dataset_inputs) == 1
@@ -113,7 +113,7 @@ def test_models_from_before_the_kill_are_replaced(tracking, outputs, client, tmp
     monkeypatch.setattr(logged_model, "write_model", write)
 
     def work(run):
-        run.model("ready before the kill")
+        run.log_model("ready before the kill")
         client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)  # killed amid saving
 
     run_id = killed(tracking, outputs, tmp_path, work)
@@ -128,7 +128,7 @@ def test_models_from_before_the_kill_are_replaced(tracking, outputs, client, tmp
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda client, run_id: client.set_terminated(run_id, "FINISHED"), "finished; there is nothing to go on"),
+        (lambda client, run_id: client.set_terminated(run_id, "FINISHED"), "finished; there is nothing to resume"),
         (lambda client, run_id: client.delete_run(run_id), "was deleted"),
     ],
 )

@@ -58,8 +58,8 @@ EPOCHS = [(epoch, 1 / epoch) for epoch in range(1, 11)]
 
 def train(run, epochs=EPOCHS):
     for step, loss in epochs:
-        run.metrics({"epoch/loss": loss}, step=step)
-        run.tags({"thaw.stage": f"stage {step}"})
+        run.log_metrics({"epoch/loss": loss}, step=step)
+        run.set_tags({"thaw.stage": f"stage {step}"})
 
 
 def test_training_goes_on_while_the_database_is_locked_and_no_metric_is_lost(
