@@ -8,12 +8,12 @@ from typing import Any
 from rich.table import Table
 
 from thaw.common.console import print_table, printable, say
+from thaw.common.files import write_json
 from thaw.config.stored_config import ConfigDifference
 from thaw.reproduce import manifest_check
 from thaw.reproduce.comparison import IDENTICAL, Comparison, FigureValue, Mismatch
 from thaw.reproduce.manifest_check import FileDifference
 from thaw.reproduce.stored_run import OriginalRun, failure_reason
-from thaw.results.result import write_json
 
 REPORT_FILE = "reproduction.json"
 TABLE_ROWS = 10  # figures in the table; all are in the file

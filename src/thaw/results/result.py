@@ -1,15 +1,11 @@
 """`result.json`: what a run came to, for scripts to read. Keys are only ever added."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from thaw.common.files import write_atomically
+from thaw.common.files import write_json
 
 OBJECTIVE = "val/accuracy"  # what a sweep compares
 
@@ -55,26 +51,5 @@ class RunResult:
 
 def write_result(result: RunResult, path: Path) -> None:
     """Write `result` as JSON in one move, so that no reader meets half a file; NaN and infinity become null."""
-    write_json(asdict(result), path)
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write dictionaries, lists and figures, numpy's among them, as `write` does."""
-    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder's name may not be UTF-8; backslashreplace writes such a byte as \udce9, which is JSON too.
-    write_atomically(path, (text + "\n").encode("utf-8", "backslashreplace"))
-
-
-def _plain(value: Any) -> Any:
-    """Dictionaries, lists, strings, numbers and None only; numpy's scalars and arrays are converted."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    write_json(asdict(result), path)
