@@ -34,7 +34,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_in_it_changes(comm
     ran = commands.run("dataset=digits", f"hydra.run.dir='{folder}'")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"error: hydra.run.dir={folder}: this folder holds run.json of run {'a' * 32}")
-    assert "Choose another hydra.run.dir, or go on with that run: resume=FOLDER" in ran.err
+    assert "Choose another hydra.run.dir, or resume that run: resume=FOLDER" in ran.err
     assert content(folder) == before
 
 

@@ -69,8 +69,8 @@ def test_a_database_of_another_kind_or_version_is_told_with_the_remedy(outputs, 
 
 
 def test_the_newest_step_is_the_one_that_mlflow_goes_by():
-    steps = store_schema._steps()
-    assert steps.keys() - set(steps.values()) == {_get_latest_schema_revision()}
+    migrations = store_schema._migrations()
+    assert migrations.keys() - set(migrations.values()) == {_get_latest_schema_revision()}
 
 
 def test_a_database_is_upgraded_by_the_command_that_is_printed(outputs):
@@ -78,7 +78,9 @@ def test_a_database_is_upgraded_by_the_command_that_is_printed(outputs):
     open_store(f"sqlite:///{file}", outputs)
     last = _get_latest_schema_revision()
     subprocess.run(  # one step back, as an older MLflow left it
-        [sys.executable, "-c", DOWN, f"sqlite:///{file}", store_schema._steps()[last]], check=True, capture_output=True
+        [sys.executable, "-c", DOWN, f"sqlite:///{file}", store_schema._migrations()[last]],
+        check=True,
+        capture_output=True,
     )
     with pytest.raises(UserError) as told:
         open_store(f"sqlite:///{file}", outputs)

@@ -43,14 +43,14 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     found = find_run(tracking.uri, outputs, parent.id)
     assert found.status == "FINISHED"
     assert found.metrics == {"objective": children[0].objective, "jobs": 5.0}
-    assert found.tags["thaw.best_run"] == children[0].run_id
+    assert found.tags["thaw.best_run"] == children[0].id
     assert found.tags["thaw.best_overrides"] == f"finetune.freeze={order[0]}"
     assert found.tags["thaw.objective"] == "val/accuracy"
     assert found.tags["thaw.sampler"] == "grid"
     rows = list(csv.DictReader(found.artifact_path("sweep.csv").read_text().splitlines()))
-    assert [row["run_id"] for row in rows] == [child.run_id for child in children]
+    assert [row["run_id"] for row in rows] == [child.id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
-    assert find_run(tracking.uri, outputs, children[0].run_id).tags["mlflow.parentRunId"] == parent.id
+    assert find_run(tracking.uri, outputs, children[0].id).tags["mlflow.parentRunId"] == parent.id
 
 
 def test_a_run_that_failed_is_not_the_best_whatever_it_reached(tracking, outputs):

@@ -10,7 +10,10 @@ FOLD_OVERRIDE = "split.fold="
 
 @dataclass(frozen=True)
 class FoldRun:
-    """A fold's run: overrides as typed, `split.fold=` among them, its last metrics, and how many folds there are."""
+    """A finished run of one fold.
+
+    overrides: as typed, `split.fold=` among them. metrics: the last value of each. folds: how many folds there are.
+    """
 
     run_id: str
     overrides: str
@@ -20,7 +23,7 @@ class FoldRun:
 
 @dataclass(frozen=True)
 class MeanStd:
-    """Mean and sample standard deviation (n - 1 in the denominator) of n folds."""
+    """Mean and sample standard deviation (n - 1 in the denominator) over n folds."""
 
     mean: float
     std: float
@@ -29,10 +32,11 @@ class MeanStd:
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """A setting of the keys that were not the fold, and its figures over the folds that finished, at least 2.
+    """The metrics of one setting, summarized over its finished folds, of which there are at least 2.
 
-    overrides: as typed, without the fold. folds: how many there are, finished or not. metrics: `val/...`, `test/...`
-    and `objective`, not those of single classes.
+    The names of the fields are the keys of `folds.json`.
+    overrides: the setting as typed, without the fold. folds: how many folds there are, finished or not. metrics:
+    `val/...`, `test/...` and `objective`, without those of single classes.
     """
 
     overrides: str
@@ -41,28 +45,28 @@ class FoldSummary:
     metrics: Mapping[str, MeanStd]
 
     def as_metrics(self) -> dict[str, float]:
-        """Return `val/accuracy_mean`, `val/accuracy_std`, ... and `folds`, the number that finished."""
-        found: dict[str, float] = {"folds": len(self.run_ids)}
-        for name, spread in self.metrics.items():
-            found |= {f"{name}_mean": spread.mean, f"{name}_std": spread.std}
-        return found
+        """Return `val/accuracy_mean`, `val/accuracy_std`, ... and `folds`, the number of finished folds."""
+        values: dict[str, float] = {"folds": len(self.run_ids)}
+        for name, summary in self.metrics.items():
+            values |= {f"{name}_mean": summary.mean, f"{name}_std": summary.std}
+        return values
 
     def line(self) -> str:
-        """Say it on one line: `5 folds · val accuracy 0.9721 ± 0.0081 · test accuracy 0.9654 ± 0.0040: lr=1e-3`."""
-        figures = [
+        """Return one line: `5 folds · val accuracy 0.9721 ± 0.0081 · test accuracy 0.9654 ± 0.0040: lr=1e-3`."""
+        accuracies = [
             f"{name.replace('/', ' ')} {self.metrics[name].mean:.4f} ± {self.metrics[name].std:.4f}"
             for name in ("val/accuracy", "test/accuracy")
             if name in self.metrics
         ]
         finished = len(self.run_ids)
         count = f"{finished} folds" if finished == self.folds else f"only {finished} of {self.folds} folds"
-        return " · ".join([count, *figures]) + f": {self.overrides}"
+        return " · ".join([count, *accuracies]) + f": {self.overrides}"
 
 
 def summarize_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[FoldSummary]:
-    """Gather finished runs that differ in nothing but the fold; the setting with the best mean objective comes first.
+    """Group runs that differ only in their fold, and return one summary per setting, best mean objective first.
 
-    Settings of which fewer than 2 folds finished are left out: they have no deviation.
+    Settings with fewer than 2 finished folds have no standard deviation and are left out.
     """
     by_setting: dict[str, list[FoldRun]] = {}
     for run in runs:
@@ -70,11 +74,23 @@ def summarize_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[F
         if any(word.startswith(FOLD_OVERRIDE) for word in words):
             setting = " ".join(word for word in words if not word.startswith(FOLD_OVERRIDE))
             by_setting.setdefault(setting, []).append(run)
-    settings = [_setting(overrides, own) for overrides, own in by_setting.items() if len(own) > 1]
-    return sorted(settings, key=lambda setting: _rank(setting, maximize))
+    summaries = [_summarize(overrides, group) for overrides, group in by_setting.items() if len(group) > 1]
+
+    def rank(summary: FoldSummary) -> float:
+        objective = summary.metrics.get("objective")
+        return objective_rank(objective.mean if objective else None, maximize)
+
+    return sorted(summaries, key=rank)
 
 
-def _setting(overrides: str, runs: list[FoldRun]) -> FoldSummary:
+def objective_rank(objective: float | None, maximize: bool) -> float:
+    """Return a sort key that puts the best objective first, and None and NaN last, at infinity."""
+    if objective is None or math.isnan(objective):
+        return math.inf
+    return -objective if maximize else objective
+
+
+def _summarize(overrides: str, runs: list[FoldRun]) -> FoldSummary:
     names = [name for name in runs[0].metrics if name.startswith(("val/", "test/")) or name == "objective"]
     metrics = {}
     for name in sorted(name for name in names if "/class/" not in name):
@@ -82,10 +98,3 @@ def _setting(overrides: str, runs: list[FoldRun]) -> FoldSummary:
         if len(values) == len(runs) and all(map(math.isfinite, values)):
             metrics[name] = MeanStd(statistics.fmean(values), statistics.stdev(values), len(values))
     return FoldSummary(overrides, tuple(run.run_id for run in runs), runs[0].folds, metrics)
-
-
-def _rank(setting: FoldSummary, maximize: bool) -> float:
-    objective = setting.metrics.get("objective")
-    if objective is None:
-        return math.inf
-    return -objective.mean if maximize else objective.mean

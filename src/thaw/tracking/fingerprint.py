@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its config: code, versions, machine, data, weights, seed."""
+"""Fingerprint of what a run's numbers depend on besides its config: code, versions, machine, data, weights, seed."""
 
 import hashlib
 import platform
@@ -11,8 +11,9 @@ from pathlib import Path
 from thaw.common import environment
 from thaw.config.stored_config import ConfigDifference
 
-# A tag of every run whose config and command are in the store: they are logged before it.
-CONFIG_LOGGED_TAG = "fingerprint.python"
+FINGERPRINT_PREFIX = "fingerprint."  # of the tags that hold a fingerprint's entries
+# A run with this tag has its config and overrides in the store: they are logged before the fingerprint.
+CONFIG_LOGGED_TAG = f"{FINGERPRINT_PREFIX}python"
 
 _PACKAGES = (
     "tensorflow",
@@ -28,9 +29,9 @@ _PACKAGES = (
     "h5py",
     "scipy",
 )
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # as they always were: runs are compared by them
-# The only environment variables that were recorded before there was a rule for them.
-_FIRST_SETTINGS = (
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # never changed: runs of all versions are compared by them
+# The only environment variables that the first versions recorded.
+_FIRST_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -43,20 +44,21 @@ _FIRST_SETTINGS = (
     "TF_XLA_FLAGS",
     "CUDA_VISIBLE_DEVICES",
 )
-_CODE = (".py", ".yaml")  # files that make a run another one before git knows them
-# What `collect` does not know, and what earlier versions did not record.
-_LATER = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "device", "seed", "gpu", "env")
+_CODE = (".py", ".yaml")  # untracked files that are hashed, as they can change a run's numbers
+# Entries that are logged after the run's beginning, or that earlier versions did not record.
+_OPTIONAL = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "device", "seed", "gpu", "env")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Code, versions and machine, as `collect` finds them; the caller fills `data_sha256`, `weights_sha256`, `seed`.
+    """Code, versions and machine that a run's numbers depend on; `collect_fingerprint` returns one without a seed.
 
-    commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files, those of
-    code and configuration with their sha256. diff_sha256: of all that is code or configuration in it, None when clean.
-    packages: distribution to version; what is not installed is left out. cpus: logical ones this process may use.
-    settings: environment variables that numerical libraries read; unset ones are left out. gpus: NVIDIA's in this
-    machine, with their driver; whether they compute is the run's entry `device`.
+    Benchmark results hold the fields by name.
+    commit: None without git or outside a checkout. diff: `git diff HEAD`, then the names of untracked files, with the
+    sha256 of those that are code or configuration. diff_sha256: of the code and configuration in the diff, None when
+    the checkout is clean. packages: installed distributions and their versions. cpus: logical CPUs that this process
+    may use. settings: the environment variables that are set and that numerical libraries read. gpus: NVIDIA GPUs of
+    this machine with their driver; whether a run computes on one is the entry `device`, which the run adds.
     """
 
     commit: str | None
@@ -71,36 +73,32 @@ class Fingerprint:
     settings: dict[str, str]
     gpus: tuple[str, ...] = ()
     diff_sha256: str | None = None
-    data_sha256: str | None = None
-    weights_sha256: str | None = None
     seed: int | None = None
 
     def entries(self) -> dict[str, str]:
-        """All but the diff, as params or tags: `git.commit`, `package.keras`, `cpu.model`, ...; None is left out."""
+        """Return all but the diff as entries: `git.commit`, `package.keras`, `cpu.model`, ...; None is left out."""
         entries: dict[str, object | None] = {
             "git.commit": self.commit,
             "git.dirty": self.dirty if self.commit else None,
             "git.diff_sha256": self.diff_sha256,
             "python": self.python,
             "platform": self.platform,
-            **{f"package.{name}": found for name, found in self.packages.items()},
+            **{f"package.{name}": installed for name, installed in self.packages.items()},
             "cpu.model": self.cpu,
             "cpu.count": self.cpus,
             "cpu.flags": " ".join(self.cpu_flags),
             "gpu": "; ".join(self.gpus) or "none",
-            "env": "all",  # and not only the first few
+            "env": "all",  # all variables are recorded, not only _FIRST_VARIABLES
             **{f"env.{name}": value for name, value in self.settings.items()},
-            "data_sha256": self.data_sha256,
-            "weights_sha256": self.weights_sha256,
             "seed": self.seed,
         }
         return {key: str(value) for key, value in entries.items() if value is not None}
 
 
 def collect_fingerprint(root: Path | None) -> Fingerprint:
-    """Take the fingerprint of the code and of this process; TensorFlow is not imported for it.
+    """Return the fingerprint of the code and of this process, without importing TensorFlow.
 
-    root: the checkout; None of an installed package, whose version is recorded in place of a commit.
+    `root` is the checkout; None for an installed package, whose version is recorded in place of a commit.
     """
     commit = _git(root, "rev-parse", "HEAD") if root else None
     diff, diff_sha256 = _changes(root) if root and commit else ("", None)
@@ -112,7 +110,7 @@ def collect_fingerprint(root: Path | None) -> Fingerprint:
         diff_sha256=diff_sha256,
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: found for name in packages if (found := _version(name))},
+        packages={name: installed for name in packages if (installed := _version(name))},
         cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
         cpus=environment.cpu_count(),
         cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),
@@ -121,26 +119,31 @@ def collect_fingerprint(root: Path | None) -> Fingerprint:
     )
 
 
-def fingerprint_differences(original: Mapping[str, str], now: Mapping[str, str]) -> list[ConfigDifference]:
-    """Every entry that differs between two flat fingerprints; None where one has none of that name.
+def fingerprint_entries(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the entries of the fingerprint that a run's tags hold, as in `Fingerprint.entries`."""
+    prefixed = ((key, value) for key, value in tags.items() if key.startswith(FINGERPRINT_PREFIX))
+    return {key.removeprefix(FINGERPRINT_PREFIX): value for key, value in prefixed}
 
-    Seed, hashes and the like count only when both have them: they are known later than the rest, or were not recorded
-    by earlier versions, as most environment variables were not.
+
+def fingerprint_differences(original: Mapping[str, str], now: Mapping[str, str]) -> list[ConfigDifference]:
+    """Return every entry that differs between two fingerprints; None stands for an entry that one does not have.
+
+    Entries that a run adds later (hashes, device, ...) and those that earlier versions did not record, as most
+    environment variables, count only when both fingerprints have them.
     """
-    unknown = {f"env.{name}" for name in environment.numerical_variables()} - {
-        f"env.{name}" for name in _FIRST_SETTINGS
-    }
-    left_out = {*_LATER, *(() if "env" in original else unknown)}
+    variables = {f"env.{name}" for name in environment.numerical_variables()}
+    first_variables = {f"env.{name}" for name in _FIRST_VARIABLES}
+    optional = {*_OPTIONAL, *(() if "env" in original else variables - first_variables)}
     return [
         ConfigDifference(key, original.get(key), now.get(key))
         for key in {**original, **now}
-        if original.get(key) != now.get(key) and (key not in left_out or (key in original and key in now))
+        if original.get(key) != now.get(key) and (key not in optional or (key in original and key in now))
     ]
 
 
 def _changes(root: Path) -> tuple[str, str | None]:
-    """The diff as it is kept, and the hash by which two states of one commit are told apart."""
-    # Whole object names: git shortens them to what is unique today, and of a binary file they are all there is.
+    """Return the diff, and the hash that tells two states of one commit apart."""
+    # Whole object names: git's short ones grow with the repository, and the diff of a binary file has nothing else.
     changes = _git(root, "diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD") or ""
     untracked = (_git(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")[:-1]
     names, code = "", changes
@@ -155,20 +158,20 @@ def _changes(root: Path) -> tuple[str, str | None]:
 def _sha256(file: Path) -> str | None:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:  # a link to nowhere, or gone meanwhile
+    except OSError:  # a dangling link, or a file that was removed meanwhile
         return None
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Git's answer, or None: no git, no checkout, no commit yet, a folder that git does not trust."""
+    """Return git's output; None without git, checkout or commit, or in a folder that git does not trust."""
     try:
-        # Optional locks off: a status that only reads must not disturb a commit made meanwhile.
-        done = subprocess.run(
+        # No optional locks: reading must not disturb a commit that is being made.
+        completed = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace")
+    return completed.stdout.decode(errors="replace")
 
 
 def _version(package: str) -> str | None:
@@ -179,6 +182,6 @@ def _version(package: str) -> str | None:
 
 
 def _cuda_packages() -> list[str]:
-    """CUDA's libraries and cuDNN, where they came as packages; else the driver's version is all that is known."""
-    names = {(found.metadata["Name"] or "").lower() for found in distributions()}
+    """Return the packages of CUDA's libraries and cuDNN; installed otherwise, only the driver's version is known."""
+    names = {(distribution.metadata["Name"] or "").lower() for distribution in distributions()}
     return sorted(name for name in names if name.startswith("nvidia-"))

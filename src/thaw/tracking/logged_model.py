@@ -1,4 +1,4 @@
-"""A run's logged model: written with a signature, found, and removed."""
+"""A run's logged model in MLflow: writing it with a signature, finding it, removing it."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,15 @@ KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
 
 
 def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
-    """Write a built Keras model to `folder`, as `mlflow.keras` loads it; `logged` is MLflow's entry of it."""
+    """Write a built Keras model to `folder` in the layout that `mlflow.keras` loads.
+
+    Args:
+        model: The Keras model.
+        logged: MLflow's `LoggedModel` that the files belong to.
+        run_id: The run that the model belongs to.
+        folder: Is created.
+        metadata: Must be JSON, as class names are.
+    """
     quiet_mlflow()
     import keras
     import mlflow.keras
@@ -34,9 +42,9 @@ def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Ma
 
 
 def newest_ready(store: MlflowStore, experiment_id: str, run_id: str) -> Any | None:
-    """Return the run's newest model that was written whole, or None."""
-    whole = [model for model in _all(store, experiment_id, run_id) if model.status == "READY"]
-    return max(whole, key=lambda model: model.creation_timestamp, default=None)
+    """Return the run's newest model that was written completely, or None."""
+    complete = [model for model in _logged_models(store, experiment_id, run_id) if model.status == "READY"]
+    return max(complete, key=lambda model: model.creation_timestamp, default=None)
 
 
 def is_run_output(store: MlflowStore, run_id: str, model_id: str) -> bool | None:
@@ -46,8 +54,8 @@ def is_run_output(store: MlflowStore, run_id: str, model_id: str) -> bool | None
 
 
 def remove_other_models(store: MlflowStore, experiment_id: str, run_id: str, model_id: str) -> None:
-    """Remove the run's other models, whole or not, from before it was killed; their files too if they are here."""
-    for model in _all(store, experiment_id, run_id):
+    """Remove the models that the run logged before it was killed, and their files when they are on this machine."""
+    for model in _logged_models(store, experiment_id, run_id):
         if model.model_id == model_id:
             continue
         store.client.delete_logged_model(model.model_id)
@@ -56,12 +64,12 @@ def remove_other_models(store: MlflowStore, experiment_id: str, run_id: str, mod
             shutil.rmtree(files, ignore_errors=True)
 
 
-def _all(store: MlflowStore, experiment_id: str, run_id: str) -> list[Any]:
+def _logged_models(store: MlflowStore, experiment_id: str, run_id: str) -> list[Any]:
     return list(store.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
 
 
 def _schema(tensors: Iterable[Any]) -> Any:
-    """Keras tensors (None, S, S, 3) as MLflow's schema (-1, S, S, 3); several are named, one is not."""
+    """Return Keras tensors (None, S, S, 3) as MLflow's schema (-1, S, S, 3); a single tensor has no name in it."""
     import numpy as np
     from mlflow.types import Schema, TensorSpec
 

@@ -1,7 +1,7 @@
-"""What fits MLflow: names and values of params, metrics, tags, runs, experiments and data sets.
+"""MLflow's limits on the names and values of params, metrics, tags, runs, experiments and data sets.
 
 Lengths are those of MLflow 3.17's SQL columns (mlflow/store/tracking/dbmodels/models.py) and of its validation
-(mlflow/utils/validation.py), the smaller one of both. SQLite does not hold its columns to them, other databases do.
+(mlflow/utils/validation.py), the smaller of both. SQLite does not enforce its columns' lengths, other databases do.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-ENTRIES_PER_BATCH = 100  # params, or tags, at a time
+ENTRIES_PER_BATCH = 100  # params or tags
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -25,44 +25,44 @@ DATASET_PROFILE_LENGTH = 65_535  # TEXT of MySQL, in bytes
 # runs.artifact_uri holds 200: the experiment's folder, a slash, 32 characters of the run's id, and "/artifacts".
 ARTIFACT_URI_LENGTH = 200 - len("/" + 32 * "0" + "/artifacts")
 
-_MARK = 9  # of characters: a dash and 8 of a hash
+_SUFFIX_LENGTH = 9  # a dash and 8 characters of a hash
 
 
 def fit_value(content: object, length: int) -> str:
-    """Return a param's or tag's value, cut; bytes that are no UTF-8 are escaped, and NUL, which PostgreSQL refuses.
+    """Return a param's or tag's value, cut to `length`, which config.yaml and overrides.txt hold in full.
 
-    All of it is in config.yaml and overrides.txt.
+    Bytes that are no UTF-8 are escaped, and so is NUL, which PostgreSQL refuses.
     """
     return _clean(content)[:length]
 
 
 def fit_title(content: object, length: int) -> str:
-    """Return a name that people tell runs apart by, as `value` does; one that is cut ends in a hash of all of it."""
+    """Return a name that must stay unique, as `fit_value` does; one that is cut ends in a hash of all of it."""
     text = _clean(content)
-    return text if len(text) <= length else f"{text[: length - _MARK]}-{_hash(text)}"
+    return text if len(text) <= length else f"{text[: length - _SUFFIX_LENGTH]}-{_hash(text)}"
 
 
 def fit_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Return keys as MLflow takes them: `finetune.stages[0].name` becomes `finetune.stages_0_.name`.
+    """Return each key's name in MLflow: `finetune.stages[0].name` becomes `finetune.stages_0_.name`.
 
-    Two keys never get one name: where they would, each that was changed ends in a hash.
+    Names are unique: when two keys would get the same one, each changed name ends in a hash of its key.
     """
-    found = {key: fit_key(key) for key in keys}
-    times = Counter(found.values())
-    return {key: own if times[own] == 1 or own == key else _marked(own, key) for key, own in found.items()}
+    names = {key: fit_key(key) for key in keys}
+    counts = Counter(names.values())
+    return {key: name if counts[name] == 1 or name == key else _with_hash(name, key) for key, name in names.items()}
 
 
 def fit_key(key: str) -> str:
-    """Return one key as MLflow takes it: cut at 250 characters, and no path that means another, as `a//b` does."""
+    """Return one key's name in MLflow: at most 250 characters, and no path that normalizes to another, as `a//b`."""
     allowed = re.sub(r"[^\w./: -]" if sys.platform != "win32" else r"[^\w./ -]", "_", key)
     path = posixpath.normpath(allowed).lstrip("/") if allowed else "_"
     if path != allowed or path == "." or path.startswith(".."):
-        allowed = _marked(path.replace("..", "__"), key)
+        allowed = _with_hash(path.replace("..", "__"), key)
     return allowed[:KEY_LENGTH]
 
 
-def _marked(text: str, key: str) -> str:
-    return f"{text[: KEY_LENGTH - _MARK]}-{_hash(key)}"
+def _with_hash(text: str, key: str) -> str:
+    return f"{text[: KEY_LENGTH - _SUFFIX_LENGTH]}-{_hash(key)}"
 
 
 def _clean(content: object) -> str:

@@ -1,4 +1,4 @@
-"""The MLflow store: found or created once, whatever the working directory and however many jobs start together."""
+"""The MLflow store that runs are logged to: opened, or created once however many jobs start together."""
 
 import os
 import re
@@ -16,28 +16,29 @@ from thaw.config import command_lines
 from thaw.tracking import mlflow_limits, store_schema
 from thaw.tracking.retry import RetryingClient, StoreRefused, root_cause, suggest_remedy
 
-# Set before mlflow is imported, unless the user has set them. CRITICAL: what goes wrong reaches us as an exception.
+# Set before mlflow is imported, unless the user has set them. CRITICAL, as errors reach thaw as exceptions anyway.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    # MLflow would repeat a failed request 7 times in 4 minutes, whether it was stored or not: patience.py does better.
+    # MLflow would repeat a failed request 7 times in 4 minutes, whether it was stored or not; retry.py does better.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-# Only while a server is looked for.
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# Only for the first request to a server.
+_SHORT_TIMEOUT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _SQLITE = "sqlite:///"
-_SERVERS = ("http://", "https://", "databricks")  # they choose the artifacts' place
+_SERVERS = ("http://", "https://", "databricks")  # they choose where artifacts go
 _DATABASES = ("postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True)
 class MlflowStore:
-    """An open store: `uri` is absolute, `artifacts` is the artifact folder, or None when a server decides.
+    """An open store.
 
-    client: MLflow's, with patience for a store that is locked or away.
+    uri: absolute. artifact_folder: None when a server chooses it. client: MLflow's, which waits while the store is
+    locked or unreachable.
     """
 
     uri: str
@@ -46,13 +47,14 @@ class MlflowStore:
     client: RetryingClient
 
     def experiment_id(self, name: str) -> str:
-        """Return the id of the experiment `name`, created if there is none.
+        """Return the id of the experiment `name`, which is created if there is none.
 
-        Raises UserError when it was deleted, or when its artifact folder is gone: MLflow keeps that as an absolute
-        path, and would create the old folder anew after `outputs` was moved.
+        Raises:
+            UserError: It was deleted, its name is too long, or its artifact folder is gone. MLflow stores that folder
+                as an absolute path, and would create it again at the old path after `outputs` was moved.
         """
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             if len(name) > mlflow_limits.EXPERIMENT_LENGTH:
                 raise UserError(
                     f"tracking.experiment={name} is {len(name)} characters long; stores take "
@@ -61,42 +63,47 @@ class MlflowStore:
             try:
                 return str(self.client.create_experiment(name, self._new_artifacts()))
             except StoreRefused:  # another job was faster
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage != "active":
+        if experiment.lifecycle_stage != "active":
             raise UserError(
                 f"tracking.experiment={name} was deleted from {self.uri}. Choose another name, or restore it: "
-                + command_lines.mlflow_command(self.uri, f"experiments restore --experiment-id {found.experiment_id}")
+                + command_lines.mlflow_command(
+                    self.uri, f"experiments restore --experiment-id {experiment.experiment_id}"
+                )
             )
-        kept = local_path(found.artifact_location)
-        if self.artifact_folder is not None and kept is not None and not kept.exists():
+        artifacts = local_path(experiment.artifact_location)
+        if self.artifact_folder is not None and artifacts is not None and not artifacts.exists():
             raise UserError(
-                f"tracking.experiment={name} in {self.uri} keeps its artifacts in {kept}, which does not exist. "
+                f"tracking.experiment={name} in {self.uri} keeps its artifacts in {artifacts}, which does not exist. "
                 f"Was the folder moved? Move it back, or choose another tracking.experiment."
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def _new_artifacts(self) -> str | None:
         if self.artifact_folder is None:
             return None
-        place = self.artifact_folder.as_uri()
-        if self.uri.startswith(_DATABASES) and len(place) > mlflow_limits.ARTIFACT_URI_LENGTH:
+        location = self.artifact_folder.as_uri()
+        if self.uri.startswith(_DATABASES) and len(location) > mlflow_limits.ARTIFACT_URI_LENGTH:
             raise UserError(
                 f"outputs={self.outputs} is too long a path for {self.uri}: with artifacts in it, it makes an address "
-                f"of {len(place)} characters, and the database takes {mlflow_limits.ARTIFACT_URI_LENGTH}. "
+                f"of {len(location)} characters, and the database takes {mlflow_limits.ARTIFACT_URI_LENGTH}. "
                 "Choose a shorter one"
             )
         self.artifact_folder.mkdir(parents=True, exist_ok=True)
-        return place
+        return location
 
 
 def open_store(uri: str, outputs: Path) -> MlflowStore:
-    """Open the store at `uri`; a missing SQLite file is created, once, however many processes ask.
+    """Open the store at `uri`; a missing SQLite file is created, once however many processes open it together.
 
-    A relative `sqlite:///` path is taken from the current folder, at this moment, and is absolute from then on.
-    Artifacts go to `outputs/artifacts`, unless `uri` is a server. Raises UserError within seconds when the store
-    cannot be reached or used.
+    Args:
+        uri: A relative `sqlite:///` path is resolved against the current folder.
+        outputs: Artifacts go to `outputs/artifacts`, unless `uri` is a server.
+
+    Raises:
+        UserError: The store cannot be reached or used; raised within seconds.
     """
     outputs = Path(outputs).absolute()
     database = sqlite_path(uri)
@@ -122,7 +129,7 @@ def local_path(location: str) -> Path | None:
 
 
 def quiet_mlflow() -> None:
-    """Turn off MLflow's telemetry, log lines, progress bars and own retries; to be called before every import of it."""
+    """Turn off MLflow's telemetry, log lines, progress bars and retries; call it before every import of mlflow."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -143,7 +150,7 @@ def _open_sqlite(database: Path, outputs: Path) -> MlflowStore:
             with FileLock(database.with_name(database.name + ".lock")):
                 if not database.exists():
                     _create_database(database, artifacts)
-        database.open("r+b").close()  # MLflow tries ten times, for 100 seconds, what the system says at once
+        database.open("r+b").close()  # fails at once where MLflow would try for 100 seconds
         return MlflowStore(uri, outputs, artifacts, RetryingClient(lambda: MlflowClient(uri), uri, (database,)))
     except StoreRefused as refused:
         raise _unusable(uri, refused.__cause__) from refused
@@ -156,20 +163,20 @@ def _open_sqlite(database: Path, outputs: Path) -> MlflowStore:
 
 
 def _create_database(database: Path, artifacts: Path) -> None:
-    # Aside, then renamed: a Ctrl-C amid MLflow's migrations would leave a database that no later run can open.
+    # Created under another name: Ctrl-C during MLflow's migrations would leave a database that no later run can open.
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    aside = database.with_name(database.name + ".new")
-    aside.unlink(missing_ok=True)
-    SqlAlchemyStore(_SQLITE + aside.as_posix(), artifacts.as_uri()).engine.dispose()
-    aside.replace(database)
+    temporary = database.with_name(database.name + ".new")
+    temporary.unlink(missing_ok=True)
+    SqlAlchemyStore(_SQLITE + temporary.as_posix(), artifacts.as_uri()).engine.dispose()
+    temporary.replace(database)
 
 
 def _connect(uri: str) -> RetryingClient:
     quiet_mlflow()
     from mlflow import MlflowClient
 
-    with _environment(_IMPATIENT):
+    with _environment(_SHORT_TIMEOUT):
         try:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
@@ -196,16 +203,19 @@ def _unusable(uri: str, error: object) -> UserError:
             f"{version('mlflow')}. If they are older: make a copy, then mlflow db upgrade {shlex.quote(uri)}. "
             "If they are newer: install that MLflow here"
         )
-    if need := suggest_remedy(uri, error) if isinstance(error, BaseException) else "":
-        return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {need}")
+    if advice := suggest_remedy(uri, error) if isinstance(error, BaseException) else "":
+        return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {advice}")
     if "too many" in text:
         return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. The server's own log says why")
-    need = "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
-    return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {need}")
+    advice = (
+        "Is it running?" if uri.startswith(_SERVERS + _DATABASES) else "Expected sqlite:///FILE or http://HOST:PORT."
+    )
+    return UserError(f"tracking.uri={uri} cannot be used: {root_cause(error)}. {advice}")
 
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables in the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

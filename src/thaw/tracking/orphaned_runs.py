@@ -1,4 +1,4 @@
-"""Runs that ended without a word are closed by the next one that starts."""
+"""Orphaned runs, which were killed before they could set their status: the next run that starts closes them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from thaw.tracking.reopen import REASON_TAG
 from thaw.tracking.retry import StoreRefused
 
 SWEEP_TAG = "thaw.sweep"
-_WITHOUT_A_WORD = "ended without a word: out of memory, or kill -9?"
+_ORPHANED = "ended without a word: out of memory, or kill -9?"
 
 
 def close_orphaned_runs(store: MlflowStore, experiment: str) -> None:
-    """Close what is RUNNING in the store and dead on this machine as KILLED, with the reason; a line tells of each.
+    """Close as KILLED all runs that are RUNNING in the store and dead on this machine, and print a line for each.
 
-    A run is dead when its folder is here and its lock is free. Runs on other machines, of other users and without a
-    folder are left alone.
+    A run is dead when its folder is on this machine and the folder's lock is free. Runs of other machines and other
+    users, and runs without a folder, stay as they are.
     """
     running = store.client.search_runs([store.experiment_id(experiment)], "attributes.status = 'RUNNING'")
     for run in running:
@@ -28,25 +28,28 @@ def close_orphaned_runs(store: MlflowStore, experiment: str) -> None:
             continue
         try:
             close_orphaned_run(store, run)
-        except StoreRefused as refused:  # one run that was deleted, say, keeps no other from starting
+        except StoreRefused as refused:  # a run that was deleted, say, must not keep another from starting
             say(f"run {run.info.run_id} ({run.info.run_name}) ended, and cannot be closed: {refused}")
         finally:
             lock.release()
 
 
 def close_orphaned_run(store: MlflowStore, run: Any) -> None:
-    """Close a dead run as it said itself when its store was away, or else as KILLED, with how to go on with it."""
+    """Send what a dead run left in `unsent.json`, its end among it; without an end, close it as KILLED.
+
+    `thaw.reason` gets the command that resumes the run.
+    """
     run_id = run.info.run_id
     folder = run_lock.local_folder(run.data.tags)
     refused = spool.replay_unsent(store, folder) if folder is not None else None
     if refused is not None:
         say(f"run {run_id} ({run.info.run_name}): not all of {folder}/{spool.UNSENT_FILE} can be sent: {refused}")
-    # It may have ended well since it was found.
+    # Its end was among what was sent, or it ended well after the search.
     if store.client.get_run(run_id).info.status != "RUNNING":
         return
-    where = folder or Path(run.data.tags.get(run_lock.FOLDER_TAG, "."))
-    go_on = command_lines.run_command("train", "resume", run_id, where, store.uri)
-    hint = "" if SWEEP_TAG in run.data.tags else f" go on: {go_on}"
-    store.client.set_tag(run_id, REASON_TAG, _WITHOUT_A_WORD + hint)
+    run_folder = folder or Path(run.data.tags.get(run_lock.FOLDER_TAG, "."))
+    resume = command_lines.run_command("train", "resume", run_id, run_folder, store.uri)
+    hint = "" if SWEEP_TAG in run.data.tags else f" go on: {resume}"
+    store.client.set_tag(run_id, REASON_TAG, _ORPHANED + hint)
     store.client.set_terminated(run_id, "KILLED")
-    say(f"run {run_id} ({run.info.run_name}) {_WITHOUT_A_WORD} It is closed as KILLED.{hint}")
+    say(f"run {run_id} ({run.info.run_name}) {_ORPHANED} It is closed as KILLED.{hint}")

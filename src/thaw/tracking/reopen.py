@@ -1,4 +1,4 @@
-"""A run that is taken up again: what it logged before it ended, so that nothing is in the store twice."""
+"""Reopening of a resumed run: what it has logged is read back, so that nothing is logged twice."""
 
 import math
 import sys
@@ -19,7 +19,7 @@ EPOCH_PREFIX = "epoch/"
 
 @dataclass(frozen=True)
 class LoggedState:
-    """What a run had in the store when it was taken up. points: the values of a metric's key at a step."""
+    """What a run had logged when it was reopened. metric_values: all values of a metric at a step."""
 
     experiment_id: str
     tags: Mapping[str, str]
@@ -27,17 +27,25 @@ class LoggedState:
     metric_values: Mapping[tuple[str, int], set[float]]
 
     def has_metric(self, key: str, step: int, value: float) -> bool:
-        """Whether a metric is there already: an epoch's at this step, whatever its value, any other's with this one."""
+        """Return whether a metric is logged: an epoch's with any value at this step, others with this value."""
         values = self.metric_values.get((key, step), set())
-        return bool(values) if key.startswith(EPOCH_PREFIX) else _stored(value) in values
+        return bool(values) if key.startswith(EPOCH_PREFIX) else _as_stored(value) in values
 
 
 def reopen_run(store: MlflowStore, run_id: str, folder: Path) -> LoggedState:
-    """Set an ended run to RUNNING and return what it has; its end time stays, as MLflow's client cannot clear it.
+    """Set an ended run to RUNNING and return what it has logged.
 
-    Tag `thaw.resumed` counts how often, and `thaw.reason`, of the end before, goes. folder: from which it goes on.
-    Raises UserError for a run that has finished, was deleted, is not there, or lives in another folder, of which this
-    one is a copy.
+    The tag `thaw.resumed` counts how often that happened, and `thaw.reason`, of the earlier end, is deleted. The end
+    time stays, as MLflow's client cannot clear it.
+
+    Args:
+        store: The store that has the run.
+        run_id: The full id.
+        folder: The folder from which the run is resumed.
+
+    Raises:
+        UserError: The run is unknown, deleted or finished, or it is running in another folder, of which `folder` is a
+            copy.
     """
     try:
         run = store.client.get_run(run_id)
@@ -48,31 +56,31 @@ def reopen_run(store: MlflowStore, run_id: str, folder: Path) -> LoggedState:
     if run.info.lifecycle_stage != "active":
         raise UserError(f"resume={run_id}: the run was deleted from {store.uri}. Start a new one.")
     if run.info.status == "FINISHED":
-        raise UserError(f"resume={run_id}: the run has finished; there is nothing to go on with. Start a new one.")
-    other = run_lock.local_folder(run.data.tags)
-    if other is not None and other != folder:
-        run_lock.acquire(other, f"run {run_id}").release()
-    before = LoggedState(run.info.experiment_id, dict(run.data.tags), dict(run.data.params), _points(store, run))
+        raise UserError(f"resume={run_id}: the run has finished; there is nothing to resume. Start a new one.")
+    original_folder = run_lock.local_folder(run.data.tags)
+    if original_folder is not None and original_folder != folder:
+        run_lock.acquire(original_folder, f"run {run_id}").release()
+    logged = LoggedState(run.info.experiment_id, dict(run.data.tags), dict(run.data.params), _metric_values(store, run))
     store.client.update_run(run_id, status="RUNNING")
-    store.client.set_tag(run_id, RESUMED_TAG, str(int(before.tags.get(RESUMED_TAG, "0")) + 1))
-    if REASON_TAG in before.tags:
+    store.client.set_tag(run_id, RESUMED_TAG, str(int(logged.tags.get(RESUMED_TAG, "0")) + 1))
+    if REASON_TAG in logged.tags:
         store.client.retry(
             lambda: store.client.mlflow_client.delete_tag(run_id, REASON_TAG),
             lambda: REASON_TAG not in store.client.mlflow_client.get_run(run_id).data.tags or None,
         )
-    return before
+    return logged
 
 
-def _points(store: MlflowStore, run: Any) -> dict[tuple[str, int], set[float]]:
-    points: dict[tuple[str, int], set[float]] = {}
+def _metric_values(store: MlflowStore, run: Any) -> dict[tuple[str, int], set[float]]:
+    values: dict[tuple[str, int], set[float]] = {}
     for key in run.data.metrics:
         for metric in store.client.get_metric_history(run.info.run_id, key):
-            points.setdefault((key, metric.step), set()).add(_stored(metric.value))
-    return points
+            values.setdefault((key, metric.step), set()).add(_as_stored(metric.value))
+    return values
 
 
-def _stored(value: float) -> float:
-    """A value as a database gives it back and a set can compare it: infinities are the largest numbers, NaN is one."""
+def _as_stored(value: float) -> float:
+    """Return a value as a database returns it, infinities as the largest numbers; NaN, to compare it, as infinity."""
     if math.isnan(value):
         return math.inf
     return max(-sys.float_info.max, min(sys.float_info.max, value))

@@ -1,4 +1,4 @@
-"""Calls to a store that is locked or away for a while: tried again until it answers, given up with one clear error."""
+"""Retries of store calls while the store is locked or unreachable, with one clear error when they do not help."""
 
 import math
 import re
@@ -13,28 +13,28 @@ from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 
-# Seconds. In MLflow a writer of SQLite waits 20 before it fails; a server's requests are not repeated there (store.py),
-# so that this is the only patience. A request to a server that hangs may take MLFLOW_HTTP_REQUEST_TIMEOUT, 120, more.
+# MLflow itself waits 20 s for a lock of SQLite, and does not repeat a server's requests (mlflow_store.py). A request to
+# a server that hangs may take MLFLOW_HTTP_REQUEST_TIMEOUT, 120 s, more than this.
 RETRY_SECONDS = 120.0
 NOTICE_AFTER_SECONDS = 2.0
-BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one again and again
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one repeats
 
-# Their time is the file's, not the store's.
+# Methods that are slow because of a file's size: no sign that the store is locked.
 _UPLOADS = ("log_artifact", "log_artifacts", "log_model_artifacts")
 
 
 class StoreMissing(Exception):
-    """The store's files are not where they were."""
+    """The store's database file or artifact folder was moved or removed."""
 
 
 class StoreUnreachable(UserError):
-    """The store did not answer for PATIENCE seconds."""
+    """The store did not answer for RETRY_SECONDS."""
 
 
 class StoreRefused(UserError):
-    """The store answers, and does not do what it was asked: a token that expired, a run that was deleted, ...
+    """The store answered with an error that a retry does not help: an expired token, a deleted run, ...
 
-    code: MLflow's name of the error. remedy: what can be done, empty if its words do not tell.
+    code: MLflow's error code. remedy: advice for the user, empty when the error is an unknown one.
     """
 
     def __init__(self, uri: str, error: BaseException) -> None:
@@ -44,11 +44,15 @@ class StoreRefused(UserError):
 
 
 class RetryingClient:
-    """MLflow's client, every call of which waits for a store that is locked or away, and can be ended by Ctrl-C.
+    """MLflow's client with retries: every method waits while the store is locked or unreachable, and obeys Ctrl-C.
 
-    raw: MLflow's own client.
-    needs: files and folders without which no call is made. SQLite would create an empty database in the place of one
-    that was moved, and MLflow an artifact folder.
+    mlflow_client: MLflow's own client.
+
+    Args:
+        connect: Returns MLflow's client; it is retried too.
+        uri: The store's, for messages.
+        required_paths: Files and folders without which no call is made: SQLite would create an empty database in
+            place of one that was moved, and MLflow an artifact folder.
     """
 
     def __init__(self, connect: Callable[[], Any], uri: str, required_paths: tuple[Path, ...] = ()) -> None:
@@ -60,24 +64,31 @@ class RetryingClient:
         return lambda *args, **kwargs: self.retry(lambda: method(*args, **kwargs), notice=name not in _UPLOADS)
 
     def call_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the client once, in this thread; raises what it raises, and `Away`."""
+        """Call MLflow's client once, in this thread; raises what it raises, and StoreMissing."""
         return self._try(lambda: getattr(self.mlflow_client, method)(*args, **kwargs))
 
     def retry(
         self, call: Callable[[], Any], find_earlier: Callable[[], Any] | None = None, *, notice: bool = True
     ) -> Any:
-        """Call until the store answers, for PATIENCE seconds; a line says so when it takes longer than TELL.
+        """Call the store until it answers, for at most RETRY_SECONDS.
 
-        tell: whether a first attempt that is long means a store that is locked: no file is copied, nothing imported.
-        `already` returns the result of an earlier attempt whose answer was lost, or None: for what must not be done
-        twice. Raises Unanswered when patience ends, and Refused.
+        Args:
+            call: Is repeated with a backoff while its error is transient.
+            find_earlier: For a call that must not be done twice: returns the result of an earlier attempt whose
+                answer was lost, or None.
+            notice: Whether to print a line when the first attempt takes long; false for a call that copies files or
+                imports modules, which is slow without a lock.
+
+        Raises:
+            StoreUnreachable: The store did not answer in time.
+            StoreRefused: The store answered with an error that a retry does not help.
         """
         began = time.monotonic()
-        told = WaitNotice(self._uri, began + NOTICE_AFTER_SECONDS)
-        attempt, tries = 0, call
+        wait_notice = WaitNotice(self._uri, began + NOTICE_AFTER_SECONDS)
+        failures, attempt = 0, call
         while True:
             try:
-                return self._beside(tries, told if notice else None)
+                return self._in_thread(attempt, wait_notice if notice else None)
             except Exception as error:
                 if not is_transient(error):
                     if is_refusal(error):
@@ -85,27 +96,27 @@ class RetryingClient:
                     raise
                 if time.monotonic() - began > RETRY_SECONDS:
                     raise unreachable_error(self._uri, error) from error
-            told.print_if_due()
-            time.sleep(backoff_seconds(attempt))
-            attempt += 1
+            wait_notice.print_if_due()
+            time.sleep(backoff_seconds(failures))
+            failures += 1
             if find_earlier is not None:
-                tries = lambda: call() if (found := find_earlier()) is None else found  # noqa: E731
+                attempt = lambda: call() if (earlier := find_earlier()) is None else earlier  # noqa: E731
 
-    def _beside(self, call: Callable[[], Any], told: "WaitNotice | None") -> Any:
-        """Call in a thread of its own: SQLite waits 20 seconds for a lock, and no Ctrl-C reaches it there."""
-        done: Future[Any] = Future()
+    def _in_thread(self, call: Callable[[], Any], wait_notice: "WaitNotice | None") -> Any:
+        """Call in another thread: SQLite waits up to 20 seconds for a lock, and ignores Ctrl-C meanwhile."""
+        result: Future[Any] = Future()
 
         def work() -> None:
             try:
-                done.set_result(self._try(call))
+                result.set_result(self._try(call))
             except BaseException as error:
-                done.set_exception(error)
+                result.set_exception(error)
 
         Thread(target=work, daemon=True, name="tracking call").start()
-        while not wait([done], timeout=0.2).done:
-            if told:
-                told.print_if_due()
-        return done.result()
+        while not wait([result], timeout=0.2).done:
+            if wait_notice:
+                wait_notice.print_if_due()
+        return result.result()
 
     def _try(self, call: Callable[[], Any]) -> Any:
         for path in self._needs:
@@ -120,22 +131,22 @@ class RetryingClient:
 
 
 class WaitNotice:
-    """The one line of a call that waits, to be printed at `at` (`time.monotonic`)."""
+    """The one line that a waiting call prints, due at `at` (`time.monotonic`)."""
 
     def __init__(self, uri: str, at: float) -> None:
         self._uri, self._at = uri, at
 
     def print_if_due(self) -> None:
-        """Print it if it is time, once."""
+        """Print the line once it is due, a single time."""
         if time.monotonic() >= self._at:
             self._at = math.inf
             say(f"waiting for {self._uri}, which does not answer; up to {RETRY_SECONDS:.0f} s (Ctrl-C ends it)")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a later attempt may succeed: a locked or absent database, no connection, a server's own failure.
+    """Return whether a retry may succeed: a locked or missing database, no connection, a server's internal error.
 
-    MLflow names the status of what a server refuses (4xx), and says of all else that the request failed.
+    MLflow's message has the status code when a server refuses a request (4xx), and none when the request failed.
     """
     from mlflow.exceptions import MlflowException
 
@@ -147,25 +158,25 @@ def is_transient(error: BaseException) -> bool:
     status = _status(error)
     if status is not None:
         return status >= 500 or status == 429
-    return type(error).__name__ == "OperationalError" and "database is locked" in str(error)  # while it is opened
+    return type(error).__name__ == "OperationalError" and "database is locked" in str(error)  # on opening
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a store has answered that it will not, as opposed to a defect and to a local disk that is full."""
+    """Return whether the error is the store's answer, and neither a defect nor a local disk that is full."""
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) or _status(error) is not None
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status of an upload's failure, which MLflow leaves as requests raises it."""
+    """Return the HTTP status of a failed upload, whose error MLflow passes on as requests raises it."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
 
 
 def suggest_remedy(uri: str, error: BaseException) -> str:
-    """Return what can be done about a refusal, as far as its words tell."""
+    """Return advice on a refusal, empty when its message is an unknown one."""
     text = f"{getattr(error, 'error_code', '')} {error}"
     if re.search(r"\b40[13]\b|UNAUTHENTICATED|PERMISSION_DENIED", text):
         return (
@@ -188,10 +199,12 @@ def root_cause(error: object) -> str:
 def unreachable_error(uri: str, error: BaseException) -> StoreUnreachable:
     """Return the error that says which store does not answer, why, and what to do."""
     if uri.startswith("sqlite:"):
-        need = "Was it moved? Put it back." if isinstance(error, StoreMissing) else "End the program that holds it."
+        advice = "Was it moved? Put it back." if isinstance(error, StoreMissing) else "End the program that holds it."
     else:
-        need = "Is it running?"
-    return StoreUnreachable(f"tracking.uri={uri} did not answer for {RETRY_SECONDS:.0f} s: {root_cause(error)}. {need}")
+        advice = "Is it running?"
+    return StoreUnreachable(
+        f"tracking.uri={uri} did not answer for {RETRY_SECONDS:.0f} s: {root_cause(error)}. {advice}"
+    )
 
 
 def backoff_seconds(attempt: int) -> float:
@@ -200,7 +213,7 @@ def backoff_seconds(attempt: int) -> float:
 
 
 def _reconnect(uri: str) -> None:
-    # A database that was moved away and copied back is another file, and open connections still hold the old one.
+    # A database that was moved and copied back is another file, and open connections still hold the old one.
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     engine = SqlAlchemyStore._engine_map.get(uri)

@@ -1,9 +1,10 @@
-"""Runs read back: found by id, by the beginning of it, by their folder, or as the best of a sweep."""
+"""Runs read from the store: looked up by id, by its first characters, by folder, or as the best run of a sweep."""
 
 import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from thaw.tracking import folder_owner, logged_model, run_lock
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store, sqlite_path
 from thaw.tracking.orphaned_runs import SWEEP_TAG
 
-# Tags.
 PARENT_TAG = "mlflow.parentRunId"
 OVERRIDES_TAG = "thaw.overrides"
 BEST_RUN_TAG = "thaw.best_run"
-_KEPT = "model/model.keras"  # where a run's folder has the network
+_MODEL_FILE = "model/model.keras"  # in a run's folder
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run read back. `status` is RUNNING, FINISHED, FAILED or KILLED; `metrics` holds the last value of each."""
+    """A run as the store has it.
+
+    status: RUNNING, FINISHED, FAILED or KILLED. metrics: the last value of each.
+    """
 
     id: str
     name: str
@@ -37,16 +40,16 @@ class StoredRun:
     _store: MlflowStore = field(repr=False, compare=False)
 
     def artifact_path(self, path: str = "") -> Path:
-        """Return the local path of an artifact, or of all with no path; from a server it is fetched first."""
+        """Return the local path of an artifact, or of all with no path; a server's are downloaded."""
         return _fetch(self.artifact_uri, path, self._store, self.id)
 
     def metric_history(self, name: str) -> dict[int, float]:
-        """Return a metric's values by step, the last logged of each."""
+        """Return a metric's values by step; of several at one step the last."""
         points = self._store.client.get_metric_history(self.id, name)
         return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
 
     def log_artifact(self, path: Path) -> None:
-        """Keep a copy of a file as an artifact of the run, which may have ended."""
+        """Log a file as an artifact of the run, which may have ended."""
         self._store.client.log_artifact(self.id, str(path))
 
     def set_tag(self, key: str, value: str) -> None:
@@ -54,15 +57,19 @@ class StoredRun:
         self._store.client.set_tag(self.id, key, value)
 
     def model_file(self) -> Path:
-        """Return the local `.keras` file of the network: the one in the store, or else the one in the run's folder."""
+        """Return the local `.keras` file of the network, from the store or else from the run's folder.
+
+        Raises:
+            UserError: Neither has one.
+        """
         logged = logged_model.newest_ready(self._store, self.experiment_id, self.id)
         if logged is not None:
             return _fetch(logged.artifact_location, logged_model.KERAS_FILE, self._store, self.id)
         folder = run_lock.local_folder(self.tags)
-        if folder is not None and (folder / _KEPT).is_file():
-            known = folder_owner.owner_of_folder(folder)
-            if known is not None and known[0] == self.id:
-                return folder / _KEPT
+        if folder is not None and (folder / _MODEL_FILE).is_file():
+            owner = folder_owner.owner_of_folder(folder)
+            if owner is not None and owner[0] == self.id:
+                return folder / _MODEL_FILE
         raise UserError(
             f"run {self.id} ({self.name}, {self.status}) has no model in the store, and none in a folder on this "
             "machine. Was tracking.log_model=false, or tracking.complete=none?"
@@ -70,92 +77,104 @@ class StoredRun:
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it is the parent of a sweep's runs."""
+        """Whether the run is a sweep, the parent of its runs."""
         return SWEEP_TAG in self.tags
 
+    @property
+    def overrides(self) -> str:
+        """The overrides as typed, from the tag `thaw.overrides`."""
+        return self.tags.get(OVERRIDES_TAG, "")
+
+    @property
+    def objective(self) -> float | None:
+        """What a sweep compares, None unless logged."""
+        return self.metrics.get("objective")
+
     def child_runs(self, status: str) -> "list[StoredRun]":
-        """Return a sweep's runs with this status, the best objective first."""
-        found = self._store.client.search_runs(
+        """Return a sweep's runs with this status, highest objective first."""
+        runs = self._store.client.search_runs(
             [self.experiment_id],
             f"tags.`{PARENT_TAG}` = '{self.id}' AND attributes.status = '{status}'",
             order_by=["metrics.objective DESC"],
         )
-        return [from_mlflow(self._store, run) for run in found]
+        return [from_mlflow(self._store, run) for run in runs]
 
 
 def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
-    """Look up a run by its id, or by the first 6 or more characters of it.
+    """Return the run with this id, or whose id begins with these 6 or more characters.
 
-    Raises UserError when no run, or more than one, answers to it; the message lists the latest runs.
+    Raises:
+        UserError: There is no such run, or more than one; the message lists the latest runs.
     """
     database = sqlite_path(uri)
-    if database is not None and not database.exists():  # do not create a store to find nothing in it
+    if database is not None and not database.exists():  # opening would create it
         raise UserError(
             f"no run {run_id}: there is no store at {database} yet. Train first: "
             f"{command_lines.script_command('train')}"
         )
     store = open_store(uri, outputs)
     experiments = [e.experiment_id for e in store.client.search_experiments()]
-    found = []
+    matches = []
     if re.fullmatch("[0-9a-f]{6,32}", run_id):
-        found = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
-    if len(found) != 1:
+        matches = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
+    if len(matches) != 1:
         latest = store.client.search_runs(experiments, max_results=5, order_by=["attributes.start_time DESC"])
         names = joined(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
-        what = f"{run_id} is the beginning of more than one run" if found else f"no run {run_id}"
-        raise UserError(f"{what} in {store.uri}. The latest runs: {names}.")
-    return from_mlflow(store, found[0])
+        problem = f"{run_id} is the beginning of more than one run" if matches else f"no run {run_id}"
+        raise UserError(f"{problem} in {store.uri}. The latest runs: {names}.")
+    return from_mlflow(store, matches[0])
 
 
 def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun, str] | None:
-    """Look up the run, or the sweep, whose folder this is; also return its store. None when it is the folder of none.
+    """Return the run or sweep that a folder belongs to, and its store's URI; None when it belongs to no run.
 
-    uri: of the store that is asked when the run's own, a SQLite file, is no longer where it was.
+    Args:
+        folder: Is looked up by its run.json.
+        uri: The store to use when the SQLite file that run.json names was moved, with all outputs.
+        outputs: The folder of all outputs.
     """
-    known = folder_owner.owner_of_folder(folder)
-    if known is None:
+    owner = folder_owner.owner_of_folder(folder)
+    if owner is None:
         return None
-    run_id, noted = known
-    database = sqlite_path(noted)
-    store = noted if database is None or database.exists() else uri  # moved with all outputs
-    return find_run(store, outputs, run_id), store
+    run_id, original_uri = owner
+    database = sqlite_path(original_uri)
+    store_uri = original_uri if database is None or database.exists() else uri
+    return find_run(store_uri, outputs, run_id), store_uri
 
 
 def best_run(run: StoredRun, report: Callable[[str], None] = say) -> StoredRun:
-    """Return the best run of a sweep, and say which; a run that is no sweep is returned as it is.
+    """Return the best run of a sweep, and report which it is; return any other run as it is.
 
-    Raises UserError when no run of the sweep has finished.
+    Raises:
+        UserError: No run of the sweep has finished.
     """
     if not run.is_sweep:
         return run
-    finished = [job for job in run.child_runs("FINISHED") if "objective" in job.metrics]
-    noted = run.tags.get(BEST_RUN_TAG)
-    best = next((job for job in finished if job.id == noted), finished[0] if finished else None)
+    finished = [child for child in run.child_runs("FINISHED") if child.objective is not None]
+    best_id = run.tags.get(BEST_RUN_TAG)
+    best = next((child for child in finished if child.id == best_id), finished[0] if finished else None)
     if best is None:
         raise UserError(f"run {run.id} is a sweep ({run.name}, {run.status}) of which no run has finished")
-    report(
-        f"{run.id} is a sweep: this is its best run, {best.id}, objective {best.metrics['objective']:.4f}: "
-        f"{best.tags.get(OVERRIDES_TAG, '')}"
-    )
+    report(f"{run.id} is a sweep: this is its best run, {best.id}, objective {best.objective:.4f}: {best.overrides}")
     return best
 
 
 def resolve_run_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
-    """`backbone.weights=RUN_ID`, or a run's folder: put the weights file that the run kept in its place.
+    """Return the config with `weights` replaced by a run's model file, when it is a run's id or folder.
 
-    Of a sweep it is the best run's. Anything else stays as it is.
+    A sweep stands for its best run. Any other `weights` stays as it is.
     """
     weights = backbone.weights
     if weights in ("imagenet", "none") or Path(weights).expanduser().is_file():
         return backbone
     folder = Path(weights).expanduser()
-    known = find_run_of_folder(folder, uri, outputs) if folder.is_dir() else None
-    run = known[0] if known else find_run(uri, outputs, weights)
+    owner = find_run_of_folder(folder, uri, outputs) if folder.is_dir() else None
+    run = owner[0] if owner else find_run(uri, outputs, weights)
     return dataclasses.replace(backbone, weights=str(best_run(run).model_file()))
 
 
 def from_mlflow(store: MlflowStore, run: Any) -> StoredRun:
-    """Turn MLflow's run into ours."""
+    """Return MLflow's run as a StoredRun."""
     return StoredRun(
         id=run.info.run_id,
         name=run.info.run_name,
@@ -175,8 +194,7 @@ def _fetch(location: str, path: str, store: MlflowStore, run_id: str) -> Path:
         from mlflow.artifacts import download_artifacts
 
         uri = f"{location}/{path}".rstrip("/")
-        fetched = store.client.retry(lambda: download_artifacts(artifact_uri=uri, tracking_uri=store.uri), notice=False)
-        return Path(fetched)
+        return Path(store.client.retry(partial(download_artifacts, uri, tracking_uri=store.uri), notice=False))
     if not (folder / path).exists():
         raise UserError(f"run {run_id} has no artifact {folder / path}. Was the outputs folder moved or cleared?")
     return folder / path
