@@ -185,7 +185,7 @@ def test_a_file_that_a_server_does_not_take_stays_in_the_folder_and_the_rest_is_
 
 
 def test_a_token_that_is_renewed_in_the_middle_leaves_nothing_behind(proxy, outputs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(write_queue, "_ASK_AGAIN", 0.2)
+    monkeypatch.setattr(write_queue, "_REFUSED_RETRY_SECONDS", 0.2)
     with start_run(TrackingConfig(uri=proxy.uri), outputs, name="run", folder=tmp_path) as run:
         run.flush()
         proxy.answer = EXPIRED[401]

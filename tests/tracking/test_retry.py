@@ -97,7 +97,7 @@ def test_a_database_that_was_moved_away_and_copied_back_has_it_all_and_nothing_t
         run.flush()
         (outputs / "mlflow.db").rename(away)
         train(run, EPOCHS[3:])
-        until(lambda: run._outbox._failures > 2)  # the first attempt has the old connection, the others open one
+        until(lambda: run._queue._failures > 2)  # the first attempt has the old connection, the others open one
         assert not (outputs / "mlflow.db").exists()
         shutil.copy(away, outputs / "mlflow.db")  # another file to the system: open connections hold the old one
         run.log_params({"seed": 7})

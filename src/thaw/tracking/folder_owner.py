@@ -15,12 +15,9 @@ RUN_FILES = (
 
 
 def check_run_folder(folder: Path, key: str = "hydra.run.dir", run_id: str | None = None) -> None:
-    """Raise UserError when another run has written to a folder, or is writing to it.
+    """Raise UserError when another run than `run_id` has written to a folder; files that no run writes do not count.
 
-    Args:
-        folder: May be missing; files that no run writes do not count.
-        key: The config key that names the folder, for the message.
-        run_id: The run that is resumed in its own folder.
+    `key` is the config key that names the folder.
     """
     if run_id is not None and _run_id(folder / run_lock.RUN_FILE) == run_id:
         return

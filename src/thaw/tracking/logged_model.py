@@ -14,12 +14,7 @@ KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
 def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
     """Write a built Keras model to `folder` in the layout that `mlflow.keras` loads.
 
-    Args:
-        model: The Keras model.
-        logged: MLflow's `LoggedModel` that the files belong to.
-        run_id: The run that the model belongs to.
-        folder: Is created.
-        metadata: Must be JSON, as class names are.
+    `logged` is MLflow's `LoggedModel` that the files belong to; `metadata` must be JSON, as class names are.
     """
     quiet_mlflow()
     import keras

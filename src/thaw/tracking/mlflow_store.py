@@ -98,9 +98,8 @@ class MlflowStore:
 def open_store(uri: str, outputs: Path) -> MlflowStore:
     """Open the store at `uri`; a missing SQLite file is created, once however many processes open it together.
 
-    Args:
-        uri: A relative `sqlite:///` path is resolved against the current folder.
-        outputs: Artifacts go to `outputs/artifacts`, unless `uri` is a server.
+    A relative `sqlite:///` path is resolved against the current folder. Artifacts go to `outputs/artifacts`, unless
+    `uri` is a server.
 
     Raises:
         UserError: The store cannot be reached or used; raised within seconds.

@@ -38,14 +38,8 @@ def reopen_run(store: MlflowStore, run_id: str, folder: Path) -> LoggedState:
     The tag `thaw.resumed` counts how often that happened, and `thaw.reason`, of the earlier end, is deleted. The end
     time stays, as MLflow's client cannot clear it.
 
-    Args:
-        store: The store that has the run.
-        run_id: The full id.
-        folder: The folder from which the run is resumed.
-
     Raises:
-        UserError: The run is unknown, deleted or finished, or it is running in another folder, of which `folder` is a
-            copy.
+        UserError: The run is unknown, deleted or finished, or is running in another folder and `folder` is a copy.
     """
     try:
         run = store.client.get_run(run_id)

@@ -128,10 +128,7 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
 def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun, str] | None:
     """Return the run or sweep that a folder belongs to, and its store's URI; None when it belongs to no run.
 
-    Args:
-        folder: Is looked up by its run.json.
-        uri: The store to use when the SQLite file that run.json names was moved, with all outputs.
-        outputs: The folder of all outputs.
+    `uri` is the store to use when the SQLite file that run.json names was moved together with all outputs.
     """
     owner = folder_owner.owner_of_folder(folder)
     if owner is None:

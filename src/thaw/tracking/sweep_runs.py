@@ -75,13 +75,8 @@ def close_sweep(
     The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, and
     `sweep.csv`, the table of children. After a cross-validation it also gets the metrics of the best setting
     (`val/accuracy_mean`, `val/accuracy_std`, ..., `folds`), the tag `thaw.best_setting`, and all settings as
-    `folds.json`. A child that is still RUNNING was killed, and is closed as an orphaned run.
-
-    Args:
-        sweep: Is closed whatever happens.
-        status: Of the parent run.
-        maximize: Whether a higher objective is better.
-        summary: Numbers are logged as metrics of the parent, the rest as tags.
+    `folds.json`. Numbers of `summary` are logged as metrics, the rest as tags. A child that is still RUNNING was
+    killed, and is closed as an orphaned run.
     """
     try:
         return _close(sweep.run, status, maximize, summary or {})

@@ -1,4 +1,4 @@
-"""One run: opened before the work, fed while it goes on, closed with the right status whatever happens."""
+"""A run while it is tracked: started before the work, logged to during it, closed with its status in any case."""
 
 import getpass
 import json
@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,93 +28,94 @@ WEIGHTS_TAG = "thaw.weights_sha256"  # of the final network
 
 
 class RunNotClosed(UserError):
-    """The work was done, and its run could not be closed in the store."""
+    """The work is done, and its run could not be closed in the store."""
 
 
 class TrackedRun:
-    """A run that is being written.
+    """A run that is being logged.
 
-    Metrics and tags are in the store after a second, and when the run is closed; what the other methods log is there
-    before they return. While the store is locked or away these wait, with patience and a line that says so; metrics
-    and tags are kept until it is back.
+    Metrics and tags are sent by a thread, within a second and when the run is closed; the other methods return when
+    the store has what they log. They wait, and print a line, while the store is locked or unreachable.
 
-    Before the first `flush` all methods raise Refused and Unanswered. After it the work has begun, and none does: what
-    the store does not take waits in the folder's `unsent.json`, and the run's end says so.
+    Before the first `flush` all methods raise StoreRefused and StoreUnreachable. After it the work has begun, and they
+    do not: what the store does not take is spooled to `unsent.json` in the folder, and the run's end reports it.
+
+    resumed_tags: the tags that a resumed run had before; empty for a new run.
     """
 
     def __init__(
-        self, store: MlflowStore, experiment_id: str, run_id: str, folder: Path, before: LoggedState | None = None
+        self, store: MlflowStore, experiment_id: str, run_id: str, folder: Path, logged: LoggedState | None = None
     ) -> None:
         self.id, self.experiment_id, self.folder = run_id, experiment_id, folder
-        self.resumed_tags: Mapping[str, str] = before.tags if before else {}  # the tags of a resumed run, as they were
+        self.resumed_tags: Mapping[str, str] = logged.tags if logged else {}
         self._store, self._client = store, store.client
-        self._before = before
-        self._outbox = WriteQueue(store, run_id, folder)
+        self._logged = logged
+        self._queue = WriteQueue(store, run_id, folder)
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log flat parameters: the config, the fingerprint. A value is cut at 6,000 characters, MLflow's limit.
+        """Log flat parameters; a value is cut at 6,000 characters, MLflow's limit.
 
-        What a resumed run has logged before stays as it is: MLflow allows no param to change.
+        Those that a resumed run has logged before stay as they are: MLflow does not let a param change.
         """
         from mlflow.entities import Param
 
-        own = mlflow_limits.fit_keys(params)
+        names = mlflow_limits.fit_keys(params)
         entries = [
-            Param(own[key], mlflow_limits.fit_value(value, mlflow_limits.PARAM_LENGTH)) for key, value in params.items()
+            Param(names[key], mlflow_limits.fit_value(value, mlflow_limits.PARAM_LENGTH))
+            for key, value in params.items()
+            if self._logged is None or names[key] not in self._logged.params
         ]
-        if self._before is not None:
-            entries = [entry for entry in entries if entry.key not in self._before.params]
-        for batch in _chunks(entries, mlflow_limits.ENTRIES_PER_BATCH):
-            self._outbox.call_or_spool(lambda batch=batch: self._client.log_batch(self.id, params=batch), lambda: None)  # type: ignore[misc]
+        for start in range(0, len(entries), mlflow_limits.ENTRIES_PER_BATCH):
+            batch = entries[start : start + mlflow_limits.ENTRIES_PER_BATCH]
+            self._queue.call_or_spool(partial(self._client.log_batch, self.id, params=batch))
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags; a value is cut at 8,000 characters, MLflow's limit. Tags may be set again, params may not."""
-        self._outbox.add([], _tags(tags))
+        """Set tags, which may be set again; a value is cut at 8,000 characters, MLflow's limit."""
+        self._queue.add([], _fitting_tags(tags))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers at `step`: the epoch, counted on over all stages, or 0 for figures of the whole run.
+        """Log numbers at a step: the epoch, counted over all stages, or 0 for metrics of the whole run.
 
-        A resumed run trains the epochs after its checkpoint again: what is in the store from before is not repeated.
+        A resumed run repeats the epochs after its checkpoint: metrics that it has logged before are left out.
         """
         from mlflow.entities import Metric
 
-        now, own = int(time.time() * 1000), mlflow_limits.fit_keys(metrics)
-        entries = [Metric(own[key], float(value), now, step) for key, value in metrics.items()]
-        if self._before is not None:
-            entries = [entry for entry in entries if not self._before.has_metric(entry.key, entry.step, entry.value)]
-        self._outbox.add(entries, {})
+        now, names = int(time.time() * 1000), mlflow_limits.fit_keys(metrics)
+        entries = [Metric(names[key], float(value), now, step) for key, value in metrics.items()]
+        if self._logged is not None:
+            entries = [entry for entry in entries if not self._logged.has_metric(entry.key, entry.step, entry.value)]
+        self._queue.add(entries, {})
 
     def command_line(self, script: str, key: str) -> str:
-        """Return the command that names this run: `python scripts/reproduce.py run=RUN_ID`."""
+        """Return the command for this run: `python scripts/reproduce.py run=RUN_ID`."""
         return command_lines.run_command(script, key, self.id, self.folder, self._store.uri)
 
     def flush(self) -> None:
-        """Send the metrics and tags that wait."""
-        self._outbox.flush()
+        """Wait until all metrics and tags are sent; the first time, the work begins with it."""
+        self._queue.flush()
 
     def log_objective(self, name: str, value: float) -> None:
-        """Log what a sweep compares: metric `objective`, and its name as the tag `thaw.objective`."""
+        """Log what a sweep compares: the metric `objective`, and its name as the tag `thaw.objective`."""
         self.log_metrics({"objective": value})
         self.set_tags({OBJECTIVE_TAG: name})
         self.flush()
 
     def log_text(self, text: str, artifact_file: str) -> None:
-        """Keep `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
+        """Log `text` as the artifact `artifact_file`, such as `git/diff.txt`."""
 
-        def in_folder() -> tuple[str, str | None]:
+        def spooled_file() -> tuple[str, str | None]:
             file = self.folder / Path(artifact_file).name
             file.write_text(text, encoding="utf-8")
             return file.name, Path(artifact_file).parent.as_posix().removeprefix(".") or None
 
-        self._outbox.call_or_spool(lambda: self._client.log_text(self.id, text, artifact_file), in_folder)
+        self._queue.call_or_spool(partial(self._client.log_text, self.id, text, artifact_file), spooled_file)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file, or of a folder's contents, in the artifact folder `folder`."""
+        """Log a file, or a folder's contents, to the artifact folder `folder`."""
         path = Path(path).absolute()
-        place = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        self._outbox.call_or_spool(
-            lambda: spool.upload(self._store, self.id, path, folder), lambda: (place.as_posix(), folder)
-        )
+        relative = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+        upload = partial(spool.upload, self._store, self.id, path, folder)
+        self._queue.call_or_spool(upload, lambda: (relative.as_posix(), folder))
 
     def log_dataset(
         self,
@@ -124,15 +126,13 @@ class TrackedRun:
         profile: Mapping[str, object] | None = None,
         context: str = "training",
     ) -> None:
-        """Log the data set as the run's input, under our own digest: MLflow's reads only the first 10,000 elements.
+        """Log the data set as the run's input, under thaw's digest: MLflow's covers only the first 10,000 elements.
 
-        MLflow takes 36 characters: of a sha256 the first 36 are the digest, and all 64 are in the profile.
-        `profile` holds counts (images, classes, ...) and names; names that are too many for a database are left out.
+        `digest` is a sha256: MLflow gets its first 36 characters, the limit, and all 64 in the profile. `profile` has
+        counts (images, classes, ...) and names; names that are too many for a database are left out.
         """
         content = json.dumps({**(profile or {}), "sha256": digest})
-        if (
-            len(content) > mlflow_limits.DATASET_PROFILE_LENGTH
-        ):  # names of 21,000 classes; they are in network/classes.json too
+        if len(content) > mlflow_limits.DATASET_PROFILE_LENGTH:  # 21,000 class names; network/classes.json has them
             counts = {key: value for key, value in (profile or {}).items() if isinstance(value, int | float)}
             content = json.dumps({**counts, "sha256": digest})
         entry = {
@@ -143,47 +143,46 @@ class TrackedRun:
             "profile": content,
             "context": context,
         }
-        if not self._outbox.call_or_spool(
-            lambda: self._client.log_inputs(self.id, [spool.dataset_input(entry)]), lambda: None
-        ):
-            self._outbox.spool_dataset(entry)
+        if not self._queue.call_or_spool(partial(self._client.log_inputs, self.id, [spool.dataset_input(entry)])):
+            self._queue.spool_dataset(entry)
 
     def log_model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
-        """Keep a built Keras model as the run's logged model `model`; return its `.keras` file.
+        """Log a built Keras model as the run's model `model`, for `mlflow.keras.load_model("runs:/RUN_ID/model")`.
 
-        Returns None on a server, and when the store does not take it: then `RunInfo.model` finds the run folder's own.
+        The signature has the model's own inputs and outputs with a free batch (-1), the requirements are this
+        environment's exact versions. The optimizer's state is left out: Adam's would triple the file. `metadata` must
+        be JSON, as class names are.
 
-        The signature is the model's own inputs and outputs with a free batch (-1); requirements are this
-        environment's exact versions, so nothing is inferred. The optimizer's state is left out: with Adam it would
-        make the file three times as large. `metadata` must be JSON: class names, say.
-        `mlflow.keras.load_model("runs:/RUN_ID/model")` loads it.
+        Returns:
+            The local `.keras` file. None when a server has it, and when the store does not take it: then
+            `StoredRun.model_file` finds the one in the run's folder.
         """
-        made: list[Path | None] = []
-        self._outbox.call_or_spool(lambda: made.append(self._log_model(model, metadata)), lambda: None)
-        return made[0] if made else None
+        files: list[Path | None] = []
+        self._queue.call_or_spool(lambda: files.append(self._log_model(model, metadata)))
+        return files[0] if files else None
 
     def _log_model(self, model: Any, metadata: Mapping[str, object] | None) -> Path | None:
         from mlflow.entities import LoggedModelOutput
 
-        # As log_model(name="model") does, but with our client: log_model writes to the process-wide tracking URI.
+        # As mlflow.keras.log_model(name="model"), which would write to the process-wide tracking URI.
         logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.id)
-        aside = self.folder / ".model"  # the system's temporary folder may be too small for a network
+        temporary = self.folder / ".model"  # the system's temporary folder may be too small for a network
         try:
-            shutil.rmtree(aside, ignore_errors=True)  # a kill may have left it
-            logged_model.write_model(model, logged, self.id, aside, metadata)
-            self._client.log_model_artifacts(logged.model_id, str(aside))
+            shutil.rmtree(temporary, ignore_errors=True)  # a killed run may have left it
+            logged_model.write_model(model, logged, self.id, temporary, metadata)
+            self._client.log_model_artifacts(logged.model_id, str(temporary))
             self._client.retry(
                 lambda: self._client.mlflow_client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)]),
                 lambda: logged_model.is_run_output(self._store, self.id, logged.model_id),
             )
             self._client.finalize_logged_model(logged.model_id, "READY")
         except BaseException as error:
-            if not isinstance(error, StoreUnreachable):  # it would not answer this either
+            if not isinstance(error, StoreUnreachable):  # it would not answer this call either
                 with suppress(StoreRefused):
                     self._client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         logged_model.remove_other_models(self._store, self.experiment_id, self.id, logged.model_id)
         folder = local_path(logged.artifact_location)
         return folder / logged_model.KERAS_FILE if folder else None
@@ -200,33 +199,41 @@ def start_run(
     parent: str | None = None,
     resume: str | None = None,
 ) -> Iterator[TrackedRun]:
-    """Open a run, and close it when the block ends: FINISHED, FAILED after an error, KILLED after Ctrl-C or SystemExit.
+    """Start or resume a run, and close it when the block ends.
 
-    A run that did not finish says why in the tag `thaw.reason`; an error that is not the user's leaves its traceback
-    as the artifact `traceback.txt`. `parent` is a sweep's run. SIGTERM ends a process without a word, unless the
-    caller's handler turns it into an exception; one that is no `Exception`, such as SystemExit(143), gives KILLED.
+    The run ends as FINISHED, as FAILED after an Exception, or as KILLED after Ctrl-C, SystemExit and the like. SIGTERM
+    ends a process without closing its run, unless the caller's handler raises SystemExit. The tag `thaw.reason` says
+    why a run did not finish, and an error that is not the user's is logged as the artifact `traceback.txt`.
 
-    `folder` is the run's own: it is locked while the run lives, and `run.json` in it says which run it is. `resume` is
-    the full id of a run that did not finish; it goes on in the store, and what it has logged is not logged again.
-    Raises UserError for a run that has finished, or that another process is at work on, and for a folder that holds
-    what another run has written.
+    Args:
+        tracking: The config's section.
+        outputs: The folder of all outputs.
+        name: The run's name.
+        folder: The run's own; locked while the run lives, and `run.json` in it names the run.
+        tags: To set, whether the run is new or resumed.
+        parent: Id of the sweep that the run belongs to.
+        resume: Full id of a run to resume, which did not finish; what it has logged is not logged again.
+
+    Raises:
+        UserError: The run to resume has finished or is running, or another run has written to the folder.
     """
     folder = Path(folder).absolute()
     lock = run_lock.acquire(folder, f"run {resume}" if resume else "a run")
     try:
-        folder_owner.check_run_folder(folder, run_id=resume)  # once more: jobs of a sweep may share one
+        folder_owner.check_run_folder(folder, run_id=resume)  # checked again, as jobs of a sweep may share a folder
         store = open_store(tracking.uri, outputs)
         refused = spool.replay_unsent(store, folder)
         if refused is not None:
             say(f"not all of {folder / spool.UNSENT_FILE} can be sent yet: {refused}")
-        if parent is None:  # a sweep's start has looked
+        if parent is None:  # else open_sweep has done it
             orphaned_runs.close_orphaned_runs(store, tracking.experiment)
-        own = {**(tags or {}), **({PARENT_TAG: parent} if parent else {})}
-        run = (
-            _take_up(store, resume, folder, own)
-            if resume
-            else create_run(store, tracking.experiment, name, folder, own)
-        )
+        tags = {**(tags or {}), **({PARENT_TAG: parent} if parent else {})}
+        if resume:
+            logged = reopen.reopen_run(store, resume, folder)
+            run = TrackedRun(store, logged.experiment_id, resume, folder, logged)
+            run.set_tags({**tags, **run_lock.location_tags(folder)})
+        else:
+            run = create_run(store, tracking.experiment, name, folder, tags)
         error: BaseException | None = None
         try:
             run_lock.write_run_file(folder, run.id, store.uri)
@@ -241,50 +248,41 @@ def start_run(
 
 
 def create_run(store: MlflowStore, experiment: str, name: str, folder: Path, tags: Mapping[str, object]) -> TrackedRun:
-    """Create a run that is RUNNING until somebody closes it; `start` is what most callers want.
+    """Create a run that is RUNNING until it is closed; most callers want `start_run`.
 
-    The caller holds the lock of `folder`, or other processes will take the run for a dead one.
+    The caller must hold the lock of `folder`, without which other processes take the run for a dead one.
     """
     source = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     experiment_id = store.experiment_id(experiment)
     began = int(time.time() * 1000)
-    entries = _tags({**source, **tags, **run_lock.location_tags(folder)})
+    all_tags = _fitting_tags({**source, **tags, **run_lock.location_tags(folder)})
     name = mlflow_limits.fit_title(name, mlflow_limits.RUN_NAME_LENGTH)
 
-    def earlier() -> Any:
-        """The run of an attempt whose answer was lost."""
-        found = store.client.mlflow_client.search_runs([experiment_id], f"attributes.start_time = {began}")
-        return next(
-            (run for run in found if run.data.tags.get(run_lock.FOLDER_TAG) == entries[run_lock.FOLDER_TAG]), None
-        )
+    def create() -> Any:
+        return store.client.mlflow_client.create_run(experiment_id, start_time=began, tags=all_tags, run_name=name)
 
-    created = store.client.retry(
-        lambda: store.client.mlflow_client.create_run(experiment_id, start_time=began, tags=entries, run_name=name),
-        earlier,
-    )
+    def find_earlier() -> Any:
+        runs = store.client.mlflow_client.search_runs([experiment_id], f"attributes.start_time = {began}")
+        return next((run for run in runs if run.data.tags.get(folder_tag) == all_tags[folder_tag]), None)
+
+    folder_tag = run_lock.FOLDER_TAG
+    created = store.client.retry(create, find_earlier)
     return TrackedRun(store, experiment_id, created.info.run_id, folder)
 
 
-def _take_up(store: MlflowStore, run_id: str, folder: Path, tags: Mapping[str, object]) -> TrackedRun:
-    before = reopen.reopen_run(store, run_id, folder)
-    run = TrackedRun(store, before.experiment_id, run_id, folder, before)
-    run.set_tags({**tags, **run_lock.location_tags(folder)})
-    return run
-
-
 def _close(run: TrackedRun, error: BaseException | None) -> None:
-    """Set the run's status; what the store does not take now is left in the folder, for a later start to send."""
+    """Set the run's status; what the store does not take is spooled, for a later start to send."""
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     tags = {REASON_TAG: _reason(error)} if error is not None else {}
     ended = int(time.time() * 1000)
     try:
         if isinstance(error, StoreUnreachable):
-            raise error  # it has been waited for
+            raise error  # the store was waited for already
         _end(run, status, ended, tags)
         if error is not None and status == "FAILED" and not isinstance(error, UserError):
             run.log_text("".join(traceback.format_exception(error)), "traceback.txt")
-    except BaseException as lost:
-        _not_closed(run, status, ended, tags, lost, error)
+    except BaseException as failure:
+        _end_without_store(run, status, ended, tags, failure, error)
 
 
 def _end(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> None:
@@ -293,43 +291,49 @@ def _end(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> N
         run.flush()
     except StoreUnreachable:
         raise
-    except Exception:  # refused before the work began; it ends all the same
+    except Exception:  # the store refused before the work began, and may still take the end
         run._client.set_terminated(run.id, status, ended)
         raise
-    if run._outbox.store_failure is not None:  # the end waits with the rest, so that the next start finds it
-        raise run._outbox.store_failure
+    if run._queue.store_failure is not None:  # the end is spooled with the rest, for the next start to send
+        raise run._queue.store_failure
     run._client.set_terminated(run.id, status, ended)
 
 
-def _not_closed(
-    run: TrackedRun, status: str, ended: int, tags: Mapping[str, str], lost: BaseException, error: BaseException | None
+def _end_without_store(
+    run: TrackedRun,
+    status: str,
+    ended: int,
+    tags: Mapping[str, str],
+    failure: BaseException,
+    error: BaseException | None,
 ) -> None:
-    left = ""
-    if isinstance(lost, StoreUnreachable) or run._outbox.work_started or not isinstance(lost, Exception):
-        left = _leave(run, status, ended, tags)
-        if isinstance(lost, StoreRefused) and _replayed(run):
+    """Spool what is left of a run that the store could not close; `error` is the run's own."""
+    advice = ""
+    if isinstance(failure, StoreUnreachable) or run._queue.work_started or not isinstance(failure, Exception):
+        advice = _spool_end(run, status, ended, tags)
+        if isinstance(failure, StoreRefused) and _replay_succeeds(run):
             return
-    remedy = f"{lost.remedy} ".replace("RUN_ID", run.id) if isinstance(lost, StoreRefused) and lost.remedy else ""
-    why = f"{retry.root_cause(lost)}. {remedy}{left}"
-    told = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
-    if error is None and isinstance(lost, Exception):
-        raise RunNotClosed(told) from lost
-    say(told)  # the run's own error comes after this line
-    if not isinstance(lost, Exception):
-        raise lost
+    remedy = failure.remedy.replace("RUN_ID", run.id) if isinstance(failure, StoreRefused) else ""
+    why = f"{retry.root_cause(failure)}. {f'{remedy} ' if remedy else ''}{advice}"
+    message = f"run {run.id} could not be closed as {status} in {run._store.uri}: {why}"
+    if error is None and isinstance(failure, Exception):
+        raise RunNotClosed(message) from failure
+    say(message)  # the run's own error is printed after this line
+    if not isinstance(failure, Exception):
+        raise failure
 
 
-def _replayed(run: TrackedRun) -> bool:
-    """Whether a last attempt sent everything: what was refused may be allowed by now."""
+def _replay_succeeds(run: TrackedRun) -> bool:
+    """Try once more to send everything: what was refused may be allowed by now."""
     try:
         return (run.folder / spool.UNSENT_FILE).exists() and spool.replay_unsent(run._store, run.folder) is None
     except StoreUnreachable:
         return False
 
 
-def _leave(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> str:
+def _spool_end(run: TrackedRun, status: str, ended: int, tags: Mapping[str, str]) -> str:
     try:
-        file = run._outbox.spool_all(status, ended, tags)
+        file = run._queue.spool_all(status, ended, tags)
     except OSError as error:
         return f"What was not sent is lost, as {run.folder} cannot be written: {error.strerror}."
     return (
@@ -345,14 +349,9 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _tags(tags: Mapping[str, object]) -> dict[str, str]:
-    own = mlflow_limits.fit_keys(tags)
-    return {own[key]: mlflow_limits.fit_value(value, mlflow_limits.TAG_LENGTH) for key, value in tags.items()}
-
-
-def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
-    for at in range(0, len(entries), size):
-        yield entries[at : at + size]
+def _fitting_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    names = mlflow_limits.fit_keys(tags)
+    return {names[key]: mlflow_limits.fit_value(value, mlflow_limits.TAG_LENGTH) for key, value in tags.items()}
 
 
 def _user() -> str:
