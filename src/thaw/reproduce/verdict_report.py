@@ -13,7 +13,7 @@ from thaw.config.stored_config import ConfigDifference
 from thaw.reproduce import manifest_check
 from thaw.reproduce.comparison import IDENTICAL, Comparison, FigureValue, Mismatch
 from thaw.reproduce.manifest_check import FileDifference
-from thaw.reproduce.stored_run import OriginalRun, failure_reason
+from thaw.reproduce.original_run import OriginalRun, failure_reason
 
 REPORT_FILE = "reproduction.json"
 TABLE_ROWS = 10  # figures in the table; all are in the file

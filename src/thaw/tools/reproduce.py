@@ -19,10 +19,10 @@ from thaw.config.schema import Config
 from thaw.config.tool_schemas import ReproduceConfig
 from thaw.data import manifest, prepare
 from thaw.models import backbone_table
-from thaw.reproduce import manifest_check, stored_run, verdict_report
+from thaw.reproduce import manifest_check, original_run, verdict_report
 from thaw.reproduce.comparison import compare
 from thaw.reproduce.manifest_check import FileDifference
-from thaw.reproduce.stored_run import OriginalRun
+from thaw.reproduce.original_run import OriginalRun
 from thaw.run import run
 from thaw.training import recipes
 
@@ -39,10 +39,10 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     """
     if not config.run:
         raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
-    before = stored_run.read_original(config.run, config.tracking_uri, Path(config.outputs))
+    before = original_run.read_original(config.run, config.tracking_uri, Path(config.outputs))
     folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
     folder.mkdir(parents=True)
-    epochs = verdict_report.count_noun(len(stored_run.read_outcome(before.run).epochs), "epoch")
+    epochs = verdict_report.count_noun(len(original_run.read_outcome(before.run).epochs), "epoch")
     say(f"reproducing run {before.run.id} · {before.run.name} · {epochs}")
     verdict_report.print_unfinished(before)
     environment = tracking.fingerprint_differences(before.fingerprint, tracking.collect_fingerprint(root).entries())
@@ -52,7 +52,7 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
         files = _data(before, today, folder)
         run_id = _rerun(before, today, _job(before, today, root, folder))
     after = tracking.find_run(before.store_uri, Path(config.outputs), run_id)
-    comparison = compare(stored_run.read_outcome(before.run), stored_run.read_outcome(after), config.tolerance)
+    comparison = compare(original_run.read_outcome(before.run), original_run.read_outcome(after), config.tolerance)
     verdict_report.print_comparison(comparison)
     verdict_report.write_report(before, after.id, environment, files, comparison, folder / verdict_report.REPORT_FILE)
     for file in (folder / verdict_report.REPORT_FILE, folder / DIFFERENCES_FILE):
@@ -102,7 +102,7 @@ def _rerun(before: OriginalRun, today: Config, job: Job) -> str:
     try:
         return run(today, job).run_id
     except UserError as error:
-        if before.finished or str(error) != stored_run.failure_reason(before.run):
+        if before.finished or str(error) != original_run.failure_reason(before.run):
             raise
         say(f"it failed as the run did: {error}")
         return str(json.loads((job.folder / "run.json").read_text(encoding="utf-8"))["run_id"])

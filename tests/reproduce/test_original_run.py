@@ -11,7 +11,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, TrackingConfig
 from thaw.data import manifest
 from thaw.models import saved_model
-from thaw.reproduce import stored_run
+from thaw.reproduce import original_run
 from thaw.tools import reproduce
 
 COMPUTED = {
@@ -60,7 +60,7 @@ def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -
 
 
 def read(run, options, outputs):
-    return stored_run.read_original(run, options.uri, outputs)
+    return original_run.read_original(run, options.uri, outputs)
 
 
 def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(options, outputs):
@@ -92,7 +92,7 @@ def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its
 
 def test_figures_come_to_the_last_bit(options, outputs):
     run = read(add(options, outputs, epochs=3), options, outputs)
-    found = stored_run.read_outcome(run.run)
+    found = original_run.read_outcome(run.run)
     assert found.epochs == {n: {"loss": 1 / n, "val_loss": 0.1} for n in (1, 2, 3)}
     assert found.final == {"test/accuracy": 1 / 3}
     assert (found.weights_sha256, found.finished) == ("w", True)
@@ -134,7 +134,7 @@ def test_another_folder_is_named(options, outputs, tmp_path, content):
 def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
     run = read(add(options, outputs, error=UserError("the disk is full")), options, outputs)
     assert not run.finished
-    found = stored_run.read_outcome(run.run)
+    found = original_run.read_outcome(run.run)
     assert (len(found.epochs), found.weights_sha256, found.finished) == (2, None, False)
 
 

@@ -22,7 +22,7 @@ from thaw.config.schema import (
     TrackingConfig,
 )
 from thaw.config.tool_schemas import ReproduceConfig
-from thaw.reproduce.stored_run import OriginalRun
+from thaw.reproduce.original_run import OriginalRun
 from thaw.run import run
 from thaw.tools import reproduce
 
