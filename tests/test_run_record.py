@@ -118,7 +118,7 @@ def test_what_was_chosen_for_auto_is_chosen_again() -> None:
 
 def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
     for began, said in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
-        tags = {} if began is None else {f"{run_record.FINGERPRINT}.{run_record.DEVICE}": began}
+        tags = {} if began is None else {f"fingerprint.{run_record.DEVICE}": began}
         run_record.report_device_change(Tracked(tags), "cpu")
         out = capsys.readouterr().out
         assert said in out

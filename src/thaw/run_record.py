@@ -1,4 +1,4 @@
-"""What a run's beginning leaves in the store, and what a run that is gone on with must find there."""
+"""What a run records in the store before its work, and what a resumed run must find there."""
 
 import dataclasses
 import hashlib
@@ -19,28 +19,22 @@ from thaw.training import checkpoint
 from thaw.training.checkpoint import CheckpointDir
 
 ENGINE_TAG = "thaw.engine"
-FINGERPRINT = "fingerprint"
-DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256, DEVICE, CUTS = (
-    "data_sha256",
-    "weights_sha256",
-    "graph_sha256",
-    "device",
-    "cuts",
-)
+# Entries that a run adds to its fingerprint.
+DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256 = "data_sha256", "weights_sha256", "graph_sha256"
+DEVICE, CUTS = "device", "cuts"
 
 
 @contextmanager
 def resumable_run(tracked: TrackedRun, name: str, config: Config, job: Job) -> Iterator[CheckpointDir]:
-    """Config and fingerprint go to the store before the work, so that a crash leaves evidence.
+    """Log config and fingerprint before the block, so that a crash leaves evidence, and yield the run's checkpoints.
 
-    The block gets the place of the run's checkpoints. If the work is stopped, or fails with a checkpoint, the command
-    that goes on is printed.
+    If the block is stopped, or fails after a checkpoint, the command that resumes the run is printed.
     """
-    _log_beginning(tracked, config, job)
+    _log_config_and_fingerprint(tracked, config, job)
     tracked.flush()
     checkpoints = CheckpointDir(job.folder / checkpoint.DIR_NAME, config.checkpoint.keep, tracked.id)
     try:
-        # After that: from its first line on, a run can be gone on with.
+        # Not before: from its first line on, a run can be resumed.
         say(f"run {tracked.id} · {name} · {display_path(job.folder)}{' · resumed' if job.resumed_run_id else ''}")
         yield checkpoints
     except BaseException as error:
@@ -51,7 +45,7 @@ def resumable_run(tracked: TrackedRun, name: str, config: Config, job: Job) -> I
 
 @contextmanager
 def remove_checkpoints_at_end(config: Config, job: Job) -> Iterator[None]:
-    """Remove the checkpoints of a run that has its result, whether or not the store could be told."""
+    """Remove the checkpoints when the block has ended with a result, even if the store could not close the run."""
     checkpoints = CheckpointDir(job.folder / checkpoint.DIR_NAME, config.checkpoint.keep, "")
     try:
         yield
@@ -61,27 +55,23 @@ def remove_checkpoints_at_end(config: Config, job: Job) -> Iterator[None]:
     checkpoints.clear()
 
 
-def _log_beginning(tracked: TrackedRun, config: Config, job: Job) -> None:
-    found = dataclasses.replace(tracking.collect_fingerprint(job.root), seed=config.seed)
+def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -> None:
+    fingerprint = dataclasses.replace(tracking.collect_fingerprint(job.root), seed=config.seed)
     if job.resumed_run_id and tracking.CONFIG_LOGGED_TAG in tracked.resumed_tags:
-        _tell_what_changed(tracked, found.entries())
+        _report_changes(tracked, fingerprint.entries())
         return
     tracked.log_params(dict(stored_config.flatten(dataclasses.asdict(config))))
     tracked.log_text(saved_model.config_yaml(config), "config.yaml")
     tracked.log_text("\n".join(job.overrides) + "\n", "overrides.txt")
-    tracked.set_tags({f"{FINGERPRINT}.{key}": value for key, value in found.entries().items()})
-    if found.diff:
-        tracked.log_text(found.diff, "git-diff.txt")
+    tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{key}": value for key, value in fingerprint.entries().items()})
+    if fingerprint.diff:
+        tracked.log_text(fingerprint.diff, "git-diff.txt")
 
 
-def _tell_what_changed(tracked: TrackedRun, now: Mapping[str, str]) -> None:
-    """The fingerprint stays that of the run's beginning; what is another since then is said, and noted."""
-    began = {
-        key.removeprefix(f"{FINGERPRINT}."): value
-        for key, value in tracked.resumed_tags.items()
-        if key.startswith(FINGERPRINT)
-    }
-    changes = [difference.line() for difference in tracking.fingerprint_differences(began, now)]
+def _report_changes(tracked: TrackedRun, now: Mapping[str, str]) -> None:
+    """Print and tag what has changed since the run began; the fingerprint stays that of the beginning."""
+    original = tracking.fingerprint_entries(tracked.resumed_tags)
+    changes = [difference.line() for difference in tracking.fingerprint_differences(original, now)]
     if changes:
         say("since the run began, this has changed; it may end with other numbers than without a stop:")
         for line in changes:
@@ -90,32 +80,30 @@ def _tell_what_changed(tracked: TrackedRun, now: Mapping[str, str]) -> None:
 
 
 def has_entry(tracked: TrackedRun, entry: str) -> bool:
-    """Whether a run that is gone on with has this entry of the fingerprint, and what was logged before it."""
-    return f"{FINGERPRINT}.{entry}" in tracked.resumed_tags
+    """Return whether a resumed run has this entry of the fingerprint, and so what was logged before it."""
+    return entry in tracking.fingerprint_entries(tracked.resumed_tags)
 
 
 def check_unchanged(tracked: TrackedRun, entry: str, sha256: str, what: str) -> None:
-    """Raise UserError when a run that is gone on with does not find what it began with; nothing is logged before."""
-    began = tracked.resumed_tags.get(f"{FINGERPRINT}.{entry}")
-    if began not in (None, sha256):
+    """Raise UserError when a resumed run has another hash in its fingerprint; `what` names the hashed thing."""
+    original = tracking.fingerprint_entries(tracked.resumed_tags).get(entry)
+    if original not in (None, sha256):
         raise UserError(
-            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {began[:12]} then, {sha256[:12]} "
+            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {original[:12]} then, {sha256[:12]} "
             f"now). Bring back what it had, or train anew. What differs: {tracked.command_line('reproduce', 'run')}"
         )
 
 
-def check_same_graph(recorded: Mapping[str, str], backbone: BackboneConfig) -> None:
-    """Raise UserError for a run that an earlier version trained as another network than would be built now.
+def check_same_graph(tags: Mapping[str, str], backbone: BackboneConfig) -> None:
+    """Raise UserError for a run that an early version trained as another network than would be built now.
 
-    It put the weights of files and runs into the graph that Keras builds for random weights, which lacks a layer for
-    EfficientNetB0-B7. recorded: the run's tags; weights without a digest of the graph were recorded by such a version.
+    That version put the weights of files and runs into the graph that Keras builds for random weights, which lacks a
+    layer for EfficientNetB0-B7. It recorded a hash of the weights and none of the graph.
     """
-    earlier = f"{FINGERPRINT}.{WEIGHTS_SHA256}" in recorded and f"{FINGERPRINT}.{GRAPH_SHA256}" not in recorded
-    if (
-        earlier
-        and backbone.weights not in ("imagenet", "none")
-        and backbone_table.backbone_spec(backbone.name).graph_depends_on_weights
-    ):
+    entries = tracking.fingerprint_entries(tags)
+    early = WEIGHTS_SHA256 in entries and GRAPH_SHA256 not in entries
+    from_file = backbone.weights not in ("imagenet", "none")
+    if early and from_file and backbone_table.backbone_spec(backbone.name).graph_depends_on_weights:
         raise UserError(
             f"this run began in a version of thaw that put backbone.weights={backbone.weights} into a graph of "
             f"{backbone.name} that they were not trained in: it lacked a Rescaling layer. Its figures are those of "
@@ -124,36 +112,36 @@ def check_same_graph(recorded: Mapping[str, str], backbone: BackboneConfig) -> N
 
 
 def report_device_change(tracked: TrackedRun, device: str) -> None:
-    """Say that a run that is gone on with is computed by another kind of device than it began on."""
-    began = tracked.resumed_tags.get(f"{FINGERPRINT}.{DEVICE}")
-    if began not in (None, device):
-        say(f"note: the run began on the {began} and goes on on the {device}: it may end with other numbers")
+    """Print a note when a resumed run computes on another kind of device than it began on."""
+    original = tracking.fingerprint_entries(tracked.resumed_tags).get(DEVICE)
+    if original not in (None, device):
+        say(f"note: the run began on the {original} and goes on on the {device}: it may end with other numbers")
 
 
-def log_entry(tracked: TrackedRun, entry: str, sha256: str) -> None:
-    """Add a hash to the fingerprint."""
-    tracked.set_tags({f"{FINGERPRINT}.{entry}": sha256})
+def log_entry(tracked: TrackedRun, entry: str, value: str) -> None:
+    """Add an entry to the fingerprint."""
+    tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{entry}": value})
 
 
-def stored_cuts(recorded: Mapping[str, str]) -> tuple[int, ...] | None:
-    """Return where each stage of a run was cut, as its tags say; None when they do not.
+def stored_cuts(tags: Mapping[str, str]) -> tuple[int, ...] | None:
+    """Return where each stage of a run was cut, from its tags; None when they do not say.
 
-    Room for the cache decides on it, and a cheaper cut rounds differently: what is gone on with or done again is cut
-    where it was, whatever room there is now.
+    A run that is resumed or reproduced is cut where it was: a new choice would depend on the room in the cache, and
+    another cut rounds differently.
     """
-    text = recorded.get(f"{FINGERPRINT}.{CUTS}")
-    return None if text is None else tuple(map(int, text.split()))
+    cuts = tracking.fingerprint_entries(tags).get(CUTS)
+    return None if cuts is None else tuple(map(int, cuts.split()))
 
 
-def with_stored_engine(config: Config, recorded: Mapping[str, str]) -> Config:
-    """A run that is gone on with, or done again, computes as it did: `auto` is what was chosen then."""
-    if ENGINE_TAG not in recorded:
+def with_stored_engine(config: Config, tags: Mapping[str, str]) -> Config:
+    """Return the config with the engine and precisions that a run chose for `auto`, to resume or reproduce it."""
+    if ENGINE_TAG not in tags:
         return config
     return dataclasses.replace(
         config,
-        engine=recorded[ENGINE_TAG].split()[0],
-        precision=recorded["thaw.precision"],
-        frozen_precision=recorded["thaw.frozen_precision"],
+        engine=tags[ENGINE_TAG].split()[0],
+        precision=tags["thaw.precision"],
+        frozen_precision=tags["thaw.frozen_precision"],
     )
 
 

@@ -1,1 +1,1 @@
-"""A run done again from what the store knows of it, and held against what it was."""
+"""Reproduction of a run: what the store has of it, and the comparison with its rerun."""

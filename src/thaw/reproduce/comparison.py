@@ -1,16 +1,15 @@
-"""Two runs' figures, one against the other, and the verdict. No TensorFlow, no store."""
+"""Comparison of a run's outcome with its rerun's, and the verdict. Without TensorFlow and without the store."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-EPOCH_PREFIX = "epoch/"  # of the names of an epoch's figures in the store
 IDENTICAL, WITHIN_TOLERANCE, DIFFERENT = "identical", "same within tolerance", "different"
 EXIT_CODES = {IDENTICAL: 0, WITHIN_TOLERANCE: 2, DIFFERENT: 3}
-# What the tolerance holds for: what training minimizes, and what a run is judged by.
-_LOSSES = ("loss", "val_loss")
-_JUDGED = ("val/loss", "test/loss", "val/accuracy", "test/accuracy")
-# What a run begins with: from other data or weights it is another run, however close its figures are.
+# The tolerance applies to what training minimizes and to what a run is judged by.
+_EPOCH_LOSSES = ("loss", "val_loss")
+_FINAL_METRICS = ("val/loss", "test/loss", "val/accuracy", "test/accuracy")
+# With other data or initial weights it is another run, however close its metrics are.
 _INPUTS = {"data": "the data", "initial weights": "the initial weights"}
 
 FigureValue = float | str | None
@@ -18,11 +17,11 @@ FigureValue = float | str | None
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run came to; None for a hash that it does not have.
+    """What two runs are compared by; a hash is None where the run does not have it.
 
     data_sha256: of names, content, classes and splits. initial_sha256: of the backbone's weights before training.
-    weights_sha256: of the final ones. epochs: figures by name, by the epoch counted on over all stages. final: the
-    metrics of validation and test. finished: whether the run came to its end.
+    weights_sha256: of the final weights. epochs: metrics by name, of each epoch, which are counted over all stages.
+    final: the metrics of validation and test. finished: whether the run came to its end.
     """
 
     data_sha256: str | None
@@ -35,7 +34,7 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A figure that is not the same to the last bit; None where one of the runs does not have it. epoch: 0 for none."""
+    """A quantity that is not equal to the last bit; None in the run that does not have it. epoch: 0 for a final one."""
 
     quantity: str
     original: FigureValue
@@ -44,21 +43,22 @@ class Mismatch:
 
     @property
     def difference(self) -> float | None:
-        """The absolute difference of numbers; infinite when one of them is missing or no finite number."""
+        """The absolute difference of numbers, infinite when one is missing or not finite; None for hashes."""
         if isinstance(self.original, str) or isinstance(self.rerun, str):
             return None
         if self.original is None or self.rerun is None:
             return math.inf
-        apart = abs(self.rerun - self.original)
-        return apart if math.isfinite(apart) else math.inf
+        difference = abs(self.rerun - self.original)
+        return difference if math.isfinite(difference) else math.inf
 
     @property
     def tolerance_applies(self) -> bool:
-        """Whether the tolerance holds for it."""
-        return self.quantity in (_LOSSES if self.epoch else _JUDGED)
+        """Whether a difference within the tolerance is allowed."""
+        return self.quantity in (_EPOCH_LOSSES if self.epoch else _FINAL_METRICS)
 
     @property
     def name(self) -> str:
+        """The quantity in words, as in `loss of epoch 3`."""
         if self.epoch:
             return f"{self.quantity} of epoch {self.epoch}"
         return {**_INPUTS, "weights": "the final weights"}.get(self.quantity, self.quantity)
@@ -66,11 +66,11 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The verdict and what it rests on.
+    """The verdict and its reasons.
 
-    partings: every figure that differs, in the order in which a run comes to it. largest: absolute difference of what
-    the tolerance holds for. epochs: those that were compared. whole: the run had come to its end, and knew the hash of
-    its weights; otherwise the verdict is on what there is.
+    mismatches: in the order in which a run computes them. largest_difference: of the quantities that the tolerance
+    applies to. epochs: how many were compared. complete: whether the original run finished and has the hash of its
+    final weights; otherwise the verdict is on what it has.
     """
 
     verdict: str
@@ -82,58 +82,56 @@ class Comparison:
 
     @property
     def first_over_tolerance(self) -> Mismatch | None:
-        """The first of them by which the tolerance is exceeded."""
-        return next(
-            (p for p in self.mismatches if p.tolerance_applies and (p.difference or 0.0) > self.tolerance), None
-        )
+        """The first mismatch whose difference exceeds the tolerance."""
+        over = (m for m in self.mismatches if m.tolerance_applies and (m.difference or 0.0) > self.tolerance)
+        return next(over, None)
 
     @property
     def changed_inputs(self) -> list[str]:
-        """What the rerun began with that the run did not: the data, the initial weights, or neither."""
-        return [p.name for p in self.mismatches if p.quantity in _INPUTS]
+        """Which of the data and the initial weights the rerun had other ones of."""
+        return [m.name for m in self.mismatches if m.quantity in _INPUTS]
 
     @property
     def exit_code(self) -> int:
+        """The exit code of the verdict."""
         return EXIT_CODES[self.verdict]
 
 
 def compare(original: RunOutcome, rerun: RunOutcome, tolerance: float) -> Comparison:
-    """Compare what the run came to with what the rerun came to.
+    """Compare a run with its rerun; of a run that did not finish, only what it has.
 
-    Of a run that did not finish only what it has is compared: the rerun goes on where it stopped. tolerance: the
-    largest absolute difference of every epoch's losses, and of the final losses and accuracies of validation and test,
-    that still is the same; other figures follow from the predictions, and jump when a single image changes sides. It
-    holds for a rerun from the same data and initial weights: from others the verdict is always `different`.
+    `tolerance` is the largest absolute difference of the epochs' losses, and of the final losses and accuracies, that
+    still counts as the same. Other metrics follow from the predictions, and jump when a single image changes sides.
+    With other data or initial weights than the run's, the verdict is always `different`.
     """
-    partings = tuple(_partings(original, rerun))
-    largest = max((p.difference or 0.0 for p in partings if p.tolerance_applies), default=0.0)
-    others = any(p.quantity in _INPUTS for p in partings)
-    verdict = WITHIN_TOLERANCE if largest <= tolerance and not others else DIFFERENT
-    whole = original.finished and original.weights_sha256 is not None
-    return Comparison(verdict if partings else IDENTICAL, partings, largest, tolerance, len(original.epochs), whole)
+    mismatches = tuple(_mismatches(original, rerun))
+    largest = max((m.difference or 0.0 for m in mismatches if m.tolerance_applies), default=0.0)
+    inputs_changed = any(m.quantity in _INPUTS for m in mismatches)
+    verdict = WITHIN_TOLERANCE if largest <= tolerance and not inputs_changed else DIFFERENT
+    complete = original.finished and original.weights_sha256 is not None
+    return Comparison(
+        verdict if mismatches else IDENTICAL, mismatches, largest, tolerance, len(original.epochs), complete
+    )
 
 
-def _partings(before: RunOutcome, now: RunOutcome) -> Iterator[Mismatch]:
-    yield from _hash("data", before.data_sha256, now.data_sha256)
-    yield from _hash("initial weights", before.initial_sha256, now.initial_sha256)
-    epochs = sorted(before.epochs.keys() | now.epochs.keys() if before.finished else before.epochs.keys())
-    for epoch in epochs:
-        old, new = before.epochs.get(epoch, {}), now.epochs.get(epoch, {})
-        for name in {**old, **new}:
-            if not _same(old.get(name), new.get(name)):
-                yield Mismatch(name, old.get(name), new.get(name), epoch)
-    for name in {**before.final, **now.final} if before.finished else before.final:
-        if not _same(before.final.get(name), now.final.get(name)):
-            yield Mismatch(name, before.final.get(name), now.final.get(name))
-    yield from _hash("weights", before.weights_sha256, now.weights_sha256)
+def _mismatches(original: RunOutcome, rerun: RunOutcome) -> Iterator[Mismatch]:
+    yield from _hash_mismatch("data", original.data_sha256, rerun.data_sha256)
+    yield from _hash_mismatch("initial weights", original.initial_sha256, rerun.initial_sha256)
+    for epoch in sorted(original.epochs.keys() | (rerun.epochs.keys() if original.finished else set())):
+        yield from _metric_mismatches(original.epochs.get(epoch, {}), rerun.epochs.get(epoch, {}), epoch)
+    final = rerun.final if original.finished else {k: v for k, v in rerun.final.items() if k in original.final}
+    yield from _metric_mismatches(original.final, final)
+    yield from _hash_mismatch("weights", original.weights_sha256, rerun.weights_sha256)
 
 
-def _hash(what: str, before: str | None, now: str | None) -> Iterator[Mismatch]:
-    if before is not None and before != now:
-        yield Mismatch(what, before, now)
+def _metric_mismatches(original: Mapping[str, float], rerun: Mapping[str, float], epoch: int = 0) -> Iterator[Mismatch]:
+    for name in {**original, **rerun}:
+        a, b = original.get(name), rerun.get(name)
+        both_nan = a is not None and b is not None and math.isnan(a) and math.isnan(b)
+        if a != b and not both_nan:
+            yield Mismatch(name, a, b, epoch)
 
 
-def _same(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a == b or (math.isnan(a) and math.isnan(b))
+def _hash_mismatch(quantity: str, original: str | None, rerun: str | None) -> Iterator[Mismatch]:
+    if original is not None and original != rerun:
+        yield Mismatch(quantity, original, rerun)

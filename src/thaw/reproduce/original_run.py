@@ -1,4 +1,4 @@
-"""What the store knows of a run: its config as it can be run today, its data, its fingerprint and its figures."""
+"""A run that is reproduced, read from the store: config, overrides, manifest, fingerprint and outcome."""
 
 import csv
 import dataclasses
@@ -11,20 +11,19 @@ from thaw.common.errors import UserError
 from thaw.config import checks, stored_config
 from thaw.config.schema import Config
 from thaw.data import manifest
-from thaw.reproduce.comparison import EPOCH_PREFIX, RunOutcome
-from thaw.run_record import check_same_graph, with_stored_engine
-from thaw.tracking import StoredRun
+from thaw.reproduce.comparison import RunOutcome
+from thaw.run_record import DATA_SHA256, WEIGHTS_SHA256, check_same_graph, with_stored_engine
+from thaw.tracking import EPOCH_PREFIX, StoredRun
 
-FINGERPRINT_PREFIX = "fingerprint."
-_FINAL = ("val/", "test/")
+_FINAL_PREFIXES = ("val/", "test/")
 
 
 @dataclass(frozen=True)
 class OriginalRun:
-    """A run that is to be reproduced.
+    """A run to reproduce.
 
-    store: the URI it was found in. config: with the engine and precisions that it chose, where these were left to the
-    machine. overrides: as typed. manifest: rows of `manifest.COLUMNS`.
+    store_uri: the store that it was found in. config: ready to be run today, with the engine and the precisions that
+    the run chose. overrides: as typed. manifest: rows with the columns `manifest.COLUMNS`.
     """
 
     run: StoredRun
@@ -35,98 +34,104 @@ class OriginalRun:
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """The flat fingerprint, as `Fingerprint.flat` gave it."""
-        tags = self.run.tags.items()
-        return {
-            key.removeprefix(FINGERPRINT_PREFIX): value for key, value in tags if key.startswith(FINGERPRINT_PREFIX)
-        }
+        """The entries of the run's fingerprint."""
+        return tracking.fingerprint_entries(self.run.tags)
 
     @property
     def finished(self) -> bool:
+        """Whether the run came to its end."""
         return self.run.status == "FINISHED"
 
 
 def read_original(run: str, uri: str, outputs: Path) -> OriginalRun:
-    """Look up a run by its id, by the first characters of it, or by its folder; of a sweep it is the best run.
+    """Return the run with this id, the first characters of it, or this folder; a sweep stands for its best run.
 
-    Raises UserError when it is not there, was trained as another network than is built now, or lacks what a rerun
-    needs: the config, the data's manifest, or anything to be compared with.
+    Raises:
+        UserError: There is no such run, it was trained as another network than would be built now, or it lacks what a
+            rerun needs: the config, the data's manifest, or an epoch to compare.
     """
-    found, store = _find(run, uri, outputs)
-    info = tracking.best_run(found)
-    if not info.metric_history(f"{EPOCH_PREFIX}loss"):
+    named, store_uri = _find(run, uri, outputs)
+    stored = tracking.best_run(named)
+    if not stored.metric_history(f"{EPOCH_PREFIX}loss"):
         raise UserError(
-            f"run {info.id} ({info.name}) is {info.status} and has no epoch to compare with: {failure_reason(info)}. "
-            "Train it instead, with the overrides in its tag thaw.overrides"
+            f"run {stored.id} ({stored.name}) is {stored.status} and has no epoch to compare with: "
+            f"{failure_reason(stored)}. Train it instead, with the overrides in its tag thaw.overrides"
         )
-    file = info.artifact_path("config.yaml")
+    file = stored.artifact_path("config.yaml")
     config = stored_config.parse_stored_config(file.read_text(encoding="utf-8"), str(file))
     checks.check_config(config)
-    check_same_graph(info.tags, config.backbone)
-    config = dataclasses.replace(with_stored_engine(_from_its_folder(config, info), info.tags), resume=None)
-    overrides = info.artifact_path("overrides.txt").read_text(encoding="utf-8").split("\n")
-    return OriginalRun(info, store, config, [o for o in overrides if o], _rows(info.artifact_path("manifest.csv")))
-
-
-def failure_reason(info: StoredRun) -> str:
-    """Why a run did not come to its end, as it said itself."""
-    return info.tags.get(tracking.REASON_TAG, "it did not say why")
-
-
-def read_outcome(info: StoredRun) -> RunOutcome:
-    """What a run came to, from the store alone: a run of a sweep keeps figures when it keeps no artifacts."""
-    epochs: dict[int, dict[str, float]] = {}
-    for name in ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"):
-        for epoch, value in info.metric_history(f"{EPOCH_PREFIX}{name}").items():
-            epochs.setdefault(epoch, {})[name] = value
-    return RunOutcome(
-        data_sha256=info.tags.get(f"{FINGERPRINT_PREFIX}data_sha256"),
-        initial_sha256=info.tags.get(f"{FINGERPRINT_PREFIX}weights_sha256"),
-        weights_sha256=info.tags.get(tracking.WEIGHTS_TAG) or _in_result(info),
-        epochs=epochs,
-        final={name: value for name, value in info.metrics.items() if name.startswith(_FINAL)},
-        finished=info.status == "FINISHED",
+    check_same_graph(stored.tags, config.backbone)
+    config = with_stored_engine(_with_absolute_paths(config, stored), stored.tags)
+    overrides = stored.artifact_path("overrides.txt").read_text(encoding="utf-8").split("\n")
+    return OriginalRun(
+        stored,
+        store_uri,
+        dataclasses.replace(config, resume=None),
+        [override for override in overrides if override],
+        _read_manifest(stored.artifact_path("manifest.csv")),
     )
 
 
-def _in_result(info: StoredRun) -> str | None:
-    """The hash of the final weights of a run that was made before it was a tag."""
-    if info.status != "FINISHED":
+def failure_reason(run: StoredRun) -> str:
+    """Return why a run did not finish, from the tag `thaw.reason`."""
+    return run.tags.get(tracking.REASON_TAG, "it did not say why")
+
+
+def read_outcome(run: StoredRun) -> RunOutcome:
+    """Return a run's outcome from metrics and tags alone: a sweep's run may have no artifacts."""
+    epochs: dict[int, dict[str, float]] = {}
+    for name in ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"):
+        for epoch, value in run.metric_history(f"{EPOCH_PREFIX}{name}").items():
+            epochs.setdefault(epoch, {})[name] = value
+    fingerprint = tracking.fingerprint_entries(run.tags)
+    return RunOutcome(
+        data_sha256=fingerprint.get(DATA_SHA256),
+        initial_sha256=fingerprint.get(WEIGHTS_SHA256),
+        weights_sha256=run.tags.get(tracking.WEIGHTS_TAG) or _weights_sha256_of_result(run),
+        epochs=epochs,
+        final={name: value for name, value in run.metrics.items() if name.startswith(_FINAL_PREFIXES)},
+        finished=run.status == "FINISHED",
+    )
+
+
+def _weights_sha256_of_result(run: StoredRun) -> str | None:
+    """Return the hash of the final weights from result.json: early versions did not set the tag."""
+    if run.status != "FINISHED":
         return None
-    return str(json.loads(info.artifact_path("result.json").read_text(encoding="utf-8"))["weights_sha256"])
+    return str(json.loads(run.artifact_path("result.json").read_text(encoding="utf-8"))["weights_sha256"])
 
 
 def _find(run: str, uri: str, outputs: Path) -> tuple[StoredRun, str]:
     folder = Path(run).expanduser()
     if not folder.is_dir():
         return tracking.find_run(uri, outputs, run), uri
-    known = tracking.find_run_of_folder(folder, uri, outputs)
-    if known is None:
+    owner = tracking.find_run_of_folder(folder, uri, outputs)
+    if owner is None:
         raise UserError(f"run={run} is a folder without a run.json that says which run it is: give the run's id")
-    return known
+    return owner
 
 
-def _from_its_folder(config: Config, info: StoredRun) -> Config:
-    """Relative paths are meant from the folder in which the run was started; what is not there stays as it is."""
-    start = Path(info.tags.get(tracking.CWD_TAG, "."))
+def _with_absolute_paths(config: Config, run: StoredRun) -> Config:
+    """Resolve relative paths against the run's working directory; what is not there stays as it is."""
+    cwd = Path(run.tags.get(tracking.CWD_TAG, "."))
 
     def absolute(path: str) -> str:
-        there = start / Path(path).expanduser()
-        return str(there.absolute()) if there.exists() else path
+        resolved = cwd / Path(path).expanduser()
+        return str(resolved.absolute()) if resolved.exists() else path
 
     dataset, backbone = config.dataset, config.backbone
     if dataset.path:
         dataset = dataclasses.replace(dataset, path=absolute(dataset.path))
     if backbone.weights not in ("imagenet", "none"):
         backbone = dataclasses.replace(backbone, weights=absolute(backbone.weights))
-    cache = dataclasses.replace(config.cache, dir=str(start / Path(config.cache.dir).expanduser()))
+    cache = dataclasses.replace(config.cache, dir=str(cwd / Path(config.cache.dir).expanduser()))
     return dataclasses.replace(config, dataset=dataset, backbone=backbone, cache=cache)
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def _read_manifest(file: Path) -> list[dict[str, str]]:
     with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    lacking = set(manifest.COLUMNS) - set(rows[0] if rows else manifest.COLUMNS)
-    if lacking:
-        raise UserError(f"{file} is no manifest of this version of thaw: it has no column {min(lacking)}")
+    missing = set(manifest.COLUMNS) - set(rows[0] if rows else manifest.COLUMNS)
+    if missing:
+        raise UserError(f"{file} is no manifest of this version of thaw: it has no column {min(missing)}")
     return rows

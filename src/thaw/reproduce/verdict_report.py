@@ -1,4 +1,4 @@
-"""What a reproduction says: on the terminal for people, as JSON for scripts."""
+"""Report of a reproduction: printed lines for people, `reproduction.json` for scripts."""
 
 import math
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ from thaw.reproduce.manifest_check import FileDifference
 from thaw.reproduce.original_run import OriginalRun, failure_reason
 
 REPORT_FILE = "reproduction.json"
-TABLE_ROWS = 10  # figures in the table; all are in the file
+TABLE_ROWS = 10  # of the printed table; the file has all mismatches
 
 
 def count_noun(n: int, what: str) -> str:
-    """Return `1 epoch`, `2 epochs`."""
+    """Return a count with its noun: `1 epoch`, `2 epochs`."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def print_unfinished(before: OriginalRun) -> None:
-    """Say of a run that did not come to its end what is compared."""
-    if not before.finished:
-        why = f"{before.run.status} ({failure_reason(before.run)})"
+def print_unfinished(original: OriginalRun) -> None:
+    """Print what is compared when the run did not finish; print nothing when it did."""
+    if not original.finished:
+        why = f"{original.run.status} ({failure_reason(original.run)})"
         say(f"  it is {why}: the epochs that it has are compared, and the rerun goes on to the end")
 
 
-def print_environment(found: Sequence[ConfigDifference], deterministic: bool) -> None:
-    """List what differs in code, packages, machine and settings."""
-    if found:
-        say(f"environment: {count_noun(len(found), 'difference')}")
-        for difference in found:
+def print_environment(differences: Sequence[ConfigDifference], deterministic: bool) -> None:
+    """Print what differs in code, packages, machine and settings."""
+    if differences:
+        say(f"environment: {count_noun(len(differences), 'difference')}")
+        for difference in differences:
             say(f"  {difference.line()}")
     else:
         say("environment: code, packages, machine and settings as in the run")
@@ -43,89 +43,91 @@ def print_environment(found: Sequence[ConfigDifference], deterministic: bool) ->
         say("  the run was trained with deterministic=false: not even the same machine need come to the same bits")
 
 
-def print_comparison(found: Comparison) -> None:
-    """Show what differs, and the verdict."""
-    if found.mismatches:
-        print_table(_table(found.mismatches))
-    if len(found.mismatches) > TABLE_ROWS:
-        say(f"and {len(found.mismatches) - TABLE_ROWS} more figures, all in {REPORT_FILE}")
-    say(verdict_line(found))
+def print_comparison(comparison: Comparison) -> None:
+    """Print a table of the first mismatches, and the verdict."""
+    mismatches = comparison.mismatches
+    if mismatches:
+        print_table(_table(mismatches))
+    if len(mismatches) > TABLE_ROWS:
+        say(f"and {len(mismatches) - TABLE_ROWS} more figures, all in {REPORT_FILE}")
+    say(verdict_line(comparison))
 
 
-def verdict_line(found: Comparison) -> str:
-    """Return the verdict in a sentence, with the first figure in which the runs part."""
-    epochs = count_noun(found.epochs, "epoch")
-    if found.verdict == IDENTICAL:
-        if found.complete:
+def verdict_line(comparison: Comparison) -> str:
+    """Return the verdict in a sentence, with the first quantity in which the runs differ."""
+    epochs = count_noun(comparison.epochs, "epoch")
+    if comparison.verdict == IDENTICAL:
+        if comparison.complete:
             return f"identical: all figures of {epochs} and the final weights, to the last bit"
         return f"identical as far as the run went: all figures of {epochs}, to the last bit; it has no final weights"
-    first, beyond = found.mismatches[0], found.first_over_tolerance
-    if found.changed_inputs:
-        said = f"{found.verdict}: {' and '.join(found.changed_inputs)} changed since the run, so this is another one"
+    first, over, inputs = comparison.mismatches[0], comparison.first_over_tolerance, comparison.changed_inputs
+    if inputs:
+        sentence = f"{comparison.verdict}: {' and '.join(inputs)} changed since the run, so this is another one"
     else:
-        said = f"{found.verdict}: the runs part in {first.name}"
+        sentence = f"{comparison.verdict}: the runs part in {first.name}"
     if first.quantity == "weights":
-        said += " only: all figures are equal"
-    if beyond:
-        said += ", parting" if found.changed_inputs else ", and"
-        said += f" by more than {found.tolerance:g} in {beyond.name}"
-    return f"{said}; losses and accuracies differ by at most {found.largest_difference:.2g}"
+        sentence += " only: all figures are equal"
+    if over:
+        sentence += ", parting" if inputs else ", and"
+        sentence += f" by more than {comparison.tolerance:g} in {over.name}"
+    return f"{sentence}; losses and accuracies differ by at most {comparison.largest_difference:.2g}"
 
 
 def write_report(
-    before: OriginalRun,
-    run_id: str,
+    original: OriginalRun,
+    rerun_id: str,
     environment: Sequence[ConfigDifference],
     files: Sequence[FileDifference],
-    found: Comparison,
+    comparison: Comparison,
     file: Path,
 ) -> None:
-    """Write all of it as JSON."""
+    """Write the verdict and everything it rests on as JSON."""
+    first_over = comparison.first_over_tolerance
     content: dict[str, Any] = {
-        "reproduces": before.run.id,
-        "run_id": run_id,
-        "verdict": found.verdict,
-        "exit_code": found.exit_code,
-        "whole": found.complete,
-        "epochs": found.epochs,
-        "tolerance": found.tolerance,
-        "largest_difference": found.largest_difference,
-        "first": _entry(found.mismatches[0]) if found.mismatches else None,
-        "first_beyond_tolerance": _entry(found.first_over_tolerance) if found.first_over_tolerance else None,
-        "figures": [_entry(parting) for parting in found.mismatches],
+        "reproduces": original.run.id,
+        "run_id": rerun_id,
+        "verdict": comparison.verdict,
+        "exit_code": comparison.exit_code,
+        "whole": comparison.complete,
+        "epochs": comparison.epochs,
+        "tolerance": comparison.tolerance,
+        "largest_difference": comparison.largest_difference,
+        "first": _entry(comparison.mismatches[0]) if comparison.mismatches else None,
+        "first_beyond_tolerance": _entry(first_over) if first_over else None,
+        "figures": [_entry(mismatch) for mismatch in comparison.mismatches],
         "environment": [{"name": d.key, "before": d.stored, "now": d.current} for d in environment],
         "data": manifest_check.count_by_kind(files),
     }
     write_json(content, file)
 
 
-def _entry(parting: Mismatch) -> dict[str, Any]:
+def _entry(mismatch: Mismatch) -> dict[str, Any]:
     return {
-        "epoch": parting.epoch or None,
-        "figure": parting.quantity,
-        "before": parting.original,
-        "now": parting.rerun,
-        "difference": parting.difference,
+        "epoch": mismatch.epoch or None,
+        "figure": mismatch.quantity,
+        "before": mismatch.original,
+        "now": mismatch.rerun,
+        "difference": mismatch.difference,
     }
 
 
-def _table(partings: Sequence[Mismatch]) -> Table:
+def _table(mismatches: Sequence[Mismatch]) -> Table:
     table = Table()
     for column in ("epoch", "figure", "run", "now", "difference"):
         table.add_column(column, justify="left" if column == "figure" else "right")
-    for parting in partings[:TABLE_ROWS]:
-        apart = parting.difference
+    for mismatch in mismatches[:TABLE_ROWS]:
+        difference = mismatch.difference
         table.add_row(
-            str(parting.epoch or ""),
-            printable(parting.quantity),
-            _shown(parting.original),
-            _shown(parting.rerun),
-            f"{apart:.2g}" if apart is not None and math.isfinite(apart) else "",
+            str(mismatch.epoch or ""),
+            printable(mismatch.quantity),
+            _cell(mismatch.original),
+            _cell(mismatch.rerun),
+            f"{difference:.2g}" if difference is not None and math.isfinite(difference) else "",
         )
     return table
 
 
-def _shown(value: FigureValue) -> str:
+def _cell(value: FigureValue) -> str:
     if value is None:
         return "none"
     return f"{value[:12]}…" if isinstance(value, str) else f"{value:.9g}"

@@ -11,7 +11,7 @@ from thaw.tracking.fingerprint import (
 )
 from thaw.tracking.folder_owner import check_single_run, owner_of_folder
 from thaw.tracking.mlflow_store import open_store, sqlite_path
-from thaw.tracking.reopen import REASON_TAG
+from thaw.tracking.reopen import EPOCH_PREFIX, REASON_TAG
 from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
 from thaw.tracking.run_lookup import (
     OVERRIDES_TAG,
@@ -26,9 +26,9 @@ from thaw.tracking.sweep_runs import best_objective, close_sweep, fold_summaries
 from thaw.tracking.tracked_run import WEIGHTS_TAG, RunNotClosed, TrackedRun, start_run
 
 __all__ = [
-    "CONFIG_LOGGED_TAG", "CWD_TAG", "FINGERPRINT_PREFIX", "FOLDER_TAG", "OVERRIDES_TAG", "PARENT_TAG", "REASON_TAG",
-    "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "RunNotClosed", "StoredRun", "TrackedRun", "best_objective",
-    "best_run", "check_single_run", "close_sweep", "collect_fingerprint", "find_run", "find_run_of_folder",
-    "fingerprint_differences", "fingerprint_entries", "fold_summaries", "folds_json", "open_store", "open_sweep",
-    "owner_of_folder", "resolve_run_weights", "sqlite_path", "start_run",
+    "CONFIG_LOGGED_TAG", "CWD_TAG", "EPOCH_PREFIX", "FINGERPRINT_PREFIX", "FOLDER_TAG", "OVERRIDES_TAG", "PARENT_TAG",
+    "REASON_TAG", "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "RunNotClosed", "StoredRun", "TrackedRun",
+    "best_objective", "best_run", "check_single_run", "close_sweep", "collect_fingerprint", "find_run",
+    "find_run_of_folder", "fingerprint_differences", "fingerprint_entries", "fold_summaries", "folds_json",
+    "open_store", "open_sweep", "owner_of_folder", "resolve_run_weights", "sqlite_path", "start_run",
 ]  # fmt: skip
