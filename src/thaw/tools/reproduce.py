@@ -3,8 +3,7 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -51,7 +50,10 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     verdict_report.print_unfinished(original)
     environment = tracking.fingerprint_differences(original.fingerprint, tracking.collect_fingerprint(root).entries())
     verdict_report.print_environment(environment, original.config.deterministic)
-    with _cache_dir(config.fresh, original.config, folder) as cache_dir:
+    cache: AbstractContextManager[str] = nullcontext(original.config.cache.dir)
+    if config.fresh:  # an empty one, removed afterwards
+        cache = tempfile.TemporaryDirectory(prefix=".cache-", dir=folder)
+    with cache as cache_dir:
         rerun_config = _rerun_config(original, config, cache_dir)
         files = _compare_data(original, rerun_config, folder)
         rerun_id = _rerun(original, rerun_config, _job(original, rerun_config, root, folder))
@@ -66,16 +68,6 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     rerun.set_tag(VERDICT_TAG, comparison.verdict)
     say(f"reproduction {display_path(report)}")
     return comparison.exit_code
-
-
-@contextmanager
-def _cache_dir(fresh: bool, config: Config, folder: Path) -> Iterator[str]:
-    """Yield the run's cache folder, or an empty one that is removed afterwards."""
-    if not fresh:
-        yield config.cache.dir
-        return
-    with tempfile.TemporaryDirectory(prefix=".cache-", dir=folder) as empty:
-        yield empty
 
 
 def _rerun_config(original: OriginalRun, config: ReproduceConfig, cache_dir: str) -> Config:

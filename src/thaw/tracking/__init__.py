@@ -1,6 +1,6 @@
 """Tracking of runs, sweeps and models in MLflow. No other room imports mlflow, and importing this one does not."""
 
-from thaw.tracking.cross_validation import FoldSummary
+from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json
 from thaw.tracking.fingerprint import (
     CONFIG_LOGGED_TAG,
     FINGERPRINT_PREFIX,
@@ -22,7 +22,7 @@ from thaw.tracking.run_lookup import (
     find_run_of_folder,
     resolve_run_weights,
 )
-from thaw.tracking.sweep_runs import best_objective, close_sweep, fold_summaries, folds_json, open_sweep
+from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep
 from thaw.tracking.tracked_run import WEIGHTS_TAG, RunNotClosed, TrackedRun, start_run
 
 __all__ = [

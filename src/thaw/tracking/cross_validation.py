@@ -1,24 +1,14 @@
 """Mean and standard deviation over the folds of a cross-validation, for each setting of a sweep's other keys."""
 
+import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from thaw.tracking.run_lookup import StoredRun
 
 FOLD_OVERRIDE = "split.fold="
-
-
-@dataclass(frozen=True)
-class FoldRun:
-    """A finished run of one fold.
-
-    overrides: as typed, `split.fold=` among them. metrics: the last value of each. folds: how many folds there are.
-    """
-
-    run_id: str
-    overrides: str
-    metrics: Mapping[str, float]
-    folds: int
 
 
 @dataclass(frozen=True)
@@ -63,15 +53,15 @@ class FoldSummary:
         return " · ".join([count, *accuracies]) + f": {self.overrides}"
 
 
-def summarize_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[FoldSummary]:
-    """Group runs that differ only in their fold, and return one summary per setting, best mean objective first.
+def fold_summaries(runs: Iterable[StoredRun], *, maximize: bool = True) -> list[FoldSummary]:
+    """Return one summary for the runs that differ only in their fold, best mean objective first.
 
     Settings with fewer than 2 finished folds have no standard deviation and are left out.
     """
-    by_setting: dict[str, list[FoldRun]] = {}
+    by_setting: dict[str, list[StoredRun]] = {}
     for run in runs:
         words = run.overrides.split(" ")
-        if any(word.startswith(FOLD_OVERRIDE) for word in words):
+        if run.status == "FINISHED" and _folds(run) and any(word.startswith(FOLD_OVERRIDE) for word in words):
             setting = " ".join(word for word in words if not word.startswith(FOLD_OVERRIDE))
             by_setting.setdefault(setting, []).append(run)
     summaries = [_summarize(overrides, group) for overrides, group in by_setting.items() if len(group) > 1]
@@ -83,6 +73,11 @@ def summarize_folds(runs: Iterable[FoldRun], *, maximize: bool = True) -> list[F
     return sorted(summaries, key=rank)
 
 
+def folds_json(summaries: list[FoldSummary]) -> str:
+    """Return a JSON list: `overrides`, `run_ids`, `folds` and `metrics` of each, which have `mean`, `std` and `n`."""
+    return json.dumps([asdict(summary) for summary in summaries], indent=2) + "\n"
+
+
 def objective_rank(objective: float | None, maximize: bool) -> float:
     """Return a sort key that puts the best objective first, and None and NaN last, at infinity."""
     if objective is None or math.isnan(objective):
@@ -90,11 +85,16 @@ def objective_rank(objective: float | None, maximize: bool) -> float:
     return -objective if maximize else objective
 
 
-def _summarize(overrides: str, runs: list[FoldRun]) -> FoldSummary:
+def _folds(run: StoredRun) -> int:
+    folds = run.params.get("split.folds", "")
+    return int(folds) if folds.isdigit() else 0
+
+
+def _summarize(overrides: str, runs: list[StoredRun]) -> FoldSummary:
     names = [name for name in runs[0].metrics if name.startswith(("val/", "test/")) or name == "objective"]
     metrics = {}
     for name in sorted(name for name in names if "/class/" not in name):
         values = [run.metrics[name] for run in runs if name in run.metrics]
         if len(values) == len(runs) and all(map(math.isfinite, values)):
             metrics[name] = MeanStd(statistics.fmean(values), statistics.stdev(values), len(values))
-    return FoldSummary(overrides, tuple(run.run_id for run in runs), runs[0].folds, metrics)
+    return FoldSummary(overrides, tuple(run.id for run in runs), _folds(runs[0]), metrics)

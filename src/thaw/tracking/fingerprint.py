@@ -15,35 +15,17 @@ FINGERPRINT_PREFIX = "fingerprint."  # of the tags that hold a fingerprint's ent
 # A run with this tag has its config and overrides in the store: they are logged before the fingerprint.
 CONFIG_LOGGED_TAG = f"{FINGERPRINT_PREFIX}python"
 
-_PACKAGES = (
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pillow",
-    "hydra-core",
-    "omegaconf",
-    "mlflow",
-    "scikit-learn",
-    "openvino",
-    "ml-dtypes",  # rounds to bfloat16
-    "h5py",
-    "scipy",
-)
+_PACKAGES = (  # ml-dtypes rounds to bfloat16
+    "tensorflow", "keras", "numpy", "pillow", "hydra-core", "omegaconf", "mlflow", "scikit-learn", "openvino",
+    "ml-dtypes", "h5py", "scipy",
+)  # fmt: skip
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # never changed: runs of all versions are compared by them
 # The only environment variables that the first versions recorded.
 _FIRST_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "ONEDNN_MAX_CPU_ISA",
-    "TF_DETERMINISTIC_OPS",
-    "XLA_FLAGS",
-    "TF_XLA_FLAGS",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "TF_DETERMINISTIC_OPS", "XLA_FLAGS", "TF_XLA_FLAGS",
     "CUDA_VISIBLE_DEVICES",
-)
+)  # fmt: skip
 _CODE = (".py", ".yaml")  # untracked files that are hashed, as they can change a run's numbers
 # Entries that are logged after the run's beginning, or that earlier versions did not record.
 _OPTIONAL = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "device", "seed", "gpu", "env")

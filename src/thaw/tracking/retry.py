@@ -28,7 +28,14 @@ class StoreMissing(Exception):
 
 
 class StoreUnreachable(UserError):
-    """The store did not answer for RETRY_SECONDS."""
+    """The store did not answer for RETRY_SECONDS; the message says which store, why, and what to do."""
+
+    def __init__(self, uri: str, error: BaseException) -> None:
+        advice = "Is it running?"
+        if uri.startswith("sqlite:"):
+            moved = isinstance(error, StoreMissing)
+            advice = "Was it moved? Put it back." if moved else "End the program that holds it."
+        super().__init__(f"tracking.uri={uri} did not answer for {RETRY_SECONDS:.0f} s: {root_cause(error)}. {advice}")
 
 
 class StoreRefused(UserError):
@@ -95,7 +102,7 @@ class RetryingClient:
                         raise StoreRefused(self._uri, error) from error
                     raise
                 if time.monotonic() - began > RETRY_SECONDS:
-                    raise unreachable_error(self._uri, error) from error
+                    raise StoreUnreachable(self._uri, error) from error
             wait_notice.print_if_due()
             time.sleep(backoff_seconds(failures))
             failures += 1
@@ -194,17 +201,6 @@ def root_cause(error: object) -> str:
     while isinstance(error, BaseException) and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
-
-
-def unreachable_error(uri: str, error: BaseException) -> StoreUnreachable:
-    """Return the error that says which store does not answer, why, and what to do."""
-    if uri.startswith("sqlite:"):
-        advice = "Was it moved? Put it back." if isinstance(error, StoreMissing) else "End the program that holds it."
-    else:
-        advice = "Is it running?"
-    return StoreUnreachable(
-        f"tracking.uri={uri} did not answer for {RETRY_SECONDS:.0f} s: {root_cause(error)}. {advice}"
-    )
 
 
 def backoff_seconds(attempt: int) -> float:

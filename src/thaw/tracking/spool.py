@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -70,12 +69,6 @@ def read_unsent(folder: Path) -> UnsentWrites | None:
         return None
 
 
-def remove_unsent(folder: Path) -> None:
-    """Remove `unsent.json`, as all of it was sent."""
-    with suppress(FileNotFoundError):
-        (folder / UNSENT_FILE).unlink()
-
-
 def replay_unsent(store: MlflowStore, folder: Path) -> StoreRefused | None:
     """Send what a run of this store left in its folder; return the first refusal of the store, if any.
 
@@ -87,7 +80,7 @@ def replay_unsent(store: MlflowStore, folder: Path) -> StoreRefused | None:
         return None
     rest, refusals = _send(store, folder, unsent)
     if rest.is_empty and rest.status is None:
-        remove_unsent(folder)
+        (folder / UNSENT_FILE).unlink(missing_ok=True)
         say(f"run {unsent.run_id}: what its store did not take before is sent, {len(unsent.metrics)} metrics among it")
         return None
     rest.write(folder)

@@ -2,10 +2,9 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from filelock import FileLock
 
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import folder_owner, orphaned_runs, run_lock
-from thaw.tracking.cross_validation import FoldRun, FoldSummary, objective_rank, summarize_folds
+from thaw.tracking.cross_validation import fold_summaries, folds_json, objective_rank
 from thaw.tracking.mlflow_store import MlflowStore, open_store
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
 from thaw.tracking.run_lookup import BEST_RUN_TAG, PARENT_TAG, StoredRun, from_mlflow
@@ -107,21 +106,6 @@ def _close(run: TrackedRun, status: str, maximize: bool, summary: Mapping[str, o
     run.set_tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
     run.flush()
     return children
-
-
-def fold_summaries(children: list[StoredRun], *, maximize: bool = True) -> list[FoldSummary]:
-    """Return the summary of each setting of a sweep over folds, best first; none when no fold was swept."""
-    finished = [
-        FoldRun(child.id, child.overrides, child.metrics, int(folds))
-        for child in children
-        if child.status == "FINISHED" and (folds := child.params.get("split.folds", "")).isdigit() and int(folds)
-    ]
-    return summarize_folds(finished, maximize=maximize)
-
-
-def folds_json(summaries: list[FoldSummary]) -> str:
-    """Return a JSON list: `overrides`, `run_ids`, `folds` and `metrics` of each, which have `mean`, `std` and `n`."""
-    return json.dumps([asdict(summary) for summary in summaries], indent=2) + "\n"
 
 
 def _children(store: MlflowStore, parent: TrackedRun) -> list[StoredRun]:

@@ -143,8 +143,8 @@ class TrackedRun:
             "profile": content,
             "context": context,
         }
-        if not self._queue.call_or_spool(partial(self._client.log_inputs, self.id, [spool.dataset_input(entry)])):
-            self._queue.spool_dataset(entry)
+        log = partial(self._client.log_inputs, self.id, [spool.dataset_input(entry)])
+        self._queue.call_or_spool(log, dataset=entry)
 
     def log_model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
         """Log a built Keras model as the run's model `model`, for `mlflow.keras.load_model("runs:/RUN_ID/model")`.
@@ -205,14 +205,8 @@ def start_run(
     ends a process without closing its run, unless the caller's handler raises SystemExit. The tag `thaw.reason` says
     why a run did not finish, and an error that is not the user's is logged as the artifact `traceback.txt`.
 
-    Args:
-        tracking: The config's section.
-        outputs: The folder of all outputs.
-        name: The run's name.
-        folder: The run's own; locked while the run lives, and `run.json` in it names the run.
-        tags: To set, whether the run is new or resumed.
-        parent: Id of the sweep that the run belongs to.
-        resume: Full id of a run to resume, which did not finish; what it has logged is not logged again.
+    `folder` is the run's own: it is locked while the run lives, and `run.json` in it names the run. `parent` is the id
+    of a sweep. `resume` is the full id of a run that did not finish; what it has logged is not logged again.
 
     Raises:
         UserError: The run to resume has finished or is running, or another run has written to the folder.

@@ -11,7 +11,7 @@ from thaw.common.console import say
 from thaw.tracking import retry
 from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
-from thaw.tracking.spool import METRICS_PER_BATCH, TAGS_PER_BATCH, UNSENT_FILE, UnsentWrites, remove_unsent
+from thaw.tracking.spool import METRICS_PER_BATCH, TAGS_PER_BATCH, UNSENT_FILE, UnsentWrites
 
 # What is logged within this time is sent together: an epoch of a head takes no longer than a commit of the database.
 _BATCH_SECONDS = 1.0
@@ -58,19 +58,23 @@ class WriteQueue:
             self._wake_worker()
 
     def call_or_spool(
-        self, call: Callable[[], object], spooled_file: Callable[[], tuple[str, str | None] | None] = lambda: None
-    ) -> bool:
-        """Call the store now and return whether it succeeded; once the work has begun, a failure is not raised.
+        self,
+        call: Callable[[], object],
+        spooled_file: Callable[[], tuple[str, str | None] | None] = lambda: None,
+        dataset: Mapping[str, str] | None = None,
+    ) -> None:
+        """Call the store now; once the work has begun, a failure is not raised.
 
         Args:
             call: The call.
-            spooled_file: Called after a failure; returns the file of the run to upload when the store is back, and
-                its artifact folder.
+            spooled_file: Called after a failure; returns the file of the run to upload at its end, and its artifact
+                folder.
+            dataset: What `spool.dataset_input` takes, to be logged at the run's end after a failure.
         """
         if not self._is_store_given_up():
             try:
                 call()
-                return True
+                return
             except (StoreRefused, StoreUnreachable) as error:
                 if not self.work_started:
                     raise
@@ -78,13 +82,7 @@ class WriteQueue:
         file = spooled_file()
         with self._changed:
             self._files += [file] if file else []
-            self._spool()
-        return False
-
-    def spool_dataset(self, entry: Mapping[str, str]) -> None:
-        """Leave a data set, as `spool.dataset_input` takes it, to be logged at the run's end."""
-        with self._changed:
-            self._datasets.append(entry)
+            self._datasets += [dataset] if dataset else []
             self._spool()
 
     def flush(self) -> None:
@@ -137,7 +135,7 @@ class WriteQueue:
 
     def _give_up(self) -> None:
         error = self._last_error or TimeoutError("no answer")
-        unreachable = retry.unreachable_error(self._store.uri, error)
+        unreachable = StoreUnreachable(self._store.uri, error)
         if not self.work_started:
             raise unreachable from self._last_error
         self._last_error = error
@@ -205,7 +203,7 @@ class WriteQueue:
         if self._files or self._datasets:  # they are sent at the run's end
             self._spool()
         else:
-            remove_unsent(self._folder)
+            (self._folder / UNSENT_FILE).unlink(missing_ok=True)
             self.store_failure = None
 
     def _retry_after(self, error: Exception) -> bool:
