@@ -96,20 +96,20 @@ def checked(own, capsys):
 
 def test_test_images_that_the_weights_were_trained_on_are_counted_and_logged(outputs, pictures, first, capsys):
     own = config(outputs, pictures, first, seed=1)
-    said, figures, data = checked(own, capsys)
+    output, figures, data = checked(own, capsys)
     before, _ = read(config(outputs, pictures, **THAWED))
     seen = set(before.image_names("train"))
     test, val = (len(seen & set(data.image_names(split))) for split in ("test", "val"))
     assert test > 0
-    assert f"warning: {test} of 12 test images and {val} of 12 val images were trained on by run {first[:12]}" in said
+    assert f"warning: {test} of 12 test images and {val} of 12 val images were trained on by run {first[:12]}" in output
     assert (figures["leak/test_images"], figures["leak/val_images"]) == (test, val)
     assert figures[leakage.WEIGHTS_FROM_TAG] == first
     assert figures["leak/test_validated"] == len(set(before.image_names("val")) & set(data.image_names("test")))
 
 
 def test_the_same_split_leaks_nothing_and_says_so(outputs, pictures, first, capsys):
-    said, figures, _ = checked(config(outputs, pictures, first, leak="stop"), capsys)
-    assert said.startswith(f"leak: 0 of 12 test images and 0 of 12 val images were trained on by run {first[:12]}")
+    output, figures, _ = checked(config(outputs, pictures, first, leak="stop"), capsys)
+    assert output.startswith(f"leak: 0 of 12 test images and 0 of 12 val images were trained on by run {first[:12]}")
     assert (figures["leak/test_images"], figures["leak/val_images"]) == (0, 0)
 
 
@@ -131,11 +131,11 @@ def test_renamed_pictures_are_found_by_their_content(outputs, pictures, first, c
 def test_runs_before_the_run_count_too(outputs, pictures, first, capsys):
     second = trained(config(outputs, pictures, first, recipe="bottleneck", seed=1))  # only the first moved the backbone
     third = trained(config(outputs, pictures, second, recipe="bottleneck", seed=2))
-    said, figures, data = checked(config(outputs, pictures, third, seed=3), capsys)
+    output, figures, data = checked(config(outputs, pictures, third, seed=3), capsys)
     before, _ = read(config(outputs, pictures, **THAWED))
     assert figures["leak/test_images"] == len(set(before.image_names("train")) & set(data.image_names("test"))) > 0
     assert figures[leakage.WEIGHTS_FROM_TAG].split() == [third, second, first]
-    assert f"or those that it started from ({second[:12]}, {first[:12]})" in said
+    assert f"or those that it started from ({second[:12]}, {first[:12]})" in output
 
 
 @pytest.mark.parametrize("keys", [{"recipe": "bottleneck"}, {"recipe": "finetune"}])
@@ -143,8 +143,8 @@ def test_images_that_only_a_head_was_trained_on_are_said_and_refuse_nothing(outp
     own = config(outputs, pictures, **keys)
     own.finetune.freeze = "all"
     run = trained(own)
-    said, figures, _ = checked(config(outputs, pictures, run, seed=1, leak="stop"), capsys)
-    assert re.match(r"leak: [1-9]\d* of 12 test images .*the backbone stayed frozen", said)
+    output, figures, _ = checked(config(outputs, pictures, run, seed=1, leak="stop"), capsys)
+    assert re.match(r"leak: [1-9]\d* of 12 test images .*the backbone stayed frozen", output)
     assert figures["leak/test_images"] == 0
 
 
@@ -166,18 +166,18 @@ def test_a_runs_folder_a_sweep_and_its_folder_mean_the_run_whose_weights_they_gi
     figures = [checked(config(outputs, pictures, run, seed=1), capsys)[1]]
     assert figures[0]["leak/test_images"] > 0
     for weights in (str(folder), sweep.id, str(outputs / "sweep")):
-        said, found, _ = checked(config(outputs, pictures, weights, seed=1), capsys)
-        assert "is not known" not in said
-        figures.append(found)
-    assert all(found == figures[0] for found in figures)
+        output, seen, _ = checked(config(outputs, pictures, weights, seed=1), capsys)
+        assert "is not known" not in output
+        figures.append(seen)
+    assert all(seen == figures[0] for seen in figures)
     assert figures[0][leakage.WEIGHTS_FROM_TAG] == run
 
 
 def test_weights_that_are_of_no_run_say_nothing(outputs, pictures, capsys, tmp_path):
     (tmp_path / "foreign.h5").write_bytes(b"")
     for weights in ("imagenet", "none", str(tmp_path / "foreign.h5")):
-        said, figures, _ = checked(config(outputs, pictures, weights, leak="stop"), capsys)
-        assert (said, "leak/test_images" in figures) == ("", False)
+        output, figures, _ = checked(config(outputs, pictures, weights, leak="stop"), capsys)
+        assert (output, "leak/test_images" in figures) == ("", False)
 
 
 def test_a_runs_model_that_was_copied_out_of_its_folder_is_said_and_refused_by_stop(outputs, pictures, capsys):

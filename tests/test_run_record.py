@@ -1,4 +1,4 @@
-"""What a run leaves in the store when it begins, and what it must find there when it goes on."""
+"""What a run leaves in the store when it begins, and what it must find there when it is resumed."""
 
 import contextlib
 import dataclasses
@@ -18,8 +18,8 @@ class Tracked:
 
     id = "0123456789abcdef"
 
-    def __init__(self, recorded: dict[str, str] | None = None) -> None:
-        self.resumed_tags, self.logged, self.texts = recorded or {}, {}, {}
+    def __init__(self, tags: dict[str, str] | None = None) -> None:
+        self.resumed_tags, self.logged, self.texts = tags or {}, {}, {}
 
     def log_params(self, params) -> None:
         self.logged |= params
@@ -58,8 +58,8 @@ def test_config_command_and_fingerprint_are_there_before_the_work(job: Job) -> N
 def test_a_run_that_goes_on_keeps_its_first_fingerprint_and_names_what_changed(job: Job, capsys) -> None:
     began = Tracked()
     begin(began, job)
-    recorded = {key: str(value) for key, value in began.logged.items() if key.startswith("fingerprint.")}
-    again = Tracked({**recorded, "fingerprint.package.keras": "0.1", "fingerprint.data_sha256": "d" * 64})
+    tags = {key: str(value) for key, value in began.logged.items() if key.startswith("fingerprint.")}
+    again = Tracked({**tags, "fingerprint.package.keras": "0.1", "fingerprint.data_sha256": "d" * 64})
     begin(again, dataclasses.replace(job, resumed_run_id=again.id))
     now = tracking.collect_fingerprint(job.root).packages["keras"]
     assert f"package.keras: 0.1 in the run, {now} now" in capsys.readouterr().out
@@ -68,14 +68,14 @@ def test_a_run_that_goes_on_keeps_its_first_fingerprint_and_names_what_changed(j
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(KeyboardInterrupt(), True), (SystemExit(143), True), (UserError("no such backbone"), False)]
+    ("error", "printed"), [(KeyboardInterrupt(), True), (SystemExit(143), True), (UserError("no such backbone"), False)]
 )
 def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_with(
-    job: Job, capsys, error: BaseException, told: bool
+    job: Job, capsys, error: BaseException, printed: bool
 ) -> None:
     with pytest.raises(type(error)):
         begin(Tracked(), job, error)
-    assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == told
+    assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == printed
 
 
 @pytest.mark.parametrize(
@@ -110,16 +110,16 @@ def test_what_it_began_with_must_still_be_there() -> None:
 
 
 def test_what_was_chosen_for_auto_is_chosen_again() -> None:
-    recorded = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
-    chosen = run_record.with_stored_engine(Config(), recorded)
+    tags = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
+    chosen = run_record.with_stored_engine(Config(), tags)
     assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
     assert run_record.with_stored_engine(Config(), {}) == Config()
 
 
 def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
-    for began, said in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
+    for began, message in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
         tags = {} if began is None else {f"fingerprint.{run_record.DEVICE}": began}
         run_record.report_device_change(Tracked(tags), "cpu")
         out = capsys.readouterr().out
-        assert said in out
-        assert bool(out) == bool(said)
+        assert message in out
+        assert bool(out) == bool(message)

@@ -50,14 +50,14 @@ def final(**figures):
     ],
 )
 def test_the_verdict_and_where_the_runs_part(now, first, expected):
-    found = compare(RUN, now, 1e-3)
-    assert found.verdict == expected
-    assert found.exit_code == {IDENTICAL: 0, WITHIN_TOLERANCE: 2, DIFFERENT: 3}[expected]
-    assert repr(found.mismatches[0] if found.mismatches else None) == repr(first)  # NaN is not NaN
+    comparison = compare(RUN, now, 1e-3)
+    assert comparison.verdict == expected
+    assert comparison.exit_code == {IDENTICAL: 0, WITHIN_TOLERANCE: 2, DIFFERENT: 3}[expected]
+    assert repr(comparison.mismatches[0] if comparison.mismatches else None) == repr(first)  # NaN is not NaN
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "sentence"),
     [
         ({"data_sha256": "x"}, "the data changed since the run"),
         ({"initial_sha256": "x"}, "the initial weights changed since the run"),
@@ -65,10 +65,10 @@ def test_the_verdict_and_where_the_runs_part(now, first, expected):
         ({"data_sha256": None}, "the data changed since the run"),
     ],
 )
-def test_from_other_data_or_initial_weights_no_figures_are_close_enough(other, said):
-    found = compare(RUN, changed(**other), tolerance=1e9)
-    assert (found.verdict, found.exit_code, found.largest_difference) == (DIFFERENT, 3, 0)
-    assert verdict_line(found).startswith(f"different: {said}")
+def test_from_other_data_or_initial_weights_no_figures_are_close_enough(other, sentence):
+    comparison = compare(RUN, changed(**other), tolerance=1e9)
+    assert (comparison.verdict, comparison.exit_code, comparison.largest_difference) == (DIFFERENT, 3, 0)
+    assert verdict_line(comparison).startswith(f"different: {sentence}")
 
 
 def test_a_run_that_recorded_no_hash_of_its_data_is_compared_by_its_figures():
@@ -77,18 +77,18 @@ def test_a_run_that_recorded_no_hash_of_its_data_is_compared_by_its_figures():
 
 def test_the_first_figure_is_the_first_that_training_comes_to():
     now = dataclasses.replace(epoch(2, loss=0.3, val_loss=0.8), weights_sha256="x", final={**RUN.final, "test/loss": 1})
-    found = compare(RUN, now, 1e-3)
-    assert [(p.epoch, p.quantity) for p in found.mismatches] == [
+    comparison = compare(RUN, now, 1e-3)
+    assert [(p.epoch, p.quantity) for p in comparison.mismatches] == [
         (2, "loss"), (2, "val_loss"), (0, "test/loss"), (0, "weights"),
     ]  # fmt: skip
-    assert found.largest_difference == pytest.approx(0.3)
-    assert "part in loss of epoch 2" in verdict_line(found)
+    assert comparison.largest_difference == pytest.approx(0.3)
+    assert "part in loss of epoch 2" in verdict_line(comparison)
 
 
 def test_where_rounding_becomes_a_difference_is_said_too():
     now = dataclasses.replace(epoch(1, loss=0.5 + 1e-7), epochs={1: {**EPOCH, "loss": 0.5 + 1e-7}, 2: EPOCH})
-    said = verdict_line(compare(RUN, now, 1e-3))
-    assert "part in loss of epoch 1, and by more than 0.001 in loss of epoch 2; " in said
+    sentence = verdict_line(compare(RUN, now, 1e-3))
+    assert "part in loss of epoch 1, and by more than 0.001 in loss of epoch 2; " in sentence
 
 
 def test_the_bound_itself_is_within():
@@ -102,15 +102,15 @@ def test_nan_is_what_it_was():
 
 
 def test_weights_alone_are_named():
-    said = verdict_line(compare(RUN, changed(weights_sha256="x"), 1e-3))
-    assert said.startswith("same within tolerance")
-    assert "part in the final weights only: all figures are equal" in said
+    sentence = verdict_line(compare(RUN, changed(weights_sha256="x"), 1e-3))
+    assert sentence.startswith("same within tolerance")
+    assert "part in the final weights only: all figures are equal" in sentence
 
 
 def test_a_run_that_was_stopped_is_held_against_what_it_has():
     stopped = RunOutcome("d", "i", None, {1: EPOCH}, {}, finished=False)
-    found = compare(stopped, RUN, 1e-3)
-    assert (found.verdict, found.complete) == (IDENTICAL, False)
-    assert "as far as the run went" in verdict_line(found)
+    comparison = compare(stopped, RUN, 1e-3)
+    assert (comparison.verdict, comparison.complete) == (IDENTICAL, False)
+    assert "as far as the run went" in verdict_line(comparison)
     other = dataclasses.replace(stopped, epochs={1: {**EPOCH, "loss": 0.51}})
     assert compare(other, RUN, 1e-3).verdict == DIFFERENT

@@ -13,12 +13,12 @@ def row(path, sha256, label="a", split="train", verdict="ok"):
 BEFORE = [row("a/1.png", "1"), row("a/2.png", "2"), row("b/3.png", "3", "b"), row("b/4.png", "4", "b", "test")]
 
 
-def found(now, there=()):
+def compare(now, there=()):
     return compare_manifests(BEFORE, now, {entry["path"] for entry in now} | set(there))
 
 
 def test_the_same_data_in_another_order_differs_in_nothing():
-    assert found(BEFORE[::-1]) == []
+    assert compare(BEFORE[::-1]) == []
 
 
 def test_every_kind_is_named_with_its_file():
@@ -28,7 +28,7 @@ def test_every_kind_is_named_with_its_file():
         row("b/3.png", "3", "c", "val"),  # a table gave it another class, and with it another split
         row("a/5.png", "5"),
     ]
-    assert found(now) == [
+    assert compare(now) == [
         FileDifference("a/1.png", "changed", "1", "9"),
         FileDifference("b/4.png", "missing"),
         FileDifference("a/2.png", "moved", "a/2.png", "b/2.png"),
@@ -36,20 +36,20 @@ def test_every_kind_is_named_with_its_file():
         FileDifference("b/3.png", "class", "b", "c"),
         FileDifference("b/3.png", "split", "train", "val"),
     ]
-    assert list(count_by_kind(found(now)).items()) == [(entry.kind, 1) for entry in found(now)]
+    assert list(count_by_kind(compare(now)).items()) == [(entry.kind, 1) for entry in compare(now)]
 
 
 def test_a_file_that_is_there_and_no_longer_used_is_not_missing():
-    assert found(BEFORE[1:], there=["a/1.png"]) == [FileDifference("a/1.png", "unused")]
+    assert compare(BEFORE[1:], there=["a/1.png"]) == [FileDifference("a/1.png", "unused")]
 
 
 def test_a_copy_of_what_is_still_there_is_new():
-    assert found([*BEFORE, row("a/6.png", "1")]) == [FileDifference("a/6.png", "new")]
+    assert compare([*BEFORE, row("a/6.png", "1")]) == [FileDifference("a/6.png", "new")]
 
 
 def test_what_became_bad_is_one_difference():
     now = [*BEFORE[:3], row("b/4.png", "4", "b", "", "truncated")]
-    assert found(now) == [FileDifference("b/4.png", "verdict", "ok", "truncated")]
+    assert compare(now) == [FileDifference("b/4.png", "verdict", "ok", "truncated")]
 
 
 def test_the_list_holds_any_name():

@@ -66,9 +66,9 @@ def read(run, options, outputs):
 def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(options, outputs):
     config = dataclasses.replace(TRAINED, resume="0123", seed=7)
     run = read(add(options, outputs, config)[:12], options, outputs)
-    own = run.config
-    assert (own.engine, own.precision, own.frozen_precision) == ("openvino", "float32", "bfloat16")
-    assert (own.seed, own.resume) == (7, None)
+    taken = run.config
+    assert (taken.engine, taken.precision, taken.frozen_precision) == ("openvino", "float32", "bfloat16")
+    assert (taken.seed, taken.resume) == (7, None)
     assert run.fingerprint == {"package.keras": "3.0"}
 
 
@@ -92,10 +92,10 @@ def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its
 
 def test_figures_come_to_the_last_bit(options, outputs):
     run = read(add(options, outputs, epochs=3), options, outputs)
-    found = original_run.read_outcome(run.run)
-    assert found.epochs == {n: {"loss": 1 / n, "val_loss": 0.1} for n in (1, 2, 3)}
-    assert found.final == {"test/accuracy": 1 / 3}
-    assert (found.weights_sha256, found.finished) == ("w", True)
+    outcome = original_run.read_outcome(run.run)
+    assert outcome.epochs == {n: {"loss": 1 / n, "val_loss": 0.1} for n in (1, 2, 3)}
+    assert outcome.final == {"test/accuracy": 1 / 3}
+    assert (outcome.weights_sha256, outcome.finished) == ("w", True)
 
 
 def test_relative_paths_are_meant_from_where_the_run_was_started(options, outputs, tmp_path):
@@ -134,12 +134,12 @@ def test_another_folder_is_named(options, outputs, tmp_path, content):
 def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
     run = read(add(options, outputs, error=UserError("the disk is full")), options, outputs)
     assert not run.finished
-    found = original_run.read_outcome(run.run)
-    assert (len(found.epochs), found.weights_sha256, found.finished) == (2, None, False)
+    outcome = original_run.read_outcome(run.run)
+    assert (len(outcome.epochs), outcome.weights_sha256, outcome.finished) == (2, None, False)
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         ({"epochs": 0, "error": UserError("no pictures")}, "is FAILED and has no epoch to compare with: no pictures"),
         ({"tags": {"thaw.sweep": "a sweep"}}, "is a sweep .made, FINISHED. of which no run has finished"),
@@ -147,9 +147,9 @@ def test_a_run_that_failed_after_an_epoch_is_taken(options, outputs):
         ({"config": "thawing: 1"}, "no config of this version of thaw"),
     ],
 )
-def test_what_cannot_be_reproduced_is_said(options, outputs, made, said):
+def test_what_cannot_be_reproduced_is_said(options, outputs, made, message):
     run_id = add(options, outputs, **made)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(run_id, options, outputs)
 
 

@@ -43,7 +43,7 @@ def client(tracking):
 ENV = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}
 
 # Logs two epochs, says its id, and waits for its end.
-LIVING = """
+PROCESS_CODE = """
 import sys, time
 from pathlib import Path
 from thaw.config.schema import TrackingConfig
@@ -64,11 +64,11 @@ with start_run(tracking, outputs, name="run", folder=folder) as run:
 """
 
 
-class Living:
+class RunProcess:
     """A run, or a sweep's parent, in another process, until `kill -9`."""
 
     def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-c", LIVING, *map(str, arguments)]
+        command = [sys.executable, "-c", PROCESS_CODE, *map(str, arguments)]
         self.process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, text=True)
         self.id = self.process.stdout.readline().strip()
 
@@ -79,12 +79,12 @@ class Living:
 
 
 @pytest.fixture
-def living():
-    """Starts runs in other processes: `living(outputs, folder)`; none of them outlives the test."""
+def start_process():
+    """Starts runs in other processes: `start_process(outputs, folder)`; none of them outlives the test."""
     started = []
 
-    def start(*arguments: object) -> Living:
-        started.append(Living(*arguments))
+    def start(*arguments: object) -> RunProcess:
+        started.append(RunProcess(*arguments))
         return started[-1]
 
     yield start

@@ -30,20 +30,20 @@ def checkout(tmp_path):
 def test_a_clean_checkout_is_its_commit(checkout):
     (checkout / "outputs").mkdir()
     (checkout / "outputs" / "ignored.txt").touch()
-    found = collect_fingerprint(checkout)
+    fingerprint = collect_fingerprint(checkout)
     head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    assert (found.commit, found.dirty, found.diff) == (head.stdout.strip(), False, "")
+    assert (fingerprint.commit, fingerprint.dirty, fingerprint.diff) == (head.stdout.strip(), False, "")
 
 
 def test_changed_and_new_files_are_in_the_diff(checkout):
     (checkout / "code.py").write_bytes(b"a = '\xff'\n")
     (checkout / "new.py").touch()
     (checkout / "notes.txt").touch()
-    found = collect_fingerprint(checkout)
-    assert found.dirty
-    assert "-a = 1" in found.diff
-    assert found.diff.endswith(f"untracked: new.py {hashlib.sha256().hexdigest()}\nuntracked: notes.txt\n")
-    assert found.entries()["git.dirty"] == "True"
+    fingerprint = collect_fingerprint(checkout)
+    assert fingerprint.dirty
+    assert "-a = 1" in fingerprint.diff
+    assert fingerprint.diff.endswith(f"untracked: new.py {hashlib.sha256().hexdigest()}\nuntracked: notes.txt\n")
+    assert fingerprint.entries()["git.dirty"] == "True"
 
 
 def test_two_states_of_one_commit_are_told_apart_by_their_code(checkout):
@@ -79,29 +79,29 @@ def test_what_is_not_known_yet_is_no_difference(tmp_path):
     now = collect_fingerprint(tmp_path).entries()
     full = {**now, "data_sha256": "d", "weights_sha256": "w", "seed": "7"}
     assert fingerprint_differences(full, now) == []
-    assert [found.key for found in fingerprint_differences(full, {**full, "data_sha256": "e"})] == ["data_sha256"]
+    assert [d.key for d in fingerprint_differences(full, {**full, "data_sha256": "e"})] == ["data_sha256"]
 
 
 def test_no_checkout_and_no_git_are_no_error(tmp_path, monkeypatch):
     assert collect_fingerprint(tmp_path).commit is None
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = collect_fingerprint(tmp_path)
-    assert (found.commit, found.dirty, found.diff) == (None, False, "")
-    assert "git.commit" not in found.entries()
+    fingerprint = collect_fingerprint(tmp_path)
+    assert (fingerprint.commit, fingerprint.dirty, fingerprint.diff) == (None, False, "")
+    assert "git.commit" not in fingerprint.entries()
 
 
 def test_versions_machine_and_settings_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    found = replace(collect_fingerprint(tmp_path), seed=7)
-    flat = found.entries()
-    assert flat["package.keras"] == version("keras")
-    assert flat["package.pillow"] == version("pillow")
-    assert "package.openvino" not in flat or version("openvino")
-    assert flat["env.OMP_NUM_THREADS"] == "3"
-    assert flat["seed"] == "7"
-    assert flat["cpu.model"]
-    assert int(flat["cpu.count"]) >= 1
-    assert all(isinstance(value, str) for value in flat.values())
+    fingerprint = replace(collect_fingerprint(tmp_path), seed=7)
+    entries = fingerprint.entries()
+    assert entries["package.keras"] == version("keras")
+    assert entries["package.pillow"] == version("pillow")
+    assert "package.openvino" not in entries or version("openvino")
+    assert entries["env.OMP_NUM_THREADS"] == "3"
+    assert entries["seed"] == "7"
+    assert entries["cpu.model"]
+    assert int(entries["cpu.count"]) >= 1
+    assert all(isinstance(value, str) for value in entries.values())
 
 
 def test_benchmark_results_keep_the_names_of_the_fields(tmp_path):

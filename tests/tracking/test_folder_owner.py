@@ -48,11 +48,11 @@ def test_the_folder_of_a_sweep_is_not_taken_by_another_sweep(commands, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "left", ["result.json", "model", "checkpoints", "manifest.csv", "unsent.json", "parent_run_id"]
+    "file_name", ["result.json", "model", "checkpoints", "manifest.csv", "unsent.json", "parent_run_id"]
 )
-def test_any_file_of_a_run_keeps_another_one_out(left, tmp_path, tracking, outputs) -> None:
+def test_any_file_of_a_run_keeps_another_one_out(file_name, tmp_path, tracking, outputs) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / left).write_text("")
+    (tmp_path / "run" / file_name).write_text("")
     for check in (check_run_folder, check_sweep_folder):
         with pytest.raises(UserError, match=REFUSED):
             check(tmp_path / "run")

@@ -36,16 +36,16 @@ def test_the_limits_are_those_of_mlflows_columns_and_checks():
 
 def test_a_sweep_of_many_overrides_has_a_name_that_fits_and_is_its_own(tracking, outputs, client, tmp_path):
     names = [" ".join(["backbone=" + "x" * 300, f"seed={seed}"]) for seed in (1, 2)]
-    kept = []
+    stored_names = []
     for i, name in enumerate(names):
         sweep = open_sweep(tracking, outputs, name, tmp_path / str(i))
         close_sweep(sweep)
-        found = find_run(tracking.uri, outputs, sweep.id)
-        assert len(found.name) == mlflow_limits.RUN_NAME_LENGTH
-        assert found.tags["thaw.sweep"] == name
-        assert found.artifact_path("overrides.txt").read_text() == name + "\n"
-        kept.append(found.name)
-    assert kept[0] != kept[1]
+        stored = find_run(tracking.uri, outputs, sweep.id)
+        assert len(stored.name) == mlflow_limits.RUN_NAME_LENGTH
+        assert stored.tags["thaw.sweep"] == name
+        assert stored.artifact_path("overrides.txt").read_text() == name + "\n"
+        stored_names.append(stored.name)
+    assert stored_names[0] != stored_names[1]
 
 
 def test_metrics_of_classes_with_long_or_odd_names_are_kept_apart(tracking, outputs, client):
@@ -55,13 +55,13 @@ def test_metrics_of_classes_with_long_or_odd_names_are_kept_apart(tracking, outp
         run.log_metrics(metrics)
         run.log_params(metrics)
         run.set_tags(metrics)
-    kept = client.get_run(run.id).data
-    assert sorted(kept.metrics.values()) == sorted(metrics.values())
-    assert sorted(map(float, kept.params.values())) == sorted(metrics.values())
-    assert kept.metrics["val/class/with space/f1"] == 9.0
-    assert kept.metrics["val/class/Bücher/f1"] == 10.0
-    assert kept.metrics["val/class/a/b/f1"] == 4.0
-    assert all(len(key) <= mlflow_limits.KEY_LENGTH for key in kept.metrics)
+    data = client.get_run(run.id).data
+    assert sorted(data.metrics.values()) == sorted(metrics.values())
+    assert sorted(map(float, data.params.values())) == sorted(metrics.values())
+    assert data.metrics["val/class/with space/f1"] == 9.0
+    assert data.metrics["val/class/Bücher/f1"] == 10.0
+    assert data.metrics["val/class/a/b/f1"] == 4.0
+    assert all(len(key) <= mlflow_limits.KEY_LENGTH for key in data.metrics)
 
 
 def test_a_value_with_bytes_that_no_database_takes_is_escaped(tracking, outputs, client):
@@ -69,10 +69,10 @@ def test_a_value_with_bytes_that_no_database_takes_is_escaped(tracking, outputs,
         run.log_params({"dataset.path": "caf\udce9", "nul": "a\0b"})
         run.set_tags({"thaw.overrides": "dataset.path=caf\udce9"})
         run.log_dataset("image_folder", "d" * 64, "caf\udce9", profile={"class_names": ["c" * 50] * 5000, "images": 7})
-    kept = client.get_run(run.id)
-    assert kept.data.params == {"dataset.path": "caf\\udce9", "nul": "a\\x00b"}
-    assert kept.data.tags["thaw.overrides"] == "dataset.path=caf\\udce9"
-    assert len(kept.inputs.dataset_inputs[0].dataset.profile) < mlflow_limits.DATASET_PROFILE_LENGTH
+    stored = client.get_run(run.id)
+    assert stored.data.params == {"dataset.path": "caf\\udce9", "nul": "a\\x00b"}
+    assert stored.data.tags["thaw.overrides"] == "dataset.path=caf\\udce9"
+    assert len(stored.inputs.dataset_inputs[0].dataset.profile) < mlflow_limits.DATASET_PROFILE_LENGTH
 
 
 def test_an_experiments_name_that_is_too_long_is_refused_before_any_work(tracking, outputs):

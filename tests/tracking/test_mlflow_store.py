@@ -33,8 +33,8 @@ import mlflow.store.tracking.sqlalchemy_store
 outputs = Path(sys.argv[1])
 
 
-def work(job, together):
-    together.wait()
+def work(job, barrier):
+    barrier.wait()
     tracking = TrackingConfig(uri=f"sqlite:///{outputs}/mlflow.db")
     for name in (f"{job}-{run}" for run in range(2)):
         with start_run(tracking, outputs, name=name, folder=outputs / name) as run:
@@ -45,9 +45,9 @@ def work(job, together):
 
 
 if __name__ == "__main__":
-    own = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
-    together = own.Barrier(8)
-    jobs = [own.Process(target=work, args=(job, together)) for job in range(8)]
+    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    barrier = context.Barrier(8)
+    jobs = [context.Process(target=work, args=(job, barrier)) for job in range(8)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -111,9 +111,9 @@ def test_an_unusable_store_is_named_at_once(tmp_path, uri, reason):
     (tmp_path / "no.db").write_text("no database " * 100)
     uri = uri.format(folder=tmp_path)
     began = time.monotonic()
-    with pytest.raises(UserError, match=reason) as told:
+    with pytest.raises(UserError, match=reason) as error:
         open_store(uri, tmp_path)
-    assert uri in str(told.value)
+    assert uri in str(error.value)
     assert time.monotonic() - began < 10
 
 

@@ -37,8 +37,8 @@ def test_a_folder_tells_which_run_it_is_and_the_store_where_the_run_lives(tracki
     assert run.resumed_tags == {}
 
 
-def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outputs, client, tmp_path, living):
-    earlier = living(outputs, tmp_path / "run")
+def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outputs, client, tmp_path, start_process):
+    earlier = start_process(outputs, tmp_path / "run")
     run_id = earlier.id
     earlier.kill()
     assert client.get_run(run_id).info.status == "RUNNING"
@@ -53,8 +53,8 @@ def test_a_run_killed_with_minus_9_goes_on_with_one_point_a_step(tracking, outpu
     assert len(client.search_runs([run.experiment_id])) == 1
 
 
-def test_two_processes_cannot_be_at_work_on_one_run(tracking, outputs, client, tmp_path, living):
-    other = living(outputs, tmp_path / "run")
+def test_two_processes_cannot_be_at_work_on_one_run(tracking, outputs, client, tmp_path, start_process):
+    other = start_process(outputs, tmp_path / "run")
     with pytest.raises(UserError, match=f"run {other.id} is still running in another process"):
         again(tracking, outputs, tmp_path / "run", other.id).__enter__()
     with pytest.raises(UserError, match="still running"):
@@ -70,9 +70,9 @@ def test_resumptions_are_counted_and_the_reason_of_the_earlier_end_goes(tracking
     assert client.get_run(run_id).data.tags["thaw.reason"] == "KeyboardInterrupt"
     for count in ("1", "2"):
         with pytest.raises(SystemExit), again(tracking, outputs, tmp_path, run_id) as run:  # noqa: PT012
-            kept = client.get_run(run_id)
-            assert (kept.info.status, kept.data.tags["thaw.resumed"]) == ("RUNNING", count)
-            assert "thaw.reason" not in kept.data.tags
+            stored = client.get_run(run_id)
+            assert (stored.info.status, stored.data.tags["thaw.resumed"]) == ("RUNNING", count)
+            assert "thaw.reason" not in stored.data.tags
             assert run.resumed_tags["thaw.reason"]
             raise SystemExit(143)
     assert client.get_run(run_id).data.tags["thaw.reason"] == "SystemExit: 143"
@@ -119,8 +119,8 @@ def test_models_from_before_the_kill_are_replaced(tracking, outputs, client, tmp
     run_id = killed(tracking, outputs, tmp_path, work)
     with again(tracking, outputs, tmp_path, run_id) as run:
         run.log_model("of the whole run")
-    (kept,) = client.search_logged_models([run.experiment_id])
-    assert kept.status == "READY"
+    (logged,) = client.search_logged_models([run.experiment_id])
+    assert logged.status == "READY"
     assert find_run(tracking.uri, outputs, run_id).model_file().read_text() == "of the whole run"
     assert len(list(outputs.rglob("model.keras"))) == 1
 
@@ -141,8 +141,8 @@ def test_what_cannot_go_on_is_refused(tracking, outputs, client, tmp_path, spoil
         again(tracking, outputs, tmp_path / "other", "0" * 32).__enter__()
 
 
-def test_a_copy_of_a_living_runs_folder_is_not_gone_on_with(tracking, outputs, tmp_path, living):
-    other = living(outputs, tmp_path / "run")
+def test_a_copy_of_a_living_runs_folder_is_not_gone_on_with(tracking, outputs, tmp_path, start_process):
+    other = start_process(outputs, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     with pytest.raises(UserError, match=r"is still running in another process, in .*/run"):
         again(tracking, outputs, tmp_path / "copy", other.id).__enter__()

@@ -83,9 +83,9 @@ def test_training_goes_on_while_the_database_is_locked_and_no_metric_is_lost(
     assert client.get_run(run.id).data.tags["thaw.stage"] == "stage 10"
     assert client.get_run(run.id).info.status == "FINISHED"
     assert not (tmp_path / UNSENT_FILE).exists()
-    told = capsys.readouterr().out
-    assert f"{tracking.uri} does not answer: database is locked. Training goes on" in told
-    assert "answers again" in told
+    output = capsys.readouterr().out
+    assert f"{tracking.uri} does not answer: database is locked. Training goes on" in output
+    assert "answers again" in output
 
 
 def test_a_database_that_was_moved_away_and_copied_back_has_it_all_and_nothing_took_its_place(
@@ -113,10 +113,10 @@ def test_what_was_stored_though_the_answer_was_lost_is_not_stored_twice(
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    own, lost = getattr(MlflowClient, method), []
+    original, lost = getattr(MlflowClient, method), []
 
     def unheard(self, *arguments, **named):
-        answer = own(self, *arguments, **named)
+        answer = original(self, *arguments, **named)
         if len(lost) < 2:
             lost.append(answer)
             raise MlflowException("API request to http://host failed with exception: connection reset by peer")
@@ -132,7 +132,7 @@ def test_what_was_stored_though_the_answer_was_lost_is_not_stored_twice(
         train(run)
         run.log_model("a network")
     assert lost
-    assert [found.info.run_id for found in client.search_runs([run.experiment_id])] == [run.id]
+    assert [stored.info.run_id for stored in client.search_runs([run.experiment_id])] == [run.id]
     assert history(client, run.id) == EPOCHS
     assert len(client.get_run(run.id).outputs.model_outputs) == 1
     assert [model.status for model in client.search_logged_models([run.experiment_id])] == ["READY"]
@@ -166,21 +166,21 @@ def test_what_a_store_never_took_is_left_in_the_folder_and_sent_by_the_next_star
 ):
     monkeypatch.setattr(retry, "RETRY_SECONDS", 1.0)
     lost = start_run(tracking, outputs, name="lost", folder=tmp_path / "lost")
-    with pytest.raises(UserError) as told, lost as run:  # noqa: PT012
+    with pytest.raises(UserError) as error, lost as run:  # noqa: PT012
         lock.execute("BEGIN EXCLUSIVE")
         train(run)
         run.log_params({"seed": 7})
-    assert "did not answer for 1 s: database is locked" in str(told.value)
-    assert tracking.uri in str(told.value)
-    assert "End the program that holds it" in str(told.value)
+    assert "did not answer for 1 s: database is locked" in str(error.value)
+    assert tracking.uri in str(error.value)
+    assert "End the program that holds it" in str(error.value)
     assert f"What was not sent is in {tmp_path / 'lost' / UNSENT_FILE}" in capsys.readouterr().out
     lock.rollback()
     assert client.get_run(run.id).info.status == "RUNNING"
 
     with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):
         pass
-    kept = client.get_run(run.id)
-    assert (kept.info.status, kept.data.tags["thaw.reason"]) == ("FAILED", str(told.value))
+    stored = client.get_run(run.id)
+    assert (stored.info.status, stored.data.tags["thaw.reason"]) == ("FAILED", str(error.value))
     assert history(client, run.id) == EPOCHS
     assert not (tmp_path / "lost" / UNSENT_FILE).exists()
 
@@ -214,9 +214,9 @@ def test_ctrl_c_ends_all_waiting(tracking, outputs, client, tmp_path, lock):
         run.log_params({"seed": 7})
     assert time.monotonic() - began < 5
     lock.rollback()
-    left = json.loads((tmp_path / UNSENT_FILE).read_text())
-    assert (left["status"], left["tags"]["thaw.reason"]) == ("KILLED", "KeyboardInterrupt")
-    assert len(left["metrics"]) == 1
+    unsent = json.loads((tmp_path / UNSENT_FILE).read_text())
+    assert (unsent["status"], unsent["tags"]["thaw.reason"]) == ("KILLED", "KeyboardInterrupt")
+    assert len(unsent["metrics"]) == 1
 
 
 def test_a_run_waits_for_a_locked_store_before_it_starts(tracking, outputs, client, tmp_path, hasty, lock, capsys):
@@ -294,18 +294,18 @@ def test_a_server_that_refuses_is_asked_once(status):
     for body in (b"no", b'{"error_code": "INTERNAL_ERROR", "message": "no"}'):
         response = Response()
         response.status_code, response._content = status, body
-        with pytest.raises(Exception, match="no") as told:
+        with pytest.raises(Exception, match="no") as error:
             verify_rest_response(response, "/api/2.0/mlflow/runs/log-batch")
-        assert not retry.is_transient(told.value)
+        assert not retry.is_transient(error.value)
 
 
 def test_what_is_logged_while_a_batch_is_on_its_way_is_sent_after_it(tracking, outputs, client, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
-    own, on_its_way, go = MlflowClient.log_batch, threading.Event(), threading.Event()
+    log_batch, on_its_way, go = MlflowClient.log_batch, threading.Event(), threading.Event()
 
     def slow(self, *arguments, **named):
-        own(self, *arguments, **named)
+        log_batch(self, *arguments, **named)
         on_its_way.set()
         assert go.wait(20)
 

@@ -44,12 +44,12 @@ def swept(tracking, outputs, tmp_path):
 
 def test_a_sweep_stands_for_its_best_run_and_says_so(swept, tracking, outputs, tmp_path, capsys):
     sweep, ids = swept
-    for found in (
+    for stored in (
         find_run(tracking.uri, outputs, sweep),
         find_run_of_folder(tmp_path / "sweep", tracking.uri, outputs)[0],
     ):
-        assert found.is_sweep
-        assert best_run(found).id == ids[0.9]
+        assert stored.is_sweep
+        assert best_run(stored).id == ids[0.9]
         assert capsys.readouterr().out == (
             f"{sweep} is a sweep: this is its best run, {ids[0.9]}, objective 0.9000: seed=1\n"
         )
@@ -62,11 +62,11 @@ def test_predict_and_weights_take_a_sweep_and_its_folder(swept, tracking, output
     sweep, _ = swept
     expected = tmp_path / "sweep" / "1" / "model" / saved_model.WEIGHTS_FILE
     for wanted in (sweep, sweep[:8], str(tmp_path / "sweep")):
-        place, _ = _saved(wanted, PredictConfig(model=wanted, outputs=str(outputs), tracking_uri=tracking.uri))
-        assert place.weights_file == expected
-        said = capsys.readouterr()
-        assert said.out == "", "the listing may be read by a program"
-        assert f"{sweep} is a sweep: this is its best run" in said.err
+        saved, _ = _saved(wanted, PredictConfig(model=wanted, outputs=str(outputs), tracking_uri=tracking.uri))
+        assert saved.weights_file == expected
+        output = capsys.readouterr()
+        assert output.out == "", "the listing may be read by a program"
+        assert f"{sweep} is a sweep: this is its best run" in output.err
         backbone = BackboneConfig(weights=wanted)
         backbone_table.check_backbone(backbone)
         assert resolve_run_weights(backbone, tracking.uri, outputs).weights == str(expected)

@@ -37,7 +37,7 @@ def another_programs(file):
     alter(file, "CREATE TABLE photos (name)")
 
 
-def torn(file):
+def truncated(file):
     file.write_bytes(file.read_bytes()[:50_000])
 
 
@@ -48,23 +48,23 @@ def overwritten(file):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
         (older, "are those of an older MLflow than .* Make a copy of it, then: mlflow db upgrade 'sqlite:///"),
         (newer, "are those of a newer MLflow than .* Install that MLflow here"),
         (another_programs, "is the database of another program"),
-        (torn, "Put a copy of it back"),
+        (truncated, "Put a copy of it back"),
         (overwritten, "Put a copy of it back"),
     ],
 )
-def test_a_database_of_another_kind_or_version_is_told_with_the_remedy(outputs, spoil, said):
-    spoil(outputs / "mlflow.db")
+def test_a_database_of_another_kind_or_version_is_told_with_the_remedy(outputs, damage, message):
+    damage(outputs / "mlflow.db")
     before = (outputs / "mlflow.db").read_bytes()
     began = time.monotonic()
-    with pytest.raises(UserError, match=said) as told:
+    with pytest.raises(UserError, match=message) as error:
         open_store(f"sqlite:///{outputs}/mlflow.db", outputs)
     assert time.monotonic() - began < 2
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert (outputs / "mlflow.db").read_bytes() == before
 
 
@@ -82,9 +82,9 @@ def test_a_database_is_upgraded_by_the_command_that_is_printed(outputs):
         check=True,
         capture_output=True,
     )
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         open_store(f"sqlite:///{file}", outputs)
-    command = str(told.value).partition("then: ")[2].replace("mlflow", f"{sys.executable} -m mlflow", 1)
+    command = str(error.value).partition("then: ")[2].replace("mlflow", f"{sys.executable} -m mlflow", 1)
     subprocess.run(command, shell=True, check=True, capture_output=True, timeout=120)
     assert open_store(f"sqlite:///{file}", outputs).experiment_id("thaw")
 
@@ -133,7 +133,7 @@ DENIED = json.dumps({"error_code": "PERMISSION_DENIED", "message": "no"}).encode
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ((200, "text/html", b"<html>\n<body>"), "what answers there is no MLflow server"),
         ((200, "application/json", b"[]"), "what answers there is no MLflow server"),
@@ -146,13 +146,13 @@ DENIED = json.dumps({"error_code": "PERMISSION_DENIED", "message": "no"}).encode
         ((403, "application/json", DENIED), "PERMISSION_DENIED: no. Has the token expired"),
     ],
 )
-def test_a_server_that_is_no_mlflow_server_is_named_at_once(answers, tmp_path, answer, said):
+def test_a_server_that_is_no_mlflow_server_is_named_at_once(answers, tmp_path, answer, message):
     uri = answers(*answer)
     began = time.monotonic()
-    with pytest.raises(UserError, match=said) as told:
+    with pytest.raises(UserError, match=message) as error:
         open_store(uri, tmp_path)
-    assert str(told.value).startswith(f"tracking.uri={uri} cannot be used: ")
-    assert "\n" not in str(told.value)
+    assert str(error.value).startswith(f"tracking.uri={uri} cannot be used: ")
+    assert "\n" not in str(error.value)
     assert time.monotonic() - began < 10
 
 

@@ -41,14 +41,14 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
 
     assert [child.name for child in children][:3] == order
     assert {child.name for child in children[3:]} == {"broken", "nan"}
-    found = find_run(tracking.uri, outputs, parent.id)
-    assert found.status == "FINISHED"
-    assert found.metrics == {"objective": children[0].objective, "jobs": 5.0}
-    assert found.tags["thaw.best_run"] == children[0].id
-    assert found.tags["thaw.best_overrides"] == f"finetune.freeze={order[0]}"
-    assert found.tags["thaw.objective"] == "val/accuracy"
-    assert found.tags["thaw.sampler"] == "grid"
-    rows = list(csv.DictReader(found.artifact_path("sweep.csv").read_text().splitlines()))
+    stored = find_run(tracking.uri, outputs, parent.id)
+    assert stored.status == "FINISHED"
+    assert stored.metrics == {"objective": children[0].objective, "jobs": 5.0}
+    assert stored.tags["thaw.best_run"] == children[0].id
+    assert stored.tags["thaw.best_overrides"] == f"finetune.freeze={order[0]}"
+    assert stored.tags["thaw.objective"] == "val/accuracy"
+    assert stored.tags["thaw.sampler"] == "grid"
+    rows = list(csv.DictReader(stored.artifact_path("sweep.csv").read_text().splitlines()))
     assert [row["run_id"] for row in rows] == [child.id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
     assert find_run(tracking.uri, outputs, children[0].id).tags["mlflow.parentRunId"] == parent.id
@@ -80,12 +80,12 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
                 run.log_metrics({"val/accuracy": value}, step=3)
     children = close_sweep(parent)
 
-    found = find_run(tracking.uri, outputs, parent.id)
-    assert found.metrics["folds"] == 2
-    assert found.metrics["val/accuracy_mean"] == pytest.approx(0.8)
-    assert found.metrics["val/accuracy_std"] == pytest.approx(0.1 / 2**0.5)
-    assert found.tags["thaw.best_setting"] == "rate=2 split.folds=2"
-    best, other = json.loads(found.artifact_path("folds.json").read_text())
+    stored = find_run(tracking.uri, outputs, parent.id)
+    assert stored.metrics["folds"] == 2
+    assert stored.metrics["val/accuracy_mean"] == pytest.approx(0.8)
+    assert stored.metrics["val/accuracy_std"] == pytest.approx(0.1 / 2**0.5)
+    assert stored.tags["thaw.best_setting"] == "rate=2 split.folds=2"
+    best, other = json.loads(stored.artifact_path("folds.json").read_text())
     assert best["metrics"]["val/accuracy"]["mean"] == pytest.approx(0.8)
     assert other["overrides"] == "rate=1 split.folds=2"
     assert other["metrics"]["val/accuracy"]["n"] == 2
@@ -104,19 +104,19 @@ def test_a_child_that_died_without_a_word_is_not_left_running(tracking, outputs)
     child = create_run(
         open_store(tracking.uri, outputs), "thaw", "job 0", outputs / "0", {"mlflow.parentRunId": parent.id}
     )
-    (told,) = close_sweep(parent)
-    assert told.status == "KILLED"
-    found = find_run(tracking.uri, outputs, child.id)
-    assert found.status == "KILLED"
-    assert "without a word" in found.tags["thaw.reason"]
+    (closed,) = close_sweep(parent)
+    assert closed.status == "KILLED"
+    stored = find_run(tracking.uri, outputs, child.id)
+    assert stored.status == "KILLED"
+    assert "without a word" in stored.tags["thaw.reason"]
 
 
 def test_a_child_whose_end_the_store_did_not_hear_of_keeps_its_figures(tracking, outputs):
     parent = open_sweep(tracking, outputs, "sweep", outputs / "sweep")
     child = create_run(open_store(tracking.uri, outputs), "thaw", "job 0", outputs / "0", {PARENT_TAG: parent.id})
     (outputs / "0").mkdir()
-    left = UnsentWrites(child.id, tracking.uri, [Metric("objective", 0.5, 1, 0)], {"mood": "good"}, "FINISHED", 2)
-    left.write(outputs / "0")
-    (told,) = close_sweep(parent)
-    assert (told.status, told.objective) == ("FINISHED", 0.5)
+    unsent = UnsentWrites(child.id, tracking.uri, [Metric("objective", 0.5, 1, 0)], {"mood": "good"}, "FINISHED", 2)
+    unsent.write(outputs / "0")
+    (closed,) = close_sweep(parent)
+    assert (closed.status, closed.objective) == ("FINISHED", 0.5)
     assert find_run(tracking.uri, outputs, child.id).tags["mood"] == "good"

@@ -71,13 +71,13 @@ def test_params_of_any_number_length_and_name_are_kept(tracking, outputs, client
     with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
         run.log_params({**params, "long": "x" * 7000, "finetune.stages[0].name": "head", "none": None, "k" * 300: 1})
         run.set_tags({"long": "x" * 9000})
-    kept = client.get_run(run.id).data
-    assert {key: kept.params[key] for key in params} == {key: str(value) for key, value in params.items()}
-    assert kept.params["long"] == "x" * 6000
-    assert kept.params["finetune.stages_0_.name"] == "head"
-    assert kept.params["none"] == "None"
-    assert kept.params["k" * 250] == "1"
-    assert kept.tags["long"] == "x" * 8000
+    data = client.get_run(run.id).data
+    assert {key: data.params[key] for key in params} == {key: str(value) for key, value in params.items()}
+    assert data.params["long"] == "x" * 6000
+    assert data.params["finetune.stages_0_.name"] == "head"
+    assert data.params["none"] == "None"
+    assert data.params["k" * 250] == "1"
+    assert data.tags["long"] == "x" * 8000
 
 
 def test_no_batch_is_larger_than_a_server_takes(tracking, outputs, monkeypatch):
@@ -106,11 +106,11 @@ def test_no_batch_is_larger_than_a_server_takes(tracking, outputs, monkeypatch):
 def test_metrics_of_fast_epochs_are_sent_together_and_none_is_lost(tracking, outputs, client, monkeypatch):
     from mlflow import MlflowClient
 
-    calls, own = [], MlflowClient.log_batch
+    calls, original = [], MlflowClient.log_batch
 
     def log_batch(self, run_id, **entries):
         calls.append(entries)
-        return own(self, run_id, **entries)
+        return original(self, run_id, **entries)
 
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
@@ -151,22 +151,22 @@ def test_artifacts_are_found_again(tracking, outputs, tmp_path):
         run.log_text("a note", "notes/one.txt")
         run.log_artifact(folder / "50 % of it.csv")
         run.log_artifact(folder, "report")
-    found = find_run(tracking.uri, outputs, run.id)
-    assert found.artifact_path("notes/one.txt").read_text() == "a note"
-    assert found.artifact_path("50 % of it.csv").read_text() == "a,b"
-    assert found.artifact_path("report/50 % of it.csv").read_text() == "a,b"
+    stored = find_run(tracking.uri, outputs, run.id)
+    assert stored.artifact_path("notes/one.txt").read_text() == "a note"
+    assert stored.artifact_path("50 % of it.csv").read_text() == "a,b"
+    assert stored.artifact_path("report/50 % of it.csv").read_text() == "a,b"
     with pytest.raises(UserError, match="no artifact"):
-        found.artifact_path("none.txt")
+        stored.artifact_path("none.txt")
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tracking, outputs):
     with start_run(tracking, outputs, name="wanted", folder=outputs / "runs" / "wanted") as run:
         run.log_params({"seed": 7})
         run.log_metrics({"val/accuracy": 0.5})
-    found = find_run(tracking.uri, outputs, run.id[:6])
-    assert (found.id, found.name, found.status) == (run.id, "wanted", "FINISHED")
-    assert found.params == {"seed": "7"}
-    assert found.metrics == {"val/accuracy": 0.5}
+    stored = find_run(tracking.uri, outputs, run.id[:6])
+    assert (stored.id, stored.name, stored.status) == (run.id, "wanted", "FINISHED")
+    assert stored.params == {"seed": "7"}
+    assert stored.metrics == {"val/accuracy": 0.5}
 
 
 @pytest.mark.parametrize("wrong", ["0" * 32, "abc", "' OR 1=1 --", "best"])
@@ -176,11 +176,11 @@ def test_an_unknown_run_id_is_answered_with_the_latest_runs(tracking, outputs, w
         start_run(tracking, outputs, name="second", folder=outputs / "runs" / "second") as second,
     ):
         pass
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         find_run(tracking.uri, outputs, wrong)
-    assert f"no run {wrong}" in str(told.value)
-    assert f"{first.id} (first)" in str(told.value)
-    assert f"{second.id} (second)" in str(told.value)
+    assert f"no run {wrong}" in str(error.value)
+    assert f"{first.id} (first)" in str(error.value)
+    assert f"{second.id} (second)" in str(error.value)
 
 
 def test_looking_for_a_run_creates_no_store(tmp_path):
@@ -211,18 +211,18 @@ def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, 
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     capfd.readouterr()
     with start_run(tracking, outputs, name="run", folder=outputs / "runs" / "run") as run:
-        place = run.log_model(network, metadata={"class_names": list("abcde")})
+        model_file = run.log_model(network, metadata={"class_names": list("abcde")})
     assert "".join(capfd.readouterr()) == ""
 
     file = find_run(tracking.uri, outputs, run.id).model_file()
-    assert file == place
+    assert file == model_file
     loaded = keras.saving.load_model(file)
     np.testing.assert_array_equal(loaded(images), network(images))
     assert not loaded.compiled
-    kept = mlflow.models.Model.load(str(file.parent.parent))
-    assert kept.metadata == {"class_names": list("abcde")}
-    (taken,), (given,) = kept.signature.inputs.inputs, kept.signature.outputs.inputs
-    assert (taken.type, taken.shape, given.type, given.shape) == ("uint8", (-1, 8, 8, 3), "float32", (-1, 5))
+    mlflow_model = mlflow.models.Model.load(str(file.parent.parent))
+    assert mlflow_model.metadata == {"class_names": list("abcde")}
+    (image,), (output,) = mlflow_model.signature.inputs.inputs, mlflow_model.signature.outputs.inputs
+    assert (image.type, image.shape, output.type, output.shape) == ("uint8", (-1, 8, 8, 3), "float32", (-1, 5))
     requirements = (file.parent.parent / "requirements.txt").read_text()
     assert all(f"\n{package}==" in f"\n{requirements}" for package in ("keras", "tensorflow", "numpy"))
     (logged,) = client.search_logged_models([run.experiment_id])

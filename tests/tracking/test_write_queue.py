@@ -44,8 +44,8 @@ class Proxy:
                     there = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
                     headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length")}
                     there.request(self.command, self.path, body, headers)
-                    found = there.getresponse()
-                    status, kind, text = found.status, found.getheader("Content-Type", "text/plain"), found.read()
+                    answer = there.getresponse()
+                    status, kind, text = answer.status, answer.getheader("Content-Type", "text/plain"), answer.read()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(text)))
@@ -123,7 +123,7 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
     there = TrackingConfig(uri=proxy.uri)
     folder = tmp_path / "run"
     ended = pytest.raises(UserError, match=r"could not be closed as FINISHED .*Has the token expired")
-    with ended as told, start_run(there, outputs, name="run", folder=folder) as run:
+    with ended as error, start_run(there, outputs, name="run", folder=folder) as run:
         train(run, EPOCHS[:3])
         run.flush()
         proxy.answer = EXPIRED[status]
@@ -138,21 +138,21 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
         trained = True
     assert trained
     assert f"What was not sent is in {folder / UNSENT_FILE}: the next start of train.py with that tracking.uri" in str(
-        told.value
+        error.value
     )
     assert capsys.readouterr().out.count("Training goes on") == 1
     assert proxy.asked < 10, "not asked again and again"
-    left = json.loads((folder / UNSENT_FILE).read_text())
-    assert (left["status"], len(left["metrics"])) == ("FINISHED", 8)
+    unsent = json.loads((folder / UNSENT_FILE).read_text())
+    assert (unsent["status"], len(unsent["metrics"])) == ("FINISHED", 8)
 
     proxy.answer = None
     with start_run(there, outputs, name="next", folder=tmp_path / "next"):
         pass
-    found = find_run(proxy.uri, outputs, run.id)
-    assert (found.status, found.metrics["objective"]) == ("FINISHED", 0.75)
-    assert found.metric_history("epoch/loss") == dict(EPOCHS)
-    assert found.artifact_path("report/curves.csv").read_text() == "a,b"
-    assert len(found._store.client.get_run(run.id).inputs.dataset_inputs) == 1
+    stored = find_run(proxy.uri, outputs, run.id)
+    assert (stored.status, stored.metrics["objective"]) == ("FINISHED", 0.75)
+    assert stored.metric_history("epoch/loss") == dict(EPOCHS)
+    assert stored.artifact_path("report/curves.csv").read_text() == "a,b"
+    assert len(stored._store.client.get_run(run.id).inputs.dataset_inputs) == 1
     assert not (folder / UNSENT_FILE).exists()
 
 
@@ -179,9 +179,9 @@ def test_a_file_that_a_server_does_not_take_stays_in_the_folder_and_the_rest_is_
         run.flush()
         assert len(history(proxy.uri, outputs, run.id)) == 10
     assert json.loads((folder / UNSENT_FILE).read_text())["files"] == [["network.keras", None]]
-    found = find_run(proxy.uri, outputs, run.id)
-    assert found.status == "FINISHED", "its end is taken, and no later start asks again"
-    assert found.metric_history("epoch/loss") == dict(EPOCHS)
+    stored = find_run(proxy.uri, outputs, run.id)
+    assert stored.status == "FINISHED", "its end is taken, and no later start asks again"
+    assert stored.metric_history("epoch/loss") == dict(EPOCHS)
 
 
 def test_a_token_that_is_renewed_in_the_middle_leaves_nothing_behind(proxy, outputs, tmp_path, monkeypatch, capsys):
@@ -194,9 +194,9 @@ def test_a_token_that_is_renewed_in_the_middle_leaves_nothing_behind(proxy, outp
         (tmp_path / "manifest.csv").write_text("a,b")
         run.log_artifact(tmp_path / "manifest.csv")
         proxy.answer = None
-    found = find_run(proxy.uri, outputs, run.id)
-    assert (found.status, found.metric_history("epoch/loss")) == ("FINISHED", dict(EPOCHS))
-    assert found.artifact_path("manifest.csv").read_text() == "a,b"
+    stored = find_run(proxy.uri, outputs, run.id)
+    assert (stored.status, stored.metric_history("epoch/loss")) == ("FINISHED", dict(EPOCHS))
+    assert stored.artifact_path("manifest.csv").read_text() == "a,b"
     assert not (tmp_path / UNSENT_FILE).exists()
 
 
@@ -220,19 +220,19 @@ def test_a_run_that_is_deleted_in_the_middle_trains_to_its_end_and_is_sent_once_
 
 
 def test_a_dead_run_that_cannot_be_closed_keeps_no_other_from_starting(
-    tracking, outputs, client, tmp_path, living, monkeypatch, capsys
+    tracking, outputs, client, tmp_path, start_process, monkeypatch, capsys
 ):
-    dead = living(outputs, tmp_path / "dead")
+    dead = start_process(outputs, tmp_path / "dead")
     dead.kill()
     from mlflow import MlflowClient
     from mlflow.exceptions import RestException
 
-    own = MlflowClient.set_tag
+    original = MlflowClient.set_tag
 
     def set_tag(self, run_id, *arguments):
         if run_id == dead.id:
             raise RestException({"error_code": "PERMISSION_DENIED", "message": "of another user"})
-        return own(self, run_id, *arguments)
+        return original(self, run_id, *arguments)
 
     monkeypatch.setattr(MlflowClient, "set_tag", set_tag)
     with start_run(tracking, outputs, name="next", folder=tmp_path / "next"):

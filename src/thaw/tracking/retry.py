@@ -63,7 +63,7 @@ class RetryingClient:
     """
 
     def __init__(self, connect: Callable[[], Any], uri: str, required_paths: tuple[Path, ...] = ()) -> None:
-        self._uri, self._needs = uri, required_paths
+        self._uri, self._required_paths = uri, required_paths
         self.mlflow_client = self.retry(connect, notice=False)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -126,7 +126,7 @@ class RetryingClient:
         return result.result()
 
     def _try(self, call: Callable[[], Any]) -> Any:
-        for path in self._needs:
+        for path in self._required_paths:
             if not path.exists():
                 raise StoreMissing(f"{path} is not there")
         try:
