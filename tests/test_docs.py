@@ -1,5 +1,6 @@
-"""README and the documentation site: it builds offline, and every command in it is one that thaw understands."""
+"""README and the documentation site: it builds offline, and its commands, printed lines and paths are thaw's."""
 
+import ast
 import os
 import re
 import shlex
@@ -61,6 +62,71 @@ def test_the_commands_of_the_documentation_are_found() -> None:
 
 def test_the_readme_is_read_in_five_minutes() -> None:
     assert (ROOT / "README.md").stat().st_size < 10_000
+
+
+def printed_rows() -> list[str]:
+    """The lines of docs/reference/printed-lines.md: the code in the first column of its tables."""
+    page = (ROOT / "docs" / "reference" / "printed-lines.md").read_text(encoding="utf-8").partition("## Exit codes")[0]
+    return [line for cell in re.findall(r"^\| (`.*?`) \|", page, re.M) for line in re.findall("`([^`]+)`", cell)]
+
+
+# A name in capitals, a number, more text.
+_PLACEHOLDER = re.compile(r"(\b(?!GPU\b)[A-Z]{2,}\b|\bN\b| ?\.\.\.)")
+
+
+def row_pattern(row: str) -> str:
+    """A row of that page as a regular expression."""
+    patterns = {"N": r"[\d.,e+-]+", "...": ".*", " ...": ".*"}
+    parts = enumerate(_PLACEHOLDER.split(row))
+    return "".join(patterns.get(part, ".+") if i % 2 else re.escape(part) for i, part in parts)
+
+
+def test_every_line_of_the_quickstart_is_explained() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("[start:quickstart]")[2].partition("```text\n")[2].partition("```")[0]
+    lines = [line.strip() for line in block.splitlines() if not line.startswith("$ ")]
+    assert len(lines) > 25
+    explained = {line: [row for row in printed_rows() if re.fullmatch(row_pattern(row), line)] for line in lines}
+    assert {line: rows for line, rows in explained.items() if len(rows) != 1} == {}
+
+
+def test_printed_lines_are_explained_in_the_words_of_the_program() -> None:
+    """Each part of a row, between its dots and colons, is in one text of the source."""
+    texts = [text for module in (ROOT / "src" / "thaw").rglob("*.py") for text in source_texts(module)]
+    parts = {part for row in printed_rows() for part in re.split(" · |: ", row) if re.search("[a-z]{2}", part)}
+    assert len(parts) > 60
+    patterns = {part: ".*".join(map(re.escape, _PLACEHOLDER.split(part)[::2])) for part in parts}
+    assert sorted(part for part in parts if not any(re.search(patterns[part], text) for text in texts)) == []
+
+
+def source_texts(module: Path) -> list[str]:
+    """The texts in a module's code, docstrings left out; a gap stands for what an f-string fills in."""
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    texts = ["".join(_text(part) for part in node.values) for node in joined]
+    return texts + [_text(node) for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else " "
+
+
+def named_paths(page: Path) -> set[str]:
+    """The paths in a page's code: with a folder, or the name of a Python file."""
+    codes = re.findall(r"`([^`\s]+)`", page.read_text(encoding="utf-8"))
+    paths = {code for code in codes if re.fullmatch(r"[\w./*-]+(/[\w.*-]*|\.py)", code) and "..." not in code}
+    return paths - {"export/"}  # a room that is yet to be built
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "contributing").glob("*.md"))],
+    ids=lambda page: page.name,
+)
+def test_the_paths_that_contributors_read_of_exist(page: Path) -> None:
+    roots = (ROOT, ROOT / "src", ROOT / "src" / "thaw")
+    assert [path for path in sorted(named_paths(page)) if not any(any(root.glob(path)) for root in roots)] == []
 
 
 @pytest.fixture(scope="module")
