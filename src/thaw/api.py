@@ -82,7 +82,7 @@ class TrainedModel:
         Raises:
             UserError: no file matches, or files cannot be read (all of them are listed).
 
-        Example:
+        Examples:
             >>> model = thaw.load("3f2a")
             >>> predictions = model.predict("photos")
             >>> for file, name in zip(predictions.images, predictions.class_names):
@@ -138,7 +138,7 @@ def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedM
     Raises:
         UserError: there is no such run, or it left no network.
 
-    Example:
+    Examples:
         >>> import thaw
         >>> model = thaw.load("outputs/runs/2026-11-28/12-00-00-000000")
         >>> model.predict(["lion.jpg"]).class_names
@@ -163,7 +163,7 @@ def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str
     Raises:
         UserError: there is no such backbone, layer or block; the nearest name is given.
 
-    Example:
+    Examples:
         >>> print(thaw.plan_freeze("vgg16", "block4").summary())
         frozen 15/19 · boundary block4_pool, end of block block4 · cut 1 tensor, 0.4 MB/image · trainable 48.1 %
     """
@@ -195,7 +195,7 @@ def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> np
     Raises:
         UserError: files cannot be read (all of them are listed), or the backbone has random weights.
 
-    Example:
+    Examples:
         >>> thaw.features("efficientnet_lite0", "photos").shape
         (520, 1280)
     """
@@ -224,7 +224,7 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
     Raises:
         UserError: a key or value is wrong, or the run cannot be done; the message is the command line's.
 
-    Example:
+    Examples:
         >>> result = thaw.train(["dataset=image_folder", "dataset.path=photos", "recipe=bottleneck"])
         >>> result.metrics["test/accuracy"]
         0.96

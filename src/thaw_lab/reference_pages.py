@@ -155,7 +155,7 @@ def _backbones_page(conf: Path) -> str:
         "The pretrained networks. *Boundary* is what `finetune.freeze` is unless it is set: everything through that "
         "block stays frozen. `thaw layers backbone=NAME` lists a network's layers, blocks and clean cuts.",
         "",
-        "| backbone | side, px | smallest | boundary | weights from | |",
+        "| backbone | side, px | smallest | boundary | weights from | notes |",
         "|---|---:|---:|---|---|---|",
     ]
     for name, spec in BACKBONES.items():
