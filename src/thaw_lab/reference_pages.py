@@ -110,7 +110,7 @@ def _allowed(meta: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in meta["choices"])
     low, above, high = meta.get("min"), meta.get("above"), meta.get("max")
     parts = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low is not None else []
-    parts += [f"at most {high:,g}"] if high is not None else []
+    parts += [f"at most {high:,}"] if high is not None else []
     return ", ".join(parts)
 
 
