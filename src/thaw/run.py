@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from thaw import leakage, run_record, tracking
 from thaw.common import backend, environment
 from thaw.common.console import say
+from thaw.common.hardware import detect_hardware, detect_processor
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.data.dataset import Dataset
@@ -75,13 +76,13 @@ def _check_supported(config: Config) -> None:
     """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
     environment.check_variables()
     backbone_table.check_backbone(config.backbone)
-    engine.check_engine(config.engine, config.precision, config.frozen_precision, backend.detect_processor())
+    engine.check_engine(config.engine, config.precision, config.frozen_precision, detect_processor())
 
 
 def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice:
     """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same."""
     backend.import_tensorflow()
-    hardware = backend.detect_hardware()
+    hardware = detect_hardware()
     choice = engine.choose_engine(
         config.engine,
         config.precision,

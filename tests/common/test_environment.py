@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from thaw.common import environment
-from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
-from thaw.frozen import engine
 from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
 
 ROOT = Path(__file__).parents[2]
@@ -72,15 +70,6 @@ def test_other_programs_variables_and_secrets_are_written_nowhere(monkeypatch, n
     assert (collect_fingerprint(ROOT).entries(), environment.kernel_settings(threads=True)) == before
 
 
-@pytest.mark.parametrize(("limit", "half"), [("AVX2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_AMX", True)])
-def test_half_precision_is_not_chosen_where_onednn_is_held_to_fewer_instructions(monkeypatch, limit, half) -> None:
-    monkeypatch.setattr(environment, "cpuinfo", lambda key: "avx2 avx512f avx512_bf16 amx_bf16")
-    assert "avx512_bf16" in environment.instruction_sets()
-    monkeypatch.setenv("DNNL_MAX_CPU_ISA", limit)
-    assert ("avx512_bf16" in environment.instruction_sets()) == half
-    assert "avx2" in environment.instruction_sets()
-
-
 def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     now = collect_fingerprint(ROOT).entries()
@@ -88,61 +77,6 @@ def test_a_run_of_before_does_not_differ_in_what_was_not_recorded_then(monkeypat
     old = {key: value for key, value in now.items() if key not in ("gpu", "env", "env.OPENBLAS_CORETYPE")}
     assert fingerprint_differences(old, now) == []
     assert [d.key for d in fingerprint_differences(old, {**now, "env.OMP_NUM_THREADS": "1"})] == ["env.OMP_NUM_THREADS"]
-
-
-@pytest.mark.parametrize(
-    ("precision", "frozen", "deterministic", "allowed"),
-    [
-        ("auto", "auto", False, True),
-        ("bfloat16", "auto", False, True),
-        ("auto", "auto", True, False),
-        ("float32", "auto", False, False),
-        ("auto", "float32", False, False),
-    ],
-)
-def test_tensorfloat_32_is_allowed_on_a_gpu_only_where_neither_float32_nor_the_same_bits_are_asked_for(
-    precision, frozen, deterministic, allowed
-) -> None:
-    def choice(hardware: Hardware) -> engine.EngineChoice:
-        return engine.choose_engine(
-            "tensorflow",
-            precision,
-            frozen,
-            depthwise=True,
-            trains_backbone=True,
-            hardware=hardware,
-            deterministic=deterministic,
-        )
-
-    a100 = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0),))
-    assert (choice(a100).device, choice(a100).tf32) == ("gpu", allowed)
-    cpu = Hardware(openvino=True, bfloat16=True, float16=False)
-    assert (choice(cpu).device, choice(cpu).tf32) == ("cpu", False)
-
-
-def test_a_gpu_that_tensorflow_does_not_see_is_told_with_what_to_install(monkeypatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    unseen = Hardware(openvino=True, bfloat16=True, float16=False, unused_gpus=("NVIDIA A100, driver 550.54",))
-    assert "GPU (NVIDIA A100, driver 550.54) that TensorFlow does not see" in unseen.unused_gpu_note()
-    assert "THAW_GPU=1 ./scripts/train" in unseen.unused_gpu_note()
-    assert Hardware(openvino=True, bfloat16=True, float16=False).unused_gpu_note() == ""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the CPU is meant
-    assert unseen.unused_gpu_note() == ""
-
-
-def test_gpus_and_their_driver_are_read_from_the_drivers_own_files(tmp_path, monkeypatch) -> None:
-    driver = tmp_path / "nvidia"
-    (driver / "gpus" / "0000:01:00.0").mkdir(parents=True)
-    (driver / "gpus" / "0000:01:00.0" / "information").write_text("Model: \t\t NVIDIA GeForce RTX 4090\nIRQ: 1\n")
-    (driver / "version").write_text(
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 12\n"
-    )
-    monkeypatch.setattr(environment, "_DRIVER", driver)
-    assert environment.gpu_names() == ("NVIDIA GeForce RTX 4090, driver 550.54.15",)
-    (driver / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.1  Release Build\n")
-    assert environment.gpu_names() == ("NVIDIA GeForce RTX 4090, driver 570.1",)
-    monkeypatch.setattr(environment, "_DRIVER", tmp_path / "nothing")
-    assert environment.gpu_names() == ()
 
 
 def test_keras_json_decides_nothing(tmp_path) -> None:

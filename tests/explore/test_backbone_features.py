@@ -5,6 +5,7 @@ import pytest
 
 from thaw.cache import DiskCache
 from thaw.common import backend
+from thaw.common.hardware import detect_hardware
 from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, HeadConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data import pixels, sources
@@ -37,7 +38,7 @@ def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(config_a
 
     joined = network.attach_head(backbones.build_backbone(config.backbone), HeadConfig(), ("apple", "lime", "sky"))
     choice = engine.choose_engine(
-        "auto", "auto", "auto", depthwise=True, trains_backbone=False, hardware=backend.detect_hardware()
+        "auto", "auto", "auto", depthwise=True, trains_backbone=False, hardware=detect_hardware()
     )
     frozen = build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice)
     activations = frozen.cached_activations(store, images, images.indices)

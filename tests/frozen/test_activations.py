@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from thaw.cache import DiskCache, writer
-from thaw.common import environment
+from thaw.common import hardware
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import decode, pipeline, pixels
 from thaw.data.catalog import Catalog
@@ -101,9 +101,9 @@ CHANGED = {
 PATCHED = {
     "rules of decoding": lambda patch: patch.setattr(decode, "VERSION", decode.VERSION + 1),
     "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE_RULE", "crop-bicubic"),
-    "another processor's instructions": lambda patch: patch.setattr(environment, "instruction_sets", lambda: ("sse",)),
+    "another processor's instructions": lambda patch: patch.setattr(hardware, "instruction_sets", lambda: ("sse",)),
     "a variable that chooses kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
-    "threads, of TensorFlow": lambda patch: patch.setattr(environment, "cpu_count", lambda: 99),
+    "threads, of TensorFlow": lambda patch: patch.setattr(hardware, "cpu_count", lambda: 99),
     "format": lambda patch: patch.setattr(activations, "KEY_FORMAT", activations.KEY_FORMAT + 1),
     "Keras": lambda patch: versions(patch, "keras"),
     "Pillow": lambda patch: versions(patch, "pillow"),
@@ -622,7 +622,7 @@ import numpy as np
 from thaw.common import backend
 backend.start_tensorflow(0, deterministic=True)
 import keras
-from thaw.common import environment
+from thaw.common import hardware
 from thaw.cache import DiskCache
 from thaw.config.schema import BackboneConfig
 from thaw.data import pixels

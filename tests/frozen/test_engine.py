@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware
 from thaw.frozen.engine import CHUNK_SIZES, EngineChoice, InferenceFunction, choose_engine
 
 PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware
 from thaw.config.schema import Config, DatasetConfig
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models.saved_model import SavedNetwork, config_yaml

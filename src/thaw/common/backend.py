@@ -1,13 +1,11 @@
 """Starts TensorFlow: quietly, seeded, with the threads and the precision that the configuration asks for."""
 
 import gc
-import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thaw.common import environment
@@ -92,56 +90,6 @@ def _set_keras_defaults() -> None:
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What this machine computes with. openvino: the package is installed. bfloat16, float16: fast on this CPU.
-
-    gpus: compute capability of each GPU that TensorFlow sees. unseen: names of GPUs of this machine that it does not.
-    """
-
-    openvino: bool
-    bfloat16: bool
-    float16: bool
-    gpu_capabilities: tuple[tuple[int, int], ...] = ()
-    unused_gpus: tuple[str, ...] = ()
-
-    def unused_gpu_note(self) -> str:
-        """Say that a GPU is not used, and what to do; empty when all is well."""
-        if not self.unused_gpus or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
-            return ""
-        return (
-            f"note: this machine has a GPU ({self.unused_gpus[0]}) that TensorFlow does not see, so the CPU computes. "
-            "TensorFlow comes without CUDA's libraries: THAW_GPU=1 ./scripts/train installs them, or pip install "
-            "'tensorflow[and-cuda]'. CUDA_VISIBLE_DEVICES=-1 says that the CPU is meant"
-        )
-
-    def fastest_precision(self, engine: str) -> str:
-        """The precision with the most arithmetic a second: tensor cores and AVX-512 have instructions of their own."""
-        if self.gpu_capabilities and engine == "tensorflow":
-            least = min(self.gpu_capabilities)
-            return "bfloat16" if least >= (8, 0) else "float16" if least >= (7, 0) else "float32"
-        return "bfloat16" if self.bfloat16 else "float32"
-
-
-def detect_hardware() -> Hardware:
-    """Look at this machine. Call `import_tensorflow` first."""
-    import tensorflow as tf
-
-    details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
-    gpus = tuple(detail.get("compute_capability", (0, 0)) for detail in details)
-    return replace(detect_processor(), gpu_capabilities=gpus, unused_gpus=() if gpus else environment.gpu_names())
-
-
-def detect_processor() -> Hardware:
-    """Look at what can be seen without TensorFlow: all but the GPUs."""
-    flags = set(environment.instruction_sets())
-    return Hardware(
-        openvino=importlib.util.find_spec("openvino") is not None,
-        bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
-        float16=bool(flags & {"avx512_fp16", "amx_fp16"}),
-    )
 
 
 _deterministic = False

@@ -9,6 +9,7 @@ from thaw.cache import DiskCache
 from thaw.common import backend
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
+from thaw.common.hardware import detect_hardware
 from thaw.config.schema import HeadConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data.catalog import IntArray
@@ -48,7 +49,7 @@ def _frozen_backbone(config: ExploreConfig) -> FrozenPart:
     choice = engine.choose_engine(
         config.engine, "auto", config.precision,
         depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
-        trains_backbone=False, hardware=backend.detect_hardware(),
+        trains_backbone=False, hardware=detect_hardware(),
     )  # fmt: skip
     backend.start_tensorflow(config.seed, deterministic=True)
     from thaw.models import backbones, network

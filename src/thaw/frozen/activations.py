@@ -13,7 +13,7 @@ from ml_dtypes import bfloat16
 
 from thaw.cache import CachedRows, CacheSpace, DiskCache
 from thaw.cache.space import AddRow
-from thaw.common import environment
+from thaw.common import environment, hardware
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
@@ -71,7 +71,7 @@ def activations_key(
         "precision": choice.frozen,
         "device": choice.device,
         "tf32": choice.tf32,
-        "kernels": environment.gpu_names()
+        "kernels": hardware.gpu_names()
         if choice.device == "gpu"
         else environment.kernel_settings(choice.engine != "openvino"),
         "view": None

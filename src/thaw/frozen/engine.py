@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common import backend
-from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware
 from thaw.common.signals import propagate_signals
 
 ArrayTuple = tuple[npt.NDArray[Any], ...]

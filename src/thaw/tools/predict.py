@@ -16,10 +16,10 @@ from rich.table import Table
 
 from thaw import run_record, tracking
 from thaw.common import backend
-from thaw.common.backend import Hardware
 from thaw.common.console import print_table, printable, progress, say
 from thaw.common.csv_text import spreadsheet_text
 from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware, detect_hardware, detect_processor
 from thaw.config.tool_schemas import PredictConfig
 from thaw.data import bit_depth
 from thaw.data.decode import BadImageError, DecodeOptions, decode
@@ -66,7 +66,7 @@ class Classifier:
 def predict(config: PredictConfig) -> None:
     """Print the most probable classes of every image; exit with 1 when some files could not be read, after the rest."""
     _check_output(config)
-    engine.check_engine(config.engine, config.precision, "auto", backend.detect_processor())
+    engine.check_engine(config.engine, config.precision, "auto", detect_processor())
     files = find_images(config.images)
     bad: list[BadImageError] = []
     guesses = _guesses(_classifier(config), files, config, bad)
@@ -205,7 +205,7 @@ def _guesses(
 
 def _function(network: Classifier, config: PredictConfig) -> Callable[[Any], npt.NDArray[np.float32]]:
     """Images uint8 (B, S, S, 3) -> probabilities float32 (B, C): as the run was judged, unless otherwise asked for."""
-    choice = choose_prediction_engine(config.engine, config.precision, network.judged_with, backend.detect_hardware())
+    choice = choose_prediction_engine(config.engine, config.precision, network.judged_with, detect_hardware())
     judged = network.judged_with
     as_judged = (choice.engine, choice.frozen) == (judged.engine, judged.frozen_precision)
     if network.saved_network is not None and judged.boundary is not None and as_judged:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from thaw.common import environment
+from thaw.common import environment, hardware
 from thaw.config.stored_config import ConfigDifference
 
 FINGERPRINT_PREFIX = "fingerprint."  # of the tags that hold a fingerprint's entries
@@ -93,11 +93,11 @@ def collect_fingerprint(root: Path | None) -> Fingerprint:
         python=platform.python_version(),
         platform=platform.platform(),
         packages={name: installed for name in packages if (installed := _version(name))},
-        cpu=environment.cpuinfo("model name") or platform.processor() or platform.machine(),
-        cpus=environment.cpu_count(),
-        cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in environment.cpuinfo("flags").split()),
+        cpu=hardware.cpuinfo("model name") or platform.processor() or platform.machine(),
+        cpus=hardware.cpu_count(),
+        cpu_flags=tuple(flag for flag in _CPU_FLAGS if flag in hardware.cpuinfo("flags").split()),
         settings=environment.numerical_variables(),
-        gpus=environment.gpu_names(),
+        gpus=hardware.gpu_names(),
     )
 
 

@@ -36,6 +36,7 @@ def main() -> None:
 def _frozen(name: str, size: int | None) -> tuple[Any, int]:
     """The whole network up to its pooled features, all frozen, on what engine=auto and precision=auto choose."""
     from thaw.common import backend
+    from thaw.common.hardware import detect_hardware
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.frozen import engine
     from thaw.frozen.activations import build_frozen_part
@@ -45,7 +46,7 @@ def _frozen(name: str, size: int | None) -> tuple[Any, int]:
     config = BackboneConfig(name=name, weights=weights, image_size=size)
     row = backbone_table.backbone_spec(name)
     choice = engine.choose_engine(
-        "auto", "auto", "auto", depthwise=row.depthwise, trains_backbone=False, hardware=backend.detect_hardware()
+        "auto", "auto", "auto", depthwise=row.depthwise, trains_backbone=False, hardware=detect_hardware()
     )
     backend.start_tensorflow(0, True)
     built = backbones.build_backbone(config)
