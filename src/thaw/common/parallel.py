@@ -1,12 +1,13 @@
-"""Work on many images at a time, in order, without piling up results."""
+"""Ordered work in threads, a bounded number of results ahead of the reader."""
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from thaw.common.console import progress
+from thaw.common.hardware import cpu_count
 
 CHUNK_ITEMS = 16  # images a task: handing single thumbnails to a thread costs more than decoding them
 PREFETCH_CHUNKS = 4  # tasks a thread that may wait to be taken: 17 MB a thread at 299x299
@@ -16,24 +17,35 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield function(item) of every item, in their order, computed in threads ahead of whoever takes them.
+def prefetch_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int | None = None,
+    prefetch: int | None = None,
+    chunk: int = CHUNK_ITEMS,
+) -> Iterator[Result]:
+    """Yield function(item) of every item, in their order, computed in threads ahead of the reader.
 
-    Pillow lets go of Python's lock while it decodes, as do hashing and reading, so threads share the cores. An error of
+    Pillow releases Python's lock while it decodes, as do hashing and reading, so threads share the cores. An error of
     `function` is raised in its place, and ends the work.
+
+    Args:
+        function: called in the threads.
+        items: read in the calling thread, as far as the work is ahead.
+        threads: how many there are; by default one a core, at most MAX_THREADS.
+        prefetch: chunks that may wait to be taken; by default PREFETCH_CHUNKS a thread.
+        chunk: items that a thread takes at once.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(cores, MAX_THREADS)
-
-    def run(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + CHUNK_ITEMS]]
-
+    threads = threads or min(cpu_count(), MAX_THREADS)
+    prefetch = prefetch or PREFETCH_CHUNKS * threads
+    source = iter(items)
     waiting: deque[Future[list[Result]]] = deque()
-    with ThreadPoolExecutor(count) as threads:
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for start in range(0, len(items), CHUNK_ITEMS):
-                waiting.append(threads.submit(run, start))
-                if len(waiting) > PREFETCH_CHUNKS * count:
+            while group := list(islice(source, chunk)):
+                waiting.append(pool.submit(lambda group: [function(item) for item in group], group))
+                if len(waiting) > prefetch:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -43,8 +55,8 @@ def prefetch_map(function: Callable[[Item], Result], items: Sequence[Item]) -> I
 
 
 def with_progress(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:
-    """Pass the results on, and show how many of `total` there were in a progress bar."""
-    with progress(label, total) as steps:
+    """Yield the results, and show in a progress bar how many of `total` there were."""
+    with progress(label, total) as bar:
         for result in results:
             yield result
-            steps.advance()
+            bar.advance()

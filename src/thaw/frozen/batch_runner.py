@@ -1,14 +1,13 @@
 """Runs a network over batches while the next ones are made ready."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from thaw.common.console import progress
+from thaw.common.parallel import prefetch_map
 from thaw.frozen.engine import InferenceFunction
 
 PREFETCHED_BATCHES = 4  # batches prepared ahead of the network
@@ -30,18 +29,7 @@ class BatchSequence(Protocol):
 
 def prefetch(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
     """Yield `make(x)` for every x in order, made a few ahead of the reader in threads."""
-    with ThreadPoolExecutor(PREFETCH_THREADS) as threads:
-        waiting: deque[Future[Made]] = deque()
-        try:
-            for given in wanted:
-                waiting.append(threads.submit(make, given))
-                if len(waiting) > PREFETCHED_BATCHES:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return prefetch_map(make, wanted, threads=PREFETCH_THREADS, prefetch=PREFETCHED_BATCHES, chunk=1)
 
 
 def stream_batches(
