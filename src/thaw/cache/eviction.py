@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.cache.locks import remove_files, try_space_lock
+from thaw.cache.locks import try_space_lock
+from thaw.common.files import remove_files
 
 _SPACE = re.compile(r"[0-9a-f]{24}")
 

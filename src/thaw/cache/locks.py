@@ -1,24 +1,23 @@
-"""Locks, and the one message for a folder that cannot be written to."""
+"""Locks of the cache, and the one message for a folder that cannot be written to."""
 
 import errno
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from thaw.common.console import say
 from thaw.common.errors import UserError
+from thaw.common.files import lock_file
 
-# Beside the spaces, never in them: a lock file that goes away with what it guards guards nothing.
+# Beside the spaces, never in them: a lock file that is removed with what it guards guards nothing.
 LOCKS_FOLDER = "locks"
-# Seconds that a held lock may be nothing but an evictor's glance or the tool's; longer is another run at work.
+# An evictor or the tool holds a space's lock for less than this; whoever holds it for longer computes.
 SHORT_WAIT_SECONDS = 0.3
 
 
 class CacheFull(UserError):
-    """There is no room for rows, on the disk or in the budget; whoever can do without keeping them goes on."""
+    """There is no room for rows, on the disk or in the budget. Callers that can do without cached rows catch it."""
 
 
 @contextmanager
@@ -37,55 +36,35 @@ def as_user_error(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def store_lock(folder: Path) -> Iterator[None]:
-    """Hold the store's lock: what is committed, removed or promised room changes under it alone, and for moments."""
-    with as_user_error(folder):
-        lock = _lock(folder, "store")
-        lock.acquire()
-    try:
+    """Hold the lock on what is committed, removed or reserved in any space of the cache, for milliseconds."""
+    with ExitStack() as stack:
+        with as_user_error(folder):
+            stack.enter_context(FileLock(_lock_path(folder, "store")))
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
 def space_lock(folder: Path, space: str, wait_message: str) -> Iterator[None]:
-    """Hold a space's lock: its rows are computed by one process at a time. Prints `waiting` when it is held."""
-    with as_user_error(folder):
-        lock = _lock(folder, space)
-        try:
-            lock.acquire(timeout=SHORT_WAIT_SECONDS)
-        except Timeout:
-            say(wait_message)
-            lock.acquire(poll_interval=0.2)
-    try:
+    """Hold a space's lock: its rows are computed by one process at a time. Prints `wait_message` if it waits."""
+    with ExitStack() as stack:
+        with as_user_error(folder):
+            stack.enter_context(lock_file(_lock_path(folder, space), wait_message, SHORT_WAIT_SECONDS))
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
 def try_space_lock(folder: Path, space: str, timeout: float = 0.0) -> Iterator[bool]:
-    """Whether nobody computes in the space; if so, nobody starts to while the block runs. `wait` is in seconds."""
-    lock = _lock(folder, space)
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        yield False
-        return
-    try:
+    """Hold a space's lock if nobody else does within `timeout` seconds; yield whether it is held."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(_lock_path(folder, space), timeout=timeout))
+        except Timeout:
+            yield False
+            return
         yield True
-    finally:
-        lock.release()
 
 
-def _lock(folder: Path, name: str) -> FileLock:
+def _lock_path(folder: Path, name: str) -> Path:
     locks = folder / LOCKS_FOLDER
     locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{name}.lock")
-
-
-def remove_files(*paths: Path) -> None:
-    """Remove files in this order, whatever is already gone. One that is open stays where open files cannot go."""
-    for path in paths:
-        with suppress(FileNotFoundError, PermissionError if os.name == "nt" else FileNotFoundError):
-            path.unlink()
+    return locks / f"{name}.lock"

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import remove_files
-from thaw.common.files import write_atomically
+from thaw.common.files import remove_files, write_atomically
 
 FORMAT_VERSION = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.

@@ -12,7 +12,8 @@ import numpy as np
 
 from thaw.cache import segment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import as_user_error, remove_files, store_lock
+from thaw.cache.locks import as_user_error, store_lock
+from thaw.common.files import remove_files
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
 SEGMENT_BYTES = 256_000_000

@@ -12,14 +12,13 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
+from thaw.common.files import lock_file
 
 TIMEOUT_SECONDS = 30.0  # of a server, at connecting and between any two pieces
 _PIECE = 1 << 20
@@ -51,7 +50,8 @@ def fetch(url: str, target: Path, digest: str | None = None, is_valid: Callable[
         if _believed(target, digest, is_valid):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        waiting = f"{target.name} is being downloaded by another process: waiting for it"
+        with lock_file(target.with_name(f"{target.name}.lock"), waiting):
             if not _believed(target, digest, is_valid):  # another process may have fetched it meanwhile
                 if target.exists():
                     say(f"{target} is damaged or another file: its hash is not the one expected. It is fetched anew")
@@ -59,21 +59,6 @@ def fetch(url: str, target: Path, digest: str | None = None, is_valid: Callable[
     except OSError as error:
         raise DownloadError(url, f"{error.filename or target}: {(error.strerror or str(error)).lower()}") from error
     return target
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock on `target`; a process that dies lets go of it."""
-    lock = FileLock(target.with_name(f"{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{target.name} is being downloaded by another process: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _believed(file: Path, digest: str | None, sound: Callable[[Path], bool]) -> bool:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, their removal, and lock files."""
 
 import json
 import math
@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from thaw.common.console import say
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -24,7 +28,7 @@ def write_json(content: Any, path: Path) -> None:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write; it takes its name when the block ends, as in `replace`."""
+    """Open a file to write; it takes its name when the block ends, as in `write_atomically`."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -60,3 +64,31 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_files(*paths: Path) -> None:
+    """Remove files in this order, those that exist. Windows keeps a file that is open."""
+    for path in paths:
+        with suppress(FileNotFoundError, PermissionError if os.name == "nt" else FileNotFoundError):
+            path.unlink()
+
+
+@contextmanager
+def lock_file(path: Path, wait_message: str, timeout: float = 0.0) -> Iterator[None]:
+    """Hold a lock file while the block runs; the system releases that of a process that dies.
+
+    Args:
+        path: the lock file; made when it is missing.
+        wait_message: printed when another process still holds the lock after the timeout, and this one waits on.
+        timeout: seconds.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        say(wait_message)
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()

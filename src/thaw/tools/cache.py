@@ -14,9 +14,10 @@ from rich.table import Table
 from thaw.cache import eviction, rows, segment
 from thaw.cache.eviction import StoredSegment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, remove_files, store_lock, try_space_lock
+from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, store_lock, try_space_lock
 from thaw.common.console import ProgressHandle, print_table, progress, say
 from thaw.common.errors import UserError, did_you_mean, joined
+from thaw.common.files import remove_files
 from thaw.config.tool_schemas import CacheToolConfig
 
 # Of a key, what tells one space from the next; shown in this order when it is there.

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache.locks import remove_files
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.common.files import open_atomic
+from thaw.common.files import open_atomic, remove_files
 
 FORMAT = 1  # raise it when what is saved changes: a run is gone on with by the version that began it
 DIR_NAME = "checkpoints"

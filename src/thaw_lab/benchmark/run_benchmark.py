@@ -12,7 +12,7 @@ from typing import Any
 from thaw import tracking
 from thaw.common.console import print_table, say
 from thaw.common.errors import UserError, did_you_mean, joined
-from thaw.common.files import write_atomically
+from thaw.common.files import write_atomically, write_json
 from thaw.config.tool_schemas import BenchmarkConfig
 from thaw_lab import machine, tables
 from thaw_lab.benchmark import plot
@@ -111,7 +111,7 @@ def write_results(written: dict[str, Any], output: Path) -> None:
     text = [f"{machine.caption(here)}\n", f"{machine.versions(here)}\n", tables.markdown(rows)]
     text += [f"- {part['note']}" for part in parts.values()]
     lines: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
-    write_atomically(output / JSON, json.dumps({**written, "parts": parts}, indent=1).encode())
+    write_json({**written, "parts": parts}, output / JSON)
     write_atomically(output / MARKDOWN, ("\n".join(text) + "\n").encode())
     ratios = [(row.what, row.ratio, row.target) for row in rows if row.ratio is not None and row.unit != "MB"]
     plot.benchmark_png(ratios, lines, machine.caption(here), output / PNG)
