@@ -89,3 +89,10 @@ def test_an_output_that_is_gone_ends_no_work(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     assert (tmp_path / "end").read_text() == "done"
+
+
+def test_sizes_are_written_for_people():
+    sizes = (0, 999, 1000, 512e6, 1.25e9, 20e9, 1500e9)
+    assert [console.format_bytes(size) for size in sizes] == [
+        "0 bytes", "999 bytes", "1.0 kB", "512.0 MB", "1.2 GB", "20.0 GB", "1.5 TB",
+    ]  # fmt: skip

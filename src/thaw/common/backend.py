@@ -1,4 +1,4 @@
-"""Starts TensorFlow: quietly, seeded, with the threads and the precision that the configuration asks for."""
+"""TensorFlow's start: quietly, seeded, with the threads and the precision that the configuration asks for."""
 
 import gc
 import os
@@ -14,32 +14,33 @@ from thaw.common.errors import UserError
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep the process's standard error aside while the block runs; give it back if the block fails.
+    """Hold back the process's standard error while the block runs; write it out only if the block fails.
 
     TensorFlow's C++ code writes log lines before its own log level is read, so Python cannot filter them.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
         try:
             yield
         except Exception:  # not Ctrl-C: what was held back is noise then
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            aside.seek(0)
-            os.write(2, aside.read())
+            os.dup2(stderr, 2)
+            held_back.seek(0)
+            os.write(2, held_back.read())
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras (8 s) without their log noise, and set what they would take from the user's files.
+    """Import TensorFlow and Keras (8 s) without their log lines and without the user's own settings of them.
 
-    Raises UserError for settings from outside that would make the config untrue.
+    Raises:
+        UserError: the environment has a setting that would make the config untrue.
     """
     environment.check_variables()
     if "tensorflow" not in sys.modules:
@@ -52,34 +53,34 @@ def import_tensorflow() -> None:
 
 
 def _import() -> None:
-    wrong: AssertionError | None = None
+    keras_json_error: AssertionError | None = None
     with quiet_stderr():
         try:
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
             import keras  # noqa: F401
-        except AssertionError as error:  # TensorFlow and Keras take the values of that file to be right
-            wrong = error
-    if wrong is not None:
+        except AssertionError as error:  # TensorFlow and Keras assert that the values of keras.json are valid
+            keras_json_error = error
+    if keras_json_error is not None:
         file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
         raise UserError(
             f"{file} has a value that Keras does not know. Mend it or remove it: thaw needs none"
-        ) from wrong
+        ) from keras_json_error
 
 
 def _let_gpu_memory_grow() -> None:
-    """TensorFlow otherwise takes all of a GPU's memory at its first computation, and other programs get none."""
+    """Let TensorFlow take a GPU's memory as it needs it; it would take all of it at its first computation."""
     import tensorflow as tf
 
-    with quiet_stderr():  # looking for GPUs is told at length
+    with quiet_stderr():  # TensorFlow logs at length how it looks for GPUs
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _set_keras_defaults() -> None:
-    """What ~/.keras/keras.json would set: all of it changes weights, and none of it is in the config."""
+    """Override what ~/.keras/keras.json sets: all of it changes weights, and none of it is in the config."""
     import keras
 
     if keras.config.backend() != "tensorflow":
@@ -93,14 +94,20 @@ def _set_keras_defaults() -> None:
 
 
 _deterministic = False
+_modules_exempt = False
 
 
 def start_tensorflow(seed: int, deterministic: bool | None, tf32: bool = False) -> None:
-    """Prepare TensorFlow for one run: names and seeds from the start, threads, determinism, TensorFloat-32.
+    """Prepare TensorFlow for one run: layer names and random numbers start anew, threads and precision are set.
 
-    deterministic: ops run one after the other between themselves (each still uses all cores): the backward pass of
-    BatchNorm in training mode otherwise differs by rounding from call to call. None: nothing will train, and it does
-    not matter.
+    Args:
+        seed: of the random numbers of Keras, NumPy and Python.
+        deterministic: ops run one after the other (each still uses all cores): the backward pass of BatchNorm in
+            training mode otherwise differs by rounding from call to call. None: nothing will train, either will do.
+        tf32: whether GPUs may compute float32 products in TensorFloat-32.
+
+    Raises:
+        UserError: an earlier run of this process was deterministic and this one is not, or the other way round.
     """
     global _deterministic
     import_tensorflow()
@@ -125,9 +132,9 @@ def start_tensorflow(seed: int, deterministic: bool | None, tf32: bool = False) 
             "process. Run them as two sweeps"
         )
     tf.config.experimental.enable_tensor_float_32_execution(tf32)
-    _forget_gradients()
+    _drop_gradient_graphs()
     keras.utils.clear_session()  # collects garbage too
-    _spare_modules()
+    _exempt_modules_from_collection()
     keras.config.set_dtype_policy("float32")  # networks are float32; stages compute in what `models.precision` sets
     seed_keras(seed)
 
@@ -142,8 +149,8 @@ def seed_keras(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def _forget_gradients() -> None:
-    """Let go of the graphs that earlier runs of this process traced, and of the networks in them.
+def _drop_gradient_graphs() -> None:
+    """Drop the graphs that earlier runs of this process traced, and the networks in them.
 
     TensorFlow 2.21 registers the gradient of every function with one of its own (swish, and what Keras's optimizers sum
     gradients with) under a number, for the life of the process, and each holds its graph: 3 MB a fit of a head.
@@ -155,23 +162,20 @@ def _forget_gradients() -> None:
         del registered[name]
 
 
-_spared = False
+def _exempt_modules_from_collection() -> None:
+    """Exempt all live objects from garbage collection, once in a process, before its first network exists.
 
-
-def _spare_modules() -> None:
-    """Take what is alive out of the garbage collector's sight, once in a process, before its first network exists.
-
-    It is mostly modules, which stay: a full collection takes 4 ms instead of 0.36 s, and every job of a sweep has some.
-    Done while a network is alive, it would keep that network for good: a network is a cycle of references.
+    They are mostly modules, which stay: a full collection takes 4 ms instead of 0.36 s, and every job of a sweep has
+    some. A network that is alive at that time would never be freed, as it is a cycle of references.
     """
-    global _spared
-    if not _spared:
+    global _modules_exempt
+    if not _modules_exempt:
         gc.freeze()
-        _spared = True
+        _modules_exempt = True
 
 
 def jit_compile() -> bool:
-    """Whether to compile with XLA: not on CPUs, where it was slower and took minutes to compile a small CNN."""
+    """Return whether to compile with XLA: not on CPUs, where it was slower and took minutes to compile a small CNN."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,4 +1,4 @@
-"""What the user sees while thaw works: lines, tables and progress bars, on standard output."""
+"""Lines, tables and progress bars on standard output, and how names, paths and sizes are written in them."""
 
 import os
 import re
@@ -10,26 +10,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from rich import filesize
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Go on: rich would end the process, and a training with it."""
+        """Carry on: rich would end the process, and a training with it."""
         discard_output()
 
 
 class _Table(Console):
     def on_broken_pipe(self) -> None:
-        """Let the command that shows a table end: rich would have it end with 1, as with a mistake."""
+        """Let the command that prints the table end by itself: rich would exit with 1, as after a mistake."""
         raise
 
 
@@ -37,22 +31,22 @@ class _Table(Console):
 # soft_wrap: a piped log keeps one line per message, whatever the width.
 _console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
-# Seconds until a log without a terminal gets a line of progress, and the longest between two; each wait is twice the
-# one before. Work that is short leaves no line.
+# Seconds until a log without a terminal gets its first line of progress, and the longest wait between two; each wait is
+# twice the one before. Short work leaves no line.
 FIRST_LINE_SECONDS, MAX_LINE_SECONDS = 30.0, 300.0
 
 
 class _Shell:
-    """What a process was started with: its folder, and whether its output is data that no line may be in."""
+    """How the process was started: in which folder, and whether a program reads its output."""
 
     folder: Path | None = None
     output_is_data = False
 
 
 def say(message: str = "") -> None:
-    """Print a message; control characters in it, which could steer a terminal, are escaped.
+    """Print a message, with control characters escaped, as they could steer a terminal.
 
-    An output that is gone, as a closed terminal or pipe, ends no run.
+    A closed terminal or pipe ends no run.
     """
     try:
         _console.print(escape_controls(message))
@@ -61,10 +55,10 @@ def say(message: str = "") -> None:
 
 
 def discard_output() -> None:
-    """Send standard output nowhere from now on; what a program writes there would fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    """Send standard output to /dev/null from now on, where writing to it would fail."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
@@ -85,31 +79,38 @@ def escape_controls(text: str, lines: bool = True) -> str:
     """Return a text in which bytes that are not UTF-8 and control characters are escaped, all but line ends."""
     text = text.encode("utf-8", "backslashreplace").decode()
     controls = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]" if lines else r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-    return re.sub(controls, lambda found: repr(found[0])[1:-1], text)
+    return re.sub(controls, lambda match: repr(match[0])[1:-1], text)
 
 
 def print_paths_from(folder: Path) -> None:
-    """Print paths as from this folder, the shell's, though the process works in another one."""
+    """Print paths relative to this folder, the shell's, though the process works in another one."""
     _Shell.folder = folder
 
 
 def progress_to_stderr() -> None:
-    """Have progress lines on standard error: a program reads the output."""
+    """Print progress lines on standard error, as a program reads standard output."""
     _Shell.output_is_data = True
 
 
 def display_path(path: Path) -> Path:
-    """A path as it is printed: from the shell's folder where it lies in it."""
+    """Return a path as it is printed: relative to the shell's folder if it lies there."""
     here = _Shell.folder or Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def format_bytes(size: float) -> str:
+    """Return a size as people read it: `999 bytes`, `351.2 kB`, `20.0 GB`."""
+    return filesize.decimal(int(size))
+
+
 class ProgressHandle(Protocol):
-    """A progress bar's handle; `advance(n)` after n more items, `describe(text)` to change its label."""
+    """What the caller of `progress` reports to."""
 
-    def advance(self, n: int = 1) -> None: ...
+    def advance(self, n: int = 1) -> None:
+        """Count n more items."""
 
-    def describe(self, text: str) -> None: ...
+    def describe(self, text: str) -> None:
+        """Change the label."""
 
 
 class _Bar:
@@ -124,13 +125,12 @@ class _Bar:
 
 
 class _Lines:
-    """Progress where there is no terminal: `frozen activations 12,288 of 50,000 · 25 % · 4 min left`, now and then."""
+    """Progress without a terminal: now and then a line `frozen activations 12,288 of 50,000 · 25 % · 4 min left`."""
 
     def __init__(self, description: str, total: int) -> None:
         self._description, self._total, self._done = description, total, 0
-        self._began = time.monotonic()
-        self._wait = FIRST_LINE_SECONDS
-        self._next = self._began + FIRST_LINE_SECONDS
+        self._started, self._wait = time.monotonic(), FIRST_LINE_SECONDS
+        self._next = self._started + self._wait
         self._lock = Lock()
 
     def advance(self, n: int = 1) -> None:
@@ -141,10 +141,10 @@ class _Lines:
                 return
             self._wait = min(2 * self._wait, MAX_LINE_SECONDS)
             self._next = now + self._wait
-        left = (now - self._began) * (self._total - self._done) / max(self._done, 1)
+        seconds_left = (now - self._started) * (self._total - self._done) / max(self._done, 1)
         line = (
             f"{self._description} {self._done:,} of {self._total:,} · {100 * self._done / self._total:.0f} % · "
-            f"{_duration(left)} left"
+            f"{_duration(seconds_left)} left"
         )
         if _Shell.output_is_data:
             print(line, file=sys.stderr, flush=True)
@@ -157,21 +157,13 @@ class _Lines:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[ProgressHandle]:
-    """Show a bar with count and time left while the block runs; without a terminal a line now and then."""
+    """Show a bar with the count and the time left while the block runs; without a terminal print lines now and then."""
     if not sys.stdout.isatty():
         yield _Lines(description, total)
         return
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=_console,
-        transient=True,
-    )
-    with bar:
+    label, left = TextColumn("{task.description}", markup=False), TextColumn("left")
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left, TimeRemainingColumn())
+    with Progress(*columns, console=_console, transient=True) as bar:
         yield _Bar(bar, description, total)
 
 

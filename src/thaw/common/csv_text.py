@@ -1,13 +1,13 @@
-r"""Rows as CSV text, for every list that holds names of files: these may hold any character but a slash.
+r"""CSV text for every table that holds names of files: these may hold any character but a slash.
 
 A spreadsheet takes a cell that begins with `= + - @`, a tab or a carriage return for a formula, which may run commands
 or send what is in other cells (OWASP: CSV injection). A file or a class can be named so. Some split cells at `;` or
 tabs (German and French locales): to them `x,"a;=1"` has a cell `=1"`, in quotes or not, for quotes count only at the
-beginning of what they take for a cell. There are two kinds of lists:
+beginning of what they take for a cell. There are two kinds of tables:
 
-- for people, `sheet_text`: findings.csv, images.csv, predictions.csv, per_class.csv, bad_files.csv,
-  data_differences.csv, and what predict writes. What begins so gets an apostrophe in front, which makes it text: the
-  cell, and what follows `;`, `|`, a tab or a line end in it. Numbers stay numbers. The original is
+- for people, `spreadsheet_text`: findings.csv, images.csv, predictions.csv, per_class.csv, bad_files.csv,
+  data_differences.csv, and what predict writes. A cell that begins so, and what follows `;`, `|`, a tab or a line end
+  in it, gets an apostrophe in front, which makes it text. Numbers stay numbers. The original is
   `re.sub(r"(?:^'(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))'(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]))", "", cell)`.
   predict's `format=json` has plain names.
 - for programs, `csv_text`: manifest.csv, which reproduce reads, and groups.csv, which `dataset=csv` reads. Every cell
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     r"""Return a line of column names and a line a row; write it with `errors="surrogateescape", newline=""`.
 
-    Names of files are bytes and need not be UTF-8: written so, they come out as they are on the disk. Lines end in \n.
+    Names of files are bytes and need not be UTF-8; written so, they have the bytes that they have on the disk.
     """
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")  # it quotes what holds a character of its line end: \r too
@@ -33,18 +33,16 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def spreadsheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return CSV as `csv_text`, for people: no text is a formula when a spreadsheet opens it."""
-    return csv_text(columns, ([_no_formula(cell) for cell in row] for row in rows))
+    """Return CSV as `csv_text` does, in which a spreadsheet takes no text for a formula."""
+    return csv_text(columns, ([_without_formula(cell) for cell in row] for row in rows))
 
 
 # Where a formula begins. Signs of full width count in East Asian versions; spaces and quotes in front may be dropped.
-# An apostrophe is told from one of ours by another in front.
-_FORMULA = re.compile(
-    r"^(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])",
-)
+# An apostrophe of the name itself gets another one in front, which tells it from ours.
+_FORMULA = re.compile(r"^(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
-def _no_formula(cell: object) -> object:
+def _without_formula(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     try:
@@ -55,7 +53,7 @@ def _no_formula(cell: object) -> object:
 
 
 class _Lines(io.StringIO):
-    r"""Takes whole lines, and ends them in \n."""
+    r"""Ends lines in \n whatever the writer ends them in."""
 
     def __init__(self) -> None:
         super().__init__(newline="")

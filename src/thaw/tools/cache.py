@@ -15,7 +15,7 @@ from thaw.cache import eviction, rows, segment
 from thaw.cache.eviction import StoredSegment
 from thaw.cache.file_pool import DataFile
 from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, store_lock, try_space_lock
-from thaw.common.console import ProgressHandle, print_table, progress, say
+from thaw.common.console import ProgressHandle, format_bytes, print_table, progress, say
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.common.files import remove_files
 from thaw.config.tool_schemas import CacheToolConfig
@@ -94,14 +94,6 @@ def _chosen(spaces: list[SpaceListing], prefix: str | None) -> list[SpaceListing
 def _short(value: object) -> str:
     text = joined(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def format_bytes(count: float) -> str:
-    """Bytes for people: 1.3 GB, 512 MB, 3.4 kB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}" if count < 999.5 * scale else f"{count / scale:,.0f} {unit}"
-    return f"{count:.0f} bytes"
 
 
 def _unused(days: float) -> Callable[[StoredSegment], bool]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from thaw import tracking
 from thaw.cache import DiskCache
-from thaw.common.console import display_path, print_table, say
+from thaw.common.console import display_path, format_bytes, print_table, say
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.config import command_lines
@@ -27,7 +27,6 @@ from thaw.explore.findings import Finding
 from thaw.explore.label_errors import LabelScores
 from thaw.explore.neighbors import SimilarPair
 from thaw.explore.scanned_images import ScannedImages
-from thaw.tools.cache import format_bytes
 
 MANY_NEAR_DUPLICATES = 0.25  # share of all images from which they describe the data set rather than single files
 
