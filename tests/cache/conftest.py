@@ -9,7 +9,7 @@ import pytest
 
 from thaw.cache import CacheSpace, DiskCache
 
-from .made import KEY
+from .synthetic_rows import KEY
 
 
 @pytest.fixture

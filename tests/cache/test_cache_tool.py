@@ -15,7 +15,7 @@ from thaw.config.schema import CacheConfig
 from thaw.config.tool_schemas import CacheToolConfig
 from thaw.tools import cache
 
-from .made import KEY, assert_clean, digest, fill
+from .synthetic_rows import KEY, assert_clean, digest, fill
 from .test_space import flip, only
 
 ROOT = Path(__file__).parent.parent.parent

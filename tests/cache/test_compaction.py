@@ -10,7 +10,7 @@ from thaw.cache import DiskCache, compaction, eviction, file_pool, rows, segment
 from thaw.cache.locks import space_lock
 from thaw.common.errors import UserError
 
-from .made import KEY, assert_clean, content, count, digest, fill, scatter, start
+from .synthetic_rows import KEY, assert_clean, content, count, digest, fill, scatter, start
 from .test_space import flip
 
 FEW = """
@@ -132,13 +132,13 @@ KILLS = {
     "before the index has its name": "Path.replace = lambda self, target: die()",
     "when the new segment is committed": "os.utime = lambda path, times: die()",
     "between the old segments": """
-from thaw.cache import eviction
-remove, calls = eviction.StoredSegment.remove, []
+from thaw.cache import segment
+remove, calls = segment.SegmentFiles.remove, []
 def some(self):
     calls.append(1)
     if len(calls) == 7: die()
     remove(self)
-eviction.StoredSegment.remove = some
+segment.SegmentFiles.remove = some
 """,
     "between an old index and its rows": """
 unlink, calls = Path.unlink, []
@@ -215,7 +215,7 @@ def test_a_segment_that_is_damaged_is_not_merged_and_costs_its_own_rows_only(spa
     bad = sorted(space._folder.glob("*.rows"))[7]
     (number,) = [n for n in range(60) if content(n).tobytes() == bad.read_bytes()]
     flip(bad, 100)
-    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
     assert count(space) == 2
     assert fill(space, range(60))[1] == [number]
     assert "1 damaged row dropped" in capsys.readouterr().out
@@ -224,7 +224,7 @@ def test_a_segment_that_is_damaged_is_not_merged_and_costs_its_own_rows_only(spa
 def test_a_row_that_lies_in_several_segments_is_merged_once(space):
     for _ in range(3):
         scatter(space, range(20))
-    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
     (own,) = segment.read_segments(space._folder)[0]
     assert len(own.table) == 20
     assert fill(space, range(20))[1] == []
@@ -234,7 +234,7 @@ def test_a_row_that_lies_in_several_segments_is_merged_once(space):
 def test_a_merged_segment_was_used_when_the_latest_of_its_rows_was(space):
     scatter(space, range(40))
     latest = max(own.last_used for own in eviction.list_space_segments(space._folder))
-    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
     (own,) = eviction.list_space_segments(space._folder)
     assert own.last_used == pytest.approx(latest, abs=0.01)
 
@@ -263,7 +263,7 @@ def test_merging_keeps_to_the_budget(tmp_path, monkeypatch, spare):
 def test_segments_that_are_large_enough_are_left_alone(space, monkeypatch):
     monkeypatch.setattr(writer, "SEGMENT_BYTES", 2000)
     scatter(space, range(80), per=2)  # each more than an eighth of that
-    compaction.merge_small_segments(space._store, space._folder, 1e9)
+    compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
     assert count(space) == 40
 
 

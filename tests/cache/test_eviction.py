@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from thaw.cache import DiskCache, eviction, locks, rows, segment, writer
-from thaw.cache import space as space_module
 from thaw.common.errors import UserError
 
-from .made import KEY, Work, assert_clean, content, digest, fill, start
+from .synthetic_rows import KEY, Work, assert_clean, content, digest, fill, start
 
 # Ten rows are 2400 bytes and an index of 928.
 TEN = 2400 + segment.index_size(10)
@@ -84,7 +83,7 @@ for turn in range(6):
     runs = [start(script, store.folder, number) for number in range(3)]
     most = 0
     while any(run.poll() is None for run in runs):
-        with locks.store_lock(store.folder):  # a look that takes time sees what is gone and what took its place
+        with locks.cache_lock(store.folder):  # a look that takes time sees what is gone and what took its place
             most = max(most, sum(own.nbytes for own in eviction.list_segments(store.folder)))
         time.sleep(0.001)
     outs = [run.communicate()[0] for run in runs]
@@ -149,7 +148,7 @@ def test_evicted_while_it_is_read_is_computed_again_or_still_there(space, monkey
 
     def evicted(self):
         monkeypatch.setattr(segment.Segment, "open", opening)
-        eviction.StoredSegment(self.folder.name, self.name, self.folder).remove()
+        self.remove()
         return opening(self)
 
     monkeypatch.setattr(segment.Segment, "open", evicted)
@@ -190,7 +189,7 @@ def large(number):
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk(tiny, monkeypatch, foreseen):
     if not foreseen:  # somebody else fills it between our look and our write
-        monkeypatch.setattr(space_module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e12, 0, 1e12))
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e12, 0, 1e12))
     monkeypatch.setattr(writer, "BUFFER_BYTES", 100_000)
     monkeypatch.setattr(writer, "SEGMENT_BYTES", 300_000)
     space = DiskCache(tiny / "cache", 1e9).space(KEY)
@@ -207,7 +206,7 @@ def test_a_full_disk(tiny, monkeypatch, foreseen):
 
 
 def test_a_disk_without_room_is_not_filled_to_the_brim(space, monkeypatch):
-    monkeypatch.setattr(space_module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e12, 1e12, 3000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e12, 1e12, 3000))
     with pytest.raises(UserError, match="No space left on device"):
         fill(space, range(20))
     assert len(space.missing([digest(n) for n in range(20)])) == 20

@@ -9,7 +9,7 @@ from thaw.cache import DiskCache, rows, segment, writer
 from thaw.cache import space as space_module
 from thaw.common.errors import UserError
 
-from .made import KEY, Work, assert_clean, content, digest, fill
+from .synthetic_rows import KEY, Work, assert_clean, content, digest, fill
 
 
 def only(space, kind):

@@ -1,4 +1,4 @@
-"""Data files that are read: any number of them, through a bounded number of descriptors."""
+"""Any number of data files, read through a bounded number of descriptors."""
 
 import os
 import threading
@@ -16,24 +16,23 @@ MAX_OPEN_FILES = 128
 
 
 class _Handle:
-    """What is open of one data file. users: reads that go on now."""
+    """A data file that may be open. users: reads that are in progress."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.users = path, 0
 
 
-# Descriptors by handle, the least recently used first. Who pops one closes it: the last reference to a data file may
-# go at any time, also between two steps of the same thread here.
+# Descriptors by handle, the least recently used first. Whoever pops one closes it: the last reference to a data file
+# may go at any time, also between two steps of the same thread here.
 _open: dict[_Handle, int] = {}
-_changing = threading.RLock()
+_lock = threading.RLock()
 
 
 class DataFile:
-    """A `.rows` file to read from. Raises FileNotFoundError when it is not there.
+    """A `.rows` file to read from, by any number of threads. Raises FileNotFoundError when it is not there.
 
-    It is opened at once, and stays readable when it is removed meanwhile (not so on Windows), unless MOST others were
-    read since: then it is opened anew by its path. Any number of threads may read at once. The descriptor is closed
-    with the last reference to the object.
+    It is opened at once, and stays readable when it is removed meanwhile (not so on Windows). When as many others as
+    may be open were read since, it is opened anew by its path. The last reference to the object closes the descriptor.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +47,7 @@ class DataFile:
             return os.fstat(descriptor).st_size
 
     def read_into(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
-        """Fill the contiguous buffer from the file.
+        """Fill the contiguous buffer with the file's bytes from `offset` on.
 
         Raises EOFError when the file is too short, FileNotFoundError when it was removed, OSError.
         """
@@ -76,10 +75,10 @@ class DataFile:
 @contextmanager
 def _descriptor(handle: _Handle) -> Iterator[int]:
     """The file's descriptor, which stays open while the block runs."""
-    with _changing:
+    with _lock:
         handle.users += 1
     try:
-        with _changing:
+        with _lock:
             descriptor = _open.pop(handle, None)
             if descriptor is None:
                 descriptor = os.open(handle.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -87,12 +86,12 @@ def _descriptor(handle: _Handle) -> Iterator[int]:
             _close_idle()
         yield descriptor
     finally:
-        with _changing:
+        with _lock:
             handle.users -= 1
 
 
 def _close_idle() -> None:
-    """Close what was not used for the longest until the bound holds; what is being read now stays open."""
+    """Close the least recently used descriptors until the limit holds, but none that is being read from."""
     surplus = len(_open) - descriptor_limit()
     for handle in list(_open):
         if surplus <= 0:
@@ -103,13 +102,12 @@ def _close_idle() -> None:
 
 
 def _close(handle: _Handle) -> None:
-    descriptor = _open.pop(handle, None)
-    if descriptor is not None:
+    if (descriptor := _open.pop(handle, None)) is not None:
         os.close(descriptor)
 
 
 def descriptor_limit() -> int:
-    """How many descriptors data files may hold: MOST, or a quarter of what the process may have of all kinds."""
+    """Return how many descriptors data files may hold: at most a quarter of what the process may have of all kinds."""
     try:
         import resource
     except ImportError:  # Windows, whose C library allows thousands

@@ -35,7 +35,7 @@ def as_user_error(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def store_lock(folder: Path) -> Iterator[None]:
+def cache_lock(folder: Path) -> Iterator[None]:
     """Hold the lock on what is committed, removed or reserved in any space of the cache, for milliseconds."""
     with ExitStack() as stack:
         with as_user_error(folder):

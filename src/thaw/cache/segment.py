@@ -1,6 +1,6 @@
-"""A segment: `<name>.rows`, blobs one after the other, and `<name>.index`, which says what lies where.
+"""A segment: `<name>.rows`, rows one after the other, and `<name>.index`, which says where each of them lies.
 
-The index is the commit. It is written last and whole; rows that no index names do not exist.
+Writing the index is the commit. It is written last and atomically; rows that no index names do not exist.
 """
 
 import hashlib
@@ -28,70 +28,51 @@ ROW_DTYPE = np.dtype(
         ("shape", "<i8", (4,)),
     ]
 )
-# How often a folder that changes meanwhile is read: rows that are merged just then lie in a segment not listed before.
+# How often a folder is listed that changes meanwhile: a merge moves rows into a segment that was not listed before.
 LISTING_ATTEMPTS = 5
 _MAGIC = b"thaw-idx%d" % FORMAT_VERSION
-_HEADER = len(_MAGIC) + 32  # and the sha256 of what follows: a torn index is known by it
+_HEADER_BYTES = len(_MAGIC) + 32  # and the sha256 of what follows, which a partly written index does not match
 
 
 class CorruptIndex(Exception):
-    """An index that is not what was written."""
-
-
-def index_size(rows: int) -> int:
-    """Length of the index file of so many rows, bytes."""
-    return _HEADER + rows * ROW_DTYPE.itemsize
-
-
-def write_index(path: Path, table: npt.NDArray[np.void]) -> None:
-    """Commit: write the index atomically. table: ROW (rows,)."""
-    body = table.tobytes()
-    write_atomically(path, _MAGIC + hashlib.sha256(body).digest() + body)
-
-
-def read_index(path: Path) -> npt.NDArray[np.void]:
-    """Read an index: ROW (rows,). Raises Torn, or FileNotFoundError when it is gone."""
-    content = path.read_bytes()
-    body = content[_HEADER:]
-    if content[:_HEADER] != _MAGIC + hashlib.sha256(body).digest() or len(body) % ROW_DTYPE.itemsize:
-        raise CorruptIndex(path)
-    return np.frombuffer(body, ROW_DTYPE)
-
-
-def row_digests(table: npt.NDArray[np.void]) -> list[bytes]:
-    """The digest of every row of a table, 32 bytes each."""
-    joined = np.ascontiguousarray(table["digest"]).tobytes()
-    return [joined[start : start + 32] for start in range(0, len(joined), 32)]
-
-
-def data_size(table: npt.NDArray[np.void]) -> int:
-    """Bytes of the data file that the index speaks of."""
-    return int((table["offset"] + table["length"]).max(initial=0))
+    """An index is not what was written."""
 
 
 @dataclass
-class Segment:
-    """A segment as its index was when it was read. `data` is open from the time that its rows are wanted."""
+class SegmentFiles:
+    """The two files of a segment, in a space's folder."""
 
     folder: Path
     name: str
-    table: npt.NDArray[np.void]
-    data: DataFile | None = None
 
     @property
     def index_path(self) -> Path:
+        """The path of the index."""
         return self.folder / f"{self.name}.index"
 
     @property
     def rows_path(self) -> Path:
+        """The path of the data file."""
         return self.folder / f"{self.name}.rows"
 
+    def remove(self) -> None:
+        """Remove the index, then the data file: data without an index is garbage, an index without data is damage."""
+        remove_files(self.index_path, self.rows_path)
+
+
+@dataclass
+class Segment(SegmentFiles):
+    """A segment with the rows that its index named when it was read. `data` is open once a row is wanted."""
+
+    table: npt.NDArray[np.void]
+    data: DataFile | None = None
+
     def digests(self) -> list[bytes]:
-        """The digest of every row, 32 bytes each."""
+        """Return the digest of every row, 32 bytes each."""
         return row_digests(self.table)
 
     def readable_mask(self) -> npt.NDArray[np.bool_]:
-        """Which rows lie within the data file: (rows,)."""
+        """Return which rows lie within the data file: (rows,)."""
         try:
             size = self.rows_path.stat().st_size
         except FileNotFoundError:
@@ -99,7 +80,7 @@ class Segment:
         return self.table["offset"] + self.table["length"] <= size
 
     def open(self) -> bool:
-        """Open the data file, unless it is gone; mark the segment as used now, which keeps it from eviction."""
+        """Open the data file and mark the segment as used now, for eviction; return whether the file is still there."""
         if self.data is None:
             with suppress(FileNotFoundError):
                 self.data = DataFile(self.rows_path)
@@ -108,70 +89,98 @@ class Segment:
         return self.data is not None
 
 
+def index_size(rows: int) -> int:
+    """Return the length of the index file of so many rows, in bytes."""
+    return _HEADER_BYTES + rows * ROW_DTYPE.itemsize
+
+
+def write_index(path: Path, table: npt.NDArray[np.void]) -> None:
+    """Commit: write the index atomically. table: ROW_DTYPE (rows,)."""
+    body = table.tobytes()
+    write_atomically(path, _MAGIC + hashlib.sha256(body).digest() + body)
+
+
+def read_index(path: Path) -> npt.NDArray[np.void]:
+    """Read an index: ROW_DTYPE (rows,). Raises CorruptIndex, or FileNotFoundError when it is gone."""
+    content = path.read_bytes()
+    body = content[_HEADER_BYTES:]
+    if content[:_HEADER_BYTES] != _MAGIC + hashlib.sha256(body).digest() or len(body) % ROW_DTYPE.itemsize:
+        raise CorruptIndex(path)
+    return np.frombuffer(body, ROW_DTYPE)
+
+
+def row_digests(table: npt.NDArray[np.void]) -> list[bytes]:
+    """Return the digest of every row of a table, 32 bytes each."""
+    joined = np.ascontiguousarray(table["digest"]).tobytes()
+    return [joined[start : start + 32] for start in range(0, len(joined), 32)]
+
+
+def data_size(table: npt.NDArray[np.void]) -> int:
+    """Return how many bytes of the data file the index covers."""
+    return int((table["offset"] + table["length"]).max(initial=0))
+
+
 def read_segments(folder: Path) -> tuple[list[Segment], list[Path]]:
-    """Every committed segment of a space's folder, and the paths of torn indexes. Empty when there is no folder."""
+    """Read every committed segment of a space's folder; return them and the paths of corrupt indexes.
+
+    Both are empty when there is no folder.
+    """
     for _ in range(LISTING_ATTEMPTS):
-        before = _changed_at(folder)
-        found, torn, vanished = _segments(folder)
-        if not vanished and _changed_at(folder) == before:
+        modified = _modified_at(folder)
+        segments, corrupt, vanished = _read_segments_once(folder)
+        if not vanished and _modified_at(folder) == modified:
             break
-    return found, torn
+    return segments, corrupt
 
 
-def _segments(folder: Path) -> tuple[list[Segment], list[Path], bool]:
-    """As `segments`; also whether one was removed between listing and reading."""
-    found, torn, vanished = [], [], False
-    for path in index_paths(folder):
-        try:
-            found.append(Segment(folder, path.stem, read_index(path)))
-        except FileNotFoundError:
-            vanished = True
-        except CorruptIndex:
-            torn.append(path)
-    return found, torn, vanished
+def _read_segments_once(folder: Path) -> tuple[list[Segment], list[Path], bool]:
+    """As `read_segments`; also whether one was removed between listing and reading."""
+    segments, corrupt, vanished = [], [], False
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(path for path in folder.iterdir() if path.suffix == ".index"):
+            try:
+                segments.append(Segment(folder, path.stem, read_index(path)))
+            except FileNotFoundError:
+                vanished = True
+            except CorruptIndex:
+                corrupt.append(path)
+    return segments, corrupt, vanished
 
 
-def _changed_at(folder: Path) -> int:
-    """When a file of the folder was made or removed last, ns."""
+def _modified_at(folder: Path) -> int:
+    """When a file of the folder was made or removed last, in ns."""
     with suppress(FileNotFoundError, NotADirectoryError):
         return folder.stat().st_mtime_ns
     return 0
 
 
-def index_paths(folder: Path) -> list[Path]:
-    """The index files in a space's folder, by name."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return sorted(path for path in folder.iterdir() if path.suffix == ".index")
-    return []
-
-
 def drop_rows(segment: Segment, rows: Collection[int]) -> None:
-    """Commit the segment anew without these rows of its table; the caller holds the store's lock.
+    """Commit the segment anew without these rows of its table. The caller holds the cache's lock.
 
-    What another process has changed since the table was read stays changed.
+    Other changes that another process has made since the table was read stay.
     """
-    bad = {(segment.table[row]["digest"].tobytes(), int(segment.table[row]["offset"])) for row in rows}
+    dropped = {(segment.table[row]["digest"].tobytes(), int(segment.table[row]["offset"])) for row in rows}
     try:
         now = Segment(segment.folder, segment.name, read_index(segment.index_path))
     except (FileNotFoundError, CorruptIndex):
         return
     offsets = now.table["offset"].tolist()
-    sound = [pair not in bad for pair in zip(now.digests(), offsets, strict=True)]
-    if any(sound):
-        write_index(now.index_path, now.table[sound])
+    intact = [pair not in dropped for pair in zip(now.digests(), offsets, strict=True)]
+    if any(intact):
+        write_index(now.index_path, now.table[intact])
     else:
-        remove_files(now.index_path, now.rows_path)
+        now.remove()
 
 
 def collect_garbage(folder: Path) -> int:
-    """Remove what killed writers left in a space, and what is torn or short; return how many rows that cost.
+    """Remove what killed writers left in a space, and rows that are damaged; return how many rows are lost.
 
-    The caller holds the space's and the store's lock: rows without an index are nobody's work in progress.
+    The caller holds the locks of the space and of the cache, so data without an index is nobody's work in progress.
     """
-    found, torn = read_segments(folder)
-    remove_files(*torn)
-    lost = len(torn)  # how many rows a torn index had, nobody knows: at least one
-    for segment in found:
+    segments, corrupt = read_segments(folder)
+    remove_files(*corrupt)
+    lost = len(corrupt)  # nobody knows how many rows a corrupt index had: at least one
+    for segment in segments:
         readable = segment.readable_mask()
         if not readable.all():
             lost += int((~readable).sum())

@@ -14,7 +14,7 @@ from rich.table import Table
 from thaw.cache import eviction, rows, segment
 from thaw.cache.eviction import StoredSegment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, store_lock, try_space_lock
+from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, cache_lock, try_space_lock
 from thaw.common.console import ProgressHandle, format_bytes, print_table, progress, say
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.common.files import remove_files
@@ -139,7 +139,7 @@ def _verify(spaces: list[SpaceListing], folder: Path) -> None:
             for path in broken:
                 torn += 1
                 say(f"damaged: space {space.id}, index {path.name}, and with it the rows that it names")
-                with store_lock(folder), as_user_error(folder):
+                with cache_lock(folder), as_user_error(folder):
                     remove_files(path)
             for own in found:
                 bad = _bad(own, steps)
@@ -148,7 +148,7 @@ def _verify(spaces: list[SpaceListing], folder: Path) -> None:
                 for row in bad:
                     say(f"damaged: space {space.id}, row {own.digests()[row].hex()}")
                 if bad:
-                    with store_lock(folder), as_user_error(folder):
+                    with cache_lock(folder), as_user_error(folder):
                         segment.drop_rows(own, bad)
     if damaged or torn:
         indexes = f" and {torn} index{'es' * (torn > 1)}" if torn else ""
@@ -179,7 +179,7 @@ def _clear(spaces: list[SpaceListing], folder: Path, old: Callable[[StoredSegmen
             if not nobody:
                 say(f"space {space.id} is in use by a run that computes; it stays")
                 continue
-            with store_lock(folder):
+            with cache_lock(folder):
                 freed += _clear_one(space.folder, old)
     say(f"{format_bytes(freed)} removed from {folder}")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache, eviction
-from thaw.cache.store import BLOCK_OVERHEAD
+from thaw.cache.disk_cache import BLOCK_OVERHEAD
 
-from .made import KEY, fill
+from .synthetic_rows import KEY, fill
 from .test_eviction import age, large, spaces
 
 GB = 1_000_000_000

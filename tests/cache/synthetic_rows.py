@@ -15,7 +15,7 @@ from thaw.cache import segment as segments
 
 SRC = Path(__file__).parent.parent.parent / "src"
 HEAD = "import os, signal, sys, time\n"
-HEAD += "from thaw.cache import DiskCache, compaction, file_pool, rows, writer\nfrom made import *\n"
+HEAD += "from thaw.cache import DiskCache, compaction, file_pool, rows, writer\nfrom synthetic_rows import *\n"
 KEY = {"kind": "activations", "backbone": "inceptionv3", "weights": "ab", "cut": ["mixed6"], "image_size": 96}
 
 

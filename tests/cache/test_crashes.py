@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .made import KEY, assert_clean, digest, fill, start
+from .synthetic_rows import KEY, assert_clean, digest, fill, start
 
 N = 40
 # Rows of 240 bytes: every 4 are written, every 12 a segment ends.
