@@ -265,7 +265,7 @@ def test_the_next_run_computes_nothing(tmp_path, store, parts, frozen, function)
     never = FrozenPart(parts.frozen, parts.cut, BACKBONE, CHOICE)
     kept = never.cached_activations(DiskCache(store.folder, 1e9), pictures, np.arange(12))
     assert (kept.rows.hits, kept.rows.misses) == (12, 0)
-    assert never._made == {}, "no engine is made for what is there"
+    assert never._functions == {}, "no engine is made for what is there"
     assert_rows(kept.take(np.arange(12)), right(function, list(range(12))))
 
 
@@ -279,9 +279,9 @@ def test_cuts_of_later_stages_are_kept_on_the_way(tmp_path, store, joined, parts
     later = FrozenPart(parts.frozen, parts.cut, BACKBONE, CHOICE)
     kept = first.cached_activations(store, pictures, np.arange(20), None, [later])
     assert kept.rows.misses == 20
-    assert len(first._made) == 1, "one conversion for both"
+    assert len(first._functions) == 1, "one conversion for both"
     on_the_way = later.cached_activations(store, pictures, np.arange(20))
-    assert (on_the_way.rows.hits, on_the_way.rows.misses, later._made) == (20, 0, {})
+    assert (on_the_way.rows.hits, on_the_way.rows.misses, later._functions) == (20, 0, {})
     for ours, theirs in zip(on_the_way.take(np.arange(20)), right(function, list(range(20))), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -463,9 +463,9 @@ def total(images: np.ndarray) -> tuple:
 def two_cuts(parts, both: Both) -> tuple[FrozenPart, FrozenPart]:
     from thaw.models.network import Cut
 
-    own = FrozenPart(parts.frozen, Cut(0, ("mean",), ((3,),)), BACKBONE, CHOICE, _made={(): mean})
-    later = FrozenPart(parts.frozen, Cut(0, ("total",), ((1,),)), BACKBONE, CHOICE, _made={(): total})
-    own._made[(later.cut.names,)] = both
+    own = FrozenPart(parts.frozen, Cut(0, ("mean",), ((3,),)), BACKBONE, CHOICE, _functions={(): mean})
+    later = FrozenPart(parts.frozen, Cut(0, ("total",), ((1,),)), BACKBONE, CHOICE, _functions={(): total})
+    own._functions[(later.cut.names,)] = both
     return own, later
 
 
@@ -511,7 +511,7 @@ def test_what_cannot_be_kept_for_a_later_stage_does_not_stop_this_one(tmp_path, 
     (store.folder / later.cache_space(store, None).id).write_text("in the way")
     kept = own.cached_activations(store, pictures, indices, later_parts=[later])
     assert kept.rows.misses == 6
-    assert "not kept for a later stage: the cache cannot be written to" in capsys.readouterr().out
+    assert "not cached for a later stage: the cache cannot be written to" in capsys.readouterr().out
 
 
 def test_export_without_a_cache_writes_the_same(tmp_path, store, parts, function) -> None:

@@ -250,7 +250,7 @@ def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
-    from thaw.frozen.keras_inference import keras_probabilities
+    from thaw.frozen.inference import keras_probabilities
 
     network, *_ = run(data, tmp_path, request="all", epochs=1)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")

@@ -1,1 +1,1 @@
-"""The frozen part of a network: run once over the images, its activations kept."""
+"""The frozen part of a network: it runs once over the images, and its activations are cached."""

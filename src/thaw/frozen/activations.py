@@ -1,4 +1,4 @@
-"""Activations at a cut: kept by the content of every image and computed once, or run on the engine batch by batch."""
+"""Activations at a cut of the network: cached by image content, or computed by the engine for every batch."""
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,12 +27,12 @@ from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
 from thaw.models.weights_digest import weights_sha256
 
-if TYPE_CHECKING:  # what is kept is read without Keras
+if TYPE_CHECKING:  # cached activations are read without Keras
     from thaw.models.network import Cut, Network
 
-KEY_FORMAT = 2  # raise it when what is computed from the same key changes
+KEY_FORMAT = 2  # raise it when the same key stands for other values
 STORAGE_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
-BATCH_SIZE = 64  # images decoded and run in one go; their number does not change what comes out
+BATCH_SIZE = 64  # images decoded and run together; the number does not change the outputs
 
 CutArrays = tuple[npt.NDArray[np.float32], ...]
 
@@ -48,11 +48,21 @@ def activations_key(
     view: AugmentedView | None,
     rules: DecodeOptions = DEFAULT_OPTIONS,
 ) -> dict[str, object]:
-    """All that activations depend on besides the image's own bytes.
+    """Return everything that activations depend on besides the bytes of an image, as the key of a cache space.
 
-    weights: sha256 of those of `frozen`; graph: digest of what it computes with them. Only what comes before the cut
-    counts: a stage that trains the rest does not change it. Head, learning rate, batch size, split and paths are not in
-    it.
+    Only what lies before the cut counts, so training the layers behind it does not change the key. Head, learning rate,
+    batch size, split and paths are not part of it.
+
+    Args:
+        frozen: the Keras model from the images to the cut.
+        weights: sha256 of the weights of `frozen`.
+        graph: sha256 of the graph of `frozen`.
+        cut: names of the cut tensors.
+        backbone: the backbone's section of the config; its arguments count, its name for the weights does not.
+        preprocess: the backbone's preprocessing mode.
+        choice: the engine; the precision of training does not count.
+        view: the augmented view, or None for images as they are.
+        rules: how images are decoded.
     """
     return {
         "kind": "activations",
@@ -74,9 +84,8 @@ def activations_key(
         "kernels": hardware.gpu_names()
         if choice.device == "gpu"
         else environment.kernel_settings(choice.engine != "openvino"),
-        "view": None
-        if view is None
-        else {
+        "view": view
+        and {
             "flip": view.augment.flip,
             "shift": view.augment.shift,
             "ops": view.augment.ops,
@@ -94,19 +103,23 @@ def activations_key(
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """The cut tensors of some images. indices: int64 (N,) ascending, into the catalog; shapes: of the tensors."""
+    """Stored cut tensors of some images."""
 
-    indices: npt.NDArray[np.int64]
-    rows: CachedRows
-    shapes: tuple[tuple[int, ...], ...]
-    dtype: np.dtype[Any]
+    indices: npt.NDArray[np.int64]  # (N,), ascending, into the catalog
+    rows: CachedRows  # one an image: the bytes of its tensors one after the other
+    shapes: tuple[tuple[int, ...], ...]  # of the tensors, without the batch
+    dtype: np.dtype[Any]  # in which numbers are stored
 
     def take(self, indices: npt.NDArray[np.int64]) -> CutArrays:
-        """Return the cut tensors of these images, float32 (B, ...) each; IndexError for one that is not among them."""
-        places = np.searchsorted(self.indices, indices)
-        if not np.array_equal(self.indices[np.minimum(places, len(self.indices) - 1)], indices):
-            raise IndexError("activations were asked for that were not taken")
-        stored = self.rows.take(places).view(self.dtype)
+        """Return the cut tensors of these images, float32 (B, ...) each.
+
+        Raises:
+            IndexError: an image is not among `indices`.
+        """
+        positions = np.searchsorted(self.indices, indices)
+        if not np.array_equal(self.indices[np.minimum(positions, len(self.indices) - 1)], indices):
+            raise IndexError("there are no activations of some of these images")
+        stored = self.rows.take(positions).view(self.dtype)
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
         parts = np.split(stored, ends[:-1], axis=1)
         return tuple(
@@ -117,30 +130,28 @@ class Activations:
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """The frozen part up to a cut, and everything needed to have its activations of any image.
+    """The part of a network before a cut; it loads activations from the cache or computes them."""
 
-    function is called for the engine, which is made at most once and only if something must be computed.
-    """
-
-    model: Any
+    model: Any  # of Keras, images (B, S, S, 3) RGB 0-255 -> the cut tensors
     cut: "Cut"
     backbone: BackboneConfig
     engine_choice: EngineChoice
-    _made: dict[tuple[tuple[str, ...], ...], InferenceFunction] = field(default_factory=dict)
+    _functions: dict[tuple[tuple[str, ...], ...], InferenceFunction] = field(default_factory=dict)
 
     def inference_function(self, later_parts: Sequence["FrozenPart"] = ()) -> InferenceFunction:
-        """The frozen part on the engine: images uint8 (B, S, S, 3) -> the cut tensors, and those of `later`.
+        """Return the part on the engine: images uint8 (B, S, S, 3) -> its cut tensors, then those of `later_parts`.
 
-        As one function, so that what they share is computed once.
+        It is built at the first call, as converting a network takes seconds. One function for several cuts computes
+        the layers that they share once.
         """
         cuts = tuple(other.cut.names for other in later_parts)
-        if cuts not in self._made:
+        if cuts not in self._functions:
             import keras
 
             outputs = [tensor for part in (self, *later_parts) for tensor in part.model.outputs]
             model = keras.Model(self.model.inputs, outputs) if later_parts else self.model
-            self._made[cuts] = InferenceFunction(model, self.engine_choice.engine, self.engine_choice.frozen)
-        return self._made[cuts]
+            self._functions[cuts] = InferenceFunction(model, self.engine_choice.engine, self.engine_choice.frozen)
+        return self._functions[cuts]
 
     @cached_property
     def _weights(self) -> str:
@@ -153,7 +164,7 @@ class FrozenPart:
     def cache_space(
         self, store: DiskCache, view: AugmentedView | None, rules: DecodeOptions = DEFAULT_OPTIONS
     ) -> CacheSpace:
-        """Where the activations at this cut are kept, of images that were decoded by these rules."""
+        """Return the cache space of the activations at this cut, for images decoded by these rules."""
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
         return store.space(
@@ -168,19 +179,28 @@ class FrozenPart:
         view: AugmentedView | None = None,
         later_parts: Sequence["FrozenPart"] = (),
     ) -> Activations:
-        """Take the activations of images from the cache, and compute and keep those that are not there.
+        """Load the activations of images from the cache; compute and store those that are missing.
 
-        later: cuts that later stages will ask for. They lie on the way, so what is computed here is kept there too.
+        Args:
+            store: the cache.
+            pixels: the images.
+            indices: catalog indices of the images, in any order.
+            view: the augmented view of the images, or None for images as they are.
+            later_parts: parts of later stages that end before this cut. Their activations are computed on the way, so
+                they are stored too.
+
+        Raises:
+            CacheFull: there is no room for a row.
         """
         indices = np.unique(indices)
 
         def compute(missing: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
-            return self._computed(store, pixels, indices[np.asarray(missing)], view, later_parts)
+            return self._compute_rows(store, pixels, indices[np.asarray(missing)], view, later_parts)
 
         rows = self.cache_space(store, view, pixels.decode_options).get_or_compute(pixels.digests(indices), compute)
         return Activations(indices, rows, self.cut.shapes, STORAGE_DTYPES[self.engine_choice.frozen])
 
-    def _computed(
+    def _compute_rows(
         self,
         store: DiskCache,
         pixels: Pixels,
@@ -188,51 +208,53 @@ class FrozenPart:
         view: AugmentedView | None,
         later: Sequence["FrozenPart"],
     ) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield one row of bytes an image: its cut tensors one after the other, in the precision they are kept in."""
+        """Yield one row of bytes an image, and store the rows of `later` parts."""
         groups = [indices[i : i + BATCH_SIZE] for i in range(0, len(indices), BATCH_SIZE)]
         read = view_reader(pixels, view)
         name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
-        pixels.take(indices[:1])  # decoded pixels are made ready with a bar of their own
-        function, later = self._together(later, read(indices[:8]))
+        pixels.take(indices[:1])  # decodes the images first, under a progress bar of their own
+        function, later = self._joint_function_if_identical(later, read(indices[:8]))
         digests = pixels.digests(indices)
-        aside: list[_Aside] = []
+        writers: list[_DeferredWriter] = []
         try:
-            aside += (_Aside(other.cache_space(store, view, pixels.decode_options), digests) for other in later)
+            writers += (
+                _DeferredWriter(part.cache_space(store, view, pixels.decode_options), digests) for part in later
+            )
             with progress(name, len(indices)) as steps:
                 for group, images in zip(groups, prefetch(groups, read), strict=True):
                     outputs = list(function(images))
-                    own = [outputs.pop(0) for _ in self.cut.names]
-                    for other, kept_there in zip(later, aside, strict=True):
-                        theirs = [outputs.pop(0) for _ in other.cut.names]
-                        kept_there.add(pixels.digests(group), _rows(theirs, self.engine_choice))
-                        if group is groups[-1]:  # now: nobody asks for more than the last row
-                            kept_there.close()
-                    yield from _rows(own, self.engine_choice)
+                    tensors = [outputs.pop(0) for _ in self.cut.names]
+                    for part, writer in zip(later, writers, strict=True):
+                        part_tensors = [outputs.pop(0) for _ in part.cut.names]
+                        writer.add(pixels.digests(group), _to_rows(part_tensors, self.engine_choice))
+                        if group is groups[-1]:  # before the last yield, after which the caller may stop
+                            writer.close()
+                    yield from _to_rows(tensors, self.engine_choice)
                     steps.advance(len(images))
         finally:
-            for kept_there in aside:  # of an extraction that was broken off too
-                kept_there.close()
+            for writer in writers:  # after an interrupted extraction too
+                writer.close()
 
-    def _together(
+    def _joint_function_if_identical(
         self, later: Sequence["FrozenPart"], images: npt.NDArray[np.uint8]
     ) -> tuple[InferenceFunction, Sequence["FrozenPart"]]:
-        """What computes all cuts on one way through the network, if each comes out as it does alone, to the last bit.
+        """Return one function for all cuts if each cut comes out as it does alone, bit for bit; else one for this cut.
 
-        That is not sure: which operations an engine joins, and so where it rounds, depends on which tensors are asked
-        for (ResNet50 in bfloat16 with a cut behind conv4_block6: features differ by 0.08; EfficientNet-Lite0 in float32
-        with a cut between a convolution and its BatchNorm: by 6e-6). What a row holds must not depend on what else a
-        run wanted, so such cuts are left to their own stages.
+        An engine fuses operations, and so rounds, depending on which tensors are requested (ResNet50 in bfloat16 with
+        a cut behind conv4_block6: features differ by 0.08; EfficientNet-Lite0 in float32 with a cut between a
+        convolution and its BatchNorm: by 6e-6). A row must not depend on what else a run requested, so stages with
+        such cuts compute them on their own.
         """
         function = self.inference_function(later)
         if not later:
             return function, later
         outputs, first = function(images), 0
         for part in (self, *later):
-            own = range(first, first + len(part.cut.names))
-            alone = function.select_outputs(own)(images)
-            if any(a.tobytes() != outputs[i].tobytes() for a, i in zip(alone, own, strict=True)):
+            positions = range(first, first + len(part.cut.names))
+            alone = function.select_outputs(positions)(images)
+            if any(a.tobytes() != outputs[i].tobytes() for a, i in zip(alone, positions, strict=True)):
                 return self.inference_function(), ()
-            first = own.stop
+            first = positions.stop
         return function, later
 
 
@@ -243,20 +265,21 @@ def build_frozen_part(network: "Network", cut: "Cut", backbone: BackboneConfig, 
     return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice)
 
 
-def _rows(outputs: Sequence[npt.NDArray[np.float32]], choice: EngineChoice) -> Iterator[npt.NDArray[np.uint8]]:
+def _to_rows(outputs: Sequence[npt.NDArray[np.float32]], choice: EngineChoice) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield one row of bytes an image: its tensors one after the other, in the precision they are stored in."""
     dtype = STORAGE_DTYPES[choice.frozen]
     flat = [y.reshape(len(y), -1).astype(dtype) for y in outputs]
     yield from np.ascontiguousarray(np.concatenate(flat, axis=1)).view(np.uint8)
 
 
 def round_as_stored(function: Callable[..., CutArrays], choice: EngineChoice) -> Callable[..., CutArrays]:
-    """The function, with its outputs rounded as they are when they are kept."""
+    """Return the function with its outputs rounded as if they had been stored and loaded."""
     dtype = STORAGE_DTYPES[choice.frozen]
     return lambda *images: tuple(y.astype(dtype).astype(np.float32) for y in function(*images))
 
 
-class _Aside:
-    """Adds rows to the space of a later stage as they come along; what cannot be added, that stage computes itself."""
+class _DeferredWriter:
+    """Stores rows for a later stage; rows that cannot be stored are computed by that stage."""
 
     def __init__(self, space: CacheSpace, digests: list[str]) -> None:
         self._open = ExitStack()
@@ -272,7 +295,7 @@ class _Aside:
                 self._add(digest, row)
 
     def close(self) -> None:
-        """Commit what was added, and let others compute in the space."""
+        """Commit the added rows and unlock the space."""
         self._add = None
         with self._optional():
             self._open.close()
@@ -282,14 +305,14 @@ class _Aside:
         try:
             yield
         except UserError as error:
-            say(f"not kept for a later stage: {error}")
+            say(f"not cached for a later stage: {error}")
             self.close()
 
 
 class CachedBatches:
-    """The batches of `images`, with kept activations in place of the pixels: same rows, same order, same targets.
+    """Batches of images with stored activations in place of the pixels: same order, same targets.
 
-    views: activations of each augmented view, one an epoch in turn; a single one when nothing is augmented.
+    `views` holds the activations of each augmented view, which epochs use in turn; one if nothing is augmented.
     """
 
     def __init__(self, images: ImageBatches, views: Sequence[Activations]) -> None:
@@ -299,6 +322,7 @@ class CachedBatches:
         return len(self.images)
 
     def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
+        """Return the catalog indices of batch i, int64 (B,)."""
         return self.images.rows(epoch, i)
 
     def batch(self, epoch: int, i: int) -> tuple[CutArrays, npt.NDArray[np.float32]]:
@@ -308,9 +332,10 @@ class CachedBatches:
 
 
 class UncachedBatches:
-    """The batches of `images`, with the frozen part run on the engine at every access.
+    """Batches of images on which the engine runs the frozen part at every access.
 
-    views: as in `KeptBatches`, made anew each time: what there is no room to keep trains as it would if there were.
+    Training on them gives the same numbers as on `CachedBatches`: `function` rounds its outputs as if they were stored,
+    and epochs use the `views` in turn. Without views the images come as `images` augments them.
     """
 
     def __init__(
@@ -322,13 +347,14 @@ class UncachedBatches:
         return len(self.images)
 
     def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
+        """Return the catalog indices of batch i, int64 (B,)."""
         return self.images.rows(epoch, i)
 
     def batch(self, epoch: int, i: int) -> tuple[CutArrays, npt.NDArray[np.float32]]:
         """Return the cut tensors, (B, ...) each, and one-hot targets float32 (B, C)."""
-        wanted = self.views[epoch % len(self.views)] if self.views else None
-        if wanted is None:
+        view = self.views[epoch % len(self.views)] if self.views else None
+        if view is None:
             images, targets = self.images.batch(epoch, i)
             return self.function(images), targets
         rows = self.rows(epoch, i)
-        return self.function(view_reader(self.images.pixels, wanted)(rows)), self.images.one_hot_targets(rows)
+        return self.function(view_reader(self.images.pixels, view)(rows)), self.images.one_hot_targets(rows)

@@ -1,4 +1,4 @@
-"""Runs a network over batches while the next ones are made ready."""
+"""Batches in order, prefetched by threads, and a network's probabilities for them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -18,13 +18,15 @@ Made = TypeVar("Made")
 
 
 class BatchSequence(Protocol):
-    """A split in batches: of images, or of activations."""
+    """A split in batches, of images or of activations; any batch of any epoch can be computed alone."""
 
     def __len__(self) -> int: ...
 
-    def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]: ...
+    def rows(self, epoch: int, i: int) -> npt.NDArray[np.int64]:
+        """Return the catalog indices of batch i, int64 (B,)."""
 
-    def batch(self, epoch: int, i: int) -> tuple[Any, npt.NDArray[np.float32]]: ...
+    def batch(self, epoch: int, i: int) -> tuple[Any, npt.NDArray[np.float32]]:
+        """Return the inputs of batch i and its one-hot targets, float32 (B, C)."""
 
 
 def prefetch(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
@@ -35,27 +37,34 @@ def prefetch(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator
 def stream_batches(
     batches: BatchSequence, first_epoch: int = 0, epochs: int = 1, first_batch: int = 0
 ) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
-    """Yield the batches of `epochs` epochs in order, of the first from `first_batch` on, prepared ahead in threads."""
-    wanted = (
+    """Yield the batches of `epochs` epochs in order, the first epoch from `first_batch` on, prefetched by threads."""
+    positions = (
         (epoch, i)
         for epoch in range(first_epoch, first_epoch + epochs)
         for i in range(first_batch if epoch == first_epoch else 0, len(batches))
     )
-    return prefetch(wanted, lambda place: batches.batch(*place))
+    return prefetch(positions, lambda position: batches.batch(*position))
 
 
 def predict_probabilities(
     function: InferenceFunction, batches: BatchSequence, description: str, images: int
 ) -> npt.NDArray[np.float32]:
-    """Return the classifier's output for every image of unshuffled `batches`, float32 (N, C); a sigmoid gives C=2."""
-    found = []
+    """Return the classifier's probabilities for every image of unshuffled `batches`, float32 (N, C); a sigmoid has C=2.
+
+    Args:
+        function: the classifier.
+        batches: read once, in order.
+        description: label of the progress bar.
+        images: number of images.
+    """
+    outputs = []
     with progress(description, images) as steps:
         for inputs, targets in stream_batches(batches):
-            found.append(function(*(inputs if isinstance(inputs, tuple) else (inputs,)))[0])
+            outputs.append(function(*(inputs if isinstance(inputs, tuple) else (inputs,)))[0])
             steps.advance(len(targets))
-    return expand_sigmoid(np.concatenate(found))
+    return expand_sigmoid(np.concatenate(outputs))
 
 
 def expand_sigmoid(out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A sigmoid's output (N, 1) is the second class's probability: return both, (N, 2). Anything else as it is."""
+    """Return a sigmoid's output (N, 1) as probabilities of both classes (N, 2), and any other output unchanged."""
     return np.hstack([1 - out, out]) if out.shape[1] == 1 else out

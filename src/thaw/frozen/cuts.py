@@ -1,156 +1,163 @@
-"""Where activations are taken and kept: at the freeze boundary, at a cheaper place before it, or nowhere."""
+"""The choice of a cut: activations are cached at the freeze boundary, at a cheaper cut before it, or not at all."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thaw.common.errors import UserError
-from thaw.models.freeze import FreezePlan, cut_operations
+from thaw.models.freeze import FreezePlan, cut_operations, values_per_image
 from thaw.models.layer_graph import LayerGraph
 
-INDEX_BYTES_PER_ROW = 128  # bytes that the cache may write about a row, beside it; an upper bound
+INDEX_BYTES_PER_ROW = 128  # upper bound of what the cache writes for a row besides its values
 MIN_SAVING = 0.05  # a cut that saves less of an epoch's arithmetic is not worth its bytes
 
 
 @dataclass(frozen=True)
 class StageWorkload:
-    """What a stage would keep. images: of all splits, each augmented view counted; itemsize: bytes a number.
+    """The size of a stage, from which bytes and savings of a cut are estimated."""
 
-    pooled: numbers an image behind the last layer. head: multiplications of the head, which always trains.
-    """
-
-    images: int
-    itemsize: int
-    feature_values: int
-    head_macs: int
+    images: int  # of all splits, each augmented view counted
+    itemsize: int  # bytes of a stored number
+    feature_values: int  # pooled features per image
+    head_macs: int  # multiplications of the head per image; the head always trains
 
 
 @dataclass(frozen=True)
 class CutChoice:
-    """at: `layers[:at]` run on the engine, once for each image if `kept`, else in every epoch.
+    """The cut of a stage, and whether activations are cached there.
 
-    bytes: of all that is kept. saving: the share of an epoch's arithmetic that is not done. exact_bytes: what keeping
-    the boundary itself would take. room: bytes of the budget that it could be chosen for.
+    The engine runs `layers[:index]`, once per image if `cached`, else in every epoch.
     """
 
     index: int
-    layer_name: str
+    layer_name: str  # the last layer before the cut
     cached: bool
-    cached_bytes: int
-    boundary_bytes: int
-    saving: float
-    budget_left: float
+    cached_bytes: int  # of all cached activations; 0 if there are none
+    boundary_bytes: int  # that the activations at the freeze boundary take
+    saving: float  # share of an epoch's multiplications that the cache saves
+    budget_left: float  # bytes of the budget that this stage could use
 
 
 def choose_cuts(
     plans: Sequence[FreezePlan],
     graph: LayerGraph,
-    needs: Sequence[StageWorkload],
+    workloads: Sequence[StageWorkload],
     max_bytes: float,
     fixed_indices: Sequence[int] | None = None,
 ) -> list[CutChoice]:
-    """Choose the cut of every stage of a run so that all fit `max_bytes` together.
+    """Choose the cut of every stage of a run so that all of them together fit `max_bytes`.
 
-    places: where each stage's cut is to be, of a run that is resumed or done again. Whether it is kept there is chosen
-    anew, which changes no number; where it is does, in the fifth digit.
+    Otherwise the stages would evict each other's activations, in this run and when it is repeated. The smallest stage
+    chooses first: features take little room and save most. Stages that share a cut, of layers that none of them trains,
+    share its room.
 
-    Else each would push the others' out of the cache, in this run and in every one that repeats it. What is small goes
-    first: features take little and save most. A cut that two stages share, of layers that none of them trains, takes
-    its room once.
+    Args:
+        plans: the freeze plans of the stages.
+        graph: the backbone's graph.
+        workloads: the sizes of the stages.
+        max_bytes: the budget.
+        fixed_indices: the cuts of a run that is resumed or reproduced: another cut changes results in the fifth digit.
+            Whether activations are cached there changes nothing, so that is chosen again.
     """
-    chosen: dict[int, CutChoice] = {}
-    taken: dict[tuple[int, ...], int] = {}
-    untouched = min(plan.boundary for plan in plans)
-    for i in sorted(range(len(plans)), key=lambda i: _bytes(graph, plans[i].boundary, needs[i]) or 0):
-        shared = (plans[i].boundary,)
-        room = max_bytes - sum(size for place, size in taken.items() if place != shared)
-        chosen[i] = cut = choose_cut(
-            plans[i], graph, needs[i], max(room, 0.0), None if fixed_indices is None else fixed_indices[i]
-        )
-        place = (cut.index,) if cut.index <= untouched else (cut.index, i)
+    choices: dict[int, CutChoice] = {}
+    used: dict[tuple[int, ...], int] = {}
+    never_trained = min(plan.boundary for plan in plans)
+    for i in sorted(range(len(plans)), key=lambda i: _activation_bytes(graph, plans[i].boundary, workloads[i]) or 0):
+        left = max_bytes - sum(size for key, size in used.items() if key != (plans[i].boundary,))
+        index = None if fixed_indices is None else fixed_indices[i]
+        choices[i] = cut = choose_cut(plans[i], graph, workloads[i], max(left, 0.0), index)
+        key = (cut.index,) if cut.index <= never_trained else (cut.index, i)
         if cut.cached:
-            taken[place] = max(cut.cached_bytes + _beside(needs[i]), taken.get(place, 0))
-    return [chosen[i] for i in range(len(plans))]
+            used[key] = max(cut.cached_bytes + _index_bytes(workloads[i]), used.get(key, 0))
+    return [choices[i] for i in range(len(plans))]
 
 
 def choose_cut(
-    plan: FreezePlan, graph: LayerGraph, need: StageWorkload, max_bytes: float, fixed_index: int | None = None
+    plan: FreezePlan, graph: LayerGraph, workload: StageWorkload, max_bytes: float, fixed_index: int | None = None
 ) -> CutChoice:
-    """Choose the last cut at or before the plan's boundary whose activations fit `max_bytes`; or `place`, kept or not.
+    """Choose the last worthwhile cut at or before the plan's boundary whose activations fit `max_bytes`.
 
-    Raises UserError when `place` lies behind the boundary.
+    With `fixed_index`, only whether activations are cached at that cut is chosen.
+
+    Raises:
+        UserError: `fixed_index` lies behind the boundary.
     """
-    exact = _bytes(graph, plan.boundary, need)
+    boundary_bytes = _activation_bytes(graph, plan.boundary, workload) or 0
     if fixed_index is not None and fixed_index > plan.boundary:
         raise UserError(
             f"the run was computed with a cut behind layer {fixed_index}, and the boundary is {plan.boundary} now: "
-            "it cannot be gone on with or done again. Train anew"
+            "it cannot be resumed or reproduced. Train anew"
         )
-    for at in range(plan.boundary, 0, -1) if fixed_index is None else filter(None, [fixed_index]):
-        saving = _saving(graph, at, plan.boundary, need)
-        size = _bytes(graph, at, need)
+    for index in range(plan.boundary, 0, -1) if fixed_index is None else filter(None, [fixed_index]):
+        saving = _saving(graph, index, plan.boundary, workload)
+        size = _activation_bytes(graph, index, workload)
         if saving < MIN_SAVING and fixed_index is None:
             break
-        if size is not None and _fits(size, need, max_bytes):
-            return CutChoice(at, graph.layers[at - 1].name, True, size, exact or size, saving, max_bytes)
-    at = plan.boundary if fixed_index is None else fixed_index
-    name = graph.layers[at - 1].name if at else "images"
-    return CutChoice(at, name, False, 0, exact or 0, 0.0, max_bytes)
+        if size is not None and _fits(size, workload, max_bytes):
+            name = graph.layers[index - 1].name
+            return CutChoice(index, name, True, size, boundary_bytes or size, saving, max_bytes)
+    index = plan.boundary if fixed_index is None else fixed_index
+    name = graph.layers[index - 1].name if index else "images"
+    return CutChoice(index, name, False, 0, boundary_bytes, 0.0, max_bytes)
 
 
-def _fits(size: int, need: StageWorkload, max_bytes: float) -> bool:
-    return size + _beside(need) <= max_bytes
+def _fits(size: int, workload: StageWorkload, max_bytes: float) -> bool:
+    return size + _index_bytes(workload) <= max_bytes
 
 
-def _beside(need: StageWorkload) -> int:
-    return INDEX_BYTES_PER_ROW * (need.images + 32)
+def _index_bytes(workload: StageWorkload) -> int:
+    return INDEX_BYTES_PER_ROW * (workload.images + 32)
 
 
-def _bytes(graph: LayerGraph, at: int, need: StageWorkload) -> int | None:
-    if at == len(graph.layers):
-        return need.images * need.itemsize * need.feature_values
-    shapes = [operation.shape for operation in cut_operations(graph, at)]
-    if any(None in shape for shape in shapes):
-        return None
-    return need.images * need.itemsize * sum(math.prod(side or 0 for side in shape) for shape in shapes)
+def _activation_bytes(graph: LayerGraph, index: int, workload: StageWorkload) -> int | None:
+    """Return the bytes of all activations at a cut; None when the input's size is free."""
+    if index == len(graph.layers):
+        values: int | None = workload.feature_values
+    else:
+        values = values_per_image(cut_operations(graph, index))
+    return None if values is None else workload.images * workload.itemsize * values
 
 
-def _saving(graph: LayerGraph, at: int, boundary: int, need: StageWorkload) -> float:
-    """An epoch runs frozen layers forward, and thawed ones forward and, at twice the price, backward."""
+def _saving(graph: LayerGraph, index: int, boundary: int, workload: StageWorkload) -> float:
+    """Return the share of an epoch's multiplications before the cut.
+
+    An epoch runs frozen layers forward, and thawed ones forward and, at twice the cost, backward.
+    """
     macs = [layer.macs or 0 for layer in graph.layers]
-    epoch = sum(macs[:boundary]) + 3 * (sum(macs[boundary:]) + need.head_macs)
-    return sum(macs[:at]) / epoch if epoch else 0.0
+    epoch = sum(macs[:boundary]) + 3 * (sum(macs[boundary:]) + workload.head_macs)
+    return sum(macs[:index]) / epoch if epoch else 0.0
 
 
 def summary(
-    cut: CutChoice, plan: FreezePlan, need: StageWorkload, max_bytes: float, *, limited_by_disk: bool = False
+    cut: CutChoice, plan: FreezePlan, workload: StageWorkload, max_bytes: float, *, limited_by_disk: bool = False
 ) -> str:
-    """What is kept, what it costs and what it saves, in one printed line; empty when nothing is frozen.
+    """Return one printed line: what is cached, its size and what it saves; empty when nothing is frozen.
 
-    disk: so many bytes are what the disk has room for, not the budget.
+    Args:
+        cut: the stage's cut.
+        plan: its freeze plan.
+        workload: its size.
+        max_bytes: the budget of all stages and pixels.
+        limited_by_disk: `max_bytes` is the free space of the disk, not `cache.max_gb`.
     """
     if plan.boundary == 0:
         return ""
-    # Who takes the rest is of interest only where it is missed.
+    # The other users of the budget are named only where their share is missing.
     exact = cut.cached and cut.index == plan.boundary
     budget = f"{format_bytes(max_bytes)}{' that the disk has room for' if limited_by_disk else ''}"
     if not exact and cut.budget_left < max_bytes:
         total = f" of {budget}" if limited_by_disk else ""
         budget = f"{format_bytes(cut.budget_left)} that pixels and other stages leave{total}"
     if cut.cached:
-        instead = (
-            ""
-            if cut.index == plan.boundary
-            else f" (layer {cut.index}; the boundary itself takes {format_bytes(cut.boundary_bytes)})"
-        )
+        what = "features" if cut.index == plan.total_layers else f"activations at {cut.layer_name}"
+        if not exact:
+            what += f" (layer {cut.index}; the boundary itself takes {format_bytes(cut.boundary_bytes)})"
         return (
-            f"keep {'features' if cut.index == plan.total_layers else f'activations at {cut.layer_name}'}{instead} of "
-            f"{need.images:,} images: {format_bytes(cut.cached_bytes)} of {budget} · saves {100 * cut.saving:.0f} % of "
-            "an epoch's arithmetic"
+            f"keep {what} of {workload.images:,} images: {format_bytes(cut.cached_bytes)} of {budget} · "
+            f"saves {100 * cut.saving:.0f} % of an epoch's arithmetic"
         )
     if max_bytes <= 0 and not limited_by_disk:
         return "keep nothing (cache.max_gb=0): every epoch runs the frozen layers"
-    if _fits(cut.boundary_bytes, need, cut.budget_left):
+    if _fits(cut.boundary_bytes, workload, cut.budget_left):
         return "keep nothing: the frozen layers are too small a part of an epoch's arithmetic; they run in every epoch"
     return (
         f"keep nothing: the boundary takes {format_bytes(cut.boundary_bytes)} of {budget}, and no worthwhile cut "
@@ -160,5 +167,5 @@ def summary(
 
 
 def format_bytes(size: float) -> str:
-    """Bytes as a person reads them."""
+    """Return a number of bytes as MB or GB, to one decimal."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""Features as files for other programs: what `recipe=bottleneck` makes."""
+"""Export of features to .npy files for other programs, as `recipe=bottleneck` does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +23,9 @@ def export_features(
     view: AugmentedView | None,
     stem: Path,
 ) -> None:
-    """Write the tensors at a cut as `STEM-I.npy`, float32 (N, ...), and the catalog's indices as `STEM-indices.npy`.
+    """Write the tensors at a cut as `STEM-I.npy`, float32 (N, ...), and the catalog indices as `STEM-indices.npy`.
 
-    store: where they are kept; None runs the images through the engine again, as for a budget they did not fit.
+    They come from `store`; with None the engine computes them again, as for features that did not fit the cache.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     np.save(f"{stem}-indices.npy", indices)
@@ -33,23 +33,14 @@ def export_features(
         np.lib.format.open_memmap(f"{stem}-{i}.npy", mode="w+", dtype=np.float32, shape=(len(indices), *shape))
         for i, shape in enumerate(frozen.cut.shapes)
     ]
-    take = _taker(frozen, store, pixels, indices, view)
+    if store is None:
+        function, read = frozen.inference_function(), view_reader(pixels, view)
+        take: Callable[..., Any] = lambda group: function(read(group))  # noqa: E731
+    else:
+        take = frozen.cached_activations(store, pixels, indices, view).take
     starts = range(0, len(indices), BATCH_SIZE)
     with progress(stem.name, len(indices)) as steps:
         for start, tensors in zip(starts, prefetch((indices[i : i + BATCH_SIZE] for i in starts), take), strict=True):
             for file, tensor in zip(files, tensors, strict=True):
                 file[start : start + BATCH_SIZE] = tensor
             steps.advance(len(tensors[0]))
-
-
-def _taker(
-    frozen: FrozenPart,
-    store: DiskCache | None,
-    pixels: Pixels,
-    indices: npt.NDArray[np.int64],
-    view: AugmentedView | None,
-) -> Callable[[npt.NDArray[np.int64]], Any]:
-    if store is not None:
-        return frozen.cached_activations(store, pixels, indices, view).take
-    function, read = frozen.inference_function(), view_reader(pixels, view)
-    return lambda group: function(read(group))

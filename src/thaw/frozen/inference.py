@@ -1,14 +1,19 @@
-"""A trained network as its run computed it: frozen layers in their precision, the rest in its own."""
+"""A trained network's probabilities: as its run computed them, and as Keras computes them in float32."""
 
-from typing import Any
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from thaw.frozen.activations import round_as_stored
+from thaw.cache import CacheFull, DiskCache
+from thaw.common.console import progress
+from thaw.config.schema import BackboneConfig
+from thaw.data.pixels import Pixels
+from thaw.frozen.activations import BATCH_SIZE, build_frozen_part, round_as_stored
 from thaw.frozen.batch_runner import expand_sigmoid
-from thaw.frozen.engine import EngineChoice, InferenceFunction
-from thaw.models.network import Network, cut_at, frozen_submodel
+from thaw.frozen.engine import ArrayTuple, EngineChoice, InferenceFunction, keras_float32
+from thaw.models.network import Network, cut_at, feature_cut, frozen_submodel
 
 
 class TwoPartClassifier:
@@ -24,15 +29,55 @@ class TwoPartClassifier:
     """
 
     def __init__(self, network: Network, index: int, choice: EngineChoice) -> None:
-        import keras
-
         cut = cut_at(network, index)
         rest = keras.Model(list(cut.tensors), network.model.output, name="rest")
         head_alone = index == len(network.backbone.layers)
-        frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen) if index else None
-        self._frozen = round_as_stored(frozen, choice) if frozen is not None else None
         self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.trained)
+        self._frozen: Callable[..., ArrayTuple] = lambda images: (images,)
+        if index:
+            frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen)
+            self._frozen = round_as_stored(frozen, choice)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        given: tuple[npt.NDArray[Any], ...] = self._frozen(images) if self._frozen is not None else (images,)
-        return expand_sigmoid(self._rest(*given)[0])
+        return expand_sigmoid(self._rest(*self._frozen(images))[0])
+
+
+def keras_probabilities(
+    network: Network,
+    backbone: BackboneConfig,
+    pixels: Pixels,
+    indices: npt.NDArray[np.int64],
+    store: DiskCache | None,
+) -> npt.NDArray[np.float32]:
+    """Run the whole network in Keras in float32, the reference for engines and for stored activations.
+
+    Args:
+        network: the trained network.
+        backbone: the backbone's section of the config.
+        pixels: the images.
+        indices: catalog indices of the images, int64 (N,).
+        store: cache of the backbone's features, by the hash of its weights; a backbone of other weights does not find
+            them. None for a backbone that was trained: its weights are new in every run.
+
+    Returns:
+        probabilities float32 (N, C), in the order of `indices`.
+    """
+    choice = keras_float32()
+    inputs: Callable[[npt.NDArray[np.int64]], ArrayTuple]
+    if store is None:
+        model, inputs = network.model, lambda rows: (pixels.sample(rows),)
+    else:
+        model = keras.Model(network.pooled_features, network.model.output, name="head")
+        features = build_frozen_part(network, feature_cut(network), backbone, choice)
+        try:
+            inputs = features.cached_activations(store, pixels, indices).take
+        except CacheFull:  # the disk was filled after planning; a finished run must not fail for that
+            return keras_probabilities(network, backbone, pixels, indices, None)
+    function = InferenceFunction(model, choice.engine, choice.trained)
+    outputs = []
+    with progress("kept network", len(indices)) as steps:
+        for start in range(0, len(indices), BATCH_SIZE):
+            rows = indices[start : start + BATCH_SIZE]
+            outputs.append(function(*inputs(rows))[0])
+            steps.advance(len(rows))
+    return expand_sigmoid(np.concatenate(outputs))

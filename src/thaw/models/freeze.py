@@ -121,7 +121,6 @@ def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str)
     n = resolve_boundary(request, graph, backbone)
     block = next((b for b in graph.blocks if n - 1 <= b.last_layer), None)
     cut = cut_operations(graph, n)
-    sizes = [_values(operation.shape) for operation in cut]
     return FreezePlan(
         request=str(request),
         boundary=n,
@@ -130,7 +129,7 @@ def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str)
         block=block.name if block and n else None,
         inside_block=bool(n and block and block.last_layer != n - 1),
         cut_names=tuple(operation.name for operation in cut),
-        cut_values=None if None in sizes else sum(size for size in sizes if size is not None),
+        cut_values=values_per_image(cut),
         params=sum(layer.params for layer in graph.layers),
         trainable_params=sum(layer.params for layer in graph.layers[n:]),
         trainable_statistics=sum(layer.batchnorm_statistics for layer in graph.layers[n:]),
@@ -138,8 +137,12 @@ def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str)
     )
 
 
-def _values(shape: tuple[int | None, ...]) -> int | None:
-    return None if None in shape else math.prod(side for side in shape if side is not None)
+def values_per_image(operations: Iterable[Operation]) -> int | None:
+    """Return how many numbers the operations output for one image; None when the input's size is free."""
+    sides = [operation.shape for operation in operations]
+    if any(None in shape for shape in sides):
+        return None
+    return sum(math.prod(side for side in shape if side is not None) for shape in sides)
 
 
 def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:

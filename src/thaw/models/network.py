@@ -55,18 +55,12 @@ class Cut:
     """The tensors of a built network that flow from `backbone.layers[:index]` to the rest.
 
     At index 0 they are the images, at the number of layers the pooled features.
-
-    Attributes:
-        index: number of backbone layers before the cut.
-        names: names of the operations that give the tensors.
-        shapes: shapes of the tensors, without the batch.
-        tensors: the symbolic tensors of Keras.
     """
 
     index: int
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    tensors: tuple[Any, ...] = ()
+    names: tuple[str, ...]  # of the operations that output the tensors
+    shapes: tuple[tuple[int, ...], ...]  # without the batch
+    tensors: tuple[Any, ...] = ()  # symbolic tensors of Keras
 
 
 def cut_at(network: Network, index: int) -> Cut:
@@ -94,16 +88,10 @@ def frozen_submodel(network: Network, cut: Cut) -> Any:
 
 @dataclass(frozen=True)
 class NetworkParts:
-    """A network divided at a cut; both parts share their weights with it.
+    """A network divided at a cut; both parts share their weights with it."""
 
-    Attributes:
-        frozen: images -> the cut tensors; None when the cut is the images themselves.
-        trained: the cut tensors, float32 -> probabilities; what a stage fits.
-        cut: where the network is divided.
-    """
-
-    frozen: Any
-    trained: Any
+    frozen: Any  # images -> the cut tensors; None when the cut is the images themselves
+    trained: Any  # the cut tensors, float32 -> probabilities; what a stage fits
     cut: Cut
 
 

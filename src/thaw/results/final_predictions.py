@@ -66,7 +66,7 @@ class _KerasInference:
         self._free_bytes = context.cache.budget().nbytes - taken
 
     def __call__(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        from thaw.frozen.keras_inference import keras_probabilities
+        from thaw.frozen.inference import keras_probabilities
 
         network, pixels = self._trained.network, self._trained.data.pixels
         fits = feature_cache_bytes(len(indices), math.prod(network.pooled_features.shape[1:])) <= self._free_bytes
