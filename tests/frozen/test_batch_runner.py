@@ -1,3 +1,5 @@
+"""Prefetched batches: order, errors, and how far ahead of the reader they are."""
+
 import threading
 
 import numpy as np
