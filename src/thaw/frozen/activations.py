@@ -58,9 +58,9 @@ def activations_key(
         weights: sha256 of the weights of `frozen`.
         graph: sha256 of the graph of `frozen`.
         cut: names of the cut tensors.
-        backbone: the backbone's section of the config; its arguments count, its name for the weights does not.
+        backbone: the backbone's section of the config, of which `weights` does not count.
         preprocess: the backbone's preprocessing mode.
-        choice: the engine; the precision of training does not count.
+        choice: the engine; its precision of training does not count.
         view: the augmented view, or None for images as they are.
         rules: how images are decoded.
     """
@@ -154,12 +154,8 @@ class FrozenPart:
         return self._functions[cuts]
 
     @cached_property
-    def _weights(self) -> str:
-        return weights_sha256(self.model)
-
-    @cached_property
-    def _graph(self) -> str:
-        return graph_sha256(self.model)
+    def _digests(self) -> tuple[str, str]:
+        return weights_sha256(self.model), graph_sha256(self.model)
 
     def cache_space(
         self, store: DiskCache, view: AugmentedView | None, rules: DecodeOptions = DEFAULT_OPTIONS
@@ -167,9 +163,7 @@ class FrozenPart:
         """Return the cache space of the activations at this cut, for images decoded by these rules."""
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
-        return store.space(
-            activations_key(self.model, self._weights, self._graph, cut, backbone, preprocess, choice, view, rules)
-        )
+        return store.space(activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, rules))
 
     def cached_activations(
         self,

@@ -50,13 +50,8 @@ def choose_cuts(
     chooses first: features take little room and save most. Stages that share a cut, of layers that none of them trains,
     share its room.
 
-    Args:
-        plans: the freeze plans of the stages.
-        graph: the backbone's graph.
-        workloads: the sizes of the stages.
-        max_bytes: the budget.
-        fixed_indices: the cuts of a run that is resumed or reproduced: another cut changes results in the fifth digit.
-            Whether activations are cached there changes nothing, so that is chosen again.
+    `fixed_indices` are the cuts of a run that is resumed or reproduced: another cut changes results in the fifth digit.
+    Whether activations are cached there changes nothing, so that is chosen again.
     """
     choices: dict[int, CutChoice] = {}
     used: dict[tuple[int, ...], int] = {}
@@ -132,12 +127,7 @@ def summary(
 ) -> str:
     """Return one printed line: what is cached, its size and what it saves; empty when nothing is frozen.
 
-    Args:
-        cut: the stage's cut.
-        plan: its freeze plan.
-        workload: its size.
-        max_bytes: the budget of all stages and pixels.
-        limited_by_disk: `max_bytes` is the free space of the disk, not `cache.max_gb`.
+    `max_bytes` is the budget of all stages: `cache.max_gb`, or the free space of the disk with `limited_by_disk`.
     """
     if plan.boundary == 0:
         return ""

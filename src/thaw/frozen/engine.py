@@ -67,7 +67,7 @@ def choose_engine(
 
     Args:
         engine: auto, openvino or tensorflow.
-        precision: of training, and of the frozen part if that one's is auto: auto, float32, bfloat16 or float16.
+        precision: of training, and of the frozen part if `frozen_precision` is auto.
         frozen_precision: of the frozen part.
         depthwise: the network has depthwise convolutions, which rule out bfloat16 by default. TensorFlow computes their
             gradients slower in bfloat16 on CPUs (MobileNetV2 from layer 100: 193 images/s, 239 in float32), and 8 bits
@@ -120,12 +120,8 @@ def _lacks_float16(precision: str, frozen_precision: str, hardware: Hardware) ->
 class InferenceFunction:
     """A network in inference mode as a fast function: arrays (B, ...) -> a tuple of float32 arrays (B, ...).
 
-    Threads may share it; they take turns. It has a copy of the weights, except with the engine keras.
-
-    Args:
-        model: the Keras model; its input named `images` takes uint8, all others float32.
-        engine: openvino, tensorflow or keras.
-        precision: float32, bfloat16 or float16.
+    The model's input named `images` takes uint8, all others float32. Threads may share the function; they take turns.
+    It has a copy of the weights, except with the engine keras.
     """
 
     def __init__(self, model: Any, engine: str, precision: str) -> None:

@@ -1,4 +1,4 @@
-"""The table of backbones: one row each. Adding a backbone is one row here and one YAML file in conf/backbone."""
+"""The table of backbones. A new backbone is one row here and one YAML file in conf/backbone."""
 
 import re
 from dataclasses import dataclass
@@ -10,30 +10,25 @@ from thaw.config.schema import BackboneConfig
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What thaw must know of a network beyond its code.
+    """What thaw must know of a backbone beyond its code.
 
-    builder: function of keras.applications, or of `efficientnet_lite` / `baseline`.
-    preprocess: how RGB 0-255 becomes what the weights were trained on (see `preprocess.MODES`).
-    size, smallest: default and smallest side of the input in pixels.
-    begins, ends: how layer names tell blocks: `begins` matches layers that belong to a block, which then lasts until
-    the next block's first layer; `ends` matches the last layer of a block. Group 1 is the block's name.
-    graph_by_weights: Keras builds another graph for its ImageNet weights than for random ones; a test over the table
-    holds it to that.
+    Layer names tell blocks, by one of two patterns whose group 1 is the block's name: `block_start` matches layers of a
+    block, which lasts until the next block's first layer; `block_end` matches the last layer of a block.
     """
 
-    builder: str
-    preprocess: str
-    default_size: int
+    builder: str  # function of keras.applications, `efficientnet_lite` or `cnn_baseline`
+    preprocess: str  # from RGB 0-255 to the inputs of the weights: a key of `PREPROCESSING_MODES`
+    default_size: int  # side of the input, pixels
     min_size: int
     block_start: str | None = None
     block_end: str | None = None
-    source: str = "keras.applications"
-    builder_arguments: tuple[str, ...] = ()
-    graph_depends_on_weights: bool = False
+    source: str = "keras.applications"  # or package: weights from a pip package; thaw: no published weights
+    builder_arguments: tuple[str, ...] = ()  # keys of the config that the builder takes
+    graph_depends_on_weights: bool = False  # Keras builds another graph for ImageNet weights than for random ones
 
     @property
     def depthwise(self) -> bool:
-        """Whether it has depthwise convolutions, which decides in which precision it trains fast."""
+        """Whether it has depthwise convolutions, which decide on its default precision."""
         return not self.builder.startswith(("VGG", "ResNet", "Inception", "DenseNet", "baseline"))
 
 
@@ -45,19 +40,18 @@ _MIXED = r"^(mixed\d+)$"
 _INCEPTION_RESNET = r"^(mixed_\d[ab]$|block\d+_\d+(?=_ac$)|conv_7b(?=_ac$))"
 _NASNET = r"^((?:normal|reduction)_concat_\w+)$"
 _CONVNEXT = r"^\w*?_((?:stage_\d_)?(?:downsampling_)?block_\d+)_"
+_DENSENET = r"^(conv\d_block\d+|pool\d)_"
+_MOBILENET_V2 = r"^(block_\d+|expanded_conv|Conv_1)(?:_|$)"
 _MOBILENET_V3 = r"^(expanded_conv(?:_\d+)?|conv_1)(?:_[a-z]|$)"
 
 BACKBONES: dict[str, BackboneSpec] = {
     "cnn": BackboneSpec("baseline_cnn", "unit", 32, 16, block_start=r"^(block\d)_", source="thaw"),
-    "efficientnet_lite0": BackboneSpec(
-        "EfficientNetLite0", "lite", 224, 32, block_start=_EFFICIENTNET, source="package"
-    ),
-    "efficientnet_lite1": BackboneSpec(
-        "EfficientNetLite1", "lite", 240, 32, block_start=_EFFICIENTNET, source="package"
-    ),
-    "efficientnet_lite2": BackboneSpec(
-        "EfficientNetLite2", "lite", 260, 32, block_start=_EFFICIENTNET, source="package"
-    ),
+    **{
+        f"efficientnet_lite{i}": BackboneSpec(
+            f"EfficientNetLite{i}", "lite", size, 32, block_start=_EFFICIENTNET, source="package"
+        )
+        for i, size in enumerate((224, 240, 260))
+    },
     "xception": BackboneSpec("Xception", "tf", 299, 71, block_start=r"^(block\d+)_"),
     "vgg16": BackboneSpec("VGG16", "caffe", 224, 32, block_start=r"^(block\d)_"),
     "vgg19": BackboneSpec("VGG19", "caffe", 224, 32, block_start=r"^(block\d)_"),
@@ -72,23 +66,16 @@ BACKBONES: dict[str, BackboneSpec] = {
     "mobilenet": BackboneSpec(
         "MobileNet", "tf", 224, 32, block_end=r"^(conv_pw_\d+)_relu$", builder_arguments=("alpha", "depth_multiplier")
     ),
-    "mobilenetv2": BackboneSpec(
-        "MobileNetV2",
-        "tf",
-        224,
-        32,
-        block_start=r"^(block_\d+|expanded_conv|Conv_1)(?:_|$)",
-        builder_arguments=("alpha",),
-    ),
-    "mobilenetv3small": BackboneSpec(
-        "MobileNetV3Small", "built-in", 224, 32, block_start=_MOBILENET_V3, builder_arguments=("alpha", "minimalistic")
-    ),
-    "mobilenetv3large": BackboneSpec(
-        "MobileNetV3Large", "built-in", 224, 32, block_start=_MOBILENET_V3, builder_arguments=("alpha", "minimalistic")
-    ),
-    "densenet121": BackboneSpec("DenseNet121", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
-    "densenet169": BackboneSpec("DenseNet169", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
-    "densenet201": BackboneSpec("DenseNet201", "torch", 224, 32, block_start=r"^(conv\d_block\d+|pool\d)_"),
+    "mobilenetv2": BackboneSpec("MobileNetV2", "tf", 224, 32, block_start=_MOBILENET_V2, builder_arguments=("alpha",)),
+    **{
+        f"mobilenetv3{size.lower()}": BackboneSpec(
+            f"MobileNetV3{size}", "built-in", 224, 32, _MOBILENET_V3, builder_arguments=("alpha", "minimalistic")
+        )
+        for size in ("Small", "Large")
+    },
+    "densenet121": BackboneSpec("DenseNet121", "torch", 224, 32, block_start=_DENSENET),
+    "densenet169": BackboneSpec("DenseNet169", "torch", 224, 32, block_start=_DENSENET),
+    "densenet201": BackboneSpec("DenseNet201", "torch", 224, 32, block_start=_DENSENET),
     "nasnetmobile": BackboneSpec("NASNetMobile", "tf", 224, 32, block_end=_NASNET),
     "nasnetlarge": BackboneSpec("NASNetLarge", "tf", 331, 32, block_end=_NASNET),
     **{
@@ -110,7 +97,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     },
 }
 
-# The width multipliers and sizes for which Keras publishes ImageNet weights.
+# The width multipliers for which Keras publishes ImageNet weights.
 _PUBLISHED_ALPHA = {
     "mobilenet": (0.25, 0.5, 0.75, 1.0),
     "mobilenetv2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
@@ -120,7 +107,7 @@ _PUBLISHED_ALPHA = {
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """Return a backbone's row; UserError when there is none."""
+    """Return a backbone's row of the table; raises UserError with the nearest name when there is none."""
     if name not in BACKBONES:
         raise UserError(
             f"backbone={name} is not a backbone.{did_you_mean(name, BACKBONES)} Choose one of: {joined(BACKBONES)}"
@@ -129,30 +116,30 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def image_size(config: BackboneConfig) -> int:
-    """Side of the network's square input in pixels: as configured, or the backbone's own."""
+    """Return the side of the network's square input in pixels, as configured or by default."""
     return config.image_size or backbone_spec(config.name).default_size
 
 
 def check_backbone(config: BackboneConfig) -> None:
-    """Raise UserError for a size, argument or weights that this backbone cannot have. Needs no TensorFlow."""
-    this = backbone_spec(config.name)
-    if image_size(config) < this.min_size:
+    """Raise UserError for a size, argument or weights that this backbone cannot have. TensorFlow is not imported."""
+    spec = backbone_spec(config.name)
+    if image_size(config) < spec.min_size:
         raise UserError(
             f"backbone.image_size={image_size(config)} is below the smallest input of {config.name}, "
-            f"{this.min_size} pixels. Smaller pictures are enlarged: set backbone.image_size={this.min_size} or more, "
-            f"or leave it out for the default of {this.default_size}"
+            f"{spec.min_size} pixels. Smaller pictures are enlarged: set backbone.image_size={spec.min_size} or more, "
+            f"or leave it out for the default of {spec.default_size}"
         )
     for argument in ("alpha", "depth_multiplier", "minimalistic"):
-        if getattr(config, argument) is not None and argument not in this.builder_arguments:
+        if getattr(config, argument) is not None and argument not in spec.builder_arguments:
             takes = [name for name, other in BACKBONES.items() if argument in other.builder_arguments]
             raise UserError(f"backbone.{argument} is not an argument of {config.name}; it belongs to {joined(takes)}")
     _check_weights(config.weights)
     if config.weights == "imagenet":
-        _check_published(config, this)
+        _check_published(config, spec)
 
 
 def _check_weights(weights: str) -> None:
-    """`imagenet`, `none`, a file that exists, what could be the id of a run, or the folder of a run."""
+    """Raise UserError unless the text is imagenet, none, a weights file that exists, or a run's id or folder."""
     file = Path(weights).expanduser()
     if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights) or (file / "run.json").is_file():
         return
@@ -165,8 +152,8 @@ def _check_weights(weights: str) -> None:
         raise UserError(f"backbone.weights={weights}: weights files end in {joined(WEIGHTS_SUFFIXES)}")
 
 
-def _check_published(config: BackboneConfig, this: BackboneSpec) -> None:
-    if this.source == "thaw":
+def _check_published(config: BackboneConfig, spec: BackboneSpec) -> None:
+    if spec.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet weights: set backbone.weights=none")
     published = _PUBLISHED_ALPHA.get(config.name)
     if published and config.alpha is not None and config.alpha not in published:

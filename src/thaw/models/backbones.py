@@ -1,4 +1,4 @@
-"""Builds a backbone from its row: preprocessing and network as one flat functional graph."""
+"""Backbones built from the table: preprocessing and network as one flat functional graph."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ import keras
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.models import backbone_table, cnn_baseline, efficientnet_lite, graph_digest
-from thaw.models import layer_graph as graph
 from thaw.models import weight_files as weights
-from thaw.models.layer_graph import LayerGraph
+from thaw.models.layer_graph import LayerGraph, read_graph
 from thaw.models.preprocessing import add_preprocessing
 
 
@@ -19,91 +18,88 @@ from thaw.models.preprocessing import add_preprocessing
 class Backbone:
     """A pretrained network without its top.
 
-    model: functional, images (B, S, S, 3) RGB 0-255 -> features. layers: the network's own layers in Keras's order,
-    the input layer first and the preprocessing left out, so that an index means what it means in keras.applications.
-    weights: where the weights came from.
+    `layers` are in Keras's order, the input layer first and without the preprocessing, so that an index means what it
+    means in keras.applications.
     """
 
     name: str
-    model: Any
+    model: Any  # functional, images (B, S, S, 3) RGB 0-255 -> features
     layers: list[Any]
     graph: LayerGraph
-    image_size: int
-    weights: str
+    image_size: int  # side, pixels
+    weights: str  # where they came from: imagenet, random or the path of a file
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
-    """Build the backbone and load its weights. Call `backend.start` first: it clears Keras's layer-name counters.
+    """Build the backbone and load its weights. Call `backend.start_tensorflow` first: it resets Keras's layer names.
 
-    A weights file goes into the graph that it says it belongs to; one that holds nothing but weights belongs to the
-    pretrained one, as Keras's own files do. Raises UserError as `table.check` does, and when weights cannot be had or
-    do not fit.
+    A weights file is loaded into the graph that it describes; a file of weights alone, as Keras publishes them, into
+    the graph for ImageNet weights.
+
+    Raises:
+        UserError: the config is invalid, or weights are not available or do not fit.
     """
     backbone_table.check_backbone(config)
-    size = backbone_table.image_size(config)
-    if config.weights in ("imagenet", "none"):
-        source = "imagenet" if config.weights == "imagenet" else "random"
-        model = _call(config, include_top=False, size=size, graph=config.weights, load=True)
-    else:
-        model = _for_file(config, include_top=False, size=size)
-        source = weights.load_weights_file(backbone_layers(model), config.weights, config.name)
-    return from_model(config, model, source)
+    return from_model(config, *_build_with_weights(config, include_top=False))
 
 
 def from_model(config: BackboneConfig, model: Any, source: str = "random") -> Backbone:
-    """Describe a backbone that `build` or `variants` built."""
+    """Return the backbone of a model that `build_backbone` or `build_variants` built."""
     layers = backbone_layers(model)
-    read = graph.read_graph(model, layers, backbone_table.backbone_spec(config.name))
-    return Backbone(config.name, model, layers, read, backbone_table.image_size(config), source)
+    graph = read_graph(model, layers, backbone_table.backbone_spec(config.name))
+    return Backbone(config.name, model, layers, graph, backbone_table.image_size(config), source)
 
 
 def build_imagenet_classifier(config: BackboneConfig) -> Any:
     """Build the whole ImageNet classifier, top included: images (B, S, S, 3) RGB 0-255 -> probabilities (B, 1000)."""
     backbone_table.check_backbone(config)
-    row, size = backbone_table.backbone_spec(config.name), backbone_table.image_size(config)
-    if row.source == "thaw":
+    spec, size = backbone_table.backbone_spec(config.name), backbone_table.image_size(config)
+    if spec.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet classifier; choose a pretrained backbone")
-    if row.source == "keras.applications" and size != row.default_size:
+    if spec.source == "keras.applications" and size != spec.default_size:
         raise UserError(
-            f"backbone.image_size={size}: the ImageNet classifier of {config.name} takes {row.default_size} pixels"
+            f"backbone.image_size={size}: the ImageNet classifier of {config.name} takes {spec.default_size} pixels"
         )
-    if config.weights in ("imagenet", "none"):
-        return _call(config, include_top=True, size=size, graph=config.weights, load=True)
-    model = _for_file(config, include_top=True, size=size)
-    weights.load_weights_file(backbone_layers(model), config.weights, config.name)
-    return model
+    return _build_with_weights(config, include_top=True)[0]
 
 
 def backbone_layers(model: Any) -> list[Any]:
-    """The network's layers as keras.applications numbers them: without the preprocessing that thaw put before them."""
+    """Return the layers as keras.applications numbers them, without the preprocessing that thaw puts before them."""
     return [layer for layer in model.layers if layer.name != "preprocess"]
 
 
-def build_variants(config: BackboneConfig) -> Iterator[Any]:
-    """Build the graphs that this backbone may have, with random weights, the one that its weights call for first.
+def build_variants(config: BackboneConfig, *, include_top: bool = False) -> Iterator[Any]:
+    """Yield the graphs that this backbone may have, with random weights; the one that its weights need comes first.
 
-    keras.applications builds EfficientNetB0-B7 with one layer more for the ImageNet weights than without. Each graph is
-    built with fresh layer names; the one before it should be let go of.
+    keras.applications builds EfficientNetB0-B7 with one layer more for ImageNet weights than without. Layer names are
+    reset for each graph, and callers should release the one before.
     """
     for name in _graphs(config):
         keras.utils.clear_session()
-        yield _call(config, include_top=False, size=backbone_table.image_size(config), graph=name, load=False)
+        yield _call_builder(config, include_top=include_top, graph=name, load=False)
 
 
 def _graphs(config: BackboneConfig) -> tuple[str, ...]:
-    """The graphs that there are, as `weights` of Keras's builder, the one that the weights call for first."""
+    """Return the possible graphs as values of `weights` of Keras's builder; the one that the weights need is first."""
     if not backbone_table.backbone_spec(config.name).graph_depends_on_weights:
         return ("none",)
     return ("none", "imagenet") if config.weights == "none" else ("imagenet", "none")
 
 
-def _for_file(config: BackboneConfig, *, include_top: bool, size: int) -> Any:
-    """Build the graph, with random weights, that a weights file was made for. Raises UserError when none is."""
+def _build_with_weights(config: BackboneConfig, *, include_top: bool) -> tuple[Any, str]:
+    """Return the model with its weights, and where they came from."""
+    if config.weights in ("imagenet", "none"):
+        source = "imagenet" if config.weights == "imagenet" else "random"
+        return _call_builder(config, include_top=include_top, graph=config.weights, load=True), source
+    model = _build_for_file(config, include_top=include_top)
+    return model, weights.load_weights_file(backbone_layers(model), config.weights, config.name)
+
+
+def _build_for_file(config: BackboneConfig, *, include_top: bool) -> Any:
+    """Build the graph that a weights file describes, with random weights; raises UserError when none matches."""
     stored = weights.stored_graph(config.weights)
     differences = []
-    for name in _graphs(config):
-        keras.utils.clear_session()
-        model = _call(config, include_top=include_top, size=size, graph=name, load=False)
+    for model in build_variants(config, include_top=include_top):
         difference = stored and graph_digest.difference_within(stored, graph_digest.describe_model(model))
         if not difference:
             return model
@@ -115,20 +111,20 @@ def _for_file(config: BackboneConfig, *, include_top: bool, size: int) -> Any:
     )
 
 
-def _call(config: BackboneConfig, *, include_top: bool, size: int, graph: str, load: bool) -> Any:
-    """Call Keras's builder. graph: imagenet or none, as its argument `weights`; load: load the ImageNet weights."""
-    row = backbone_table.backbone_spec(config.name)
+def _call_builder(config: BackboneConfig, *, include_top: bool, graph: str, load: bool) -> Any:
+    """Call the builder of the graph for `weights=graph` (imagenet or none); with `load`, load ImageNet weights."""
+    spec, size = backbone_table.backbone_spec(config.name), backbone_table.image_size(config)
     images = keras.Input((size, size, 3), name="images")
-    arguments = {name: getattr(config, name) for name in row.builder_arguments if getattr(config, name) is not None}
-    place = {"thaw": cnn_baseline, "package": efficientnet_lite}.get(row.source, keras.applications)
-    builder = getattr(place, row.builder)
+    arguments = {name: getattr(config, name) for name in spec.builder_arguments if getattr(config, name) is not None}
+    module = {"thaw": cnn_baseline, "package": efficientnet_lite}.get(spec.source, keras.applications)
+    builder = getattr(module, spec.builder)
     # Only keras.applications' graphs depend on the weights.
-    pretrained = graph == "imagenet" and (load or row.source == "keras.applications")
+    pretrained = graph == "imagenet" and (load or spec.source == "keras.applications")
     with weights.checked_downloads(config.name) if load else weights.without_weights():
         return builder(
             include_top=include_top,
             weights="imagenet" if pretrained else None,
-            input_tensor=add_preprocessing(images, row.preprocess),
+            input_tensor=add_preprocessing(images, spec.preprocess),
             input_shape=(size, size, 3),
             **arguments,
         )

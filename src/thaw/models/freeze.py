@@ -1,4 +1,4 @@
-"""The freeze plan: what a request means, what it costs, how it is carried out, and the proof that it held."""
+"""The freeze plan: from a request to a boundary, its application to layers, and the proof that frozen layers stayed."""
 
 import math
 from collections.abc import Iterable
@@ -13,36 +13,28 @@ from thaw.models.weights_digest import variable_sha256
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """Which layers stay frozen and where the frozen part ends.
+    """Which layers stay frozen: `backbone.layers[:boundary]`; `layers[boundary:]` train."""
 
-    boundary: N; `backbone.layers[:N]` are frozen, `layers[N:]` train. total: number of the backbone's layers.
-    name: the last frozen layer, None when nothing is frozen. block: the block the boundary lies in, None outside all.
-    inside: the boundary cuts through `block` instead of ending it.
-    cut: names of the operations whose outputs flow from the frozen part into the thawed one or the head.
-    cut_values: numbers an image in all cut tensors together; None when the input's size is free.
-    params, trainable: weights of the backbone, and those of them in thawed layers (BatchNorm statistics count in both,
-    as they belong to those layers). statistics: BatchNorm statistics of thawed layers.
-    """
-
-    request: str
+    request: str  # `finetune.freeze` as text
     boundary: int
     total_layers: int
-    last_frozen_layer: str | None
-    block: str | None
-    inside_block: bool
-    cut_names: tuple[str, ...]
-    cut_values: int | None
-    params: int
-    trainable_params: int
-    trainable_statistics: int
-    batchnorm: str
+    last_frozen_layer: str | None  # None when nothing is frozen
+    block: str | None  # that contains the boundary; None outside all blocks
+    inside_block: bool  # the boundary lies before the end of `block`
+    cut_names: tuple[str, ...]  # operations whose outputs flow from the frozen part into the thawed one or the head
+    cut_values: int | None  # numbers per image in all cut tensors; None when the input's size is free
+    params: int  # weights of the backbone, BatchNorm statistics included
+    trainable_params: int  # those in thawed layers, statistics included
+    trainable_statistics: int  # BatchNorm statistics of thawed layers
+    batchnorm: str  # frozen or trainable: whether the statistics of thawed layers are updated
 
     @property
     def all_frozen(self) -> bool:
+        """Whether the whole backbone is frozen."""
         return self.boundary == self.total_layers
 
     def summary(self) -> str:
-        """The plan in one printed line."""
+        """Return the plan as one printed line."""
         where = "nothing frozen"
         if self.last_frozen_layer is not None:
             place = f", {'inside' if self.inside_block else 'end of'} block {self.block}" if self.block else ""
@@ -60,10 +52,15 @@ class FreezePlan:
 
 
 def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
-    """Translate a request into N, so that `layers[:N]` are frozen.
+    """Return the number N of frozen layers, `layers[:N]`, that a request stands for.
 
-    request: an index, a layer or block name (frozen through it), a fraction 0 < f < 1 of the layers, `all` or `none`.
-    Raises UserError for what does not exist, with the nearest name.
+    Args:
+        request: an index, a layer or block name (frozen through it), a fraction 0 < f < 1 of the layers, all or none.
+        graph: the backbone's graph.
+        backbone: the backbone's name, for error messages.
+
+    Raises:
+        UserError: there is no such layer or block, or the number is out of range; with the nearest name.
     """
     total = len(graph.layers)
     request = _as_number(request)
@@ -117,7 +114,7 @@ def _named(name: str, graph: LayerGraph, backbone: str) -> int:
 
 
 def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str) -> FreezePlan:
-    """Make the plan for a request; raises UserError when it names what does not exist."""
+    """Return the plan for a request; raises UserError as `resolve_boundary` does."""
     n = resolve_boundary(request, graph, backbone)
     block = next((b for b in graph.blocks if n - 1 <= b.last_layer), None)
     cut = cut_operations(graph, n)
@@ -146,9 +143,9 @@ def values_per_image(operations: Iterable[Operation]) -> int | None:
 
 
 def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:
-    """The operations whose outputs cross from `layers[:n]` to the rest, in topological order.
+    """Return the operations whose outputs flow from `layers[:n]` to the rest, in topological order.
 
-    An operation without a layer of its own (an addition, the preprocessing) is frozen when all it reads is.
+    An operation that belongs to no layer (an addition, the preprocessing) is frozen when all of its inputs are.
     """
     frozen: list[bool] = []
     for operation in graph.operations:
@@ -168,30 +165,38 @@ def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:
 
 
 def set_trainable(layers: Iterable[Any], n: int) -> None:
-    """Set every layer's `trainable`: off for `layers[:n]`, on for the rest. The model must be compiled anew after it.
+    """Set `trainable` of every layer: False for `layers[:n]`, True for the rest.
 
-    The only place that sets it: Keras ignores a change without a new compile in silence.
+    The model must be compiled afterwards, or Keras silently ignores the change. Nothing else sets `trainable`.
     """
     for i, layer in enumerate(layers):
         layer.trainable = i >= n
 
 
 def weight_hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
-    """sha256 of every variable, by layer name and variable path."""
+    """Return the sha256 of every variable, by layer name and variable path."""
     return {layer.name: {v.path: variable_sha256(v) for v in layer.weights} for layer in layers if layer.weights}
 
 
 class FreezeBroken(UserError):
-    """A frozen weight moved, or nothing that should have trained did."""
+    """A frozen weight changed, or no thawed layer did."""
 
 
 def prove_frozen(
     before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], layers: list[Any], freeze: FreezePlan
 ) -> list[str]:
-    """Compare hashes of a stage's start and end; return the thawed layers that did not move.
+    """Prove that a stage left frozen weights unchanged; return the names of thawed layers that did not change.
 
-    Raises FreezeBroken when a frozen weight or statistic changed by a single bit, or when layers were thawed and none
-    of them moved. With batchnorm=frozen the statistics of thawed BatchNorm layers count as frozen.
+    With batchnorm=frozen the statistics of thawed BatchNorm layers count as frozen.
+
+    Args:
+        before: `weight_hashes` at the stage's start.
+        after: `weight_hashes` at its end.
+        layers: the backbone's layers, then those of the head.
+        freeze: the stage's plan.
+
+    Raises:
+        FreezeBroken: a frozen weight or statistic changed by a single bit, or layers were thawed and none changed.
     """
     unmoved, moved = [], 0
     for i, layer in enumerate(layers):

@@ -1,9 +1,9 @@
-"""The identity of a network's graph: what its layers are, how they are set, and what flows where.
+"""Digests and comparison of network graphs: classes of layers, their settings and connections.
 
-Two networks can take the same weights and still compute different things: keras.applications puts a Rescaling layer
-into EfficientNetB0-B7 only when it is asked for the ImageNet weights. Keras's own serialised config tells them apart,
-in a built model as in a `.keras` file, so both are described from it. Names, dtypes, initializers and `trainable` are
-left out: they do not change what a network with given weights computes (precision belongs to a computation).
+Two networks can take the same weights and compute different things: keras.applications builds EfficientNetB0-B7 with a
+Rescaling layer only for ImageNet weights. Keras's serialised config tells them apart, and it is the same in a built
+model and in a `.keras` file. Names, dtypes, initializers and `trainable` are left out, as they do not change what a
+network with given weights computes.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# `module` moves between Keras's versions; `build_config` and `registered_name` follow from the rest.
+# `module` differs between versions of Keras; `build_config` and `registered_name` follow from the rest.
 _LEFT_OUT = {"name", "trainable", "dtype", "module", "registered_name", "build_config"}
 
 GraphDescription = list[dict[str, Any]]
-"""A network's operations in order: `class`, `config`, and `inputs` as [operation, node, tensor] in place of names."""
+"""A network's operations in order: `class`, `config`, and `inputs` as [operation, node, tensor] instead of names."""
 
 
 def graph_sha256(model: Any) -> str:
@@ -34,23 +34,23 @@ def describe_model(model: Any) -> GraphDescription:
 
 
 def describe_config(config: Mapping[str, Any]) -> GraphDescription | None:
-    """Describe the network of a serialised config, without building it; None when it is no functional model's."""
+    """Describe the network of a serialised config without building it; None when it is not a functional model's."""
     try:
         return _describe(config)
-    except (KeyError, TypeError, AttributeError, ValueError):  # another kind of model, or spoilt on purpose
+    except (KeyError, TypeError, AttributeError, ValueError):  # another kind of model, or manipulated
         return None
 
 
 def first_difference(stored: Sequence[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]) -> str | None:
-    """Say where two descriptions differ first, None when they are of one network.
+    """Return the first difference of two descriptions as a phrase; None when they are of one network.
 
-    A setting that only one of them has is passed over: another version of Keras may have added it.
+    Settings that only one of them has are ignored: another version of Keras may have added them.
     """
     for i, (a, b) in enumerate(zip(stored, built, strict=False)):
         if a["class"] != b["class"]:
             return f"operation {i} is a {a['class']} there, a {b['class']} here"
-        if found := _setting(a["config"], b["config"], ""):
-            return f"operation {i}, a {a['class']}: {found}"
+        if setting := _first_setting(a["config"], b["config"], ""):
+            return f"operation {i}, a {a['class']}: {setting}"
         if a["inputs"] != b["inputs"]:
             return f"operation {i}, a {a['class']}, reads other tensors"
     if len(stored) != len(built):
@@ -59,20 +59,18 @@ def first_difference(stored: Sequence[Mapping[str, Any]], built: Sequence[Mappin
 
 
 def difference_within(stored: Sequence[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]) -> str | None:
-    """Say how a built backbone differs from what it would be in a stored network, None when it is found there.
+    """Return how a built backbone differs from a stored network that should contain it; None when it is contained.
 
-    Inputs and preprocessing do not count, nor what follows the backbone: a network of somebody else's begins in its own
-    way, and has a top.
+    Inputs, preprocessing and layers after the backbone are ignored: a network from elsewhere may have another input
+    and a top.
     """
-    theirs, ours = _body(stored), _body(built)[:-1]  # the last one says which are the outputs
-    ours_classes = [op["class"] for op in ours]
-    starts = [
-        i
-        for i in range(len(theirs) - len(ours) + 1)
-        if [op["class"] for op in theirs[i : i + len(ours)]] == ours_classes
-    ]
-    found = [first_difference(theirs[i : i + len(ours)], ours) for i in starts]
-    return None if None in found else found[0] if found else first_difference(theirs[: len(ours)], ours)
+    theirs, ours = _body(stored), _body(built)[:-1]  # without the last entry, which names the outputs
+    classes, count = [op["class"] for op in ours], len(ours)
+    windows = [theirs[i : i + count] for i in range(len(theirs) - count + 1)]
+    differences = [first_difference(w, ours) for w in windows if [op["class"] for op in w] == classes]
+    if not differences:
+        return first_difference(theirs[:count], ours)
+    return None if None in differences else differences[0]
 
 
 def _body(description: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +98,7 @@ def _describe(config: Mapping[str, Any]) -> GraphDescription:
 
 
 def _normal(value: Any, position: Mapping[str, int]) -> Any:
-    """A serialised value without what does not count; a tensor as [operation, node, tensor]."""
+    """Return a serialised value without the settings that do not count; a tensor as [operation, node, tensor]."""
     if isinstance(value, Mapping):
         if value.get("class_name") == "__keras_tensor__":
             name, node, tensor = value["config"]["keras_history"]
@@ -108,7 +106,7 @@ def _normal(value: Any, position: Mapping[str, int]) -> Any:
         return {
             key: _normal(entry, position)
             for key, entry in value.items()
-            # A setting that is not set equals one that an older Keras did not have.
+            # A setting of None equals one that an older Keras did not have.
             if entry is not None and key not in _LEFT_OUT and not key.endswith("_initializer")
         }
     if isinstance(value, list):
@@ -117,7 +115,7 @@ def _normal(value: Any, position: Mapping[str, int]) -> Any:
 
 
 def _positions(layers: Any, position: Mapping[str, int]) -> Iterator[list[int]]:
-    """Each output as [operation, node, tensor], in order; one output is the same with and without a list around it."""
+    """Yield each output as [operation, node, tensor], in order; a single output may stand without a list."""
     if isinstance(layers, list) and len(layers) == 3 and isinstance(layers[0], str):
         yield [position[layers[0]], *layers[1:]]
         return
@@ -125,14 +123,16 @@ def _positions(layers: Any, position: Mapping[str, int]) -> Iterator[list[int]]:
         yield from _positions(entry, position)
 
 
-def _setting(stored: Any, built: Any, key: str) -> str | None:
+def _first_setting(stored: Any, built: Any, key: str) -> str | None:
+    """Return the first setting that differs, as a phrase."""
     if isinstance(stored, Mapping) and isinstance(built, Mapping):
-        both = (name for name in stored if name in built)
-        found = (_setting(stored[name], built[name], f"{key}.{name}".lstrip(".")) for name in both)
-        return next((text for text in found if text), None)
+        phrases = (
+            _first_setting(stored[name], built[name], f"{key}.{name}".lstrip(".")) for name in stored if name in built
+        )
+        return next(filter(None, phrases), None)
     return None if stored == built else f"{key} is {stored} there, {built} here"
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy, which a config may hold, as JSON has them."""
+    """Return numpy's numbers, which a config may hold, as JSON types."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

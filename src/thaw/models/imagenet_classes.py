@@ -1,4 +1,4 @@
-"""The thousand classes of ImageNet (ILSVRC-2012), which stock networks were trained to tell apart.
+"""The thousand classes of ImageNet (ILSVRC-2012), the outputs of stock networks.
 
 `imagenet_classes.txt` has one line per output of such a network, in index order: WordNet id, a space, and the first
 lemma of that synset with underscores for spaces, the names that keras' `decode_predictions` gives. It was made from
@@ -9,6 +9,6 @@ from importlib import resources
 
 
 def class_names() -> list[str]:
-    """Return the 1000 names in index order, as in `Arabian_camel`; two name two classes each: crane and maillot."""
+    """Return the 1000 names in index order, such as `Arabian_camel`; crane and maillot name two classes each."""
     text = resources.files("thaw.models").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return [line.split(" ", 1)[1] for line in text.splitlines()]

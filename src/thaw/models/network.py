@@ -10,24 +10,21 @@ from thaw.config.schema import HeadConfig
 from thaw.models.backbones import Backbone
 from thaw.models.freeze import FreezePlan, cut_operations
 
-HEAD_LAYERS = ("head_hidden", "predictions")  # those of a head that have weights
+HEAD_LAYERS = ("head_hidden", "predictions")  # layers of a head that have weights
 
 
 @dataclass(frozen=True)
 class Network:
-    """The classifier: `model` maps images (B, S, S, 3) RGB 0-255 to probabilities (B, C), or (B, 1) with a sigmoid.
+    """A classifier: a backbone with a head."""
 
-    pooled: the tensor at which pooling (which has no weights) ends and the trained head begins.
-    """
-
-    model: Any
+    model: Any  # images (B, S, S, 3) RGB 0-255 -> probabilities (B, C), or (B, 1) with a sigmoid
     backbone: Backbone
-    pooled_features: Any
+    pooled_features: Any  # the tensor behind pooling (which has no weights), where the trained head begins
     class_names: tuple[str, ...]
 
 
 def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ...]) -> Network:
-    """Join the head. Raises UserError for a sigmoid with other than two classes."""
+    """Return the backbone with a head on top; raises UserError for a sigmoid without exactly two classes."""
     if head.output == "sigmoid" and len(class_names) != 2:
         raise UserError(
             f"head.output=sigmoid is for two classes; the data has {len(class_names)}. Use head.output=softmax"
@@ -129,10 +126,10 @@ def _run_frozen_between(cut: Cut, boundary: Cut, entries: list[Any]) -> list[Any
 
 
 class InferenceMode(keras.layers.Layer):
-    """Calls a model with training=False whatever the caller is doing; its weights train all the same.
+    """Calls a model with training=False even during training; its weights train nevertheless.
 
-    In Keras 3.15 `model(x, training=False)` inside a functional model does not last: the outer model's `fit` passes
-    training=True to everything in it, and BatchNorm updates its statistics.
+    In Keras 3.15 `model(x, training=False)` inside a functional model has no effect in `fit`: the outer model passes
+    training=True to all of its layers, and BatchNorm updates its statistics.
     """
 
     def __init__(self, model: Any) -> None:
@@ -140,7 +137,9 @@ class InferenceMode(keras.layers.Layer):
         self.model = model
 
     def call(self, inputs: Any) -> Any:
+        """Return the model's outputs in inference mode."""
         return self.model(inputs, training=False)
 
     def compute_output_spec(self, inputs: Any) -> Any:
+        """Return the model's symbolic outputs."""
         return self.model.compute_output_spec(inputs)

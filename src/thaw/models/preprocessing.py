@@ -1,4 +1,4 @@
-"""Each backbone's own preprocessing as layers of the network, so that a saved model takes raw RGB 0-255."""
+"""The preprocessing of each backbone as layers of the network, so that a saved model takes raw RGB 0-255."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ PREPROCESSING_MODES: dict[str, str] = {
 
 
 def add_preprocessing(images: Any, mode: str) -> Any:
-    """Join the layers of `mode` to a KerasTensor `images` (B, S, S, 3), RGB 0-255.
+    """Return a KerasTensor `images` (B, S, S, 3), RGB 0-255, after the layers of a mode of `PREPROCESSING_MODES`.
 
-    Only layers of Keras itself are used: the saved network opens without thaw.
+    All of them are layers of Keras itself, so the saved network opens without thaw.
     """
     layers = keras.layers
     if mode == "tf":

@@ -1,9 +1,9 @@
-"""Read the tensors of a PyTorch state dict without PyTorch, and without running anything the file asks for.
+"""The tensors of a PyTorch state dict without PyTorch, and without running anything the file asks for.
 
-A `.pth` file is a pickle, and a pickle may call any function of Python. This reader admits the five names that a
-state dict needs (`_ADMITTED` and the storage types) and refuses all others, so the worst a hostile file can do is
-fail. Those names stand for strings, slotted objects and OrderedDict here, so that not even the pickle's BUILD, which
-sets attributes, can change anything that outlives the call.
+A `.pth` file is a pickle, and a pickle may call any function of Python. This reader admits the names that a state dict
+needs (`_ADMITTED`) and refuses all others, so the worst a hostile file can do is to fail. The names stand for strings,
+slotted objects and OrderedDict here, so that even the pickle's BUILD, which sets attributes, changes nothing that
+outlives the call.
 """
 
 import io
@@ -40,7 +40,7 @@ _STORAGE_DTYPES = {
 
 
 class _Storage(NamedTuple):
-    """A flat run of numbers that tensors are windows of; its bytes lie elsewhere in the file."""
+    """A flat sequence of numbers of which tensors are windows; its bytes lie elsewhere in the file."""
 
     key: str
     dtype: str
@@ -48,7 +48,7 @@ class _Storage(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """What a pickled tensor says of itself; offset and strides count elements, not bytes."""
+    """A pickled tensor; offset and strides count elements, not bytes."""
 
     storage: _Storage
     offset: int
@@ -57,7 +57,7 @@ class _Window(NamedTuple):
 
 
 class _RebuildTensor:
-    """Stands in for torch._utils._rebuild_tensor_v2: notes the window, the numbers are cut out later."""
+    """A substitute for torch._utils._rebuild_tensor_v2 that returns the window; numbers are read later."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """An unpickler that knows tensors only; `storages` collects those that the tensors refer to, by key."""
+    """An unpickler of tensors only; `storages` holds the storages that they refer to, by key."""
 
     def __init__(self, file: io.BytesIO, path: Path) -> None:
         super().__init__(file)
@@ -87,6 +87,7 @@ class _TensorUnpickler(pickle.Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return the substitute of an admitted name; raises UserError for any other name."""
         if (module, name) not in _ADMITTED:
             raise UserError(
                 f"{self.path} asks for {module}.{name} while it is read; refused, nothing of it was run. "
@@ -95,7 +96,7 @@ class _TensorUnpickler(pickle.Unpickler):
         return _ADMITTED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Take a reference `("storage", type, key, device, length)`; legacy files add a view, None since torch 0.4."""
+        """Return the storage of `("storage", type, key, device, length)`; legacy files add a view, None since 0.4."""
         kind, dtype, key, _device, length, *view = pid
         known = kind == "storage" and dtype in _STORAGE_DTYPES.values() and view in ([], [None])
         if not known or type(key) is not str or type(length) is not int or length < 0:
@@ -107,13 +108,12 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors of a PyTorch state dict by name, as arrays of their own in row-major order.
+    """Return the tensors of a PyTorch state dict by name, as separate arrays in row-major order.
 
-    Reads what `torch.save(module.state_dict(), path)` writes, in the zip format and in the one before torch 1.6.
+    Reads what `torch.save(module.state_dict(), path)` writes, in the zip format and in that before torch 1.6.
 
     Raises:
-        UserError: the file asks for anything that is not a tensor (nothing of it is run), is cut short, or is
-            not a state dict at all.
+        UserError: the file refers to anything but tensors (no code of it is run), is truncated or is no state dict.
     """
     path = Path(path)
     try:
@@ -121,7 +121,7 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
         state, raw = _read_zip(data, path) if data.startswith(b"PK\x03\x04") else _read_legacy(data, path)
         if not isinstance(state, dict) or not all(type(n) is str and type(w) is _Window for n, w in state.items()):
             raise UserError(f"{path} holds something else than a flat state dict (names to tensors).")
-        return {name: _cut_out(window, raw) for name, window in state.items()}
+        return {name: _extract(window, raw) for name, window in state.items()}
     except UserError:
         raise
     except OSError as error:
@@ -133,7 +133,7 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_zip(data: bytes, path: Path) -> tuple[object, Mapping[str, bytes]]:
-    """Zip format: `NAME/data.pkl` is the pickle, `NAME/data/KEY` the bytes of each storage."""
+    """Read the zip format: `NAME/data.pkl` is the pickle, `NAME/data/KEY` the bytes of each storage."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -147,7 +147,7 @@ def _read_zip(data: bytes, path: Path) -> tuple[object, Mapping[str, bytes]]:
 
 
 def _read_legacy(data: bytes, path: Path) -> tuple[object, Mapping[str, bytes]]:
-    """Format before torch 1.6: pickles of magic, protocol, system, state, keys; then length and bytes for each key."""
+    """Read the format before torch 1.6: pickles of magic, protocol, system, state, keys; then each key's bytes."""
     file = io.BytesIO(data)
     if _TensorUnpickler(file, path).load() != _LEGACY_MAGIC or _TensorUnpickler(file, path).load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as torch's files do")
@@ -162,8 +162,8 @@ def _read_legacy(data: bytes, path: Path) -> tuple[object, Mapping[str, bytes]]:
     return state, raw
 
 
-def _cut_out(window: _Window, raw: Mapping[str, bytes]) -> NDArray[Any]:
-    """Copy a tensor out of its storage's bytes, after proving that it lies inside, for `as_strided` does not look."""
+def _extract(window: _Window, raw: Mapping[str, bytes]) -> NDArray[Any]:
+    """Copy a tensor from its storage's bytes after checking that it lies inside, which `as_strided` does not check."""
     storage, offset, shape, strides = window
     numbers = np.frombuffer(raw[storage.key], storage.dtype)
     if len(numbers) != storage.length:
@@ -171,7 +171,7 @@ def _cut_out(window: _Window, raw: Mapping[str, bytes]) -> NDArray[Any]:
     if math.prod(shape) == 0:
         return np.zeros(shape, storage.dtype)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    # The second test keeps a tensor with strides of 0 from filling the memory with copies of a few numbers.
+    # Without the second test a tensor with strides of 0 could fill the memory with copies of a few numbers.
     if last >= len(numbers) or math.prod(shape) > len(numbers):
         raise ValueError(f"a tensor of shape {shape} reaches past its storage of {len(numbers)} numbers")
     steps = tuple(stride * numbers.itemsize for stride in strides)
