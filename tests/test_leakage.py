@@ -9,8 +9,8 @@ import pytest
 from thaw import leakage, tracking
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
+from thaw.config import stored_config
 from thaw.config.schema import BackboneConfig, Config, DatasetConfig, TrackingConfig
-from thaw.models import saved_model
 from thaw.run_data import prepare_data
 
 from .data.pictures import noise, write_image
@@ -66,7 +66,7 @@ def trained(own, *, without: str = "", parent: str | None = None) -> str:
         Path(own.outputs)
         / f"of {parent} {own.seed} {own.backbone.weights[-8:].replace('/', '_')} {own.recipe} {without}"
     )
-    left = {"config.yaml": saved_model.config_yaml(own), "manifest.csv": read_as.artifacts["manifest.csv"]}
+    left = {"config.yaml": stored_config.config_yaml(own), "manifest.csv": read_as.artifacts["manifest.csv"]}
     with tracking.start_run(own.tracking, Path(own.outputs), name="made", folder=folder, parent=parent) as run:
         for name, text in left.items():
             if name != without:

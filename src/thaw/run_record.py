@@ -13,7 +13,7 @@ from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.frozen.engine import EngineChoice
-from thaw.models import backbone_table, saved_model
+from thaw.models import backbone_table
 from thaw.tracking import RunNotClosed, TrackedRun
 from thaw.training import checkpoint
 from thaw.training.checkpoint import CheckpointDir
@@ -61,7 +61,7 @@ def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -
         _report_changes(tracked, fingerprint.entries())
         return
     tracked.log_params(dict(stored_config.flatten(dataclasses.asdict(config))))
-    tracked.log_text(saved_model.config_yaml(config), "config.yaml")
+    tracked.log_text(stored_config.config_yaml(config), "config.yaml")
     tracked.log_text("\n".join(job.overrides) + "\n", "overrides.txt")
     tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{key}": value for key, value in fingerprint.entries().items()})
     if fingerprint.diff:

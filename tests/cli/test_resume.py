@@ -13,7 +13,7 @@ from thaw.cli.compose import to_config
 from thaw.cli.resume import prepare_resume
 from thaw.common.errors import UserError
 from thaw.config.schema import Config, TrackingConfig
-from thaw.models.saved_model import config_yaml
+from thaw.config.stored_config import config_yaml
 
 CONF = Path(__file__).parents[2] / "conf"
 BEGAN = ["dataset=digits", "seed=3", "dataset.path=null"]

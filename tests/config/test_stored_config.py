@@ -5,21 +5,20 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.config import stored_config
 from thaw.config.schema import CacheConfig, CheckpointConfig, Config, FinetuneConfig, StageConfig
-from thaw.models.saved_model import config_yaml
 
 
 def test_what_was_written_is_read_again() -> None:
     text = "{seed: 3, outputs: /o, finetune: {freeze: 0.5, stages: [{freeze: mixed5, epochs: 2}]}}"
     config = stored_config.parse_stored_config(text, "config.yaml")
     assert config.finetune == FinetuneConfig(freeze=0.5, stages=[StageConfig(freeze="mixed5", epochs=2)])
-    assert stored_config.parse_stored_config(config_yaml(config), "config.yaml") == config
+    assert stored_config.parse_stored_config(stored_config.config_yaml(config), "config.yaml") == config
 
 
 @pytest.mark.parametrize("text", ["1e5", "12e45678", "2026_11_27", "1.10", "007", "true", "12:30:45", "0x10", "abc"])
 def test_a_text_that_looks_like_a_number_is_read_again(text: str) -> None:
     config = stored_config.parse_stored_config("{outputs: /o}", "config.yaml")
     config.backbone.weights = config.tracking.experiment = text
-    assert stored_config.parse_stored_config(config_yaml(config), "config.yaml") == config
+    assert stored_config.parse_stored_config(stored_config.config_yaml(config), "config.yaml") == config
     assert stored_config.parse_stored_config(f"backbone: {{weights: {text}}}", "config.yaml").backbone.weights == text
 
 
@@ -32,7 +31,7 @@ def test_a_run_from_before_there_were_versions_splits_by_the_first_rule() -> Non
     assert stored_config.parse_stored_config("seed: 7", "config.yaml").split.version == 1
     assert stored_config.parse_stored_config("split: {folds: 5}", "config.yaml").split.version == 1
     assert (
-        stored_config.parse_stored_config(config_yaml(Config()), "config.yaml").split.version
+        stored_config.parse_stored_config(stored_config.config_yaml(Config()), "config.yaml").split.version
         == Config().split.version
         == 2
     )
@@ -42,7 +41,7 @@ def test_a_run_from_before_there_was_a_choice_of_val_loss_watches_what_it_watche
     assert stored_config.parse_stored_config("seed: 7", "config.yaml").train.val_loss == "objective"
     assert stored_config.parse_stored_config("train: {patience: 5}", "config.yaml").train.val_loss == "objective"
     assert (
-        stored_config.parse_stored_config(config_yaml(Config()), "config.yaml").train.val_loss
+        stored_config.parse_stored_config(stored_config.config_yaml(Config()), "config.yaml").train.val_loss
         == Config().train.val_loss
         == "cross_entropy"
     )

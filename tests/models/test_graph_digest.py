@@ -13,6 +13,7 @@ import pytest
 from thaw.common import backend
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, HeadConfig
+from thaw.config.stored_config import config_yaml
 from thaw.models import backbones, graph_digest, network, saved_model
 from thaw.models import weight_files as weights
 from thaw.models.backbone_table import BACKBONES
@@ -82,7 +83,7 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
     joined_sha256 = graph_sha256(joined.model)
     values = joined.model.get_weights()
     own = dataclasses.replace(Config(), backbone=config(name, "imagenet"), head=HEAD)
-    kept = saved_model.save_network(joined, own, tmp_path / "run")
+    kept = saved_model.save_network(joined, config_yaml(own), tmp_path / "run")
     trained.model.save_weights(tmp_path / "own.weights.h5")
 
     listed = next(backbones.build_variants(config(name, "imagenet")))  # what scripts/layers.py lists
@@ -105,7 +106,7 @@ def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: 
     assert len(built.layers) == 237  # keras.applications.EfficientNetB0(weights=None)
     joined = network.attach_head(built, HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "none"), head=HEAD)
-    kept = saved_model.save_network(joined, own, tmp_path)
+    kept = saved_model.save_network(joined, config_yaml(own), tmp_path)
     digest, joined_digest = graph_sha256(built.model), graph_sha256(joined.model)
     assert graph_sha256(build("efficientnetb0", str(kept.weights_file)).model) == digest
     assert graph_sha256(saved_model.load_network(kept).model) == joined_digest
@@ -121,7 +122,7 @@ def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: 
         own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "/somewhere/weights.h5"), head=HEAD)
         logged = tmp_path / f"{source}.keras"
         keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
-        kept = saved_model.save_network(joined, own, tmp_path / source, logged)
+        kept = saved_model.save_network(joined, config_yaml(own), tmp_path / source, logged)
         (kept.folder / saved_model.GRAPH_FILE).unlink()
         backend.start_tensorflow(0, deterministic=True)
         assert graph_sha256(saved_model.load_network(kept).model) == digest
@@ -130,7 +131,7 @@ def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: 
 def test_another_network_in_the_folder_is_refused_though_its_weights_fit(tmp_path: Path) -> None:
     joined = network.attach_head(build("mobilenet", "none"), HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("mobilenet", "none"), head=HEAD)
-    kept = saved_model.save_network(joined, own, tmp_path)
+    kept = saved_model.save_network(joined, config_yaml(own), tmp_path)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(kept.weights_file) as old, zipfile.ZipFile(other, "w") as new:
         for entry in old.namelist():

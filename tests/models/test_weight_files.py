@@ -16,6 +16,7 @@ import pytest
 from thaw.common import backend
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, HeadConfig
+from thaw.config.stored_config import config_yaml
 from thaw.models import backbones, network, saved_model
 
 SHARED = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
@@ -149,7 +150,7 @@ def test_a_run_folder_with_another_network_in_it_is_refused(trained, tmp_path: P
     joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b"))
     own = BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none")
     config = dataclasses.replace(Config(), backbone=own, head=HeadConfig(name="linear"))
-    kept = saved_model.save_network(joined, config, tmp_path)
+    kept = saved_model.save_network(joined, config_yaml(config), tmp_path)
     hostile(kept.weights_file).replace(kept.weights_file)
     backend.start_tensorflow(0, deterministic=True)
     assert saved_model.load_network(kept).model.count_params() == joined.model.count_params()

@@ -8,10 +8,10 @@ import pytest
 
 from thaw import tracking
 from thaw.common.errors import UserError
+from thaw.config import stored_config
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, TrackingConfig
 from thaw.data import manifest
-from thaw.models import saved_model
-from thaw.reproduce import original_run
+from thaw.reproduce import stored_run
 from thaw.tools import reproduce
 
 COMPUTED = {
@@ -44,7 +44,7 @@ def add(options, outputs, config=TRAINED, tags=COMPUTED, epochs=2, error=None) -
         with tracking.start_run(options, outputs, name="made", folder=folder, tags=tags) as run:
             run.set_tags(tags)  # thaw.cwd
             run.log_text("recipe=finetune\n", "overrides.txt")
-            run.log_text(config if isinstance(config, str) else saved_model.config_yaml(config), "config.yaml")
+            run.log_text(config if isinstance(config, str) else stored_config.config_yaml(config), "config.yaml")
             run.log_text(",".join(manifest.COLUMNS) + "\n", "manifest.csv")
             for epoch in range(1, epochs + 1):
                 run.log_metrics(
@@ -73,7 +73,7 @@ def test_a_run_is_taken_as_it_was_computed_not_as_this_machine_would_choose(opti
 
 
 def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(options, outputs):
-    text = saved_model.config_yaml(TRAINED).replace("  version: 2\n", "")
+    text = stored_config.config_yaml(TRAINED).replace("  version: 2\n", "")
     assert "version" not in text
     run = read(add(options, outputs, text), options, outputs)
     assert run.config.split.version == 1
@@ -82,7 +82,7 @@ def test_a_run_from_before_there_were_versions_of_the_split_is_split_as_it_was(o
 
 
 def test_a_run_from_before_there_was_a_choice_of_val_loss_is_done_again_with_its_own(options, outputs):
-    text = saved_model.config_yaml(TRAINED).replace("  val_loss: cross_entropy\n", "")
+    text = stored_config.config_yaml(TRAINED).replace("  val_loss: cross_entropy\n", "")
     assert "val_loss" not in text
     run = read(add(options, outputs, text), options, outputs)
     assert run.config.train.val_loss == "objective"

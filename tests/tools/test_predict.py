@@ -11,8 +11,9 @@ from PIL import Image
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.config.schema import Config, DatasetConfig
+from thaw.config.stored_config import config_yaml
 from thaw.config.tool_schemas import PredictConfig
-from thaw.models.saved_model import SavedNetwork, config_yaml
+from thaw.models.saved_model import SavedNetwork
 from thaw.tools import predict
 from thaw.tools.predict import InferenceSettings, choose_prediction_engine, settings_of_result, settings_of_tags
 

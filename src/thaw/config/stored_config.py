@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,6 +32,11 @@ class ConfigDifference:
 
     def line(self) -> str:
         return f"{self.key}: {self.stored} in the run, {self.current} now"
+
+
+def config_yaml(config: Config) -> str:
+    """Return the resolved config as YAML, as a run stores it."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
 
 
 def parse_stored_config(text: str, where: str) -> Config:

@@ -1,4 +1,4 @@
-"""A trained network on disk: a folder with its weights, its classes and the config it was built from."""
+"""A trained network on disk: a folder with its weights, its classes and the config that it is built from."""
 
 import dataclasses
 import json
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from thaw.common.errors import UserError
-from thaw.config.schema import BackboneConfig, Config, HeadConfig
+from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbone_table
 
-if TYPE_CHECKING:  # a saved network's classes and size are read without TensorFlow
+if TYPE_CHECKING:  # classes and size of a saved network are read without TensorFlow
     from thaw.models.network import Network
 
 WEIGHTS_FILE, CLASSES_FILE, CONFIG_FILE, GRAPH_FILE = "model.keras", "classes.json", "config.yaml", "graph.json"
@@ -24,41 +24,45 @@ WEIGHTS_FILE, CLASSES_FILE, CONFIG_FILE, GRAPH_FILE = "model.keras", "classes.js
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """Where a trained network lies: its .keras file, and the folder with classes and config."""
+    """The files of a trained network."""
 
-    weights_file: Path
-    folder: Path
+    weights_file: Path  # .keras
+    folder: Path  # of classes, config and graph digest
 
     def class_names(self) -> list[str]:
-        """Class names in the order of the network's outputs."""
+        """Return class names in the order of the network's outputs."""
         return list(json.loads((self.folder / CLASSES_FILE).read_text(encoding="utf-8")))
 
     def config(self) -> dict[str, Any]:
-        """The run's config, nested."""
+        """Return the run's config as nested dicts."""
         return dict(yaml.safe_load((self.folder / CONFIG_FILE).read_text(encoding="utf-8")))
 
     def graph(self) -> dict[str, str]:
-        """`sha256`, the digest of the graph that was trained, and the version of `keras` that described it.
+        """Return `sha256`, the digest of the trained graph, and `keras`, the version that computed it.
 
-        Empty of a network that was saved before there was one.
+        It is empty for networks that were saved before this file existed.
         """
         file = self.folder / GRAPH_FILE
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
     def dataset_bits(self) -> int | None:
-        """`dataset.bits` of its run; runs from before there was the key had none."""
-        found = self.config().get("dataset", {}).get("bits")
-        return None if found is None else int(found)
+        """Return `dataset.bits` of the run; None for runs from before this key existed."""
+        bits = self.config().get("dataset", {}).get("bits")
+        return None if bits is None else int(bits)
 
     def image_size(self) -> int:
-        """Side of the network's square input in pixels."""
+        """Return the side of the network's square input in pixels."""
         return backbone_table.image_size(_section(BackboneConfig, self.config()["backbone"]))
 
 
-def save_network(network: "Network", config: Config, folder: Path, existing_file: Path | None = None) -> SavedNetwork:
-    """Write the network into `folder`. The .keras file opens with Keras alone and takes raw RGB 0-255.
+def save_network(network: "Network", config: str, folder: Path, existing_file: Path | None = None) -> SavedNetwork:
+    """Write the network into a folder; its .keras file opens with Keras alone and takes raw RGB 0-255.
 
-    written: the same network's file elsewhere; a second name for it takes neither time nor room.
+    Args:
+        network: the trained network.
+        config: the run's resolved config as YAML.
+        folder: created if it does not exist.
+        existing_file: a file of the same network, which is linked instead of written again.
     """
     from thaw.models import graph_digest
 
@@ -68,7 +72,7 @@ def save_network(network: "Network", config: Config, folder: Path, existing_file
     else:
         _link(existing_file, folder / WEIGHTS_FILE)
     (folder / CLASSES_FILE).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
-    (folder / CONFIG_FILE).write_text(config_yaml(config), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
     content = {"sha256": graph_digest.graph_sha256(network.model), "keras": version("keras")}
     (folder / GRAPH_FILE).write_text(json.dumps(content), encoding="utf-8")
     return SavedNetwork(folder / WEIGHTS_FILE, folder)
@@ -82,44 +86,40 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def config_yaml(config: Config) -> str:
-    """The resolved config as YAML."""
-    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
-
-
 def load_network(saved: SavedNetwork) -> "Network":
-    """Build the network in code from its config and load its weights into it: no code of the file is run.
+    """Build the network from its config and load its weights; no code of the file is run.
 
-    Raises UserError when there is none, when what is built is not the graph that was trained (weights would fit some
-    other graphs too, and give other probabilities), and when the weights do not fit.
+    Raises:
+        UserError: there is no network; the built graph is not the trained one (weights may fit other graphs too, which
+            compute other probabilities); or the weights do not fit.
     """
     if not saved.weights_file.is_file():
         raise UserError(f"there is no trained network at {saved.weights_file}")
-    joined = _built(saved)
+    network = _build_stored_graph(saved)
     try:
-        joined.model.load_weights(saved.weights_file)
+        network.model.load_weights(saved.weights_file)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{saved.weights_file} does not hold the weights of that network: {reason}") from error
-    return joined
+    return network
 
 
-def _built(saved: SavedNetwork) -> "Network":
-    """The network that was trained, with random weights: of the graphs that its backbone may have, its own."""
+def _build_stored_graph(saved: SavedNetwork) -> "Network":
+    """Return the network with random weights and, of the graphs that its backbone may have, the trained one."""
     from thaw.models import backbones, graph_digest, network
     from thaw.models import weight_files as weights
 
     content, graph = saved.config(), saved.graph()
     backbone, head = _section(BackboneConfig, content["backbone"]), _section(HeadConfig, content["head"])
     stored = weights.stored_graph(str(saved.weights_file))
-    # Another Keras may describe the same network in other words; then the file is compared setting by setting.
-    binding = graph.get("keras") == version("keras")
+    # Digests of different versions of Keras are not comparable; then the file is compared setting by setting.
+    comparable = graph.get("keras") == version("keras")
     difference = None
     for model in backbones.build_variants(backbone):
         joined = network.attach_head(backbones.from_model(backbone, model), head, tuple(saved.class_names()))
         built = graph_digest.describe_model(joined.model)
         difference = stored and graph_digest.first_difference(stored, built)
-        if graph_digest.description_sha256(built) == graph.get("sha256") if binding else difference is None:
+        if graph_digest.description_sha256(built) == graph.get("sha256") if comparable else difference is None:
             return joined
     raise UserError(
         f"{saved.weights_file} was trained as another network than {CONFIG_FILE} beside it says and this version builds"
@@ -129,5 +129,6 @@ def _built(saved: SavedNetwork) -> "Network":
 
 
 def _section(kind: Any, content: dict[str, Any]) -> Any:
+    """Return a section of the schema from a stored one, without keys that the schema does not know."""
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**{key: value for key, value in content.items() if key in known})

@@ -9,7 +9,7 @@ from typing import Any
 
 from thaw import run_record, tracking
 from thaw.common.console import display_path, say
-from thaw.config import command_lines
+from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
 from thaw.results import report
@@ -57,7 +57,8 @@ def save_model(context: RunContext, trained: TrainedModel) -> Path:
     network, logged = trained.network, None
     if context.config.tracking.log_model:
         logged = context.tracked.log_model(network.model, metadata={"class_names": list(network.class_names)})
-    saved = saved_model.save_network(network, context.config, context.folder / "model", logged)
+    text = stored_config.config_yaml(context.config)
+    saved = saved_model.save_network(network, text, context.folder / "model", logged)
     for file in (saved_model.CLASSES_FILE, saved_model.CONFIG_FILE, saved_model.GRAPH_FILE):
         context.tracked.log_artifact(saved.folder / file, "network")  # `model` is the name of the logged model
     return saved.weights_file
