@@ -170,22 +170,22 @@ PARTED = {"cnn", "vgg16", "inceptionv3", "mobilenetv2", "mobilenetv3small", "eff
 @pytest.mark.parametrize("name", [n if n in PARTED else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES])
 def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(name: str) -> None:
     """Ten boundaries spread over the layers, and everything frozen; batchnorm either way."""
-    built = lively(build(name))
+    built = calibrated(build(name))
     joined = network.attach_head(built, HeadConfig(name="linear"), ("cat", "dog", "fox"))
     images = pictures(built.image_size, 2, seed=1)
-    tell_apart(joined, images)
+    spread_predictions(joined, images)
     total = len(built.graph.layers)
     ends = sorted({max(1, round(total * i / 11)) for i in range(1, 12)})
     assert len(ends) == min(total, 11)
-    parted = []
+    divided = []
     for i, end in enumerate(ends):
         plan = freeze.make_plan(end, built.graph, name, ("frozen", "trainable")[i % 2])
-        parted.append((plan, network.divide_network(joined, plan, network.cut_at(joined, plan.boundary))))
+        divided.append((plan, network.divide_network(joined, plan, network.cut_at(joined, plan.boundary))))
     # One pass for all the cuts: as many as the network is long would take minutes.
-    wanted = [joined.model.output, *(tensor for _, parts in parted for tensor in parts.frozen.outputs)]
+    wanted = [joined.model.output, *(tensor for _, parts in divided for tensor in parts.frozen.outputs)]
     whole, *cuts = [np.asarray(y) for y in keras.Model(joined.model.inputs, wanted)([images], training=False)]
     assert np.abs(whole[0] - whole[1]).max() > 0.2, "the network must see its images, or this test sees nothing"
-    for plan, parts in parted:
+    for plan, parts in divided:
         given = [cuts.pop(0) for _ in parts.frozen.outputs]
         assert [tensor.shape[1:] for tensor in given] == list(parts.cut.shapes)
         again = np.asarray(parts.trained(given if len(given) > 1 else given[0], training=False))
@@ -193,7 +193,7 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
     assert not cuts
 
 
-def tell_apart(joined: network.Network, images: np.ndarray) -> None:
+def spread_predictions(joined: network.Network, images: np.ndarray) -> None:
     """Let the head give two images logits that differ by 2 around zero."""
     head = joined.model.get_layer("predictions")
     logits = (
@@ -211,7 +211,7 @@ def pictures(size: int, count: int, seed: int) -> np.ndarray:
     return coarse.repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)[:, :size, :size]
 
 
-def lively(built: backbones.Backbone) -> backbones.Backbone:
+def calibrated(built: backbones.Backbone) -> backbones.Backbone:
     """Give BatchNorm the statistics of some images: with random weights alone the features fade to zero."""
     normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
     for x in normalizations:

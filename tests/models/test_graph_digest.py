@@ -61,21 +61,21 @@ def published(name: str, folder: Path) -> Path:
 
 
 @pytest.fixture
-def fed(tmp_path, monkeypatch):
+def serve_weights(tmp_path, monkeypatch):
     """Feeds Keras's own loader from a local file of random weights, and returns that file."""
 
-    def feed(name: str) -> Path:
+    def serve(name: str) -> Path:
         file = published(name, tmp_path)
         monkeypatch.setattr(weights, "_get_file", lambda *_, **__: str(file))
         return file
 
-    return feed
+    return serve
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # what Keras says of other sizes than 224
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_path: Path, name: str) -> None:
-    file = fed(name)
+def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(serve_weights, tmp_path: Path, name: str) -> None:
+    file = serve_weights(name)
     trained = build(name, "imagenet")
     backbone_sha256 = graph_sha256(trained.model)
     layers = [(layer.type, layer.params) for layer in trained.graph.layers]
@@ -83,20 +83,20 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(fed, tmp_p
     joined_sha256 = graph_sha256(joined.model)
     values = joined.model.get_weights()
     own = dataclasses.replace(Config(), backbone=config(name, "imagenet"), head=HEAD)
-    kept = saved_model.save_network(joined, config_yaml(own), tmp_path / "run")
+    saved = saved_model.save_network(joined, config_yaml(own), tmp_path / "run")
     trained.model.save_weights(tmp_path / "own.weights.h5")
 
     listed = next(backbones.build_variants(config(name, "imagenet")))  # what scripts/layers.py lists
     assert graph_sha256(listed) == backbone_sha256
-    for route in (file, tmp_path / "own.weights.h5", kept.weights_file):  # what Keras downloads, weights alone, a run
+    for route in (file, tmp_path / "own.weights.h5", saved.weights_file):  # what Keras downloads, weights alone, a run
         built = build(name, str(route))
         assert graph_sha256(built.model) == backbone_sha256, route.name
         assert [(layer.type, layer.params) for layer in built.graph.layers] == layers
     plain = graph_sha256(build(name, "none").model)
     assert (plain != backbone_sha256) == BACKBONES[name].graph_depends_on_weights  # the table knows it
     backend.start_tensorflow(2, deterministic=True)
-    again = saved_model.load_network(kept)  # predict model=RUN
-    assert graph_sha256(again.model) == joined_sha256 == kept.graph()["sha256"]
+    again = saved_model.load_network(saved)  # predict model=RUN
+    assert graph_sha256(again.model) == joined_sha256 == saved.graph()["sha256"]
     for ours, theirs in zip(again.model.get_weights(), values, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -106,15 +106,15 @@ def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: 
     assert len(built.layers) == 237  # keras.applications.EfficientNetB0(weights=None)
     joined = network.attach_head(built, HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "none"), head=HEAD)
-    kept = saved_model.save_network(joined, config_yaml(own), tmp_path)
+    saved = saved_model.save_network(joined, config_yaml(own), tmp_path)
     digest, joined_digest = graph_sha256(built.model), graph_sha256(joined.model)
-    assert graph_sha256(build("efficientnetb0", str(kept.weights_file)).model) == digest
-    assert graph_sha256(saved_model.load_network(kept).model) == joined_digest
+    assert graph_sha256(build("efficientnetb0", str(saved.weights_file)).model) == digest
+    assert graph_sha256(saved_model.load_network(saved).model) == joined_digest
 
 
-def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(serve_weights, tmp_path: Path) -> None:
     """There was no digest; the .keras file has the layers. MLflow's has its one output in a list."""
-    fed("efficientnetb0")
+    serve_weights("efficientnetb0")
     for source in ("imagenet", "none"):
         joined = network.attach_head(build("efficientnetb0", source), HEAD, CLASSES)
         digest = graph_sha256(joined.model)
@@ -122,31 +122,31 @@ def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(fed, tmp_path: 
         own = dataclasses.replace(Config(), backbone=config("efficientnetb0", "/somewhere/weights.h5"), head=HEAD)
         logged = tmp_path / f"{source}.keras"
         keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
-        kept = saved_model.save_network(joined, config_yaml(own), tmp_path / source, logged)
-        (kept.folder / saved_model.GRAPH_FILE).unlink()
+        saved = saved_model.save_network(joined, config_yaml(own), tmp_path / source, logged)
+        (saved.folder / saved_model.GRAPH_FILE).unlink()
         backend.start_tensorflow(0, deterministic=True)
-        assert graph_sha256(saved_model.load_network(kept).model) == digest
+        assert graph_sha256(saved_model.load_network(saved).model) == digest
 
 
 def test_another_network_in_the_folder_is_refused_though_its_weights_fit(tmp_path: Path) -> None:
     joined = network.attach_head(build("mobilenet", "none"), HEAD, CLASSES)
     own = dataclasses.replace(Config(), backbone=config("mobilenet", "none"), head=HEAD)
-    kept = saved_model.save_network(joined, config_yaml(own), tmp_path)
+    saved = saved_model.save_network(joined, config_yaml(own), tmp_path)
     other = tmp_path / "other.keras"
-    with zipfile.ZipFile(kept.weights_file) as old, zipfile.ZipFile(other, "w") as new:
+    with zipfile.ZipFile(saved.weights_file) as old, zipfile.ZipFile(other, "w") as new:
         for entry in old.namelist():
             content = old.read(entry)
             new.writestr(entry, content.replace(b'"max_value": 6.0', b'"max_value": 5.0'))
-    assert other.read_bytes() != kept.weights_file.read_bytes()
-    (kept.folder / saved_model.GRAPH_FILE).unlink()
-    other.replace(kept.weights_file)
+    assert other.read_bytes() != saved.weights_file.read_bytes()
+    (saved.folder / saved_model.GRAPH_FILE).unlink()
+    other.replace(saved.weights_file)
     with pytest.raises(UserError, match=r"another network .*a ReLU: max_value is 5.0 there, 6.0 here"):
-        saved_model.load_network(kept)
+        saved_model.load_network(saved)
     with pytest.raises(UserError, match=r"holds a network that is not mobilenet .*max_value is 5.0 there"):
-        build("mobilenet", str(kept.weights_file))
-    (kept.folder / saved_model.GRAPH_FILE).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
+        build("mobilenet", str(saved.weights_file))
+    (saved.folder / saved_model.GRAPH_FILE).write_text(json.dumps({"sha256": "0" * 64, "keras": keras.__version__}))
     with pytest.raises(UserError, match="another network"):
-        saved_model.load_network(kept)
+        saved_model.load_network(saved)
 
 
 def test_a_digest_tells_settings_constants_and_connections_apart_and_no_names() -> None:

@@ -109,7 +109,7 @@ def in_legacy(state: object, byteorder: str = "little") -> bytes:
 FORMATS = pytest.mark.parametrize("written", [in_zip, in_legacy])
 
 
-def ask(path: Path, data: bytes) -> str:
+def error_message(path: Path, data: bytes) -> str:
     """Write `data`, read it, and return the message of the UserError that must come."""
     path.write_bytes(data)
     with pytest.raises(UserError) as error:
@@ -179,7 +179,7 @@ class Hostile:
 def test_a_command_in_the_file_is_refused_and_not_run(written: Writer, tmp_path: Path) -> None:
     marker = tmp_path / "was_here"
     state = {**state_dict(), "weight": Hostile(f"echo > {marker}")}
-    message = ask(tmp_path / "model.pth", written(state))
+    message = error_message(tmp_path / "model.pth", written(state))
     assert f"asks for {os.system.__module__}.system" in message
     assert "refused" in message
     assert not marker.exists()
@@ -193,7 +193,7 @@ def test_a_command_in_any_of_the_legacy_pickles_is_refused(place: int, tmp_path:
     whole: list[object] = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {}, []]
     parts = [pickle.dumps(part, protocol=2) for part in whole]
     parts[place] = pickle.dumps(Hostile(f"echo > {marker}"), protocol=2)
-    assert "refused" in ask(tmp_path / "model.pth", b"".join(parts))
+    assert "refused" in error_message(tmp_path / "model.pth", b"".join(parts))
     assert not marker.exists()
 
 
@@ -218,14 +218,14 @@ def test_every_other_name_is_refused(written: Writer, name: str, tmp_path: Path)
     if name.startswith("collections."):  # a dotted attribute, as protocol 4 allows
         module, _, attribute = name.partition(".")
     payload = f"c{module}\n{attribute}\n.".encode()
-    assert f"asks for {name} while it is read; refused" in ask(tmp_path / "model.pth", written(payload))
+    assert f"asks for {name} while it is read; refused" in error_message(tmp_path / "model.pth", written(payload))
 
 
 @FORMATS
 def test_the_admitted_names_cannot_be_altered(written: Writer, tmp_path: Path) -> None:
     """The opcode BUILD (b) sets attributes; on torch's own function it would outlive the reading."""
     for name in (b"torch._utils\n_rebuild_tensor_v2", b"torch\nFloatStorage"):
-        assert "AttributeError" in ask(tmp_path / "model.pth", written(b"c" + name + b"\n}S'x'\nI1\nsb."))
+        assert "AttributeError" in error_message(tmp_path / "model.pth", written(b"c" + name + b"\n}S'x'\nI1\nsb."))
 
 
 @FORMATS
@@ -247,14 +247,14 @@ def test_a_tensor_never_looks_outside_its_storage(
     written: Writer, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], tmp_path: Path
 ) -> None:
     tensor = Tensor(Storage("FloatStorage", [0, 1, 2, 3, 4, 5]), offset, shape, strides)
-    assert "tensor of shape" in ask(tmp_path / "model.pth", written({"weight": tensor}))
+    assert "tensor of shape" in error_message(tmp_path / "model.pth", written({"weight": tensor}))
 
 
 @FORMATS
 def test_a_storage_that_is_shorter_than_it_says_is_refused(written: Writer, tmp_path: Path) -> None:
     storage = Storage("FloatStorage", [0, 1, 2])
     storage.length = 6
-    message = ask(tmp_path / "model.pth", written({"weight": Tensor(storage, 0, (2,), (1,))}))
+    message = error_message(tmp_path / "model.pth", written({"weight": Tensor(storage, 0, (2,), (1,))}))
     assert "storage 0 has 3 of 6 numbers" in message
 
 
@@ -262,19 +262,19 @@ def test_a_storage_that_is_shorter_than_it_says_is_refused(written: Writer, tmp_
 def test_a_file_cut_short_anywhere_is_refused(written: Writer, tmp_path: Path) -> None:
     data = written(state_dict())
     for length in range(0, len(data), 7):
-        ask(tmp_path / "model.pth", data[:length])
-    ask(tmp_path / "model.pth", data[:-1])
+        error_message(tmp_path / "model.pth", data[:length])
+    error_message(tmp_path / "model.pth", data[:-1])
 
 
 @FORMATS
 def test_big_endian_numbers_are_refused(written: Writer, tmp_path: Path) -> None:
-    assert "big-endian" in ask(tmp_path / "model.pth", written(state_dict(), byteorder="big"))
+    assert "big-endian" in error_message(tmp_path / "model.pth", written(state_dict(), byteorder="big"))
 
 
 @FORMATS
 @pytest.mark.parametrize("state", [{"epoch": 3}, {"model": state_dict()}, [state_dict()], {1: state_dict()["rows"]}])
 def test_anything_but_a_flat_state_dict_is_refused(written: Writer, state: object, tmp_path: Path) -> None:
-    assert "flat state dict" in ask(tmp_path / "model.pth", written(state))
+    assert "flat state dict" in error_message(tmp_path / "model.pth", written(state))
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         plain_zip.getvalue(),
     ]
     for data in foreign:
-        assert "is not a PyTorch state dict" in ask(tmp_path / "model.pth", data)
+        assert "is not a PyTorch state dict" in error_message(tmp_path / "model.pth", data)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ class EngineChoice:
     def summary(self) -> str:
         """Return the choice as one printed line."""
         names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
-        place = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
+        device = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
         return (
             f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
-            f"{self.trained}{place}"
+            f"{self.trained}{device}"
         )
 
 
@@ -150,6 +150,7 @@ class InferenceFunction:
         return part
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> ArrayTuple:
+        """Return the outputs for a batch of any size."""
         count, size = len(inputs[0]), CHUNK_SIZES[self._engine]
         padded = -count % size
         if padded:

@@ -1,4 +1,4 @@
-"""The backbone of the job before, taken over by a sweep's next one: building InceptionV3 takes longer than its head."""
+"""Reuse of a backbone by the next job of a sweep: building InceptionV3 takes longer than training its head."""
 
 import dataclasses
 import gc
@@ -14,41 +14,40 @@ from thaw.models.weights_digest import weights_sha256
 
 
 @dataclass(frozen=True)
-class _Kept:
-    asked: object
+class _BuiltBackbone:
+    request: object
     backbone: Backbone
     sha256: str
     consumers: tuple[Any, ...]  # nodes behind the last layer, when it was new
 
 
-_last: _Kept | None = None
+_last: _BuiltBackbone | None = None
 
 
 def build_or_reuse(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
-    """Return the backbone that `config` asks for, and the sha256 of its weights.
+    """Return the backbone of a config, and the sha256 of its weights. Call `backend.start_tensorflow` first.
 
-    It is the one of this process's last run if the same was asked for, with the same seed for what is random in it,
-    and it has the same weights to the last bit: a run that trained it leaves nothing to the next. Call
-    `backend.start_tensorflow` first. Keras is seeded again afterwards, as building draws random numbers and taking over
-    does not: what is built next, such as the head, starts the same after both.
+    The backbone of this process's last run is reused if config and seed are the same and its weights are unchanged bit
+    for bit, so a run that trained it does not affect the next. Keras is seeded again afterwards, as building draws
+    random numbers and reuse does not: what is built next, such as the head, is the same in both cases.
     """
     global _last
-    asked = (dataclasses.astuple(config), seed, _identity(config.weights))
-    if _last and _last.asked == asked and weights_sha256(_last.backbone.model) == _last.sha256:
-        # The head that was joined to it goes, and frees its memory.
+    request = (dataclasses.astuple(config), seed, _identity(config.weights))
+    if _last and _last.request == request and weights_sha256(_last.backbone.model) == _last.sha256:
+        # Detach the head of the last run, so that its memory is freed.
         _last.backbone.model.output._keras_history.operation._outbound_nodes[:] = _last.consumers
         gc.collect()
     else:
         _last = None
-        gc.collect()  # two large networks at a time are one too many, and a network is a cycle of references
+        gc.collect()  # frees the last network, a cycle of references, before the next one is built
         built = backbones.build_backbone(config)
         consumers = tuple(built.model.output._keras_history.operation._outbound_nodes)
-        _last = _Kept(asked, built, weights_sha256(built.model), consumers)
+        _last = _BuiltBackbone(request, built, weights_sha256(built.model), consumers)
     backend.seed_keras(seed)
     return _last.backbone, _last.sha256
 
 
 def _identity(weights: str) -> object:
-    """What changes when a weights file is replaced by another of the same name."""
+    """Return size and time of a weights file, which change when it is replaced."""
     file = Path(weights).expanduser()
     return (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None

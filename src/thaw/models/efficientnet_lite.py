@@ -100,25 +100,13 @@ def build_efficientnet_lite(
     size = _VARIANTS[variant].image_size if include_top else None
     if input_tensor is None:
         input_tensor = layers.Input(input_shape or (size, size, 3))
-    x = layers.Conv2D(
-        _STEM_CHANNELS,
-        3,
-        strides=2,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_CONV_INITIALIZER,
-        name="stem_conv",
-    )(input_tensor)
-    x = _norm(x, "stem_bn")
-    x = layers.ReLU(6.0, name="stem_activation")(x)
+    x = _norm_relu6(_conv(input_tensor, _STEM_CHANNELS, 3, "stem_conv", strides=2), "stem")
 
     blocks = _blocks(variant)
     for index, (name, block) in enumerate(blocks):
         x = _block(x, name, block, drop_connect=_DROP_CONNECT * index / len(blocks))
 
-    x = _conv1x1(x, _TOP_CHANNELS, "top_conv")
-    x = _norm(x, "top_bn")
-    x = layers.ReLU(6.0, name="top_activation")(x)
+    x = _norm_relu6(_conv(x, _TOP_CHANNELS, 1, "top_conv"), "top")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = layers.Dropout(_VARIANTS[variant].dropout, name="top_dropout")(x)
@@ -179,9 +167,7 @@ def _block(x: Any, name: str, block: _Stage, drop_connect: float) -> Any:
     """Expand channels, convolve depthwise, project to `block.channels` (MobileNetV2's inverted residual)."""
     inputs = x
     if block.expansion != 1:
-        x = _conv1x1(x, inputs.shape[-1] * block.expansion, f"{name}_expand_conv")
-        x = _norm(x, f"{name}_expand_bn")
-        x = layers.ReLU(6.0, name=f"{name}_expand_activation")(x)
+        x = _norm_relu6(_conv(x, inputs.shape[-1] * block.expansion, 1, f"{name}_expand_conv"), f"{name}_expand")
     x = layers.DepthwiseConv2D(
         block.kernel,
         strides=block.stride,
@@ -190,9 +176,7 @@ def _block(x: Any, name: str, block: _Stage, drop_connect: float) -> Any:
         depthwise_initializer=_CONV_INITIALIZER,
         name=f"{name}_dwconv",
     )(x)
-    x = _norm(x, f"{name}_bn")
-    x = layers.ReLU(6.0, name=f"{name}_activation")(x)
-    x = _conv1x1(x, block.channels, f"{name}_project_conv")
+    x = _conv(_norm_relu6(x, name), block.channels, 1, f"{name}_project_conv")
     x = _norm(x, f"{name}_project_bn")
     if block.stride == 1 and inputs.shape[-1] == block.channels:
         # Stochastic depth: training drops the whole branch of an image, hence one random number per image.
@@ -201,14 +185,17 @@ def _block(x: Any, name: str, block: _Stage, drop_connect: float) -> Any:
     return x
 
 
-def _conv1x1(x: Any, channels: int, name: str) -> Any:
-    return layers.Conv2D(channels, 1, padding="same", use_bias=False, kernel_initializer=_CONV_INITIALIZER, name=name)(
-        x
-    )
+def _conv(x: Any, channels: int, kernel: int, name: str, strides: int = 1) -> Any:
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": _CONV_INITIALIZER}
+    return layers.Conv2D(channels, kernel, strides, name=name, **options)(x)
 
 
 def _norm(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
+
+
+def _norm_relu6(x: Any, prefix: str) -> Any:
+    return layers.ReLU(6.0, name=f"{prefix}_activation")(_norm(x, f"{prefix}_bn"))
 
 
 def _blocks(variant: int) -> list[tuple[str, _Stage]]:

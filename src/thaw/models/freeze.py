@@ -37,8 +37,8 @@ class FreezePlan:
         """Return the plan as one printed line."""
         where = "nothing frozen"
         if self.last_frozen_layer is not None:
-            place = f", {'inside' if self.inside_block else 'end of'} block {self.block}" if self.block else ""
-            where = f"boundary {self.last_frozen_layer}{place}"
+            block = f", {'inside' if self.inside_block else 'end of'} block {self.block}" if self.block else ""
+            where = f"boundary {self.last_frozen_layer}{block}"
         share = 100 * self.trainable_params / self.params if self.params else 0.0
         parts = [f"frozen {self.boundary}/{self.total_layers}", where]
         if self.boundary:
@@ -62,15 +62,13 @@ def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
     Raises:
         UserError: there is no such layer or block, or the number is out of range; with the nearest name.
     """
-    total = len(graph.layers)
+    total, hint = len(graph.layers), f"See them all: {command_lines.script_command('layers')} backbone={backbone}"
     request = _as_number(request)
     if isinstance(request, bool) or request is None:
-        raise UserError(f"finetune.freeze={request} is not understood. {_EXPECTED} {_see(backbone)}")
+        raise UserError(f"finetune.freeze={request} is not understood. {_ALLOWED_REQUESTS} {hint}")
     if isinstance(request, int):
         if not 0 <= request <= total:
-            raise UserError(
-                f"finetune.freeze={request}: {backbone} has {total} layers; give 0 to {total}. {_see(backbone)}"
-            )
+            raise UserError(f"finetune.freeze={request}: {backbone} has {total} layers; give 0 to {total}. {hint}")
         return request
     if isinstance(request, float):
         if not 0 < request < 1:
@@ -79,14 +77,20 @@ def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
                 "Use finetune.freeze=all or none for everything or nothing, or a whole number for an index"
             )
         return round(request * total)
-    return _named(str(request), graph, backbone)
+    name = str(request)
+    if name in ("all", "none"):
+        return total if name == "all" else 0
+    indices = {layer.name: layer.index for layer in graph.layers}
+    indices.update({block.name: block.last_layer for block in graph.blocks})
+    if name not in indices:
+        raise UserError(
+            f"finetune.freeze={name} is neither a layer nor a block of {backbone}."
+            f"{did_you_mean(name, indices)} {_ALLOWED_REQUESTS} {hint}"
+        )
+    return indices[name] + 1
 
 
-_EXPECTED = "Give an index, a layer or block name, a fraction between 0 and 1, all or none."
-
-
-def _see(backbone: str) -> str:
-    return f"See them all: {command_lines.script_command('layers')} backbone={backbone}"
+_ALLOWED_REQUESTS = "Give an index, a layer or block name, a fraction between 0 and 1, all or none."
 
 
 def _as_number(request: object) -> object:
@@ -100,36 +104,23 @@ def _as_number(request: object) -> object:
     return request
 
 
-def _named(name: str, graph: LayerGraph, backbone: str) -> int:
-    if name in ("all", "none"):
-        return len(graph.layers) if name == "all" else 0
-    places = {layer.name: layer.index for layer in graph.layers}
-    places.update({block.name: block.last_layer for block in graph.blocks})
-    if name not in places:
-        raise UserError(
-            f"finetune.freeze={name} is neither a layer nor a block of {backbone}."
-            f"{did_you_mean(name, places)} {_EXPECTED} {_see(backbone)}"
-        )
-    return places[name] + 1
-
-
 def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str) -> FreezePlan:
     """Return the plan for a request; raises UserError as `resolve_boundary` does."""
-    n = resolve_boundary(request, graph, backbone)
-    block = next((b for b in graph.blocks if n - 1 <= b.last_layer), None)
-    cut = cut_operations(graph, n)
+    boundary = resolve_boundary(request, graph, backbone)
+    block = next((b for b in graph.blocks if boundary - 1 <= b.last_layer), None)
+    cut = cut_operations(graph, boundary)
     return FreezePlan(
         request=str(request),
-        boundary=n,
+        boundary=boundary,
         total_layers=len(graph.layers),
-        last_frozen_layer=graph.layers[n - 1].name if n else None,
-        block=block.name if block and n else None,
-        inside_block=bool(n and block and block.last_layer != n - 1),
+        last_frozen_layer=graph.layers[boundary - 1].name if boundary else None,
+        block=block.name if block and boundary else None,
+        inside_block=bool(boundary and block and block.last_layer != boundary - 1),
         cut_names=tuple(operation.name for operation in cut),
         cut_values=values_per_image(cut),
         params=sum(layer.params for layer in graph.layers),
-        trainable_params=sum(layer.params for layer in graph.layers[n:]),
-        trainable_statistics=sum(layer.batchnorm_statistics for layer in graph.layers[n:]),
+        trainable_params=sum(layer.params for layer in graph.layers[boundary:]),
+        trainable_statistics=sum(layer.batchnorm_statistics for layer in graph.layers[boundary:]),
         batchnorm=batchnorm,
     )
 
@@ -142,15 +133,15 @@ def values_per_image(operations: Iterable[Operation]) -> int | None:
     return sum(math.prod(side for side in shape if side is not None) for shape in sides)
 
 
-def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:
-    """Return the operations whose outputs flow from `layers[:n]` to the rest, in topological order.
+def cut_operations(graph: LayerGraph, index: int) -> list[Operation]:
+    """Return the operations whose outputs flow from `layers[:index]` to the rest, in topological order.
 
     An operation that belongs to no layer (an addition, the preprocessing) is frozen when all of its inputs are.
     """
     frozen: list[bool] = []
     for operation in graph.operations:
         if operation.layer is not None:
-            frozen.append(operation.layer < n or not operation.inputs)
+            frozen.append(operation.layer < index or not operation.inputs)
         else:
             frozen.append(all(frozen[i] for i in operation.inputs))
     crossing = {
@@ -164,13 +155,13 @@ def cut_operations(graph: LayerGraph, n: int) -> list[Operation]:
     return [graph.operations[i] for i in sorted(crossing)]
 
 
-def set_trainable(layers: Iterable[Any], n: int) -> None:
-    """Set `trainable` of every layer: False for `layers[:n]`, True for the rest.
+def set_trainable(layers: Iterable[Any], boundary: int) -> None:
+    """Set `trainable` of every layer: False for `layers[:boundary]`, True for the rest.
 
     The model must be compiled afterwards, or Keras silently ignores the change. Nothing else sets `trainable`.
     """
     for i, layer in enumerate(layers):
-        layer.trainable = i >= n
+        layer.trainable = i >= boundary
 
 
 def weight_hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
