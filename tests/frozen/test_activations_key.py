@@ -30,7 +30,7 @@ def model(weights: tuple = ([[1, 2], [3, 4]], [5, 6]), size: int = SIZE, dtype: 
 
 
 BASE: dict = {
-    "frozen": model(),
+    "model": model(),
     "graph": "0" * 64,
     "cut": ("add_1", "conv_2"),
     "backbone": BACKBONE,
@@ -42,7 +42,7 @@ BASE: dict = {
 
 def space_id(tmp_path: Path, **changed: object) -> str:
     given = {**BASE, **changed}
-    return DiskCache(tmp_path, 1e9).space(activations_key(weights=weights_sha256(given["frozen"]), **given)).id
+    return DiskCache(tmp_path, 1e9).space(activations_key(weights=weights_sha256(given["model"]), **given)).id
 
 
 def versions(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
@@ -55,15 +55,15 @@ CHANGED = {
     "alpha": {"backbone": replace(BACKBONE, alpha=0.5)},
     "depth multiplier": {"backbone": replace(BACKBONE, depth_multiplier=2)},
     "minimalistic": {"backbone": replace(BACKBONE, minimalistic=True)},
-    "image size": {"frozen": model(size=64)},
-    "bits of 16-bit channels": {"rules": DecodeOptions(12)},
+    "image size": {"model": model(size=64)},
+    "bits of 16-bit channels": {"decode_options": DecodeOptions(12)},
     "preprocessing": {"preprocess": "caffe"},
-    "a weight": {"frozen": model(([[1, 2], [3, 4]], [5, 6.0001]))},
-    "a weight's sign": {"frozen": model(([[1, 2], [3, -4]], [5, 6]))},
-    "weights in another order": {"frozen": model(([5, 6], [[1, 2], [3, 4]]))},
-    "a weight's shape": {"frozen": model(([1, 2, 3, 4], [5, 6]))},
-    "where one weight ends": {"frozen": model(([1, 2, 3], [4, 5, 6]))},
-    "a layer more": {"frozen": model(([[1, 2], [3, 4]], [5, 6], [7]))},
+    "a weight": {"model": model(([[1, 2], [3, 4]], [5, 6.0001]))},
+    "a weight's sign": {"model": model(([[1, 2], [3, -4]], [5, 6]))},
+    "weights in another order": {"model": model(([5, 6], [[1, 2], [3, 4]]))},
+    "a weight's shape": {"model": model(([1, 2, 3, 4], [5, 6]))},
+    "where one weight ends": {"model": model(([1, 2, 3], [4, 5, 6]))},
+    "a layer more": {"model": model(([[1, 2], [3, 4]], [5, 6], [7]))},
     "the graph": {"graph": "1" * 64},
     "the cut": {"cut": ("add_1", "conv_3")},
     "a tensor less": {"cut": ("add_1",)},
@@ -120,7 +120,7 @@ def test_no_two_changes_end_in_one_space(tmp_path: Path) -> None:
         {"backbone": replace(BACKBONE, image_size=None)},  # the size that the network has counts
         {"choice": replace(CHOICE, trained="bfloat16")},
         {"view": replace(VIEW, augment=replace(AUGMENT, name="strong"))},
-        {"frozen": model()},
+        {"model": model()},
         {},
     ],
 )

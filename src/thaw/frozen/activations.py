@@ -38,7 +38,7 @@ CutArrays = tuple[npt.NDArray[np.float32], ...]
 
 
 def activations_key(
-    frozen: Any,
+    model: Any,
     weights: str,
     graph: str,
     cut: Sequence[str],
@@ -46,7 +46,7 @@ def activations_key(
     preprocess: str,
     choice: EngineChoice,
     view: AugmentedView | None,
-    rules: DecodeOptions = DEFAULT_OPTIONS,
+    decode_options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> dict[str, object]:
     """Return everything that activations depend on besides the bytes of an image, as the key of a cache space.
 
@@ -54,29 +54,29 @@ def activations_key(
     batch size, split and paths are not part of it.
 
     Args:
-        frozen: the Keras model from the images to the cut.
-        weights: sha256 of the weights of `frozen`.
-        graph: sha256 of the graph of `frozen`.
+        model: the Keras model from the images to the cut.
+        weights: sha256 of the weights of `model`.
+        graph: sha256 of the graph of `model`.
         cut: names of the cut tensors.
         backbone: the backbone's section of the config, of which `weights` does not count.
         preprocess: the backbone's preprocessing mode.
         choice: the engine; its precision of training does not count.
         view: the augmented view, or None for images as they are.
-        rules: how images are decoded.
+        decode_options: how images are decoded.
     """
     return {
         "kind": "activations",
         "format": KEY_FORMAT,
         "backbone": backbone.name,
         "arguments": {name: getattr(backbone, name) for name in ("alpha", "depth_multiplier", "minimalistic")},
-        "image_size": frozen.inputs[0].shape[1],
+        "image_size": model.inputs[0].shape[1],
         "preprocess": preprocess,
         "decode": decode.VERSION,
         "resize": decode.RESIZE_RULE,
-        **rules.key_fields(),
+        **decode_options.key_fields(),
         "weights": weights,
         "graph": graph,
-        "shapes": [list(variable.shape) for variable in frozen.weights],
+        "shapes": [list(variable.shape) for variable in model.weights],
         "cut": list(cut),
         "precision": choice.frozen,
         "device": choice.device,
@@ -86,10 +86,7 @@ def activations_key(
         else environment.kernel_settings(choice.engine != "openvino"),
         "view": view
         and {
-            "flip": view.augment.flip,
-            "shift": view.augment.shift,
-            "ops": view.augment.ops,
-            "magnitude": view.augment.magnitude,
+            **{name: getattr(view.augment, name) for name in ("flip", "shift", "ops", "magnitude")},
             "seed": view.seed,
             "number": view.number,
         },
@@ -158,12 +155,14 @@ class FrozenPart:
         return weights_sha256(self.model), graph_sha256(self.model)
 
     def cache_space(
-        self, store: DiskCache, view: AugmentedView | None, rules: DecodeOptions = DEFAULT_OPTIONS
+        self, store: DiskCache, view: AugmentedView | None, decode_options: DecodeOptions = DEFAULT_OPTIONS
     ) -> CacheSpace:
-        """Return the cache space of the activations at this cut, for images decoded by these rules."""
+        """Return the cache space of the activations at this cut, for images decoded with these options."""
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
-        return store.space(activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, rules))
+        return store.space(
+            activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, decode_options)
+        )
 
     def cached_activations(
         self,

@@ -39,10 +39,8 @@ def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ..
         x = layers.Dense(head.hidden, activation="relu", name="head_hidden")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)
-    if head.output == "sigmoid":
-        x = layers.Dense(1, activation="sigmoid", name="predictions")(x)
-    else:
-        x = layers.Dense(len(class_names), activation="softmax", name="predictions")(x)
+    units, activation = (1, "sigmoid") if head.output == "sigmoid" else (len(class_names), "softmax")
+    x = layers.Dense(units, activation=activation, name="predictions")(x)
     model = keras.Model(backbone.model.inputs, x, name="thaw")
     return Network(model, backbone, pooled, class_names)
 
