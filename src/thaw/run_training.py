@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thaw import run_record
@@ -18,47 +18,56 @@ from thaw.training.recipes import TrainingStage
 from thaw.training.stage_result import StageResult
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
-    from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
-    from thaw.training.stages import PlannedStage
+    from thaw.training.stage_plans import PlannedStage
 
 
-def train_stages(context: RunContext, engine: EngineChoice, network: Network, data: Dataset) -> list[StageResult]:
-    """Plan all stages, print the plan, and train those that a checkpoint does not hold; return the results of all."""
-    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables, restore_weights
-    from thaw.training.stages import StageInputs, plan_stages, run_stage
+def train_stages(context: RunContext, choice: EngineChoice, network: Network, data: Dataset) -> list[StageResult]:
+    """Plan all stages, print the plan, and train those that no checkpoint holds; return the results of all."""
+    from thaw.training import restore
+    from thaw.training.checkpoint_callback import StageCheckpointer
+    from thaw.training.stage_plans import StageInputs, plan_stages
+    from thaw.training.stages import run_stage
 
     config, tracked, clock = context.config, context.tracked, context.clock
-    inputs = StageInputs(engine, context.cache, config.cache.views, config.backbone, config.train, config.head)
-    cuts = context.job.cuts or run_record.stored_cuts(tracked.resumed_tags)
-    planned = plan_stages(recipes.plan_recipe(config), network, data, inputs, cuts)
-    run_record.log_entry(tracked, run_record.CUTS, " ".join(str(entry.cut.index) for entry in planned))
-    for line in (line for entry in planned for line in entry.summary_lines(inputs, data.augmented)):
+    inputs = StageInputs(choice, context.cache, config.cache.views, config.backbone, config.train, config.head)
+    fixed_cuts = context.job.cuts or run_record.stored_cuts(tracked.resumed_tags)
+    planned = plan_stages(recipes.plan_recipe(config), network, data, inputs, fixed_cuts)
+    run_record.log_entry(tracked, run_record.CUTS, " ".join(str(stage.cut.index) for stage in planned))
+    for line in (line for stage in planned for line in stage.summary_lines(inputs, data.augmented)):
         say(line)
+
+    results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
-    results = _finished_stages(checkpoint, planned, tracked) if checkpoint else []
-    clock.started -= checkpoint.state["elapsed"] if checkpoint else 0.0  # what was done before counts
-    for i, entry in list(enumerate(planned))[len(results) :]:
-        entry = dataclasses.replace(entry, stage=_after(entry.stage, results))
-        logger = StageLogger(tracked, entry.stage, entry.plan)
-        say(f"stage {entry.stage.name} · {entry.stage.optimizer.name} {entry.stage.optimizer.learning_rate:g}")
-        weights = checkpointed_variables(network, [before.plan for before in planned[: i + 1]])
-        if checkpoint:
-            restore_weights(weights, checkpoint)
-        states = [result.to_state() for result in results]
+    if checkpoint:
+        results = restore.finished_stages(checkpoint, planned)
+        clock.started -= checkpoint.state["elapsed"]
+        _log_resumed(tracked, checkpoint, planned, results)
+    for number in range(len(results), len(planned)):
+        stage = planned[number].after(results)
+        optimizer = stage.stage.optimizer
+        say(f"stage {stage.stage.name} · {optimizer.name} {optimizer.learning_rate:g}")
+        checkpointer = StageCheckpointer(
+            context.checkpoints,
+            config.checkpoint,
+            number,
+            restore.checkpointed_variables(network, planned[: number + 1]),
+            finished=[result.to_state() for result in results],
+            elapsed=clock.total,
+            resume_from=checkpoint,
+        )
+        checkpoint = None  # later stages begin
+        logger = StageLogger(tracked, stage)
         result = run_stage(
-            entry,
+            stage,
             network,
             data,
             inputs,
-            checkpointer=StageCheckpointer(
-                context.checkpoints, config.checkpoint, i, weights, states, checkpoint, clock.total
-            ),
-            predict_splits=("val", "test") if i == len(planned) - 1 else (),
+            checkpointer=checkpointer,
+            predict_splits=("val", "test") if number == len(planned) - 1 else (),
             on_start=logger.log_start,
             on_epoch=logger.log_epoch,
         )
-        checkpoint = None  # later stages begin
         results.append(result)
     for result in results:
         clock.seconds["extract"] += result.extract_seconds
@@ -67,23 +76,22 @@ def train_stages(context: RunContext, engine: EngineChoice, network: Network, da
     return results
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class StageLogger:
     """Logs one stage to the store and the terminal while it trains."""
 
     tracked: TrackedRun
-    stage: TrainingStage
-    plan: FreezePlan
+    planned: PlannedStage
 
     def log_start(self, trainable_params: int) -> None:
         """Log what the stage is about to do, so that one that fails has said so."""
-        tag = f"thaw.stage.{self.stage.number}"
-        self.tracked.set_tags({"thaw.stage": self.stage.name, tag: self.stage.name, f"{tag}.plan": self.plan.summary()})
-        self.tracked.log_metrics({"stage/trainable_params": trainable_params}, step=self.stage.first_epoch + 1)
+        stage, tag = self.planned.stage, f"thaw.stage.{self.planned.stage.number}"
+        self.tracked.set_tags({"thaw.stage": stage.name, tag: stage.name, f"{tag}.plan": self.planned.plan.summary()})
+        self.tracked.log_metrics({"stage/trainable_params": trainable_params}, step=stage.first_epoch + 1)
 
     def log_epoch(self, entry: Mapping[str, Any]) -> None:
         """Log and print an entry of the history."""
-        _log_epoch_metrics(self.tracked, entry, self.stage.number)
+        _log_epoch_metrics(self.tracked, [entry], self.planned.stage)
         say(
             f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
             f"val loss {entry['val_loss']:.4f} accuracy {entry['val_accuracy']:.4f} · "
@@ -91,27 +99,18 @@ class StageLogger:
         )
 
 
-def _log_epoch_metrics(tracked: TrackedRun, entry: Mapping[str, Any], stage: int) -> None:
-    metrics = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
-    tracked.log_metrics({**metrics, "epoch/stage": stage}, step=entry["epoch"])
+def _log_epoch_metrics(tracked: TrackedRun, history: Iterable[Mapping[str, Any]], stage: TrainingStage) -> None:
+    for entry in history:
+        metrics = {f"epoch/{key}": value for key, value in entry.items() if key not in ("stage", "epoch")}
+        tracked.log_metrics({**metrics, "epoch/stage": stage.number}, step=entry["epoch"])
 
 
-def _after(stage: TrainingStage, results: list[StageResult]) -> TrainingStage:
-    """The stage on the axis of epochs that were done, not planned: early stopping leaves no hole in it."""
-    return dataclasses.replace(stage, first_epoch=sum(len(result.fit.history) for result in results))
-
-
-def _finished_stages(checkpoint: Checkpoint, planned: list[PlannedStage], tracked: TrackedRun) -> list[StageResult]:
-    """The stages that were finished when the checkpoint was written; their epochs are logged if they were not yet."""
-    results: list[StageResult] = []
-    for entry, state in zip(planned, checkpoint.state["done"], strict=False):
-        entry = dataclasses.replace(entry, stage=_after(entry.stage, results))
-        results.append(StageResult.from_state(entry, state))
+def _log_resumed(
+    tracked: TrackedRun, checkpoint: Checkpoint, planned: Sequence[PlannedStage], results: Sequence[StageResult]
+) -> None:
+    """Say where the run is resumed, and log the epochs that the store may lack: it drops what it has already."""
     progress, stage = checkpoint.progress, planned[checkpoint.progress.stage].stage
     say(f"resumed: stage {stage.name}, after {progress.epoch} of {stage.epochs} epochs and {progress.step} steps")
     for result in results:
-        for epoch in result.fit.history:
-            _log_epoch_metrics(tracked, epoch, result.stage.number)
-    for epoch in checkpoint.state.get("history", ()):
-        _log_epoch_metrics(tracked, epoch, stage.number)
-    return results
+        _log_epoch_metrics(tracked, result.fit.history, result.stage)
+    _log_epoch_metrics(tracked, checkpoint.state.get("history", ()), stage)

@@ -143,9 +143,11 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
     from thaw.data.dataset import Dataset
     from thaw.data.splits import Splits
     from thaw.training.checkpoint import CheckpointDir
+    from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.recipes import TrainingStage
-    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables
-    from thaw.training.stages import StageInputs, plan_stages, run_stage
+    from thaw.training.restore import checkpointed_variables
+    from thaw.training.stage_plans import StageInputs, plan_stages
+    from thaw.training.stages import run_stage
 
     pictures = read_photos(tmp_path / "data", list(range(24)))
     order = np.random.default_rng(5).permutation(24)
@@ -162,15 +164,8 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
         )
         network = build_network(head)
         (planned,) = plan_stages([stage], network, data, means)
-        saver = StageCheckpointer(
-            CheckpointDir(tmp_path / "c", 2, "run"),
-            CheckpointConfig(),
-            0,
-            checkpointed_variables(network, [planned.plan]),
-            [],
-            None,
-            float,
-        )
+        variables = checkpointed_variables(network, [planned])
+        saver = StageCheckpointer(CheckpointDir(tmp_path / "c", 2, "run"), CheckpointConfig(), 0, variables)
         result = run_stage(
             planned, network, data, means,
             checkpointer=saver, predict_splits=("val", "test"), on_start=lambda _: None, on_epoch=lambda _: None,

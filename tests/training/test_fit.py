@@ -55,22 +55,20 @@ def train(
 ):
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
     from thaw.models.precision import computing_in
-    from thaw.training.fit import fit
-    from thaw.training.stage_checkpoint import StageCheckpointer, restore_weights
+    from thaw.training.checkpoint_callback import StageCheckpointer
+    from thaw.training.fit import FitInputs, fit
 
     backend.start_tensorflow(0, deterministic=True)
     kept = CheckpointDir(folder, 2, "run")
     found = kept.load_newest()
     model = network()
-    if found:
-        restore_weights(model.weights, found)
 
     class Everywhere(StageCheckpointer):
         """Saves after every step."""
 
         written = 0
 
-        def due_inside(self) -> bool:
+        def due_mid_epoch(self) -> bool:
             return True
 
         def save(self, *place_and_state) -> None:
@@ -82,14 +80,15 @@ def train(
     optimizer = OptimizerConfig(
         name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1
     )
+    checkpointer = Everywhere(kept, CheckpointConfig(), 0, model.weights, resume_from=found)
+    checkpointer.begin_stage(dict)
+    inputs = FitInputs(
+        train=Noise(STEPS), val=Noise(3), images=32, class_weight={0: 1.0, 1: 2.0, 2: 0.5},
+        train_config=TrainConfig(patience=patience), head=HeadConfig(), seed=7,
+    )  # fmt: skip
     with computing_in(model, precision):
-        result = fit(
-            model, TrainingStage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer), Noise(STEPS), Noise(3),
-            images=32, train_config=TrainConfig(patience=patience), head=HeadConfig(),
-            class_weight={0: 1.0, 1: 2.0, 2: 0.5},
-            seed=7, checkpointer=Everywhere(kept, CheckpointConfig(), 0, model.weights, [], found, float),
-            on_epoch=on_epoch or (lambda entry: None),
-        )  # fmt: skip
+        stage = TrainingStage(0, "stage", "none", "trainable", EPOCHS, 0, optimizer)
+        result = fit(model, stage, inputs, checkpointer, on_epoch or (lambda entry: None))
     history = [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in result.history]
     return [w.tobytes() for w in model.get_weights()], history
 

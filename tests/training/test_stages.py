@@ -46,8 +46,10 @@ def data() -> Dataset:
 def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
-    from thaw.training.stage_checkpoint import StageCheckpointer, checkpointed_variables
-    from thaw.training.stages import StageInputs, plan_stages, run_stage
+    from thaw.training.checkpoint_callback import StageCheckpointer
+    from thaw.training.restore import checkpointed_variables
+    from thaw.training.stage_plans import StageInputs, plan_stages
+    from thaw.training.stages import run_stage
 
     backend.start_tensorflow(0, deterministic=True)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
@@ -72,12 +74,11 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
     before = freeze.weight_hashes(built.layers)
     (planned,) = plan_stages([stage], joined, data, means, places)
     meanwhile(planned)
-    weights = checkpointed_variables(joined, [planned.plan])
+    variables = checkpointed_variables(joined, [planned])
+    checkpointer = StageCheckpointer(CheckpointDir(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, variables)
     result = run_stage(
-        planned, joined, data, means,
-        checkpointer=StageCheckpointer(
-            CheckpointDir(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, weights, [], None, float),
-        predict_splits=("val", "test"), on_start=lambda trainable: None, on_epoch=lambda entry: None,
+        planned, joined, data, means, checkpointer=checkpointer, predict_splits=("val", "test"),
+        on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before
 
@@ -278,10 +279,10 @@ def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: P
         with pytest.raises(Enough):
             run(data, tmp_path, request="conv_pw_12", meanwhile=stop)
     large, small = found
-    assert (large.cut.cached, large.cut.index, large.room.limited_by_disk) == (True, large.plan.boundary, False)
-    assert small.room.nbytes <= 150_000
-    assert not small.cut.cached or small.cut.cached_bytes < small.room.nbytes
-    assert "that the disk has room for" in " ".join(small.lines(None, augmented=False))
+    assert (large.cut.cached, large.cut.index, large.budget.limited_by_disk) == (True, large.plan.boundary, False)
+    assert small.budget.nbytes <= 150_000
+    assert not small.cut.cached or small.cut.cached_bytes < small.budget.nbytes
+    assert "that the disk has room for" in " ".join(small.summary_lines(None, augmented=False))
 
 
 def test_bfloat16_trains_close_to_float32_and_leaves_a_float32_network(data, tmp_path: Path) -> None:

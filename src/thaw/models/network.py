@@ -45,6 +45,11 @@ def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ..
     return Network(model, backbone, pooled, class_names)
 
 
+def head_layers(network: Network) -> list[Any]:
+    """Return the layers of the head that have weights."""
+    return [layer for layer in network.model.layers if layer.name in HEAD_LAYERS]
+
+
 @dataclass(frozen=True, eq=False)
 class Cut:
     """The tensors of a built network that flow from `backbone.layers[:index]` to the rest.

@@ -1,134 +1,172 @@
-"""Saves a stage while it trains, and puts back what was saved."""
+"""Saves a stage while it trains: when a checkpoint is due, and what is in it."""
 
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from thaw.common.signals import PendingSignal
+from thaw.config.schema import CheckpointConfig
 from thaw.data.seeds import rng_for
+from thaw.training import restore
 from thaw.training.callbacks import EpochLogger, divergence_error
-from thaw.training.checkpoint import Checkpoint, NamedArrays
+from thaw.training.checkpoint import Checkpoint, CheckpointDir, NamedArrays, TrainingProgress
 from thaw.training.recipes import TrainingStage
-from thaw.training.stage_checkpoint import StageCheckpointer
 
-# What Keras's callbacks know, and no variable: https://github.com/keras-team/keras, callbacks/early_stopping.py and
-# callbacks/reduce_lr_on_plateau.py. The best weights are arrays, and are saved as such.
-CALLBACK_STATE = {
-    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch"),
-    "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
-}
+# Short epochs share a checkpoint: writing takes no more than this of training's time.
+MAX_WRITING_SHARE = 0.05
+
+WeightHashes = dict[str, dict[str, str]]  # sha256 by layer and variable
+
+
+@dataclass
+class StageCheckpointer:
+    """Writes the checkpoints of one stage, and holds the one that the stage is resumed from.
+
+    directory: of the run's checkpoints. stage: its number. variables: those that this stage and the ones before it may
+    have changed. finished: `StageResult.to_state` of the stages before it. elapsed: seconds that the run has taken so
+    far. resume_from: None when the stage begins.
+    """
+
+    directory: CheckpointDir
+    config: CheckpointConfig
+    stage: int
+    variables: list[Any]
+    _: KW_ONLY
+    finished: list[dict[str, Any]] = field(default_factory=list)
+    elapsed: Callable[[], float] = float
+    resume_from: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        self._hashes: WeightHashes = {}
+        self._written, self._writing_seconds = time.monotonic(), 0.0
+
+    @property
+    def start(self) -> TrainingProgress:
+        """Where the stage begins or resumes."""
+        return self.resume_from.progress if self.resume_from else TrainingProgress(self.stage, 0, 0)
+
+    def begin_stage(self, hash_weights: Callable[[], WeightHashes]) -> WeightHashes:
+        """Restore the weights of a resumed stage; return the hashes of all weights as they were when it first began.
+
+        The beginning of a later stage is saved: the stage before it need not be trained again.
+        """
+        if self.resume_from:
+            restore.restore_weights(self.variables, self.resume_from)
+            self._hashes = self.resume_from.state["before"]
+        else:
+            self._hashes = hash_weights()
+            if self.stage > 0:
+                self.save(0, 0, {}, {})
+        return self._hashes
+
+    def due_mid_epoch(self) -> bool:
+        """Whether `checkpoint.minutes` have passed since the last checkpoint."""
+        return time.monotonic() - self._written >= 60 * self.config.minutes
+
+    def due_at_epoch_end(self) -> bool:
+        """Whether enough was trained since the last checkpoint to be worth writing another."""
+        return time.monotonic() - self._written >= self._writing_seconds * (1 / MAX_WRITING_SHARE - 1)
+
+    def save(self, epoch: int, step: int, state: Mapping[str, Any], arrays: NamedArrays) -> None:
+        """Write a checkpoint after `epoch` epochs of the stage and `step` steps of the next one. Raises UserError."""
+        started = time.monotonic()
+        progress = TrainingProgress(self.stage, epoch, step)
+        state = {"elapsed": self.elapsed(), "done": self.finished, "before": self._hashes, **state}
+        self.directory.save(Checkpoint(progress, state, {**_numbered("weights", self.variables), **arrays}))
+        self._written = time.monotonic()
+        self._writing_seconds = self._written - started
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Saves the stage at the end of its epochs and now and then inside one, and puts back what was saved.
+    """Restores a stage as its fit begins, and saves it after epochs, now and then inside one, and before a stop.
 
-    It comes after the other callbacks. `ended`: the stage is, by its last epoch or by early stopping.
+    It comes after the other callbacks. start: where the fit begins or resumes. ended: the stage is over, by its last
+    epoch or by early stopping.
     """
 
     def __init__(
         self,
         stage: TrainingStage,
         seed: int,
-        saver: StageCheckpointer,
-        stops: PendingSignal,
+        checkpointer: StageCheckpointer,
+        pending: PendingSignal,
         epochs: EpochLogger,
-        ending: list[Any],
+        validation_callbacks: Sequence[Any],
     ) -> None:
         super().__init__()
-        self.stage, self.seed, self.saver, self.stops = stage, seed, saver, stops
-        self.epochs, self.validation_callbacks = epochs, ending
-        self.ended = bool(saver.resume_from and saver.resume_from.state.get("ended"))
-        self.epoch = self.step = 0
+        self._stage, self._seed, self._checkpointer, self._pending = stage, seed, checkpointer, pending
+        self._epochs, self._validation_callbacks = epochs, validation_callbacks
+        self._checkpoint, self.start = checkpointer.resume_from, checkpointer.start
+        self.ended = bool(self._checkpoint and self._checkpoint.state.get("ended"))
+        self._epoch = self._step = 0
 
     def save_if_stopped(self) -> None:
-        """Save and stop if that was asked for."""
-        if self.stops.received:
+        """Save, and then act on a stop that was asked for."""
+        if self._pending.received:
             self._save()
-            self.stops.deliver()
+            self._pending.deliver()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        found = self.saver.resume_from
-        if found and found.state.get("history") is not None:
-            self._put_back(found)
+        """Restore what the fit of a resumed stage had."""
+        if self._checkpoint:
+            restore.restore_fit(self.model, self._checkpoint, self._epochs, self._validation_callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch, self.step = epoch, 0
-        for i, variable in enumerate(self._seeds()):
-            word = int(rng_for(self.seed, "dropout", self.stage.number, epoch, i).integers(2**32))
-            variable.assign([word, 0])
-        found = self.saver.resume_from
-        if found and found.progress.epoch == epoch and found.progress.step:  # Keras has just set the sums to zero
-            self.step = found.progress.step
-            _assign(self.model.metrics_variables, found, "metrics")
-            _assign(self._seeds(), found, "seeds")
+        """Give dropout the epoch's own random numbers, or restore an epoch that was stopped."""
+        self._epoch, self._step = epoch, 0
+        for i, counter in enumerate(restore.random_counters(self.model)):
+            word = int(rng_for(self._seed, "dropout", self._stage.number, epoch, i).integers(2**32))
+            counter.assign([word, 0])
+        if self._checkpoint and self.start.epoch == epoch and self.start.step:
+            self._step = self.start.step
+            restore.restore_epoch(self.model, self._checkpoint)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.step += 1
-        if self.stops.received or self.saver.due_mid_epoch():
+        """Save if a checkpoint is due or a stop was asked for, which is then acted on."""
+        self._step += 1
+        if self._pending.received or self._checkpointer.due_mid_epoch():
             self._save()
-        self.stops.deliver()
+        self._pending.deliver()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch, self.step = epoch + 1, 0
-        self.ended = self.model.stop_training or self.epoch == self.stage.epochs
-        if self.ended or self.stops.received or self.saver.due_at_epoch_end():
+        """Save the stage's end, or an epoch if a checkpoint is due."""
+        self._epoch, self._step = epoch + 1, 0
+        self.ended = self.model.stop_training or self._epoch == self._stage.epochs
+        if self.ended or self._pending.received or self._checkpointer.due_at_epoch_end():
             self._save()
-        self.stops.deliver()
-
-    def _seeds(self) -> list[Any]:
-        """Counters of the layers that draw random numbers: dropout's."""
-        return [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        self._pending.deliver()
 
     def _save(self) -> None:
-        self._must_be_finite()
-        arrays: NamedArrays = {}
-        for name, variables in (
-            ("optimizer", self.model.optimizer.variables),
-            ("metrics", self.model.metrics_variables),
-            ("seeds", self._seeds()),
-        ):
-            arrays.update({f"{name}/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)})
-        known = {}
-        for callback in self.validation_callbacks:
+        self._check_finite()
+        model = self.model
+        arrays = {
+            **_numbered("optimizer", model.optimizer.variables),
+            **_numbered("metrics", model.metrics_variables),
+            **_numbered("seeds", restore.random_counters(model)),
+        }
+        callbacks = {}
+        for callback in self._validation_callbacks:
             kind = type(callback).__name__
-            known[kind] = {name: getattr(callback, name) for name in CALLBACK_STATE[kind]}
-            best = getattr(callback, "best_weights", None) or []
-            arrays.update({f"best/{i}": array for i, array in enumerate(best)})
+            callbacks[kind] = {name: getattr(callback, name) for name in restore.CALLBACK_STATE[kind]}
+            best_weights = getattr(callback, "best_weights", None) or []
+            arrays.update({f"best/{i}": array for i, array in enumerate(best_weights)})
         state = {
-            "history": self.epochs.history,
-            "seconds": self.epochs.seconds,
-            "callbacks": known,
+            "history": self._epochs.history,
+            "seconds": self._epochs.seconds,
+            "callbacks": callbacks,
             "ended": self.ended,
         }
-        self.saver.save(self.epoch, self.step, state, arrays)
+        self._checkpointer.save(self._epoch, self._step, state, arrays)
 
-    def _must_be_finite(self) -> None:
+    def _check_finite(self) -> None:
         """A step may spoil the weights after its loss was known: the good checkpoint before it is not replaced."""
         if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.trainable_variables):
-            raise divergence_error("a weight", "no number", self.stage, self.epoch, self.model)
-
-    def _put_back(self, found: Checkpoint) -> None:
-        # Keras makes these variables in the first step, which would be too late for their values.
-        self.model.optimizer.build(self.model.trainable_variables)
-        nothing = np.zeros((1, self.model.output_shape[-1]), np.float32)
-        self.model.compute_metrics(x=None, y=nothing, y_pred=nothing)
-        _assign(self.model.optimizer.variables, found, "optimizer")
-        for callback in self.validation_callbacks:
-            kind = type(callback).__name__
-            for name, value in found.state["callbacks"][kind].items():
-                setattr(callback, name, value)
-            best = [found.arrays[name] for name in _names(found, "best")]
-            if best and kind == "EarlyStopping":
-                callback.best_weights = best
-        self.epochs.history[:] = found.state["history"]
-        self.epochs.seconds_before_resume = found.state["seconds"]
+            raise divergence_error("a weight", "no number", self._stage, self._epoch, self.model)
 
 
-def _names(found: Checkpoint, kind: str) -> list[str]:
-    return [f"{kind}/{i}" for i in range(sum(name.startswith(f"{kind}/") for name in found.arrays))]
-
-
-def _assign(variables: list[Any], found: Checkpoint, kind: str) -> None:
-    for variable, name in zip(variables, _names(found, kind), strict=True):
-        variable.assign(found.arrays[name])
+def _numbered(kind: str, variables: Sequence[Any]) -> NamedArrays:
+    return {f"{kind}/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}

@@ -1,6 +1,7 @@
-"""Fits one stage: compiles anew, and runs its epochs from the first or from where a checkpoint was written."""
+"""Fits one stage: compiles the model, and runs the stage's epochs from the first or from a checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,100 +14,112 @@ from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import optimizers
 from thaw.training.batch_feed import tf_dataset
 from thaw.training.callbacks import EpochLogger, LearningRateCallback, StageCallbacks, ValidationCallback
-from thaw.training.checkpoint import TrainingProgress
-from thaw.training.checkpoint_callback import CheckpointCallback
+from thaw.training.checkpoint_callback import CheckpointCallback, StageCheckpointer
 from thaw.training.recipes import TrainingStage
-from thaw.training.stage_checkpoint import StageCheckpointer
 from thaw.training.stage_result import FitResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitInputs:
+    """What a model is fitted to, and how.
+
+    train, val: batches in, as the model takes them. images: of training an epoch. class_weight: of the loss, by label.
+    seed: of dropout.
+    """
+
+    train: BatchSequence
+    val: BatchSequence
+    images: int
+    class_weight: dict[int, float] | None
+    train_config: TrainConfig
+    head: HeadConfig
+    seed: int
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether the model gives one probability, of the second of two classes."""
+        return self.head.output == "sigmoid"
 
 
 def fit(
     model: Any,
     stage: TrainingStage,
-    train: BatchSequence,
-    val: BatchSequence,
-    *,
-    images: int,
-    train_config: TrainConfig,
-    head: HeadConfig,
-    class_weight: dict[int, float] | None,
-    seed: int,
+    inputs: FitInputs,
     checkpointer: StageCheckpointer,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> FitResult:
-    """Train `model` on `train` for the stage's epochs; `on_epoch` is called with each entry of the history.
+    """Train `model` for the stage's epochs; a resumed stage ends as if it had not been stopped, bit for bit.
 
-    model: an uncompiled Keras model, batches in, probabilities out. images: training images an epoch. What `saver`
-    found is gone on from, to the same end, bit for bit. Ctrl-C and SIGTERM wait for the end of a step, which is saved.
-    Raises Diverged when the loss is no longer a finite number.
+    Ctrl-C and SIGTERM wait for the end of a step, which is saved.
+
+    Args:
+        model: an uncompiled Keras model, batches in, probabilities out.
+        stage: epochs and optimizer.
+        inputs: batches, loss and seed.
+        checkpointer: saves the stage, and holds the checkpoint that it is resumed from.
+        on_epoch: is called with each entry of the history.
+
+    Raises:
+        Diverged: The loss is no longer a finite number.
     """
-    sigmoid = head.output == "sigmoid"
-    losses = keras.losses.BinaryCrossentropy if sigmoid else keras.losses.CategoricalCrossentropy
+    losses = keras.losses.BinaryCrossentropy if inputs.sigmoid else keras.losses.CategoricalCrossentropy
     model.compile(
         optimizer=optimizers.build_optimizer(stage.optimizer),
-        loss=losses(label_smoothing=head.label_smoothing),
+        loss=losses(label_smoothing=inputs.head.label_smoothing),
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
     )
-    steps, place = (
-        len(train),
-        checkpointer.resume_from.progress if checkpointer.resume_from else TrainingProgress(stage.number, 0, 0),
-    )
-    with progress(stage.name, (steps + len(val)) * stage.epochs) as bar, defer_signals("after this step") as stops:
-        bar.advance((steps + len(val)) * place.epoch + place.step)
-        epochs = EpochLogger(stage, images, steps, bar, on_epoch)
-        ending = _ending(stage, train_config)
-        keep = CheckpointCallback(stage, seed, checkpointer, stops, epochs, ending)
-        # Epochs before those that change the rate: it records the one that the epoch was trained with.
-        validate = ValidationCallback(val, sigmoid, train_config.val_loss == "objective", bar, keep.save_if_stopped)
-        callbacks = StageCallbacks([LearningRateCallback(stage, steps, place), validate, epochs, *ending, keep], model)
-        _run(model, stage, train, place, sigmoid, class_weight, callbacks, keep)
+    train, val, start = inputs.train, inputs.val, checkpointer.start
+    steps = len(train) + len(val)
+    with progress(stage.name, steps * stage.epochs) as bar, defer_signals("after this step") as pending:
+        bar.advance(steps * start.epoch + start.step)
+        epochs = EpochLogger(stage, inputs.images, len(train), bar, on_epoch)
+        plateau_and_stopping = _validation_callbacks(stage, inputs.train_config)
+        checkpoint = CheckpointCallback(stage, inputs.seed, checkpointer, pending, epochs, plateau_and_stopping)
+        objective = inputs.train_config.val_loss == "objective"
+        validation = ValidationCallback(val, inputs.sigmoid, objective, bar, checkpoint.save_if_stopped)
+        # The epochs are logged before the callbacks that change the rate: with the one that they were trained with.
+        learning_rate = LearningRateCallback(stage, len(train), start)
+        callbacks = StageCallbacks([learning_rate, validation, epochs, *plateau_and_stopping, checkpoint], model)
+        _run_epochs(model, stage, inputs, callbacks, checkpoint)
     return FitResult(epochs.history, epochs.seconds)
 
 
-def _run(
-    model: Any,
-    stage: TrainingStage,
-    train: BatchSequence,
-    place: TrainingProgress,
-    sigmoid: bool,
-    class_weight: dict[int, float] | None,
-    callbacks: StageCallbacks,
-    keep: CheckpointCallback,
+def _run_epochs(
+    model: Any, stage: TrainingStage, inputs: FitInputs, callbacks: StageCallbacks, checkpoint: CheckpointCallback
 ) -> None:
-    """All epochs from `place` on; one that was cut gets a `fit` of its own, as Keras knows whole epochs only."""
-    steps = len(train)
+    """Run all epochs that are left; one that was stopped gets a `fit` of its own, as Keras knows whole epochs only."""
+    steps = len(inputs.train)
 
-    def some(epoch: int, step: int, end: int) -> None:
+    def run(epoch: int, end: int, step: int = 0) -> None:
         model.fit(
-            tf_dataset(train, sigmoid, epoch, step, stage.epochs + 1),  # one more: at its very end Keras starts it anew
+            # One epoch more: at its very end Keras starts the data set anew.
+            tf_dataset(inputs.train, inputs.sigmoid, epoch, step, stage.epochs + 1),
             initial_epoch=epoch,
             epochs=end,
-            steps_per_epoch=steps - step or steps,
-            class_weight=class_weight,
+            steps_per_epoch=steps - step,
+            class_weight=inputs.class_weight,
             shuffle=False,  # the batches are shuffled already, by (seed, stage, epoch)
             verbose=0,
             callbacks=callbacks,
         )
 
-    epoch = place.epoch
-    if keep.ended:
-        some(epoch, 0, epoch)  # no epoch: makes the variables and puts back what they were
-    elif place.step == steps:  # stopped in validation
-        some(epoch, 0, epoch)
-        callbacks.on_epoch_begin(epoch)
-        callbacks.on_epoch_end(epoch, dict(model.get_metrics_result()))
+    callbacks.on_train_begin()  # restores a resumed stage
+    epoch, step = checkpoint.start.epoch, checkpoint.start.step
+    if step and not checkpoint.ended:
+        if step < steps:
+            run(epoch, epoch + 1, step)
+        else:  # stopped in validation
+            callbacks.on_epoch_begin(epoch)
+            callbacks.on_epoch_end(epoch, dict(model.get_metrics_result()))
         epoch += 1
-    elif place.step:
-        some(epoch, place.step, epoch + 1)
-        epoch += 1
-    if not keep.ended:
-        some(epoch, 0, stage.epochs)
+    if not checkpoint.ended:
+        run(epoch, stage.epochs)
     callbacks.end()
 
 
-def _ending(stage: TrainingStage, options: TrainConfig) -> list[Any]:
-    """Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
+def _validation_callbacks(stage: TrainingStage, train_config: TrainConfig) -> list[Any]:
+    """Return Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
     chosen: list[Any] = []
     if stage.optimizer.schedule == "plateau":
         chosen.append(
@@ -114,8 +127,8 @@ def _ending(stage: TrainingStage, options: TrainConfig) -> list[Any]:
                 monitor="val_loss", factor=stage.optimizer.plateau_factor, patience=stage.optimizer.plateau_patience
             )
         )
-    if options.patience:
+    if train_config.patience:
         chosen.append(
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=options.patience, restore_best_weights=True)
+            keras.callbacks.EarlyStopping(monitor="val_loss", patience=train_config.patience, restore_best_weights=True)
         )
     return chosen

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # results are read without TensorFlow
     from thaw.models.freeze import FreezePlan
     from thaw.models.network import Network
     from thaw.training.recipes import TrainingStage
-    from thaw.training.stages import PlannedStage
+    from thaw.training.stage_plans import PlannedStage
 
 
 @dataclass(frozen=True)

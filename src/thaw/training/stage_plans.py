@@ -1,0 +1,149 @@
+"""Plans the stages of a run before anything trains: what is frozen, where the network is cut, what is cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache
+from thaw.common.errors import UserError
+from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
+from thaw.data.dataset import Dataset
+from thaw.frozen import cuts
+from thaw.frozen.activations import STORAGE_DTYPES
+from thaw.frozen.cuts import CutChoice, StageWorkload
+from thaw.frozen.engine import EngineChoice
+from thaw.models import freeze
+from thaw.models.freeze import FreezePlan
+from thaw.models.network import Network, head_layers
+from thaw.training.recipes import TrainingStage
+
+if TYPE_CHECKING:
+    from thaw.training.stage_result import StageResult
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What all stages of a run work with.
+
+    choice: the engine and the precisions. cache: of activations. views: augmented views cached of an image; 0: images
+    are augmented anew in every epoch.
+    """
+
+    choice: EngineChoice
+    cache: DiskCache
+    views: int
+    backbone: BackboneConfig
+    train_config: TrainConfig
+    head: HeadConfig
+
+    def cached_views(self, stage: TrainingStage) -> int:
+        """Return how many views are cached of a training image: one for each epoch is enough."""
+        return min(self.views, stage.epochs)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage, its freeze plan, and where its activations are cached.
+
+    budget: the room that the cut was chosen for. later_cuts: indices of cuts of later stages that are computed on the
+    way to this one's.
+    """
+
+    stage: TrainingStage
+    plan: FreezePlan
+    cut: CutChoice
+    workload: StageWorkload
+    budget: CacheBudget
+    later_cuts: tuple[int, ...] = ()
+
+    def after(self, results: Sequence[StageResult]) -> PlannedStage:
+        """Return the stage with its epochs counted on from those that were run: early stopping leaves no gap."""
+        epochs = sum(len(result.fit.history) for result in results)
+        return replace(self, stage=replace(self.stage, first_epoch=epochs))
+
+    def summary_lines(self, inputs: StageInputs, augmented: bool) -> list[str]:
+        """Return the plan as it is printed before anything runs."""
+        budget = self.budget
+        cached = cuts.summary(self.cut, self.plan, self.workload, budget.nbytes, limited_by_disk=budget.limited_by_disk)
+        if augmented and not inputs.views and self.plan.boundary:
+            cached = (
+                "training images are augmented anew in every epoch, so every epoch runs the frozen layers "
+                "(cache.views=4 would keep 4 views of each)"
+            )
+            if self.cut.cached:
+                cached += f"; of validation and test images, {cuts.format_bytes(self.cut.cached_bytes)} are kept"
+        return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {cached}"] if cached else [])]
+
+
+def plan_stages(
+    stages: Sequence[TrainingStage],
+    network: Network,
+    data: Dataset,
+    inputs: StageInputs,
+    fixed_cuts: Sequence[int] | None = None,
+) -> list[PlannedStage]:
+    """Make the plans of all stages before anything trains, so that a wrong request costs nothing.
+
+    Args:
+        stages: as the recipe lists them.
+        network: backbone and head.
+        data: the images of all splits.
+        inputs: what the stages work with.
+        fixed_cuts: where each stage is cut, of a run that is resumed or reproduced; None: chosen by the cache's room.
+
+    Raises:
+        UserError: A freeze request names no layer, or there are not as many cuts as stages.
+    """
+    graph, name = network.backbone.graph, network.backbone.name
+    if fixed_cuts is not None and len(fixed_cuts) != len(stages):
+        raise UserError(f"the run was planned in {len(fixed_cuts)} stages, and there are {len(stages)} now. Train anew")
+    plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm) for stage in stages]
+    workloads = [_workload(stage, network, data, inputs) for stage in stages]
+    budget = inputs.cache.budget(max(RESERVED_BYTES, _output_bytes(network, plans)))
+    chosen = cuts.choose_cuts(plans, graph, workloads, budget.nbytes - data.pixels.cache_bytes, fixed_cuts)
+    planned = []
+    for stage, plan, workload, cut in zip(stages, plans, workloads, chosen, strict=True):
+        if fixed_cuts is None and data.augmented and not inputs.views and cut.index < plan.boundary:
+            # Training images are by far the most; they run to the boundary in every epoch.
+            cut = cuts.choose_cut(plan, graph, workload, 0.0)
+        planned.append(PlannedStage(stage, plan, cut, workload, budget))
+    return [replace(stage, later_cuts=_cuts_on_the_way(planned[i:], budget.nbytes)) for i, stage in enumerate(planned)]
+
+
+def _workload(stage: TrainingStage, network: Network, data: Dataset, inputs: StageInputs) -> StageWorkload:
+    views = inputs.cached_views(stage)
+    return StageWorkload(
+        images=sum(len(data.views(split, views)) * len(indices) for split, indices in data.splits.by_name().items()),
+        itemsize=STORAGE_DTYPES[inputs.choice.frozen].itemsize,
+        feature_values=int(np.prod(network.pooled_features.shape[1:])),
+        head_macs=sum(layer.count_params() for layer in head_layers(network)),
+    )
+
+
+def _output_bytes(network: Network, plans: Sequence[FreezePlan]) -> int:
+    """Bytes that a run may write besides the cache: the network twice, and three checkpoints of what trains.
+
+    A checkpoint holds weights, the best weights and two moments, float32 each.
+    """
+    trained = [*network.backbone.layers[min(plan.boundary for plan in plans) :], *head_layers(network)]
+    return 4 * (2 * network.model.count_params() + 3 * 4 * sum(layer.count_params() for layer in trained))
+
+
+def _cuts_on_the_way(planned: Sequence[PlannedStage], max_bytes: float) -> tuple[int, ...]:
+    """Return cuts of later stages that lie before the first stage's cut and are still frozen when those begin."""
+    first, *later_stages = planned
+    if not first.cut.cached:
+        return ()
+    on_the_way: list[int] = []
+    boundary, free_bytes = first.plan.boundary, max_bytes - first.cut.cached_bytes
+    for later in later_stages:
+        cut, boundary = later.cut, min(boundary, later.plan.boundary)
+        fits = cut.cached and cut.index <= min(boundary, first.cut.index) and cut.cached_bytes <= free_bytes
+        if fits and cut.index not in (first.cut.index, *on_the_way):
+            on_the_way.append(cut.index)
+            free_bytes -= cut.cached_bytes
+    return tuple(on_the_way)
