@@ -60,25 +60,25 @@ def test_a_flip_is_counted_and_its_difference_measured() -> None:
     given = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     other = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
     found = compare_probabilities(given, other)
-    assert (found.images, found.differs) == (2, 1)
-    assert found.probability == pytest.approx(0.5)
+    assert (found.images, found.differ) == (2, 1)
+    assert found.max_probability_difference == pytest.approx(0.5)
     # log(3) / 2 from the mean on one side, as much below it on the other
-    assert found.logit == pytest.approx(np.log(3))
+    assert found.max_logit_difference == pytest.approx(np.log(3))
 
 
 def test_a_rounding_that_changes_no_class_is_measured_and_not_counted() -> None:
     given = probabilities(64)
     found = compare_probabilities(given, given * np.float32(1 - 1e-3))
-    assert found.differs == 0
-    assert 0 < found.probability <= 1.001e-3
+    assert found.differ == 0
+    assert 0 < found.max_probability_difference <= 1.001e-3
 
 
 def test_an_engine_that_gives_no_numbers_where_the_network_does_differs() -> None:
     given = probabilities(64)
     fast = given.copy()
     fast[5:8] = np.nan
-    assert compare_probabilities(fast, given).differs == 3
-    assert compare_probabilities(fast, fast).differs == 0, "a network that diverged is found where it is judged"
+    assert compare_probabilities(fast, given).differ == 3
+    assert compare_probabilities(fast, fast).differ == 0, "a network that diverged is found where it is judged"
 
 
 def test_the_logit_difference_does_not_see_a_constant() -> None:
@@ -86,16 +86,18 @@ def test_the_logit_difference_does_not_see_a_constant() -> None:
     logits = np.random.default_rng(1).normal(0, 1, (20, 5))
     level = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     scaled = level * np.linspace(0.5, 1.0, 20)[:, None]  # each image's logits less a constant
-    assert compare_probabilities(level, scaled).logit == pytest.approx(0, abs=1e-9)
+    assert compare_probabilities(level, scaled).max_logit_difference == pytest.approx(0, abs=1e-9)
     other = logits.copy()
     other[3, 2] += 0.5
-    assert compare_probabilities(level, softmax(other).astype(np.float64)).logit == pytest.approx(0.5 * 4 / 5, abs=1e-4)
+    assert compare_probabilities(level, softmax(other).astype(np.float64)).max_logit_difference == pytest.approx(
+        0.5 * 4 / 5, abs=1e-4
+    )
 
 
 def test_what_a_network_is_sure_not_to_see_does_not_drown_the_rest() -> None:
     given = np.array([[1 - 1e-9, 1e-9]], np.float64)
     other = np.array([[1 - 1e-7, 1e-7]], np.float64)
-    assert compare_probabilities(given, other).logit == pytest.approx(0, abs=1e-6)
+    assert compare_probabilities(given, other).max_logit_difference == pytest.approx(0, abs=1e-6)
 
 
 def test_a_single_flip_is_never_broken() -> None:
@@ -122,7 +124,7 @@ def test_the_small_sample_is_enough_for_a_large_network_where_all_agree() -> Non
     given = probabilities(2000)
     kept = Kept(given)
     found = compare_sample(given, kept, 0, HEAVY)
-    assert (found.images, found.differs, found.failed) == (SAMPLE, 0, False)
+    assert (found.images, found.differ, found.failed) == (SAMPLE, 0, False)
     assert kept.sizes == [SAMPLE]
 
 
@@ -149,7 +151,7 @@ def test_flips_only_in_the_first_sample_pass_when_the_large_one_has_few() -> Non
     kept = Kept(flipped(given, first[:3]))
     found = compare_sample(given, kept, 0, HEAVY)
     assert kept.sizes == [SAMPLE, LARGE_SAMPLE]
-    assert (found.images, found.differs, found.failed) == (LARGE_SAMPLE, 3, False)
+    assert (found.images, found.differ, found.failed) == (LARGE_SAMPLE, 3, False)
 
 
 def test_a_single_flip_calls_for_the_large_sample() -> None:
@@ -157,7 +159,7 @@ def test_a_single_flip_calls_for_the_large_sample() -> None:
     given = probabilities(2000)
     first, _ = sampled(2000)
     kept = Kept(flipped(given, first[:1]))
-    assert compare_sample(given, kept, 0, HEAVY).differs == 1
+    assert compare_sample(given, kept, 0, HEAVY).differ == 1
     assert kept.sizes == [SAMPLE, LARGE_SAMPLE]
 
 
@@ -176,7 +178,7 @@ def test_a_small_set_whose_classes_differ_is_broken_without_asking_twice(macs: f
     given = probabilities(30)
     kept = Kept(flipped(given, [3, 4]))
     found = compare_sample(given, kept, 0, macs)
-    assert (found.images, found.differs, found.failed) == (30, 2, True)
+    assert (found.images, found.differ, found.failed) == (30, 2, True)
     assert kept.sizes == [30]
 
 
@@ -185,7 +187,7 @@ def test_a_set_between_the_samples_is_decided_by_all_of_it() -> None:
     first, all_of_it = sampled(300)
     assert all_of_it.tolist() == list(range(300))
     found = compare_sample(given, Kept(flipped(given, first[:3])), 0, HEAVY)
-    assert (found.images, found.differs) == (300, 3)
+    assert (found.images, found.differ) == (300, 3)
     assert not found.failed
     assert compare_sample(given, Kept(flipped(given, first[:4])), 0, HEAVY).failed
 
@@ -202,5 +204,5 @@ def test_the_sample_is_spread_over_all_images_and_the_same_for_a_seed() -> None:
 def test_what_is_compared_are_the_same_images() -> None:
     """run_kept answers in the order of the rows that it was given."""
     given = probabilities(1000, classes=7)
-    assert compare_sample(given, lambda rows: given[rows], 3).probability == 0.0
-    assert parity.compare_sample(given, Kept(given), 4).logit == 0.0
+    assert compare_sample(given, lambda rows: given[rows], 3).max_probability_difference == 0.0
+    assert parity.compare_sample(given, Kept(given), 4).max_logit_difference == 0.0

@@ -139,7 +139,7 @@ def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
 def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, number: int, monkeypatch) -> None:
     from thaw.training.callbacks import ValidationCallback
 
-    own, seen = ValidationCallback._judge, []
+    own, seen = ValidationCallback._evaluate, []
 
     def judge(self, inputs, targets):
         if not seen:
@@ -149,7 +149,7 @@ def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, num
     def terminate(number, frame) -> None:
         raise SystemExit(143)
 
-    monkeypatch.setattr(ValidationCallback, "_judge", judge)
+    monkeypatch.setattr(ValidationCallback, "_evaluate", judge)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):

@@ -1,4 +1,4 @@
-"""From probabilities and labels to figures: loss, accuracy, F1, and each class by itself."""
+"""Metrics from probabilities and labels: loss, accuracy, F1, and those of each class."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from thaw.common.errors import UserError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """probabilities: float32 (N, C). labels: int32 (N,). confusion: int64 (C, C), a row a true class, a column a guess.
+    """The metrics of one split.
+
+    probabilities: float32 (N, C). labels: int32 (N,). confusion: int64 (C, C), rows true, columns predicted classes.
 
     metrics is flat: `loss`, `accuracy`, `top5_accuracy` (more than 5 classes), `macro_f1`, and for each class
     `class/NAME/precision`, `class/NAME/recall`, `class/NAME/f1`, with NAME as `metric_names` makes it.
@@ -24,11 +26,11 @@ class Evaluation:
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Evaluation:
-    """Judge `probabilities` (N, C), or (N, 1) of the second of two classes, by `labels` (N,).
+    """Evaluate `probabilities` (N, C), or (N, 1) of the second of two classes, against `labels` (N,).
 
-    loss: mean cross-entropy, probabilities clipped to 1e-7 as Keras does. A figure without meaning is NaN: recall of a
-    class without images, precision of a class neither present nor guessed. A present class that is never guessed has
-    precision 0. macro_f1 is the mean over the classes that are present or guessed, as in scikit-learn.
+    The loss is the mean cross-entropy, with probabilities clipped to 1e-7 as in Keras. A metric without meaning is NaN:
+    recall of a class without images, precision of a class neither present nor predicted. A present class that is never
+    predicted has precision 0. macro_f1 is the mean over the classes that are present or predicted, as in scikit-learn.
     Raises UserError when the network's output is not finite: training diverged.
     """
     probabilities, labels = np.asarray(probabilities, np.float32), np.asarray(labels, np.int32)
@@ -63,23 +65,23 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequenc
 
 
 def class_metric_names(class_names: Sequence[str]) -> list[str]:
-    """Make class names fit for a part of a metric's name, all different: letters, digits, `_`, `-`, `.`, space.
+    """Return class names as parts of metric names, all different: letters, digits, `_`, `-`, `.`, space.
 
     A name that is changed, and would be the same as another, gets its index: `a/b`, `a_b` become `a_b_0`, `a_b`.
     """
-    clean = [re.sub(r"[^\w. -]", "_", name).strip(" .")[:100] or "_" for name in class_names]
-    kept = {c for c, name in zip(clean, class_names, strict=True) if c == name}
+    cleaned = [re.sub(r"[^\w. -]", "_", name).strip(" .")[:100] or "_" for name in class_names]
+    unchanged = {clean for clean, name in zip(cleaned, class_names, strict=True) if clean == name}
     names: list[str] = []
-    for i, (c, name) in enumerate(zip(clean, class_names, strict=True)):
-        while c != name and (c in kept or c in names):
-            c = f"{c}_{i}"
-        names.append(c)
+    for i, (clean, name) in enumerate(zip(cleaned, class_names, strict=True)):
+        while clean != name and (clean in unchanged or clean in names):
+            clean = f"{clean}_{i}"
+        names.append(clean)
     return names
 
 
 def _per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 (C,) of a confusion matrix (C, C)."""
-    right, present, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    """Return precision, recall and F1, (C,) each, of a confusion matrix (C, C)."""
+    correct, present, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where((guessed == 0) & (present > 0), 0.0, right / guessed)
-        return precision, right / present, 2 * right / (present + guessed)
+        precision = np.where((predicted == 0) & (present > 0), 0.0, correct / predicted)
+        return precision, correct / present, 2 * correct / (present + predicted)

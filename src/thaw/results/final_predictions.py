@@ -1,8 +1,7 @@
 """The probabilities a run is judged by: the engine's if the saved network gives the same ones, else the network's."""
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -46,9 +45,9 @@ def check_predictions(context: RunContext, trained: TrainedModel) -> FinalPredic
     _log(parity, context.tracked)
     if not parity.failed:
         say(
-            f"parity: {parity.images - parity.differs} of {parity.images} images get the same class from the kept "
-            f"network end to end; probabilities differ by at most {parity.probability:.2g}, logits by "
-            f"{parity.logit:.2g}"
+            f"parity: {parity.images - parity.differ} of {parity.images} images get the same class from the kept "
+            f"network end to end; probabilities differ by at most {parity.max_probability_difference:.2g}, "
+            f"logits by {parity.max_logit_difference:.2g}"
         )
         return FinalPredictions(probabilities, _entry(parity, trained.engine))
     say(_failure(parity, trained.engine))
@@ -74,23 +73,14 @@ class _KerasInference:
 
 
 def _log(parity: Parity, tracked: TrackedRun) -> None:
-    metrics = {"parity/images": parity.images, "parity/differ": parity.differs, **_largest(parity, "parity/")}
+    metrics = {f"parity/{name}": value for name, value in asdict(parity).items()}
     tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
     tracked.set_tags({PARITY_TAG: "failed" if parity.failed else "passed"})
 
 
 def _entry(parity: Parity, judged_with: EngineChoice) -> dict[str, Any]:
-    return {
-        "passed": not parity.failed,
-        "images": parity.images,
-        "differ": parity.differs,
-        **_largest(parity),
-        "judged_with": dataclasses.asdict(judged_with),
-    }
-
-
-def _largest(parity: Parity, prefix: str = "") -> dict[str, float]:
-    return {f"{prefix}max_probability_difference": parity.probability, f"{prefix}max_logit_difference": parity.logit}
+    """Return what result.json has of it."""
+    return {"passed": not parity.failed, **asdict(parity), "judged_with": asdict(judged_with)}
 
 
 def _failure(parity: Parity, choice: EngineChoice) -> str:
@@ -99,9 +89,9 @@ def _failure(parity: Parity, choice: EngineChoice) -> str:
     else:
         remedy = "engine=tensorflow" if choice.engine != "tensorflow" else "another backbone"
     return (
-        f"parity failed: {parity.differs} of {parity.images} images get another class from the kept network than from "
+        f"parity failed: {parity.differ} of {parity.images} images get another class from the kept network than from "
         f"the engine ({choice.summary()}). Up to 1 % of them would be accepted. Probabilities differ by up to "
-        f"{parity.probability:.2g}. The figures of validation and test, the report and result.json are therefore those "
-        "of the kept network itself, run by Keras in float32. It was trained on what the engine computed: train again "
-        f"with {remedy}"
+        f"{parity.max_probability_difference:.2g}. The figures of validation and test, the report and result.json are "
+        "therefore those of the kept network itself, run by Keras in float32. It was trained on what the engine "
+        f"computed: train again with {remedy}"
     )

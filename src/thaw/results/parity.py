@@ -1,4 +1,4 @@
-"""Whether two ways to the same probabilities agree: the fast one that a run used, and the network that it keeps."""
+"""Whether the engine that a run used and the network that it saves give the same probabilities."""
 
 import math
 from collections.abc import Callable
@@ -15,38 +15,38 @@ MAX_SAMPLE_MACS = 2e11  # multiplications that a sample may take: about 2 s on 2
 
 @dataclass(frozen=True)
 class Parity:
-    """images: compared. differs: of those, how many have another first class, near ties left out.
+    """A comparison of probabilities. Fields are keys of result.json and, behind `parity/`, of metrics: not renamed.
 
-    probability, logit: the largest differences of both.
+    images: compared. differ: how many of them have another first class, near ties left out.
     """
 
     images: int
-    differs: int
-    probability: float
-    logit: float
+    differ: int
+    max_probability_difference: float
+    max_logit_difference: float
 
     @property
     def failed(self) -> bool:
-        """One image alone is no evidence: two classes may be equally likely to the last bit but one."""
-        return self.differs > max(1, MAX_DIFFERING_SHARE * self.images)
+        """Whether too many differ; a single one is no evidence, as two classes may be almost equally likely."""
+        return self.differ > max(1, MAX_DIFFERING_SHARE * self.images)
 
 
 def feature_cache_bytes(images: int, features: int) -> int:
-    """Bytes of the cache that the features of so many images take when they are kept, float32."""
+    """Return the bytes of the cache that the float32 features of so many images take."""
     return images * (4 * features + 128)
 
 
-def compare_probabilities(fast: npt.NDArray[np.float32], kept: npt.NDArray[np.float32]) -> Parity:
-    """Compare probabilities (N, C) with probabilities (N, C).
+def compare_probabilities(engine: npt.NDArray[np.float32], saved: npt.NDArray[np.float32]) -> Parity:
+    """Compare the engine's probabilities with the saved network's, (N, C) both.
 
     Logits are log-probabilities less their mean, which a softmax does not see. Probabilities under 1e-4 are cut off:
-    what a network is sure not to see would drown the rest. What is no number differs from every number.
+    classes that a network rules out would dominate otherwise. NaN differs from every number.
     """
-    rows, theirs = np.arange(len(kept)), fast.argmax(axis=1)
-    lost = np.isfinite(kept).all(axis=1) & ~np.isfinite(fast).all(axis=1)
-    differs = int(((kept.max(axis=1) - kept[rows, theirs] > TIE_MARGIN) | lost).sum())
-    probability = float(np.abs(fast - kept).max())
-    return Parity(len(fast), differs, probability, float(np.abs(_logits(fast) - _logits(kept)).max()))
+    rows, first_class = np.arange(len(saved)), engine.argmax(axis=1)
+    lost = np.isfinite(saved).all(axis=1) & ~np.isfinite(engine).all(axis=1)
+    differ = int(((saved.max(axis=1) - saved[rows, first_class] > TIE_MARGIN) | lost).sum())
+    logits = float(np.abs(_logits(engine) - _logits(saved)).max())
+    return Parity(len(engine), differ, float(np.abs(engine - saved).max()), logits)
 
 
 def _logits(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -55,21 +55,21 @@ def _logits(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def compare_sample(
-    fast: npt.NDArray[np.float32],
-    run_kept: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+    engine: npt.NDArray[np.float32],
+    run_saved: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
     seed: int,
     macs: float = math.inf,
 ) -> Parity:
-    """Compare on a sample of the N images whose `fast` probabilities (N, C) are known.
+    """Compare on a sample of the N images whose probabilities by the engine, (N, C), are known.
 
-    run_kept: rows of `fast` -> probabilities of the kept network, end to end. macs: multiplications it takes for an
-    image; 512 images are compared, of large networks fewer, but 32 and, where any of those differs, 512 after all.
+    run_saved: maps rows of `engine` to probabilities of the saved network, end to end. macs: multiplications that it
+    takes for an image. The sample has 512 images; with a large network fewer, at least 32, and 512 if one differs.
     """
-    order = np.random.default_rng(seed).permutation(len(fast))
+    order = np.random.default_rng(seed).permutation(len(engine))
     sample = int(np.clip(MAX_SAMPLE_MACS / max(macs, 1), SAMPLE, LARGE_SAMPLE)) // SAMPLE * SAMPLE
     rows = np.sort(order[:sample])
-    found = compare_probabilities(fast[rows], run_kept(rows))
-    if found.differs and len(fast) > sample and sample < LARGE_SAMPLE:
+    parity = compare_probabilities(engine[rows], run_saved(rows))
+    if parity.differ and len(engine) > sample and sample < LARGE_SAMPLE:
         rows = np.sort(order[:LARGE_SAMPLE])
-        found = compare_probabilities(fast[rows], run_kept(rows))
-    return found
+        parity = compare_probabilities(engine[rows], run_saved(rows))
+    return parity

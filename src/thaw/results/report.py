@@ -1,4 +1,4 @@
-"""A run's pictures and tables; beside `charts` the only place that imports matplotlib."""
+"""Draws a run's figures and writes its tables; the only module of the package that imports matplotlib."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _SHADES = ("#ffffff", "#eef1f5")
 
 
 def confusion_png(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """Draw the confusion matrix (C, C), coloured by the share of each true class; names fit up to 100 classes."""
+    """Draw the confusion matrix (C, C), colored by the share of each true class; names fit up to 100 classes."""
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import PercentFormatter
 
@@ -30,7 +30,7 @@ def confusion_png(matrix: np.ndarray, class_names: Sequence[str], path: Path) ->
     side = min(18.0, max(4.0, 1.5 + (0.55 if numbers else 0.16) * classes))  # inches
     figure = _figure(side + 1.0, side)
     axes = figure.add_subplot()
-    # By the square root: of 1 % confused with another class one must see something.
+    # The color goes by the square root, so that 1 % confused with another class can be seen.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     if classes <= _NAMES_UP_TO:
         names = [_drawable(name) for name in class_names]
@@ -42,9 +42,9 @@ def confusion_png(matrix: np.ndarray, class_names: Sequence[str], path: Path) ->
     axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.1%} of {matrix.sum():,} images right", fontsize=11)
     if numbers:
         for row, column in zip(*np.nonzero(matrix), strict=True):
-            colour = "white" if share[row, column] > 0.35 else "black"
+            color = "white" if share[row, column] > 0.35 else "black"
             count = int(matrix[row, column])
-            axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=9 if count < 1e4 else 7)
+            axes.text(column, row, count, ha="center", va="center", color=color, fontsize=9 if count < 1e4 else 7)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, fraction=0.04, pad=0.02, format=PercentFormatter(1))
     bar.set_ticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
     bar.set_label("share of the true class")

@@ -1,4 +1,4 @@
-"""`result.json`: what a run came to, for scripts to read. Keys are only ever added."""
+"""result.json: the outcome of a run, for scripts to read. Keys are only ever added."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ OBJECTIVE = "val/accuracy"  # what a sweep compares
 
 @dataclass(frozen=True)
 class Objective:
-    """What a sweep compares, such as `val/accuracy`."""
+    """The metric that a sweep compares, and its value."""
 
     name: str
     value: float
@@ -20,16 +20,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's outcome.
+    """The outcome of a run; its fields are the keys of result.json.
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
     trainable_params, boundary, cut` each; cut: how many layers ran on the engine. seconds: `total`, `scan`, `extract`,
     `train`, `evaluate`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions
     `frozen` and `trained`, `device`, `tf32`.
-    parity: `passed`, `images` compared, `differ`, the largest differences, and `judged_with`, as `engine`: what the
-    metrics come from, which is Keras in float32 where it was not passed.
+    parity: `passed`, the fields of `Parity`, and `judged_with`, as `engine`: what computed the metrics, which is Keras
+    in float32 if it was not passed.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
-    model: path or URI of the network that was kept, None without one.
+    model: path of the saved network, None without one.
     """
 
     run_id: str
@@ -50,6 +50,6 @@ class RunResult:
 
 
 def write_result(result: RunResult, path: Path) -> None:
-    """Write `result` as JSON in one move, so that no reader meets half a file; NaN and infinity become null."""
+    """Write `result` as JSON, whole or not at all; NaN and infinity become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(asdict(result), path)

@@ -1,10 +1,10 @@
-"""Checkpoints on disk: whole or not at all, with a checksum, the newest few of a run. No TensorFlow."""
+"""Checkpoints on disk: written whole or not at all, with a checksum, the newest few of a run. No TensorFlow."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.common.files import open_atomic, remove_files
 
-FORMAT = 1  # raise it when what is saved changes: a run is gone on with by the version that began it
+FORMAT = 1  # raise it when what is saved changes: then only the version that began a run resumes it
 DIR_NAME = "checkpoints"
 
 NamedArrays = dict[str, npt.NDArray[Any]]
 
 
 class CorruptCheckpoint(Exception):
-    """A file that is not what was written."""
+    """A checkpoint file that is damaged, or of another run."""
 
 
 @dataclass(frozen=True, order=True)
 class TrainingProgress:
-    """How far a run has come: whole stages, whole epochs of the next one, steps of the next epoch."""
+    """How far a run has trained: finished stages, epochs of the next stage, steps of its next epoch."""
 
     stage: int
     epoch: int
@@ -35,18 +35,19 @@ class TrainingProgress:
 
     @property
     def file_name(self) -> str:
+        """Name of the checkpoint file that was written there."""
         return f"stage{self.stage}-epoch{self.epoch}-step{self.step}.npz"
 
     @classmethod
     def from_file_name(cls, name: str) -> "TrainingProgress | None":
-        """The place that a file's name says."""
-        found = re.fullmatch(r"stage(\d+)-epoch(\d+)-step(\d+)\.npz", name)
-        return cls(*map(int, found.groups())) if found else None
+        """Return the progress that `file_name` gives the name to; None for other files."""
+        match = re.fullmatch(r"stage(\d+)-epoch(\d+)-step(\d+)\.npz", name)
+        return cls(*map(int, match.groups())) if match else None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that changes while a run trains. state: what JSON can hold; arrays: weights, moments, sums."""
+    """All that changes while a run trains. state: JSON-compatible; arrays: weights, optimizer moments, metric sums."""
 
     progress: TrainingProgress
     state: Mapping[str, Any]
@@ -55,14 +56,9 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
     """Write an .npz file that numpy alone can open. Raises OSError."""
-    place = checkpoint.progress
-    state = {
-        "format": FORMAT,
-        "run": run_id,
-        "place": [place.stage, place.epoch, place.step],
-        "state": checkpoint.state,
-    }
-    text = json.dumps(state, sort_keys=True).encode()
+    place = astuple(checkpoint.progress)
+    content = {"format": FORMAT, "run": run_id, "place": place, "state": checkpoint.state}
+    text = json.dumps(content, sort_keys=True).encode()
     members: NamedArrays = {f"array/{name}": array for name, array in checkpoint.arrays.items()}
     members["head"] = np.frombuffer(text, np.uint8)
     members["sha256"] = np.frombuffer(_sha256(text, checkpoint.arrays), np.uint8)
@@ -71,7 +67,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, run_id: str) -> None:
 
 
 def read_checkpoint(path: Path, run_id: str) -> Checkpoint:
-    """Read what `write` wrote; raises Torn when a byte of it is another one, or it is another run's."""
+    """Read a checkpoint file.
+
+    Raises:
+        CorruptCheckpoint: The checksum does not fit, or the file is another run's.
+        UserError: Another version of thaw wrote it.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
@@ -101,13 +102,13 @@ def _sha256(text: bytes, arrays: NamedArrays) -> bytes:
 
 
 class CheckpointDir:
-    """The checkpoints of one run."""
+    """The checkpoint files of one run, of which the newest `keep` stay."""
 
     def __init__(self, path: Path, keep: int, run_id: str) -> None:
         self.path, self.keep, self.run_id = path, keep, run_id
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Add a checkpoint, then let the oldest go. Raises UserError when there is no room for it."""
+        """Write a checkpoint, then remove the oldest. Raises UserError when the disk is full or read-only."""
         target = self.path / checkpoint.progress.file_name
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -121,26 +122,27 @@ class CheckpointDir:
         return target
 
     def load_newest(self) -> Checkpoint | None:
-        """Return the newest that is sound, None without one; says the name of each that is not, and removes it."""
-        remove_files(*self.path.glob("*.npz.tmp"))  # a kill in the middle of writing
+        """Return the newest sound checkpoint, None without one; print the name of each corrupt one, and remove it."""
+        remove_files(*self.path.glob("*.npz.tmp"))  # left by a kill in the middle of writing
         for path in reversed(self._files()):
             try:
                 return read_checkpoint(path, self.run_id)
-            except CorruptCheckpoint as torn:
-                say(f"checkpoint {path.name} cannot be used ({torn}) and is left out")
+            except CorruptCheckpoint as error:
+                say(f"checkpoint {path.name} cannot be used ({error}) and is left out")
                 remove_files(path)
         return None
 
     def has_checkpoints(self) -> bool:
+        """Whether there is a checkpoint file, sound or not."""
         return bool(self._files())
 
     def clear(self) -> None:
-        """Remove all: the run has finished."""
+        """Remove all files, and the folder if nothing else is in it."""
         remove_files(*self._files())
         if self.path.is_dir() and not list(self.path.iterdir()):
             self.path.rmdir()
 
     def _files(self) -> list[Path]:
-        """By place, the first one first."""
+        """Return the checkpoint files, the one with the least progress first."""
         named = ((TrainingProgress.from_file_name(path.name), path) for path in self.path.glob("*.npz"))
-        return [path for _, path in sorted((place, path) for place, path in named if place)]
+        return [path for _, path in sorted((progress, path) for progress, path in named if progress)]

@@ -7,7 +7,7 @@ from thaw.config.schema import OptimizerConfig
 
 
 def build_optimizer(config: OptimizerConfig) -> Any:
-    """Return a fresh Keras optimizer; what is null in the config keeps Keras's default."""
+    """Return a new Keras optimizer; what is null in the config keeps Keras's default."""
     import keras
 
     classes = {
@@ -29,15 +29,15 @@ def build_optimizer(config: OptimizerConfig) -> Any:
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The rate at a step (0-based, over the whole stage): linear warm-up, then constant or half a cosine to zero.
+    """Return the rate at a step, 0-based over the whole stage: linear warm-up, then constant or half a cosine to zero.
 
-    A function of counters only, so that a resumed stage goes on at the same rate. Plateau's falls come from its
-    callback and multiply `learning_rate`; here it counts as constant.
+    A function of counters only, so that a resumed stage has the same rates. schedule=plateau counts as constant here:
+    Keras's callback lowers the rate.
     """
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "cosine":
-        rest = max(1, steps_per_epoch * epochs - warmup)
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / rest)))
+        cosine_steps = max(1, steps_per_epoch * epochs - warmup)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / cosine_steps)))
     return config.learning_rate

@@ -1,4 +1,4 @@
-"""What each recipe does, as a list of stages. Plans only: no TensorFlow."""
+"""The recipes: scratch, bottleneck and finetune as lists of training stages. No TensorFlow."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +11,8 @@ from thaw.config.schema import Config, OptimizerConfig, StageConfig
 class TrainingStage:
     """One stage of training.
 
-    number: 0-based place in the run. freeze: the request, as in finetune.freeze. first_epoch: epochs before it, so
-    that all stages share one axis.
+    number: 0-based, in the run. freeze: the request, as in finetune.freeze. first_epoch: how many epochs earlier stages
+    have, so that all stages share one axis.
     """
 
     number: int
@@ -30,38 +30,40 @@ def plan_recipe(config: Config) -> list[TrainingStage]:
 
 
 def runs_images_every_epoch(config: Config) -> bool:
-    """Whether training needs pixels in every epoch; else frozen activations take their place after the first."""
+    """Whether training reads pixels in every epoch; otherwise cached activations replace them after the first."""
     if config.recipe == "scratch":
         return True
     return config.augment.active and not config.cache.views
 
 
 def scratch(config: Config) -> list[TrainingStage]:
-    """Everything trains, BatchNorm statistics too: there is nothing pretrained to keep."""
+    """Train everything in one stage, BatchNorm statistics too: nothing is pretrained."""
     return [TrainingStage(0, "scratch", "none", "trainable", config.scratch.epochs, 0, config.optimizer)]
 
 
 def bottleneck(config: Config) -> list[TrainingStage]:
-    """Every image runs through the frozen backbone once; the head trains on the features."""
+    """Freeze the whole backbone, so that each image runs through it once; the head trains on the cached features."""
     return [TrainingStage(0, "bottleneck", "all", "frozen", config.bottleneck.epochs, 0, config.optimizer)]
 
 
 def finetune(config: Config) -> list[TrainingStage]:
-    """The head with everything frozen, so that its first steps do not wreck the backbone; then thaw from the boundary.
+    """Train the head first, so that its first steps do not wreck the backbone; then thaw the layers from the boundary.
 
-    `finetune.stages` replaces both, for gradual unfreezing (ULMFiT, arXiv 1801.06146).
+    `finetune.stages` replaces both stages, for gradual unfreezing (ULMFiT, arXiv 1801.06146).
     """
-    own = config.finetune
-    planned = own.stages or [
-        StageConfig(name="head", freeze="all", epochs=own.head_epochs),
-        StageConfig(name="thaw", freeze=own.freeze, epochs=own.epochs),
+    options = config.finetune
+    configs = options.stages or [
+        StageConfig(name="head", freeze="all", epochs=options.head_epochs),
+        StageConfig(name="thaw", freeze=options.freeze, epochs=options.epochs),
     ]
-    result, epochs = [], 0
-    for number, stage in enumerate(planned):
-        shared = own.head_optimizer if takes_head_optimizer(number, planned) else config.optimizer
-        optimizer = stage.optimizer or shared
+    stages, epochs = [], 0
+    for number, stage in enumerate(configs):
+        default = options.head_optimizer if takes_head_optimizer(number, configs) else config.optimizer
+        optimizer = stage.optimizer or default
         if stage.learning_rate is not None:
             optimizer = replace(optimizer, learning_rate=stage.learning_rate)
-        result.append(TrainingStage(number, stage.name, stage.freeze, own.batchnorm, stage.epochs, epochs, optimizer))
+        stages.append(
+            TrainingStage(number, stage.name, stage.freeze, options.batchnorm, stage.epochs, epochs, optimizer)
+        )
         epochs += stage.epochs
-    return result
+    return stages

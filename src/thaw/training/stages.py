@@ -33,21 +33,21 @@ def run_stage(
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> StageResult:
-    """Train one stage of the network in place.
+    """Train one stage of the network in place; a resumed one continues from the checkpointer's checkpoint.
 
     Args:
         planned: the stage and its plan.
-        network: backbone and head; resumed, its weights are restored first.
+        network: backbone and head.
         data: the images of all splits.
-        inputs: what all stages of the run work with.
-        checkpointer: saves the stage, and holds the checkpoint that it is resumed from.
-        predict_splits: names of the splits whose probabilities are wanted at its end.
+        inputs: what all stages of the run share.
+        checkpointer: saves the stage.
+        predict_splits: the splits whose probabilities the result has.
         on_start: is called with the number of trainable weights.
         on_epoch: is called with each entry of the history.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
-        Diverged: The loss is no longer a finite number.
+        Diverged: The loss is no longer finite.
     """
     stage, plan = planned.stage, planned.plan
     freeze.set_trainable(network.backbone.layers, plan.boundary)
