@@ -2,8 +2,6 @@
 
 import csv
 import json
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -243,24 +241,6 @@ def test_the_cache_is_listed_verified_and_cleared(commands, finetuned, swept) ->
     assert "pixels" in listing.out
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_run_is_marked_killed(commands, number: int, code: int) -> None:
-    process = commands.start(
-        "recipe=scratch", "dataset=digits", "scratch.epochs=1000", f"tracking.experiment=stopped-{code}"
-    )
-    for line in process.stdout:
-        if " epoch 2 " in line:
-            break
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == code
-    client = commands.client()
-    (run,) = client.search_runs([client.get_experiment_by_name(f"stopped-{code}").experiment_id])
-    assert run.info.status == "KILLED"
-    assert run.data.tags["thaw.reason"]
-    assert run.data.tags["thaw.stage"] == "scratch"
-
-
 def test_bottleneck_on_features_in_a_file_and_a_loss_that_explodes(commands, photos) -> None:
     """Two jobs of one sweep: one sound, with two classes on a sigmoid; one with a rate that no training survives."""
     two = commands.folder / "two"
@@ -328,14 +308,6 @@ def test_scratch_trains_the_baseline_to_its_end(commands) -> None:
     assert "proved: nothing was frozen, every thawed layer moved" in ran.out
 
 
-def test_offline_the_error_says_how_to_give_a_file(commands, photos) -> None:
-    ran = commands.run("backbone=inceptionv3", "finetune.freeze=172", "dataset=digits", "backbone.image_size=75")
-    assert ran.code == 1
-    assert "ImageNet weights of inceptionv3 could not be downloaded from https://" in ran.err
-    assert "backbone.weights=FILE.h5" in ran.err
-    assert "Traceback" not in ran.err
-
-
 def test_inception_at_172_trains_from_random_weights(commands) -> None:
     ran = commands.run(
         "backbone=inceptionv3", "finetune.freeze=172", "backbone.weights=none", "backbone.image_size=75",
@@ -345,23 +317,6 @@ def test_inception_at_172_trains_from_random_weights(commands) -> None:
     assert ran.code == 0, ran.err
     assert "frozen 172/311 · boundary conv2d_51, inside block mixed6 · cut 3 tensors" in ran.out
     assert ran.result()["stages"][1]["frozen_layers"] == 172
-
-
-def test_a_bad_picture_is_named_before_training(commands, photos) -> None:
-    folder = commands.folder / "with bad"
-    for name in ("a", "b"):
-        (folder / name).mkdir(parents=True)
-        for source in sorted((photos / "apple").glob("*.jpg"))[:5]:
-            (folder / name / source.name).write_bytes(source.read_bytes())
-    whole = (folder / "a" / "00.jpg").read_bytes()
-    (folder / "a" / "00.jpg").write_bytes(whole[: len(whole) // 2])
-    started = time.perf_counter()
-    ran = commands.run("dataset=image_folder", f"dataset.path={folder}")
-    assert ran.code == 1
-    assert "1 of 10 images cannot be used" in ran.err
-    assert str(folder / "a" / "00.jpg") in ran.err
-    assert "Traceback" not in ran.err
-    assert "network:" not in ran.out, time.perf_counter() - started
 
 
 def test_predict_gives_the_runs_own_predictions(commands, photos, finetuned) -> None:
@@ -389,16 +344,6 @@ def test_predict_with_a_stock_network_goes_on_past_a_bad_file(commands, photos) 
     (entry,) = json.loads(ran.out)
     assert len(entry["predictions"]) == 9
     assert sum(guess["probability"] for guess in entry["predictions"]) <= 1.0001
-
-
-def test_layers_lists_blocks_and_totals(commands) -> None:
-    ran = commands.run("scripts/layers.py", "backbone=inceptionv3")
-    assert ran.code == 0, ran.err
-    assert "with its ImageNet top: 23,851,784 parameters" in ran.out
-    (line,) = [line for line in ran.out.splitlines() if " conv2d_51 " in line]
-    assert [cell.strip() for cell in line.strip("│").split("│")] == [
-        "171", "conv2d_51", "Conv2D", "17x17x160", "122,880", "mixed6", "3",
-    ]  # fmt: skip
 
 
 @pytest.mark.slow
