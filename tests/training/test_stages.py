@@ -56,14 +56,14 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
     built = calibrated(backbones.build_backbone(config), data)
     head = options.pop("head", HEAD)
     joined = network.attach_head(built, head, ("r", "g", "b"))
-    places = options.pop("places", None)
+    cuts = options.pop("cuts", None)
     optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
     stage = TrainingStage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
     meanwhile = options.pop("meanwhile", lambda planned: None)
     choice = EngineChoice(
         options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32"))
     )
-    means = StageInputs(
+    inputs = StageInputs(
         choice,
         DiskCache(folder, max_gb * 1e9),
         options.pop("views", 0),
@@ -72,12 +72,12 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
         head,
     )
     before = freeze.weight_hashes(built.layers)
-    (planned,) = plan_stages([stage], joined, data, means, places)
+    (planned,) = plan_stages([stage], joined, data, inputs, cuts)
     meanwhile(planned)
     variables = checkpointed_variables(joined, [planned])
     checkpointer = StageCheckpointer(CheckpointDir(folder / "checkpoints", 2, "run"), CheckpointConfig(), 0, variables)
     result = run_stage(
-        planned, joined, data, means, checkpointer=checkpointer, predict_splits=("val", "test"),
+        planned, joined, data, inputs, checkpointer=checkpointer, predict_splits=("val", "test"),
         on_start=lambda trainable: None, on_epoch=lambda entry: None,
     )  # fmt: skip
     return joined, result, before
@@ -132,7 +132,7 @@ def test_a_cut_that_was_chosen_for_want_of_room_gives_the_same_losses_kept_or_no
 ) -> None:
     """As of a run that is resumed or done again where there is more room, or less."""
     precisions = (precision, "float32")
-    cheap = {"request": "conv_pw_11_relu", "epochs": 2, "places": [40], "engine": "openvino", "precisions": precisions}
+    cheap = {"request": "conv_pw_11_relu", "epochs": 2, "cuts": [40], "engine": "openvino", "precisions": precisions}
     _, kept, _ = run(data, tmp_path, **cheap)
     _, live, _ = run(data, tmp_path, max_gb=0.0, **cheap)
     assert [(r.hits, r.misses) for r in (kept, live)] == [(0, 48), (0, 0)]
