@@ -63,12 +63,7 @@ def run(config: Config, job: Job) -> RunResult:
                 run_outputs.export_features(context, trained)
         tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         return run_outputs.write_run_result(
-            context,
-            trained,
-            metrics,
-            pretrained_sha256=pretrained_sha256,
-            parity=predictions.parity,
-            model_file=model_file,
+            context, trained, metrics, predictions.parity, pretrained_sha256=pretrained_sha256, model_file=model_file
         )
 
 

@@ -83,9 +83,9 @@ def write_run_result(
     context: RunContext,
     trained: TrainedModel,
     metrics: Mapping[str, float],
+    parity: Mapping[str, Any],
     *,
     pretrained_sha256: str,
-    parity: Mapping[str, Any],
     model_file: Path | None,
 ) -> RunResult:
     """Write and log result.json, print the last lines, and return the result.

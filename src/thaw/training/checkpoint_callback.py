@@ -154,12 +154,8 @@ class CheckpointCallback(keras.callbacks.Callback):
             callbacks[kind] = {name: getattr(callback, name) for name in restore.CALLBACK_STATE[kind]}
             best_weights = getattr(callback, "best_weights", None) or []
             arrays.update({f"best/{i}": array for i, array in enumerate(best_weights)})
-        state = {
-            "history": self._epochs.history,
-            "seconds": self._epochs.seconds,
-            "callbacks": callbacks,
-            "ended": self.ended,
-        }
+        state = {"history": self._epochs.history, "seconds": self._epochs.seconds}
+        state |= {"callbacks": callbacks, "ended": self.ended}
         self._checkpointer.save(self._epoch, self._step, state, arrays)
 
     def _check_finite(self) -> None:

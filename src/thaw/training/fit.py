@@ -50,17 +50,8 @@ def fit(
 ) -> FitResult:
     """Train `model` for the stage's epochs; a resumed stage ends as if it had not been stopped, bit for bit.
 
-    Ctrl-C and SIGTERM wait for the end of a step, which is saved.
-
-    Args:
-        model: an uncompiled Keras model, batches in, probabilities out.
-        stage: epochs and optimizer.
-        inputs: batches, loss and seed.
-        checkpointer: saves the stage, and holds the checkpoint that it is resumed from.
-        on_epoch: is called with each entry of the history.
-
-    Raises:
-        Diverged: The loss is no longer a finite number.
+    model: an uncompiled Keras model, batches in, probabilities out. on_epoch is called with each entry of the history.
+    Ctrl-C and SIGTERM wait for the end of a step, which is saved. Raises Diverged when the loss is no longer finite.
     """
     losses = keras.losses.BinaryCrossentropy if inputs.sigmoid else keras.losses.CategoricalCrossentropy
     model.compile(
@@ -120,15 +111,10 @@ def _run_epochs(
 
 def _validation_callbacks(stage: TrainingStage, train_config: TrainConfig) -> list[Any]:
     """Return Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
-    chosen: list[Any] = []
-    if stage.optimizer.schedule == "plateau":
-        chosen.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss", factor=stage.optimizer.plateau_factor, patience=stage.optimizer.plateau_patience
-            )
-        )
-    if train_config.patience:
-        chosen.append(
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=train_config.patience, restore_best_weights=True)
-        )
+    optimizer, chosen = stage.optimizer, list[Any]()
+    if optimizer.schedule == "plateau":
+        factor, patience = optimizer.plateau_factor, optimizer.plateau_patience
+        chosen.append(keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=factor, patience=patience))
+    if patience := train_config.patience:
+        chosen.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True))
     return chosen

@@ -88,15 +88,8 @@ def plan_stages(
 ) -> list[PlannedStage]:
     """Make the plans of all stages before anything trains, so that a wrong request costs nothing.
 
-    Args:
-        stages: as the recipe lists them.
-        network: backbone and head.
-        data: the images of all splits.
-        inputs: what the stages work with.
-        fixed_cuts: where each stage is cut, of a run that is resumed or reproduced; None: chosen by the cache's room.
-
-    Raises:
-        UserError: A freeze request names no layer, or there are not as many cuts as stages.
+    fixed_cuts: where each stage is cut, of a run that is resumed or reproduced; None: chosen by the cache's room.
+    Raises UserError when a freeze request names no layer, or there are not as many cuts as stages.
     """
     graph, name = network.backbone.graph, network.backbone.name
     if fixed_cuts is not None and len(fixed_cuts) != len(stages):

@@ -33,17 +33,10 @@ def run_stage(
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> StageResult:
-    """Train one stage of the network in place; a resumed one continues from the checkpointer's checkpoint.
+    """Train one stage of the network in place, from its beginning or from the checkpointer's checkpoint.
 
-    Args:
-        planned: the stage and its plan.
-        network: backbone and head.
-        data: the images of all splits.
-        inputs: what all stages of the run share.
-        checkpointer: saves the stage.
-        predict_splits: the splits whose probabilities the result has.
-        on_start: is called with the number of trainable weights.
-        on_epoch: is called with each entry of the history.
+    predict_splits: the splits whose probabilities the result has. on_start is called with the number of trainable
+    weights, on_epoch with each entry of the history.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
