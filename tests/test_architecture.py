@@ -18,7 +18,7 @@ ALLOWED = {
     "tracking": {"common", "config"},
     "frozen": {"common", "config", "cache", "data", "models"},
     "training": {"common", "config", "cache", "data", "models", "frozen"},
-    "run_record": {"common", "config", "models", "tracking", "frozen", "training"},
+    "run_record": {"common", "config", "models", "tracking", "frozen"},
     "run_context": {"common", "config", "cache", "tracking", "training", "run_record"},
     "results": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_record", "run_context",

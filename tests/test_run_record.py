@@ -1,6 +1,5 @@
 """What a run leaves in the store when it begins, and what it must find there when it is resumed."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from thaw import run_record, tracking
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import Config
-from thaw.training.checkpoint import TrainingProgress
 
 
 class Tracked:
@@ -42,7 +40,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
-    with run_record.resumable_run(tracked, "run", Config(seed=3), job):
+    with run_record.resumable_run(tracked, "run", Config(seed=3), job, lambda: False):
         if error:
             raise error
 
@@ -76,27 +74,6 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
     with pytest.raises(type(error)):
         begin(Tracked(), job, error)
     assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == printed
-
-
-@pytest.mark.parametrize(
-    ("error", "left"),
-    [
-        (None, False),
-        (tracking.RunNotClosed("refused"), False),
-        (UserError("no room"), True),
-        (KeyboardInterrupt(), True),
-    ],
-)
-def test_checkpoints_go_once_there_is_a_result_though_the_store_was_not_told(
-    job: Job, error: BaseException | None, left: bool
-) -> None:
-    file = job.folder / "checkpoints" / TrainingProgress(0, 1, 0).file_name
-    file.parent.mkdir()
-    file.write_bytes(b"")
-    with contextlib.suppress(UserError, KeyboardInterrupt), run_record.remove_checkpoints_at_end(Config(), job):
-        if error:
-            raise error
-    assert file.exists() == left
 
 
 def test_what_it_began_with_must_still_be_there() -> None:

@@ -10,7 +10,8 @@ from thaw import run_record, tracking
 from thaw.cache import DiskCache
 from thaw.config.job import Job
 from thaw.config.schema import Config
-from thaw.tracking import TrackedRun
+from thaw.tracking import RunNotClosed, TrackedRun
+from thaw.training import checkpoint
 from thaw.training.checkpoint import CheckpointDir
 
 
@@ -69,13 +70,30 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
     tags = {tracking.OVERRIDES_TAG: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock, outputs = Clock(), Path(config.outputs)
     with (
-        run_record.remove_checkpoints_at_end(config, job),
+        remove_checkpoints_at_end(config, job),
         tracking.start_run(
             config.tracking, outputs, name=name, folder=job.folder, tags=tags, parent=job.parent_run_id,
             resume=job.resumed_run_id,
         ) as tracked,
-        run_record.resumable_run(tracked, name, config, job) as checkpoints,
     ):  # fmt: skip
-        folder = Path(config.cache.dir).expanduser().absolute()
-        cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
-        yield RunContext(config, job, tracked, cache, checkpoints, clock)
+        checkpoints = _checkpoints(config, job, tracked.id)
+        with run_record.resumable_run(tracked, name, config, job, checkpoints.has_checkpoints):
+            folder = Path(config.cache.dir).expanduser().absolute()
+            cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
+            yield RunContext(config, job, tracked, cache, checkpoints, clock)
+
+
+@contextmanager
+def remove_checkpoints_at_end(config: Config, job: Job) -> Iterator[None]:
+    """Remove the checkpoints when the block has ended with a result, even if the store could not close the run."""
+    checkpoints = _checkpoints(config, job, "")
+    try:
+        yield
+    except RunNotClosed:
+        checkpoints.clear()
+        raise
+    checkpoints.clear()
+
+
+def _checkpoints(config: Config, job: Job, run_id: str) -> CheckpointDir:
+    return CheckpointDir(job.folder / checkpoint.DIR_NAME, config.checkpoint.keep, run_id)

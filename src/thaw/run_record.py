@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from thaw import tracking
@@ -13,10 +13,8 @@ from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.frozen.engine import EngineChoice
-from thaw.models import backbone_table
-from thaw.tracking import RunNotClosed, TrackedRun
-from thaw.training import checkpoint
-from thaw.training.checkpoint import CheckpointDir
+from thaw.models import backbone_table, saved_model
+from thaw.tracking import TrackedRun
 
 ENGINE_TAG = "thaw.engine"
 # Entries that a run adds to its fingerprint.
@@ -25,34 +23,23 @@ DEVICE, CUTS = "device", "cuts"
 
 
 @contextmanager
-def resumable_run(tracked: TrackedRun, name: str, config: Config, job: Job) -> Iterator[CheckpointDir]:
-    """Log config and fingerprint before the block, so that a crash leaves evidence, and yield the run's checkpoints.
+def resumable_run(
+    tracked: TrackedRun, name: str, config: Config, job: Job, has_checkpoints: Callable[[], bool]
+) -> Iterator[None]:
+    """Log config and fingerprint before the block runs, so that a crash leaves evidence.
 
     If the block is stopped, or fails after a checkpoint, the command that resumes the run is printed.
     """
     _log_config_and_fingerprint(tracked, config, job)
     tracked.flush()
-    checkpoints = CheckpointDir(job.folder / checkpoint.DIR_NAME, config.checkpoint.keep, tracked.id)
     try:
         # Not before: from its first line on, a run can be resumed.
         say(f"run {tracked.id} · {name} · {display_path(job.folder)}{' · resumed' if job.resumed_run_id else ''}")
-        yield checkpoints
+        yield
     except BaseException as error:
-        if checkpoints.has_checkpoints() or not isinstance(error, Exception):
+        if has_checkpoints() or not isinstance(error, Exception):
             say(f"go on: {command_lines.run_command('train', 'resume', tracked.id, job.folder, config.tracking.uri)}")
         raise
-
-
-@contextmanager
-def remove_checkpoints_at_end(config: Config, job: Job) -> Iterator[None]:
-    """Remove the checkpoints when the block has ended with a result, even if the store could not close the run."""
-    checkpoints = CheckpointDir(job.folder / checkpoint.DIR_NAME, config.checkpoint.keep, "")
-    try:
-        yield
-    except RunNotClosed:
-        checkpoints.clear()
-        raise
-    checkpoints.clear()
 
 
 def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -> None:
