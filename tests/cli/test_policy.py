@@ -1,6 +1,5 @@
 """Configs that would run something, as train.py meets them."""
 
-import os
 import pickle
 import re
 import sys
@@ -8,24 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli import main, output_dirs, policy
+from thaw.cli import main, policy
 from thaw.cli.resume import ResumedRun
 from thaw.common.errors import UserError
-from thaw.config.schema import Config
 
-from ..conftest import ROOT
-
-
-def composed(*overrides: str):
-    os.environ.setdefault("THAW_OUTPUTS", "outputs")
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
+from .composing import composed, with_file
 
 
 def test_thaws_own_config_passes_in_milliseconds() -> None:
@@ -226,62 +216,6 @@ def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value:
     policy.check_composed(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
 
 
-@pytest.mark.parametrize("name", ["../..", "/tmp/x", "a/b", "..", "."])
-def test_hydras_notes_stay_in_the_runs_folder(name: str) -> None:
-    with pytest.raises(UserError, match=r"hydra\.output_subdir=.* is refused: it is the name of one folder"):
-        output_dirs.check_output_dirs(composed(f"hydra.output_subdir='{name}'"), [f"hydra.output_subdir={name}"], set())
-
-
-def with_file(tmp_path: Path, text: str, *overrides: str):
-    """Composed with an experiment file x."""
-    file = tmp_path / "theirs" / "experiment" / "x.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"# @package _global_\n{text}")
-    return composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", "experiment=x", *overrides)
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("hydra: {run: {dir: FOLDER}}", "hydra.run.dir"),
-        ("hydra: {run: {dir: '${outputs}'}}", "hydra.run.dir"),
-        ("hydra: {run: {dir: '${outputs}/../x'}}", "hydra.run.dir"),
-        ("hydra: {run: {dir: '${outputs}/link/x'}}", "hydra.run.dir"),
-        ("hydra: {run: {dir: '${outputs}/full'}}", "hydra.run.dir"),
-        ("outputs: FOLDER\nhydra: {run: {dir: '${outputs}/outputs/full'}}", "hydra.run.dir"),
-        ("hydra: {run: {dir: '${hydra:help}'}}", "hydra.run.dir"),
-        ("hydra: {sweep: {dir: /x}}", "hydra.sweep.dir"),
-        ("hydra: {sweep: {subdir: ../../x}}", "hydra.sweep.subdir"),
-        ("hydra: {sweep: {subdir: /x}}", "hydra.sweep.subdir"),
-    ],
-)
-def test_a_file_does_not_choose_a_folder_that_holds_a_users_files(tmp_path, text: str, key: str) -> None:
-    outputs = tmp_path / "outputs"
-    (outputs / "full").mkdir(parents=True)
-    (outputs / "full" / "result.json").touch()
-    (outputs / "link").symlink_to(tmp_path)
-    config = with_file(tmp_path, text.replace("FOLDER", str(tmp_path)), f"outputs={outputs}")
-    if text.startswith("outputs"):
-        config.outputs = str(tmp_path)
-    with pytest.raises(UserError, match=re.escape(f"{key}=") + ".* is refused from a file"):
-        output_dirs.check_output_dirs(config, ["experiment=x"], set())
-
-
-def test_a_file_chooses_a_new_folder_in_outputs(tmp_path) -> None:
-    text = "hydra: {sweep: {dir: '${outputs}/mine', subdir: '${hydra.job.num}_${augment.name}'}}"
-    config = with_file(tmp_path, text, f"outputs={tmp_path}/outputs")
-    made = output_dirs.check_output_dirs(config, [], set())
-    assert made == {tmp_path / "outputs" / "mine", tmp_path / "outputs" / "mine" / "0_none"}
-    (tmp_path / "outputs" / "mine" / "0_none").mkdir(parents=True)
-    assert output_dirs.check_output_dirs(config, [], made) == made  # of a sweep that runs
-
-
-def test_the_command_line_chooses_any_folder(tmp_path) -> None:
-    given = [f"hydra.run.dir={tmp_path}", "hydra.sweep.dir=/x", "hydra.sweep.subdir=y"]
-    assert output_dirs.check_output_dirs(composed(*given), given, set()) == set()
-    assert output_dirs.check_output_dirs(composed(), [], set()) == set()
-
-
 @pytest.mark.parametrize(
     "argument",
     [
@@ -352,14 +286,6 @@ def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
     missing = "hydra.job_logging.handlers.mine.class=None is refused: it is missing; it can be logging.StreamHandler or"
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}/theirs/experiment/x.yaml: {missing}")):
         policy.check_composed(config)
-
-
-@pytest.mark.parametrize("name", ["report", "checkpoints", "result.json"])
-def test_hydras_notes_are_not_named_as_what_a_run_keeps(tmp_path: Path, name: str) -> None:
-    config = with_file(tmp_path, f"hydra: {{output_subdir: {name}}}")
-    with pytest.raises(UserError, match=f"hydra.output_subdir={name} is refused: a run keeps its own {name} there"):
-        output_dirs.check_output_dirs(config, [], set())
-    output_dirs.check_output_dirs(with_file(tmp_path, "hydra: {output_subdir: notes}"), [], set())
 
 
 @pytest.mark.parametrize("sweep", [False, True])

@@ -109,3 +109,23 @@ def test_a_defect_is_still_printed_with_the_lines_that_it_came_from() -> None:
     assert "the disk is full" in printed
     assert 'raise OSError("the disk is full")' in printed
     assert "job(held, kind)" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["seed=${hydra:job.num}", "augment=light,strong"],
+        ["backbone=glob(vgg*)"],
+        ["seed=range(0,3)"],
+        ["optimizer.learning_rate=choice(1e-4,1e-3)"],
+        ["optimizer.learning_rate=1e-4,1e-3", "++seed=1"],
+        ["hydra/sweeper=any", "optimizer.learning_rate=interval(1e-5,1e-3)"],
+    ],
+)
+def test_sweeps_as_hydra_writes_them_pass_the_check(arguments: list[str]) -> None:
+    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(group="hydra/sweeper", name="any", node={"_target_": "their.Sweeper"})
+    try:
+        check_sweep(arguments)
+    finally:
+        del ConfigStore.instance().repo["hydra"]["sweeper"]["any.yaml"]
