@@ -1,4 +1,4 @@
-"""Command line of thaw_lab.benchmark.run_benchmark."""
+"""`python scripts/benchmark.py key=value ...`: a tool of the checkout, which an installed thaw does not have."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from thaw.config import tool_schemas
 
 
 def main(config: tool_schemas.BenchmarkConfig) -> None:
+    """Run the benchmark of this checkout."""
     from thaw_lab.benchmark.run_benchmark import benchmark
 
     benchmark(config, ROOT)

@@ -1,4 +1,4 @@
-"""Command line of thaw_lab.faults.run_faults."""
+"""`python scripts/faults.py key=value ...`: a tool of the checkout, which an installed thaw does not have."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from thaw.config import tool_schemas
 
 
 def main(config: tool_schemas.FaultsConfig) -> None:
+    """Run the faults of this checkout."""
     from thaw_lab.faults.run_faults import faults
 
     faults(config, ROOT)

@@ -1,4 +1,4 @@
-"""Arguments as Hydra's grammar takes them."""
+"""Quotes arguments for Hydra's grammar, and refuses empty ones."""
 
 import re
 from collections.abc import Iterator
@@ -25,22 +25,21 @@ _ENTRY = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\[[^]]*\]|\{[^}]*
 
 
 def quote_texts(arguments: list[str], schema: type, sweeps: bool = True) -> list[str]:
-    """Quote texts, so that Hydra's grammar takes nothing in them for its own: `photos (1)`, `2026_11_27`, `1e5`.
+    """Quote texts, so that Hydra's grammar reads none of their characters: `photos (1)`, `2026_11_27`, `1e5`.
 
-    Texts are the keys that the schema calls so, and the choices of a file; so are the entries of their lists and
-    sweeps. A comma is a sweep unless a path of that name exists, or the command has no sweeps. Other sweep functions,
-    dicts, interpolations, null and what is quoted already stay as they are. `~` is the home folder, as a shell has it.
+    Texts are the values of the schema's text keys and of choices, and the entries of their lists and sweeps. A comma is
+    a sweep unless a path of that name exists, or the command has no sweeps. Other sweep functions, dicts,
+    interpolations, null and quoted values stay as they are. `~` becomes the home folder, as in a shell.
     """
-    own = (
-        text_keys(schema) | {name for name, _ in section_types(schema)} | {"experiment"} | HYDRA_TEXT_KEYS
-    ) - TEXT_OR_NUMBER_KEYS
+    choices = {name for name, _ in section_types(schema)} | {"experiment"}
+    quoted_keys = (text_keys(schema) | choices | HYDRA_TEXT_KEYS) - TEXT_OR_NUMBER_KEYS
     result = []
     for argument in arguments:
         key, sign, value = argument.partition("=")
         name = key.lstrip("+")
-        if sign and name in own:
+        if sign and name in quoted_keys:
             value = _text(value, name in PATH_KEYS, sweeps and name not in HYDRA_TEXT_KEYS)
-        if name == "finetune.head_optimizer":  # a choice in a place of its own: Hydra says optimizer@PLACE
+        if name == "finetune.head_optimizer":  # a choice of another group: Hydra calls it optimizer@PACKAGE
             key = key.replace(name, f"optimizer@{name}")
         result.append(f"{key}{sign}{value}")
     return result
@@ -51,13 +50,13 @@ def _text(value: str, path: bool, sweeps: bool) -> str:
         return value
     if re.fullmatch(r"\[.*\]", value, re.DOTALL):
         return f"[{_entries(value[1:-1], path)}]"
-    if sweeps and (found := re.fullmatch(r"choice\((.+)\)", value, re.DOTALL)):
-        return _entries(found[1], path)  # Hydra's choice() drops quotes, a,b keeps them
+    if sweeps and (choice := re.fullmatch(r"choice\((.+)\)", value, re.DOTALL)):
+        return _entries(choice[1], path)  # Hydra's choice() drops quotes, a,b keeps them
     if sweeps and "," in value and not (path and _exists(value)):
         return _entries(value, path)
     if not path:
         return value if re.fullmatch(_PLAIN, value, re.IGNORECASE) else quote(value)
-    return quote(_at_home(value))
+    return quote(_expand_home(value))
 
 
 def _entries(value: str, path: bool) -> str:
@@ -65,10 +64,10 @@ def _entries(value: str, path: bool) -> str:
 
 
 def _exists(value: str) -> bool:
-    return Path(_at_home(value)).exists()
+    return Path(_expand_home(value)).exists()
 
 
-def _at_home(value: str) -> str:
+def _expand_home(value: str) -> str:
     try:
         return str(Path(value).expanduser()) if value.startswith("~") else value
     except RuntimeError:
@@ -76,8 +75,8 @@ def _at_home(value: str) -> str:
 
 
 def empty_value_error(key: str) -> UserError:
-    """The error for a key, flag or variable whose value is empty: none has a meaning for that."""
-    key = key.rpartition("@")[2]  # of optimizer@PLACE
+    """Return the error for a key, flag or variable whose value is empty, which none of them allows."""
+    key = key.rpartition("@")[2]  # of optimizer@PACKAGE
     return UserError(f"{key}= is empty. Is a shell variable unset? Give {key} a value, or leave it out")
 
 
@@ -94,7 +93,7 @@ def check_no_empty_arguments(arguments: list[str]) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a parsed value."""
+    """Yield every text in a parsed value."""
     if isinstance(value, QuotedString):
         yield value.text
     elif isinstance(value, str):
@@ -115,7 +114,7 @@ def unquote(value: str) -> str:
 
 
 def quote(value: str) -> str:
-    """Return a value in quotes, so that nothing in it is grammar."""
+    """Return a value in quotes, so that Hydra's grammar reads nothing in it."""
     escaped = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", value)  # Hydra unescapes backslashes before a quote only
     escaped += re.search(r"\\*$", escaped)[0]  # type: ignore[index]
     return f"'{escaped}'"

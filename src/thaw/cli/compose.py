@@ -42,8 +42,9 @@ def compose_config(name: str, schema: type, arguments: list[str]) -> Any:
 def to_config(cfg: DictConfig, schema: type) -> Any:
     """Turn the composed config into the schema's dataclasses, with `outputs` made absolute.
 
-    Raises UserError for a key that was added (`+key=value`) and is not in the schema, and for a text that is empty,
-    wherever it came from: a file, an interpolation.
+    Raises:
+        UserError: a key was added (`+key=value`) that the schema does not have, or a text is empty, wherever it comes
+            from: a file, an interpolation.
     """
     known = set(dotted_keys(schema))
     for key in _dotted(cfg, ""):
@@ -57,34 +58,34 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
 
 @contextmanager
 def first_job_config(config: DictConfig) -> Iterator[DictConfig]:
-    """Give a sweep's config as its first job would have it: `${hydra:job.num}` is 0.
+    """Yield a sweep's config as its first job gets it: `${hydra:job.num}` is 0, and the node `hydra` is gone.
 
-    config: composed with the node `hydra`. What is yielded has none, as a job's has not.
+    config: composed with the node `hydra`.
     """
-    own, before = deepcopy(config), HydraConfig.instance().cfg
-    with open_dict(own):
-        own.hydra.job.num, own.hydra.job.id = 0, "0"
-        own.hydra.runtime.output_dir = str(Path.cwd())
-        HydraConfig.instance().set_config(own)
-        del own["hydra"]
+    job, previous = deepcopy(config), HydraConfig.instance().cfg
+    with open_dict(job):
+        job.hydra.job.num, job.hydra.job.id = 0, "0"
+        job.hydra.runtime.output_dir = str(Path.cwd())
+        HydraConfig.instance().set_config(job)
+        del job["hydra"]
     try:
-        yield own
+        yield job
     finally:
-        HydraConfig.instance().cfg = before
+        HydraConfig.instance().cfg = previous
 
 
 def resolve_hydra_values(overrides: Iterable[str], config: DictConfig) -> list[str]:
-    """Return a job's overrides as they can be given again: what Hydra knows of this job only becomes its value."""
-    found = []
+    """Return a job's overrides in a form that can be given again: `${hydra:...}` and `${now:...}` become values."""
+    resolved = []
     for override in overrides:
         key, _, value = override.partition("=")  # in a sweep Hydra escapes the braces
         key = key.lstrip("+")
         if re.search(r"\$\\?\{(hydra|now)\\?:", value):
-            own = OmegaConf.select(config, key)
-            if isinstance(own, (str, int, float)):
-                override = f"{key}={quote(own) if isinstance(own, str) else own}"
-        found.append(override)
-    return found
+            value = OmegaConf.select(config, key)
+            if isinstance(value, (str, int, float)):
+                override = f"{key}={quote(value) if isinstance(value, str) else value}"
+        resolved.append(override)
+    return resolved
 
 
 def check_no_empty_texts(cfg: DictConfig | ListConfig, prefix: str = "") -> None:
@@ -94,7 +95,7 @@ def check_no_empty_texts(cfg: DictConfig | ListConfig, prefix: str = "") -> None
         name = f"{prefix}.{key}".removeprefix(".") if isinstance(cfg, DictConfig) else f"{prefix}[{key}]"
         try:
             value = parent[key]
-        except OmegaConfBaseException:  # another mistake, which is told where the value is used
+        except OmegaConfBaseException:  # another mistake, which is reported where the value is used
             continue
         if isinstance(value, str) and not value.strip():
             raise empty_value_error(name)

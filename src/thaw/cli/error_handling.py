@@ -1,4 +1,4 @@
-"""A user's mistake becomes one clear message: what Hydra and OmegaConf found wrong, and what to do about it."""
+"""One clear message for a user's mistake: what Hydra and OmegaConf refuse, and what to do about it."""
 
 import errno
 import os
@@ -55,13 +55,13 @@ def hydra_errors_explained(schema: type) -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """The process is ending: another Ctrl-C would only break its last lines and leave a traceback."""
+    """Ignore Ctrl-C and SIGTERM while the process ends: they would break its last lines with a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def explain_hydra_error(error: Exception, schema: type) -> str:
-    """Say in one sentence what Hydra found wrong: the key, what is allowed, the nearest match."""
+    """Return in one sentence what Hydra refuses: the key, what is allowed, the nearest match."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = sorted(error.options or [])
@@ -81,24 +81,23 @@ def explain_hydra_error(error: Exception, schema: type) -> str:
         return (
             f"{experiment[1]}.yaml lacks its first line: # @package _global_. Without it its keys are no keys of a run"
         )
-    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
-        key, _, value = found[1].partition("=")
-        return (
-            f"{found[1]} is several values: -m trains with each. A text that has a comma is quoted: \"{key}='{value}'\""
-        )
-    found = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
-    if found and found[1] not in set(dotted_keys(schema)):
-        return _unknown_key(found[1], schema)
+    if ambiguous := re.match(r"Ambiguous value for argument '(.*)'", text):
+        key, _, value = ambiguous[1].partition("=")
+        quoted = f"\"{key}='{value}'\""
+        return f"{ambiguous[1]} is several values: -m trains with each. A text that has a comma is quoted: {quoted}"
+    refused = re.search(r"Could not (?:override|append to|delete)[^']*'([^']+)'", text)
+    if refused and refused[1] not in set(dotted_keys(schema)):
+        return _unknown_key(refused[1], schema)
     message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     if remedy := explain_with_remedy(message, key, sys.argv[1:]):
         return remedy
     if blank := re.search(r"Value '\s*' ", message):
-        return str(empty_value_error(found[1] if found else key or blank[0]))
+        return str(empty_value_error(refused[1] if refused else key or blank[0]))
     if section := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
-        own = [name for name, type_ in section_types(schema) if type_.__name__ == section[1]]
-        return f"{' or '.join(own)}={section[2]!r} is a text where a section is expected: set its keys"
-    if found:
-        return f"{found[1]}: {message}"
+        names = [name for name, type_ in section_types(schema) if type_.__name__ == section[1]]
+        return f"{' or '.join(names)}={section[2]!r} is a text where a section is expected: set its keys"
+    if refused:
+        return f"{refused[1]}: {message}"
     missing = re.match(r"Key '([^']+)' (?:is )?not in", message)
     if missing and key not in set(dotted_keys(schema)):
         return _unknown_key(key or missing[1], schema)
@@ -116,7 +115,7 @@ def _unknown_key(key: str, schema: type) -> str:
 
 
 def omegaconf_cause(error: BaseException) -> BaseException:
-    """What OmegaConf said, which names the key; Hydra wraps it."""
+    """Return OmegaConf's error, which names the key, out of Hydra's that wraps it."""
     link: BaseException | None = error
     while link is not None and not isinstance(link, OmegaConfBaseException):
         link = link.__cause__ or link.__context__
@@ -124,19 +123,19 @@ def omegaconf_cause(error: BaseException) -> BaseException:
 
 
 def explain_with_remedy(message: str, key: str | None, arguments: Iterable[str]) -> str | None:
-    """Return an error's text with what to do, None for a message that is not known here.
+    """Return an error's text with what to do, None for a message without a known remedy.
 
     message: its first line. key: what it is about. arguments: the command line.
     """
-    if found := re.search(r"interpolation '(\$\{hydra:job\.(?:num|id)\})'.*'None'", message):
-        return f"{key}={found[1]}: only the runs of a sweep have a number. Add -m, or give {key} a value"
-    if found := re.match(r"Multiple values for (\S+)\. To override", message):
-        group = found[1]
+    if number := re.search(r"interpolation '(\$\{hydra:job\.(?:num|id)\})'.*'None'", message):
+        return f"{key}={number[1]}: only the runs of a sweep have a number. Add -m, or give {key} a value"
+    if twice := re.match(r"Multiple values for (\S+)\. To override", message):
+        group = twice[1]
         for argument in arguments:  # without one it is a file's defaults list, of which the message is right
             added, _, choice = argument.partition("=")
             if added.lstrip("+") in (group, group.rpartition("@")[2]) and added.startswith("+"):
                 name = added.lstrip("+").rpartition("@")[2]
                 return f"+{name}={choice}: {name} has a choice already, and + adds another. Write {name}={choice}"
-    if found := re.match(r"field '([^']+)' is not Optional", message):
-        return f"{key or found[1]}=null: this key needs a value. Leave it out for its default"
+    if field := re.match(r"field '([^']+)' is not Optional", message):
+        return f"{key or field[1]}=null: this key needs a value. Leave it out for its default"
     return None

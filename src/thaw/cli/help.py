@@ -1,4 +1,4 @@
-"""The text of --help, made from the schema and from what lies in conf/."""
+"""The text of --help, made from the schema and the files of conf/."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -21,20 +21,24 @@ Hydra's own flags: -m (a sweep over comma-separated values), --cfg job (print th
 
 
 def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) -> str:
-    """What --help prints: the choices found in conf/, then every key with its default and meaning.
+    """Return what --help prints: the choices in conf/, then every key with its default and meaning.
 
-    defaults: the config, nested, that is run when nothing is given. The schema's own defaults are not that: conf/
-    chooses the optimizers and the backbone's boundary.
+    Args:
+        conf: folder of the choices.
+        schema: dataclass of the keys.
+        program: how the command is called.
+        defaults: the nested config of a run without arguments. It is not the schema's defaults: conf/ chooses the
+            optimizers and the backbone's boundary.
     """
     lines = [f"{program} key=value ...", ""]
-    names = {field.name for field in dataclasses.fields(schema)}
-    groups = names | ({"experiment"} if "recipe" in names else set())
+    keys = {field.name for field in dataclasses.fields(schema)}
+    groups = keys | ({"experiment"} if "recipe" in keys else set())
     folders = sorted(path for path in conf.iterdir() if path.is_dir() and path.name in groups)
     if folders:
         files = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
-        lines += ["Choices (a file each in conf/)", *(f"  {name}= {' '.join(own)}" for name, own in files.items()), ""]
+        lines += ["Choices (a file each in conf/)", *(f"  {key}= {' '.join(files[key])}" for key in files), ""]
     lines += ["Keys, with their defaults", *_key_lines(schema, "", defaults)]
-    examples = EXAMPLES.replace("python train.py", program) if "recipe" in names else ""
+    examples = EXAMPLES.replace("python train.py", program) if "recipe" in keys else ""
     return "\n".join([*lines, "", examples]).rstrip() + "\n"
 
 

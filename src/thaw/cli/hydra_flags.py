@@ -1,4 +1,4 @@
-"""Hydra's flags, in any place of the command line, and what is refused of them."""
+"""Hydra's flags, anywhere on the command line, and those that are refused."""
 
 import re
 from collections.abc import Sequence
@@ -18,20 +18,21 @@ _WHERE = "An experiment is a file of keys: DIR/experiment/NAME.yaml, run by --co
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line: Hydra's flags as it takes them, then the `key=value` arguments."""
+    """Hydra's flags, and the `key=value` arguments."""
 
     flags: list[str]
     arguments: list[str]
     is_sweep: bool
 
     def to_argv(self) -> list[str]:
+        """Return the flags, then the arguments, as Hydra takes them."""
         return [*self.flags, *self.arguments]
 
 
 def parse_command_line(given: list[str]) -> CommandLine:
-    """Tell flags from `key=value`, and raise UserError for what is neither.
+    """Part flags from `key=value`, and raise UserError for what is neither.
 
-    `--config-dir=DIR` becomes a key, which is stored and taken up again as all keys are.
+    `--config-dir=DIR` becomes the key `hydra.searchpath`, which is stored with a run and restored when it resumes.
     """
     parser = get_args_parser()
     parser.error = _error  # type: ignore[method-assign]
@@ -52,9 +53,9 @@ def parse_command_line(given: list[str]) -> CommandLine:
         arguments.append(_search_path(known.config_dir))
     if known.help:
         return CommandLine(["--help"], arguments, sweep)
-    made = [flag for flag, on in flags.items() if on]
-    made += [f"{flag}={value}" for flag, value in values.items() if value is not None]
-    return CommandLine(made, arguments, sweep)
+    hydra_args = [flag for flag, on in flags.items() if on]
+    hydra_args += [f"{flag}={value}" for flag, value in values.items() if value is not None]
+    return CommandLine(hydra_args, arguments, sweep)
 
 
 def parse_tool_arguments(given: Sequence[str], tool: str) -> list[str]:
@@ -90,7 +91,7 @@ def _folder(given: str) -> Path:
 
 
 def check_argument(argument: str) -> None:
-    """Raise UserError for an argument that is no `key=value`, and for one that takes a key away."""
+    """Raise UserError for an argument that is not `key=value`, and for one that removes a key (`~key`)."""
     key = argument.partition("=")[0]
     if not argument.strip():
         raise UserError("an argument is empty. Is a shell variable unset? Every argument is key=value")

@@ -1,4 +1,4 @@
-"""What a config may say of logging: lines to the terminal, and .log files in the run's own folder.
+"""What a config may set of logging: lines to the terminal, and .log files in the run's folder.
 
 Python's logging imports and calls what its config names: a class, a stream (`ext://...`), an attribute (`.`). Only what
 Hydra's own logging configs and hydra_colorlog use is admitted here, key by key.
@@ -19,8 +19,10 @@ _IN_THE_FOLDER = f"a log lies in the run's folder: {RUN_DIR_PREFIXES[0]}NAME.log
 def refused_entries(config: Mapping[str, Any] | None, *, files: bool, job: str) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and reason of everything in one logging config that is not admitted.
 
-    config: as written, interpolations unresolved. files: whether there is a folder for log files. job: `hydra.job.name`
-    as written, which names of files may hold.
+    Args:
+        config: as written, interpolations unresolved.
+        files: whether there is a folder for log files.
+        job: `hydra.job.name` as written, which may be part of a file's name.
     """
     if config is None:
         return
@@ -87,7 +89,7 @@ def _handler(section: Any, formatters: tuple[Any, ...], files: bool, job: str) -
 
 
 def _file(value: Any, job: str) -> str | None:
-    """A name without a folder, and one that says .log: no result of the run can be meant, nor anything outside."""
+    """Admit a name with .log and without a folder, which no result of the run and nothing outside can have."""
     start = next((start for start in RUN_DIR_PREFIXES if str(value).startswith(start)), None)
     if start is None:
         return _IN_THE_FOLDER
@@ -141,7 +143,7 @@ def _level(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    """A text that logging takes as it is: `ext://NAME` imports NAME, `cfg://KEY` takes up another part."""
+    """Admit a text that logging takes literally: `ext://NAME` imports NAME, `cfg://KEY` reads another key."""
     if not isinstance(value, str):
         return "a text is expected"
     if re.match(r"[a-z]+://", value) or ("${" in value and re.match(r"[a-z$]", value)):

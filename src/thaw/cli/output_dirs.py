@@ -1,7 +1,7 @@
-"""Where Hydra makes folders: what the command line says is the user's choice, what a config file says is not.
+"""Where Hydra makes folders: the command line chooses any, a config file only new ones inside `outputs`.
 
-A run writes files of fixed names into its folder (result.json, report/, .hydra/config.yaml). A file that chose the
-folder could so have a user's own files of these names overwritten.
+A run writes files of fixed names into its folder (result.json, report/, .hydra/config.yaml). A stranger's config file
+that chose the folder could overwrite a user's files of these names.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,32 @@ def is_typed(key: str, arguments: Sequence[str]) -> bool:
 
 
 def check_output_dirs(config: DictConfig, arguments: Sequence[str], made: set[Path]) -> set[Path]:
-    """Return the folders that config files choose, in place of conf/config.yaml and the command line.
+    """Return the folders that config files choose instead of conf/config.yaml and the command line.
 
-    made: those of them that this process made since. Raises UserError for one outside `outputs`, and for one that holds
-    something already.
+    Args:
+        config: composed, with the node `hydra`.
+        arguments: the command line's, which may choose any folder.
+        made: folders that files chose and that this process has made.
+
+    Raises:
+        UserError: a folder lies outside `outputs`, or holds files already.
     """
     if "outputs" not in config:  # --hydra-help composes Hydra's own part
         return set()
     _check_not_empty(config)
     _check_subdir(config)
-    usual = _usual(config)
-    keys = [key for key in OUTPUT_DIR_KEYS if not is_typed(key, arguments) and _written(config, key) != usual[key]]
+    defaults = _defaults(config)
+    keys = [key for key in OUTPUT_DIR_KEYS if not is_typed(key, arguments) and _written(config, key) != defaults[key]]
     if not keys:
         return set()
     outputs = Path(str(config.outputs)).expanduser().resolve()
     numbered = _numbered(config)
-    found = {key: _resolved(numbered, key) for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")}
-    sweep = Path(found["hydra.sweep.dir"])
+    resolved = {key: _resolved(numbered, key) for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")}
+    sweep = Path(resolved["hydra.sweep.dir"])
     folders = {
-        "hydra.run.dir": Path(found["hydra.run.dir"]),
+        "hydra.run.dir": Path(resolved["hydra.run.dir"]),
         "hydra.sweep.dir": sweep,
-        "hydra.sweep.subdir": sweep / found["hydra.sweep.subdir"],
+        "hydra.sweep.subdir": sweep / resolved["hydra.sweep.subdir"],
     }
     chosen = set()
     for key in keys:
@@ -65,11 +70,11 @@ def check_output_dirs(config: DictConfig, arguments: Sequence[str], made: set[Pa
 
 
 def _check_not_empty(config: DictConfig) -> None:
-    """An empty folder would be the working directory, an empty `outputs` the root of the disk."""
+    """Refuse an empty folder, which would be the working directory, and empty `outputs`, the root of the disk."""
     for key in ("outputs", *OUTPUT_DIR_KEYS):
         try:
             value = OmegaConf.select(config, key)
-        except OmegaConfBaseException:  # a number that the job gets later
+        except OmegaConfBaseException:  # a job's number, which Hydra sets later
             continue
         if not str(value).strip():
             raise empty_value_error(key)
@@ -86,12 +91,12 @@ def _check_subdir(config: DictConfig) -> None:
             raise UserError(f"{_SUBDIR}={name} is refused: a run keeps its own {name} there. Choose another name")
 
 
-def _usual(config: DictConfig) -> dict[str, object]:
-    """What conf/config.yaml says."""
+def _defaults(config: DictConfig) -> dict[str, object]:
+    """Return what conf/config.yaml says."""
     main = next(source.path for source in config.hydra.runtime.config_sources if source.provider == "main")
-    usual = OmegaConf.load(Path(main.removeprefix("file://")) / "config.yaml")
-    assert isinstance(usual, DictConfig)
-    return {key: _written(usual, key) for key in OUTPUT_DIR_KEYS}
+    content = OmegaConf.load(Path(main.removeprefix("file://")) / "config.yaml")
+    assert isinstance(content, DictConfig)
+    return {key: _written(content, key) for key in OUTPUT_DIR_KEYS}
 
 
 def _written(config: DictConfig, key: str) -> object:
@@ -100,7 +105,7 @@ def _written(config: DictConfig, key: str) -> object:
 
 
 def _numbered(config: DictConfig) -> DictConfig:
-    """The config with a job's number, which Hydra gives it when the job starts."""
+    """Return the config with a job's number, which Hydra sets when the job starts."""
     numbered = deepcopy(config)
     with open_dict(numbered):
         numbered.hydra.job.num, numbered.hydra.job.id = 0, "0"

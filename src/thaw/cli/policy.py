@@ -1,9 +1,9 @@
-"""A config chooses, and runs nothing: refuses what Hydra would call because a config names it.
+"""A config chooses and runs nothing: refuses every callable that a config names and Hydra would call.
 
 Hydra calls any `_target_` among its callbacks, launcher and sweeper, and Python's logging any factory or class of a
-handler; a stranger's experiment file could so run what it likes. Hydra refuses a list of known callables. Here it is
-the other way round: what thaw and installed plugins registered is called, and nothing else; and of what is called a
-file sets only arguments that can do no harm.
+handler; a stranger's experiment file could run anything that way. Hydra's own guard is a list of refused callables.
+This one is a list of allowed ones: what thaw and installed plugins registered is called, nothing else, and files set
+only those of its arguments that can do no harm.
 """
 
 import re
@@ -22,15 +22,15 @@ from thaw.cli import logging_config, output_dirs
 from thaw.common.errors import UserError
 from thaw.config.command_lines import script_command
 
-# Of the node `hydra`: all that Hydra instantiates or gives to logging.config.dictConfig.
+# Sections of the node `hydra` that Hydra instantiates or gives to logging.config.dictConfig.
 INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
-# Each in its one place, with the arguments that a config may set.
+# The callable of each section, with the arguments that a config may set.
 THAW_TARGETS = {
-    "callbacks.sweep": ("thaw.cli.sweep_callback.SweepCallback", ()),  # the one line in conf/config.yaml
+    "callbacks.sweep": ("thaw.cli.sweep_callback.SweepCallback", ()),  # as in conf/config.yaml
     "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
     "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
 }
-# Where the sweep's callback was in earlier versions: a user's own config may name it so.
+# The names of the sweep's callback in earlier versions, which a user's own config may still hold.
 _FORMER_CALLBACKS = ("thaw.config.cli.SweepParent", "thaw.cli.main.SweepParent")
 LOGGING_CLASSES = {*logging_config.HANDLER_CLASSES, "colorlog.ColoredFormatter"}
 _NUMBERS = (int, float, type(None))
@@ -49,12 +49,16 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
-    """Check Hydra's arguments, and each config that it composes while the block runs, before it acts on it.
+    """Check Hydra's arguments, and each config that Hydra composes while the block runs, before Hydra acts on it.
 
-    arguments: as Hydra will get them, those of a stored run that is gone on with among them. Raises UserError.
+    It replaces the one function of Hydra that all configs pass, as there is no hook before callbacks and logging are
+    made. The composed config is checked, whatever file, argument or interpolation a value comes from.
 
-    The one function that all configs pass is Hydra's own; there is no hook before callbacks and logging are made. What
-    is checked is what came out, whatever file, argument or interpolation it came from.
+    Args:
+        arguments: as Hydra gets them, with those of a stored run that resumes.
+
+    Raises:
+        UserError: something would be called that is not allowed.
     """
     check_arguments(arguments)
     compose = ConfigLoaderImpl.load_configuration
@@ -76,14 +80,11 @@ def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
 
 
 def check_composed(config: DictConfig, arguments: Sequence[str] = ()) -> None:
-    """Raise UserError, with the file where it can be found, when the composed config would have something called."""
-    own = {f"hydra.{place}._target_": target for place, (target, _) in THAW_TARGETS.items()}
+    """Raise UserError, with the file that says it where one does, when the composed config would call something."""
+    targets = {f"hydra.{section}._target_": target for section, (target, _) in THAW_TARGETS.items()}
     for name in INSTANTIATED:
         for key, value in _named(config.hydra, name, f"hydra.{name}"):
-            allowed = (
-                value in LOGGING_CLASSES if name.endswith("logging") else value == own.get(key) or value in _plugins()
-            )
-            if not allowed:
+            if value not in (LOGGING_CLASSES if name.endswith("logging") else {targets.get(key), *_plugins()}):
                 raise UserError(
                     f"{_where(config, key, value)}{key}={value} is refused, because Hydra would call it. A config only "
                     "chooses; launchers and sweepers are installed as plugins and chosen by name: hydra/launcher=joblib"
@@ -104,9 +105,9 @@ def check_composed(config: DictConfig, arguments: Sequence[str] = ()) -> None:
 def _check_logging(config: DictConfig, name: str) -> None:
     node, job = _written(config.hydra, name), str(_written(config.hydra.job, "name"))
     for key, value, reason in logging_config.refused_entries(node, files=name == "job_logging", job=job):
-        place = f"hydra.{name}{key}"
-        where = _where(config, place if value is not None else place.rpartition(".")[0], value)
-        raise UserError(f"{where}{place}={value} is refused: {reason}")
+        full_key = f"hydra.{name}{key}"
+        where = _where(config, full_key if value is not None else full_key.rpartition(".")[0], value)
+        raise UserError(f"{where}{full_key}={value} is refused: {reason}")
 
 
 def _written(parent: DictConfig, key: str) -> Any:
@@ -115,19 +116,19 @@ def _written(parent: DictConfig, key: str) -> Any:
 
 
 def _check_called(config: DictConfig, name: str, arguments: Sequence[str]) -> None:
-    """Hold the arguments of what Hydra calls to what they may be."""
+    """Refuse arguments of what Hydra calls that a config may not set."""
     content = _written(config.hydra, name)
-    for place, section in [(name, content)] if name != "callbacks" else _sections(content):
-        target, keys = THAW_TARGETS.get(place, ("", ()))
+    for path, section in [(name, content)] if name != "callbacks" else _sections(content):
+        target, keys = THAW_TARGETS.get(path, ("", ()))
         if isinstance(section, Mapping) and section.get("_target_") == target:
             for key, value in section.items():
                 if key != "_target_" and key not in keys:
-                    where = _where(config, f"hydra.{place}.{key}", value)
-                    raise UserError(f"{where}hydra.{place}.{key}={value} is refused: {target} has no use for it")
+                    where = _where(config, f"hydra.{path}.{key}", value)
+                    raise UserError(f"{where}hydra.{path}.{key}={value} is refused: {target} has no use for it")
         elif isinstance(section, Mapping):
-            _check_plugin(config, section, f"hydra.{place}", arguments)
+            _check_plugin(config, section, f"hydra.{path}", arguments)
         else:
-            raise UserError(f"{_where(config, f'hydra.{place}')}hydra.{place}={section} is refused: Hydra needs it")
+            raise UserError(f"{_where(config, f'hydra.{path}')}hydra.{path}={section} is refused: Hydra needs it")
     size = content.get("max_batch_size") if name == "sweeper" else None
     if size is not None and not (type(size) is int and size > 0):
         raise UserError(f"hydra.sweeper.max_batch_size={size} is out of range: it must be at least 1, or null")
@@ -139,9 +140,9 @@ def _sections(content: Any) -> list[tuple[str, Any]]:
 
 
 def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, arguments: Sequence[str]) -> None:
-    """A plugin may run what a text among its arguments says (a job's set-up commands): files set none.
+    """Refuse a plugin's arguments that a file sets: the plugin may run what a text says (a job's set-up commands).
 
-    Numbers, the plugin's own defaults and a sweep's `params`, which are checked as every argument is, pass.
+    Numbers, the plugin's defaults and a sweep's `params`, which are checked as every argument is, pass.
     """
     known = _registered()
     for key, value in section.items():
@@ -158,7 +159,7 @@ def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, a
 
 
 def _named(parent: Any, key: Any, dotted: str) -> Iterator[tuple[str, str]]:
-    """Each callable that `parent[key]` names, with its place; an interpolation that hides one counts as one."""
+    """Yield each callable that `parent[key]` names, with its key; an interpolation that hides one counts as one."""
     node: Any = parent._get_node(key)
     if node is None or node._is_missing():
         return
@@ -171,14 +172,14 @@ def _named(parent: Any, key: Any, dotted: str) -> Iterator[tuple[str, str]]:
         for child in children:
             yield from _named(node, child, f"{dotted}.{child}")
     elif isinstance(node, ListConfig) and not node._is_none():
-        for place in range(len(node)):
-            yield from _named(node, place, f"{dotted}[{place}]")
+        for i in range(len(node)):
+            yield from _named(node, i, f"{dotted}[{i}]")
     elif names_one:
         yield dotted, str(node._value())
 
 
 def _hides_more(parent: Any, key: Any) -> bool:
-    """Whether an interpolation stands for more than a text or number, or cannot be known yet."""
+    """Whether an interpolation stands for more than a text or number, or cannot be resolved yet."""
     try:
         return isinstance(parent[key], (DictConfig, ListConfig, dict, list))
     except InterpolationToMissingValueError:  # a figure that Hydra sets later, such as the job's folder
@@ -188,18 +189,18 @@ def _hides_more(parent: Any, key: Any) -> bool:
 
 
 def _plugins() -> set[str]:
-    """The `_target_`s of installed plugins; Hydra registers its own two likewise."""
-    own = {target for target, _ in THAW_TARGETS.values()}
-    return {value for key, value in _registered() if key == "_target_"} - own
+    """Return the `_target_`s of installed plugins; Hydra registers its own two in the same place."""
+    known = {target for target, _ in THAW_TARGETS.values()}
+    return {value for key, value in _registered() if key == "_target_"} - known
 
 
 def _registered() -> set[tuple[str, str]]:
-    """Keys and values of what installed plugins, in Python, registered: their `_target_`s and their defaults."""
-    found: set[tuple[str, str]] = set()
+    """Return keys and values that installed plugins registered in Python: their `_target_`s and their defaults."""
+    entries: set[tuple[str, str]] = set()
 
     def collect(content: Any) -> None:
         if isinstance(content, dict):
-            found.update((str(key), str(value)) for key, value in content.items() if not isinstance(value, dict))
+            entries.update((str(key), str(value)) for key, value in content.items() if not isinstance(value, dict))
             for value in content.values():
                 collect(value)
         elif OmegaConf.is_config(node := getattr(content, "node", None)):
@@ -207,11 +208,11 @@ def _registered() -> set[tuple[str, str]]:
 
     for group in ("callbacks", "launcher", "sweeper"):
         collect(ConfigStore.instance().repo.get("hydra", {}).get(group, {}))
-    return found
+    return entries
 
 
 def _where(config: DictConfig, key: str, value: object = None) -> str:
-    """`FILE: ` of the chosen config file that says this of a key, of all that Hydra reads; nothing where none does.
+    """Return `FILE: ` for the config file of this composition that sets a key, an empty text where none does.
 
     key: with all sections, `hydra.callbacks.x.a[0]`. value: as it is written; None: any.
     """
@@ -222,14 +223,14 @@ def _where(config: DictConfig, key: str, value: object = None) -> str:
         except (OSError, ValueError, YAMLError, OmegaConfBaseException):
             continue
         for start in range(len(words)):  # a file's package is the beginning of its keys
-            found = _within(content, words[start:])
-            if found is not None and value in (None, found, str(found)):
+            written = _within(content, words[start:])
+            if written is not None and value in (None, written, str(written)):
                 return f"{file}: "
     return ""
 
 
 def _chosen(config: DictConfig) -> Iterator[Path]:
-    """The files of this composition: of each choice the first on the search path, the main config last."""
+    """Yield the files of this composition: of each choice the first on the search path, the main config last."""
     runtime = config.hydra.runtime
     folders = [
         Path(source.path.removeprefix("file://")) for source in runtime.config_sources if source.schema == "file"

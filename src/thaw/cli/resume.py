@@ -1,4 +1,4 @@
-"""`resume=RUN_ID_or_folder`: which run is meant, the command that began it, and that nothing in it has changed."""
+"""`resume=RUN_ID_or_folder`: finds the run, restores its arguments, and refuses a config that has changed."""
 
 import os
 from collections.abc import Collection
@@ -21,7 +21,13 @@ RESUME_KEY = "resume"
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """A run to go on with. arguments: what train.py is to be given; parent: run id of its sweep, if any."""
+    """A run that continues.
+
+    Attributes:
+        run_id: its id.
+        parent_run_id: that of its sweep, if any.
+        arguments: the command line that continues it.
+    """
 
     run_id: str
     parent_run_id: str | None
@@ -29,10 +35,11 @@ class ResumedRun:
 
 
 def prepare_resume(arguments: list[str]) -> ResumedRun | None:
-    """Return what `resume=` asks for, None without it. The working directory becomes the one in which the run began.
+    """Return the run that `resume=` names, None without it. The working directory becomes the one the run began in.
 
-    Raises UserError when there is no such run, when it has finished, and when today's config differs from the stored
-    one, by whatever cause: an argument, or a file of conf/.
+    Raises:
+        UserError: there is no such run, it has finished, or today's config differs from the stored one, whether by an
+            argument or by a file of conf/.
     """
     wanted = [unquote(a.partition("=")[2]) for a in arguments if a.partition("=")[0] == RESUME_KEY]
     if not wanted or wanted[-1] == "null":
@@ -49,24 +56,23 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     run, folder, uri = _find(wanted[-1], _compose(given))
     if run.status == "FINISHED":
         raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
-    _work_where_it_began(run)
+    _change_to_working_directory(run)
     if tracking.CONFIG_LOGGED_TAG not in run.tags:
         raise UserError(f"run {run.id} ended before its config was stored: start it anew")
-    began = run.artifact_path("overrides.txt").read_text(encoding="utf-8").splitlines()
-    keys = {a.partition("=")[0] for a in given}
-    own = [a for a in began if a and a.partition("=")[0] not in keys]
+    overrides = run.artifact_path("overrides.txt").read_text(encoding="utf-8").splitlines()
+    given_keys = {a.partition("=")[0] for a in given}
+    overrides = [a for a in overrides if a and a.partition("=")[0] not in given_keys]
     file = run.artifact_path("config.yaml")
-    before = stored_config.parse_stored_config(file.read_text(encoding="utf-8"), str(file))
-    if Path(before.outputs).is_dir():
-        os.environ["THAW_OUTPUTS"] = before.outputs  # today's may be another one
-    now = _compose([*own, *given])
-    newer = _as_then(before, now, keys)
-    if newer:
-        own += newer
-        now = _compose([*own, *given])
-    changed = stored_config.differences(before, now)
-    if now.cache.max_gb != before.cache.max_gb and _has_no_cuts(run):
-        changed.append(stored_config.ConfigDifference("cache.max_gb", before.cache.max_gb, now.cache.max_gb))
+    stored = stored_config.parse_stored_config(file.read_text(encoding="utf-8"), str(file))
+    if Path(stored.outputs).is_dir():
+        os.environ["THAW_OUTPUTS"] = stored.outputs  # today's may be another folder
+    current = _compose([*overrides, *given])
+    if legacy := _legacy_arguments(stored, current, given_keys):
+        overrides += legacy
+        current = _compose([*overrides, *given])
+    changed = stored_config.differences(stored, current)
+    if current.cache.max_gb != stored.cache.max_gb and _has_no_cuts(run):
+        changed.append(stored_config.ConfigDifference("cache.max_gb", stored.cache.max_gb, current.cache.max_gb))
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
@@ -74,24 +80,21 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
             f"Leave that out ({command_lines.run_command('train', RESUME_KEY, run.id, folder, uri)} suffices), "
             "or train anew"
         )
-    place = [a for a in (*own, *given) if a.partition("=")[0] != "hydra.run.dir"]
-    if now.tracking.uri != uri:
-        place.append(f"tracking.uri={quote(uri)}")
-    return ResumedRun(run.id, run.tags.get(tracking.PARENT_TAG), [*place, f"hydra.run.dir={quote(str(folder))}"])
+    resumed = [a for a in (*overrides, *given) if a.partition("=")[0] != "hydra.run.dir"]
+    if current.tracking.uri != uri:
+        resumed.append(f"tracking.uri={quote(uri)}")
+    return ResumedRun(run.id, run.tags.get(tracking.PARENT_TAG), [*resumed, f"hydra.run.dir={quote(str(folder))}"])
 
 
-def _as_then(before: Config, now: Config, given: Collection[str]) -> list[str]:
-    """Return arguments for keys whose default is newer than the run, so that it goes on by the rules it began with."""
-    newer = [
-        d
-        for d in stored_config.differences(before, now)
-        if d.key in stored_config.LEGACY_DEFAULTS and d.key not in given
-    ]
-    return [f"{difference.key}={difference.stored}" for difference in newer]
+def _legacy_arguments(stored: Config, current: Config, given: Collection[str]) -> list[str]:
+    """Return arguments for keys whose default is newer than the run: it continues by the rules it began with."""
+    differences = stored_config.differences(stored, current)
+    legacy = [d for d in differences if d.key in stored_config.LEGACY_DEFAULTS and d.key not in given]
+    return [f"{difference.key}={difference.stored}" for difference in legacy]
 
 
 def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":
-    """The run, its folder and the store that knows it, by the id or by the folder."""
+    """Return the run, its folder and the URI of its store, by the run's id or folder."""
     from thaw import tracking
 
     folder = Path(wanted).expanduser().absolute()
@@ -116,7 +119,7 @@ def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":
 
 
 def _refuse_sweep(sweep: "StoredRun") -> None:
-    """Only one run can go on: name those of the sweep that may."""
+    """Raise UserError for a sweep, and name those of its runs that can resume."""
     if not sweep.is_sweep:
         return
     stopped = [job for status in ("KILLED", "FAILED", "RUNNING") for job in sweep.child_runs(status)]
@@ -135,12 +138,12 @@ def _refuse_sweep(sweep: "StoredRun") -> None:
 
 
 def _has_no_cuts(run: "StoredRun") -> bool:
-    """Whether an earlier version planned the run: where its stages were cut is not recorded, and room decides on it."""
+    """Whether an earlier version planned the run, which did not record its cuts: the cache's budget decides on them."""
     return "fingerprint.weights_sha256" in run.tags and "fingerprint.graph_sha256" not in run.tags
 
 
-def _work_where_it_began(run: "StoredRun") -> None:
-    """Relative paths of the command were meant from there."""
+def _change_to_working_directory(run: "StoredRun") -> None:
+    """Change to where the run began: relative paths of its command start there."""
     from thaw import tracking
 
     began = run.tags.get(tracking.CWD_TAG)

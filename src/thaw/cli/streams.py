@@ -1,4 +1,4 @@
-"""Standard streams that are closed, as under cron and some services, or cannot encode what is said."""
+"""Standard streams that are closed, as under cron, that nobody reads, or that cannot encode a text."""
 
 import os
 import select
@@ -11,16 +11,16 @@ from thaw.common.console import discard_output
 
 P = ParamSpec("P")
 
-# 128 + SIGPIPE, as a shell has it of programs that end so: a listing that was cut short is no success. Training goes on
-# without its output, and ends as it would have.
+# 128 + SIGPIPE, as a shell reports it: a listing that was cut short is no success. A training whose output nobody reads
+# continues and ends with its own code.
 EXIT_BROKEN_PIPE = 141
 
 
 def open_closed_streams(errors_on_output: bool = False) -> None:
-    """Open what is closed of standard input, output and error, and let no character be one that cannot be printed.
+    """Open closed standard streams, and have characters escaped that a stream cannot encode.
 
-    A closed one's number would be given to the next file that is opened: a database, say, into which the log lines of
-    TensorFlow's C++ code would go. errors_on_output: while standard error is closed, errors go to standard output.
+    A closed stream's number goes to the next file that is opened, such as a database, and the log lines of TensorFlow's
+    C++ code into it. errors_on_output: while standard error is closed, errors go to standard output.
     """
     for number in (0, 1, 2):
         try:
@@ -42,9 +42,9 @@ def open_closed_streams(errors_on_output: bool = False) -> None:
 
 
 def exit_quietly_on_broken_pipe(main: Callable[P, None]) -> Callable[P, None]:
-    """Have a command end with UNREAD, and no traceback, when whoever read its output is gone: `--help | head -1`.
+    """End a command with EXIT_BROKEN_PIPE and no traceback when nobody reads its output any more: `--help | head -1`.
 
-    An exit code that the command gives itself stays.
+    An exit code that the command sets itself stays.
     """
 
     @wraps(main)
@@ -66,7 +66,7 @@ def exit_quietly_on_broken_pipe(main: Callable[P, None]) -> Callable[P, None]:
 
 
 def write_stdout(text: str) -> None:
-    """Print a text, with what waits in the buffer. A disk that is full is one error."""
+    """Print a text and flush the buffer; a full disk is one error."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
@@ -77,7 +77,7 @@ def write_stdout(text: str) -> None:
 
 
 def _unread() -> bool:
-    """Whether the reader of standard output or error is gone."""
+    """Whether nobody reads standard output or standard error any more."""
     streams = select.poll()
     for number in (1, 2):
         streams.register(number, select.POLLOUT)

@@ -49,9 +49,9 @@ def shell_assignment(key: str, value: str) -> str:
 
 
 def mlflow_command(uri: str, arguments: str) -> str:
-    """Return a command of MLflow's for a store; one whose URI holds a password is left to be filled in."""
-    place = "STORE" if "@" in uri else shlex.quote(uri)
-    return f"MLFLOW_TRACKING_URI={place} mlflow {arguments}"
+    """Return an MLflow command for a store. STORE stands for a URI that may hold a password."""
+    store = "STORE" if "@" in uri else shlex.quote(uri)
+    return f"MLFLOW_TRACKING_URI={store} mlflow {arguments}"
 
 
 def _default(uri: str) -> bool:

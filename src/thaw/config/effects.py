@@ -1,4 +1,4 @@
-"""Keys of a new run that contradict its stages, and keys that nothing reads. Needs no TensorFlow."""
+"""Keys of a new run that contradict its stages, and keys that have no effect. Needs no TensorFlow."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
 
 @dataclass(frozen=True)
 class StageKeys:
-    """Where a stage's epochs and optimizer come from. own_rate: the learning rate does not come from the optimizer."""
+    """The keys that set a stage's epochs and optimizer. overrides_learning_rate: the stage sets its own rate."""
 
     epochs_key: str
     epochs: int
@@ -21,7 +21,7 @@ class StageKeys:
 
 
 def takes_head_optimizer(number: int, stages: Sequence[StageConfig]) -> bool:
-    """Stages with everything frozen take head_optimizer; the last one is always `optimizer`'s, in every recipe."""
+    """Return whether a stage takes head_optimizer: with everything frozen, unless it is the last one."""
     return str(stages[number].freeze) == "all" and number < len(stages) - 1
 
 
@@ -42,14 +42,14 @@ def contradictions(config: Config) -> Iterator[str]:
 
 
 def no_effect_notes(config: Config, overrides: Iterable[str]) -> list[str]:
-    """Say what of the command has no effect, a line for each reason; of defaults and files of conf/ nothing is said."""
+    """Return a line for each reason why keys of the command line have no effect; defaults and conf/ are not checked."""
     typed = list(dict.fromkeys(key for override in overrides if (key := _key(override))))
-    found: dict[str, list[str]] = {}
+    keys_of_reason: dict[str, list[str]] = {}
     for idle, why in _idle(config):
-        own = [key for key in typed if key == idle or key.startswith(f"{idle}.")]
-        if own:
-            found.setdefault(why, []).extend(own)
-    lines = [f"note: {', '.join(keys)} {_has(keys)} no effect: {why}" for why, keys in found.items()]
+        keys = [key for key in typed if key == idle or key.startswith(f"{idle}.")]
+        if keys:
+            keys_of_reason.setdefault(why, []).extend(keys)
+    lines = [f"note: {', '.join(keys)} {_has(keys)} no effect: {why}" for why, keys in keys_of_reason.items()]
     return [*lines, *(f"note: {line}" for line in _never_falls(config))]
 
 
@@ -58,52 +58,52 @@ def _has(keys: list[str]) -> str:
 
 
 def _key(override: str) -> str | None:
-    """The key that an override sets: `finetune.head_optimizer` of `optimizer@finetune.head_optimizer=adam`."""
+    """Return the key that an override sets: `finetune.head_optimizer` of `optimizer@finetune.head_optimizer=adam`."""
     match = re.match(r"[+~]*(?:[^=@]+@)?([^=@]+)=", override)
     return match[1] if match else None
 
 
 def _stages(config: Config) -> list[StageKeys]:
-    own = config.finetune
+    finetune = config.finetune
     if config.recipe == "scratch":
         return [StageKeys("scratch.epochs", config.scratch.epochs, OPTIMIZER_KEY, config.optimizer)]
     if config.recipe == "bottleneck":
         return [StageKeys("bottleneck.epochs", config.bottleneck.epochs, OPTIMIZER_KEY, config.optimizer)]
-    if not own.stages:
+    if not finetune.stages:
         return [
-            StageKeys("finetune.head_epochs", own.head_epochs, HEAD_OPTIMIZER_KEY, own.head_optimizer),
-            StageKeys("finetune.epochs", own.epochs, OPTIMIZER_KEY, config.optimizer),
+            StageKeys("finetune.head_epochs", finetune.head_epochs, HEAD_OPTIMIZER_KEY, finetune.head_optimizer),
+            StageKeys("finetune.epochs", finetune.epochs, OPTIMIZER_KEY, config.optimizer),
         ]
-    found = []
-    for i, stage in enumerate(own.stages):
-        place = f"finetune.stages[{i}]"
-        shared = (
-            (HEAD_OPTIMIZER_KEY, own.head_optimizer)
-            if takes_head_optimizer(i, own.stages)
-            else (OPTIMIZER_KEY, config.optimizer)
-        )
-        where, optimizer = (f"{place}.optimizer", stage.optimizer) if stage.optimizer else shared
-        found.append(StageKeys(f"{place}.epochs", stage.epochs, where, optimizer, stage.learning_rate is not None))
-    return found
+    stages = []
+    for i, stage in enumerate(finetune.stages):
+        optimizer_key, optimizer = OPTIMIZER_KEY, config.optimizer
+        if stage.optimizer:
+            optimizer_key, optimizer = f"finetune.stages[{i}].optimizer", stage.optimizer
+        elif takes_head_optimizer(i, finetune.stages):
+            optimizer_key, optimizer = HEAD_OPTIMIZER_KEY, finetune.head_optimizer
+        sets_rate = stage.learning_rate is not None
+        stages.append(StageKeys(f"finetune.stages[{i}].epochs", stage.epochs, optimizer_key, optimizer, sets_rate))
+    return stages
 
 
 def _idle(config: Config) -> Iterator[tuple[str, str]]:
-    """Keys and sections that nothing reads, and why."""
-    own, recipe = config.finetune, f"recipe={config.recipe}"
+    """Yield keys and sections that have no effect, and why."""
+    finetune, recipe = config.finetune, f"recipe={config.recipe}"
     for section in ("scratch", "bottleneck", "finetune"):
         if section != config.recipe:
             yield section, recipe
     if config.recipe != "finetune":
         yield "backbone.freeze", recipe
-    elif own.stages:
+    elif finetune.stages:
         for key in ("finetune.freeze", "finetune.head_epochs", "finetune.epochs", "backbone.freeze"):
             yield key, "finetune.stages takes its place"
-    if config.recipe == "finetune" and all(str(s.freeze) == "all" for s in own.stages or [StageConfig("", own.freeze)]):
+    stages = finetune.stages or [StageConfig("", finetune.freeze)]
+    if config.recipe == "finetune" and all(str(stage.freeze) == "all" for stage in stages):
         yield "finetune.batchnorm", "everything stays frozen"
     if config.recipe == "scratch":
         yield "frozen_precision", "recipe=scratch freezes nothing"
     yield from _idle_optimizers(config)
-    for where, optimizer in ((OPTIMIZER_KEY, config.optimizer), (HEAD_OPTIMIZER_KEY, own.head_optimizer)):
+    for where, optimizer in ((OPTIMIZER_KEY, config.optimizer), (HEAD_OPTIMIZER_KEY, finetune.head_optimizer)):
         if optimizer.schedule != "plateau":
             for key in ("plateau_patience", "plateau_factor"):
                 yield f"{where}.{key}", f"{where}.schedule={optimizer.schedule}"
@@ -122,19 +122,19 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
 def _idle_optimizers(config: Config) -> Iterator[tuple[str, str]]:
     stages = _stages(config)
     for where in (OPTIMIZER_KEY, HEAD_OPTIMIZER_KEY) if config.recipe == "finetune" else (OPTIMIZER_KEY,):
-        own = [stage for stage in stages if stage.optimizer_key == where]
-        if not own:
+        users = [stage for stage in stages if stage.optimizer_key == where]
+        if not users:
             yield where, "no stage trains with it"
-        elif all(stage.overrides_learning_rate for stage in own):
+        elif all(stage.overrides_learning_rate for stage in users):
             yield f"{where}.learning_rate", "every stage that trains with it has a learning_rate of its own"
 
 
 def _never_falls(config: Config) -> Iterator[str]:
-    """Stages that end before a plateau can have been seen and acted on: the first epoch is the best there is."""
+    """Yield a line for each stage that ends before its rate can fall, even if no epoch is better than the first."""
     for stage in _stages(config):
-        own = stage.optimizer
-        if own.schedule == "plateau" and stage.epochs < own.plateau_patience + 2:
+        optimizer = stage.optimizer
+        if optimizer.schedule == "plateau" and stage.epochs < optimizer.plateau_patience + 2:
             yield (
                 f"with {stage.epochs_key}={stage.epochs} and {stage.optimizer_key}.plateau_patience="
-                f"{own.plateau_patience} the learning rate never falls"
+                f"{optimizer.plateau_patience} the learning rate never falls"
             )

@@ -140,14 +140,14 @@ class TrainConfig:
 
 @dataclass
 class ScratchConfig:
-    """recipe=scratch"""
+    """What `recipe=scratch` trains: everything, from random weights."""
 
     epochs: int = key(30, "epochs of the from-scratch baseline", min=1)
 
 
 @dataclass
 class BottleneckConfig:
-    """recipe=bottleneck"""
+    """What `recipe=bottleneck` trains: a head on the cached features of a frozen backbone."""
 
     epochs: int = key(20, "epochs of the head on the kept features", min=1)
 
@@ -167,7 +167,7 @@ class StageConfig:
 
 @dataclass
 class FinetuneConfig:
-    """recipe=finetune"""
+    """What `recipe=finetune` trains: stages that thaw the backbone from a boundary on."""
 
     freeze: Any = key(
         "${backbone.freeze}", "boundary: index N (layers[:N] stay frozen), layer, block, fraction, all, none"

@@ -1,4 +1,4 @@
-"""The keys of a schema: which there are, which have keys of their own, and which hold text."""
+"""The keys of a schema: all of them, the sections, and those that hold text."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ TEXT_OR_NUMBER_KEYS = {"backbone.freeze", "finetune.freeze"}
 
 
 def dotted_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    """Every key of a schema, dotted: `train.batch_size`."""
+    """Yield every key of a schema, dotted: `train.batch_size`."""
     for field, name in schema_fields(schema, prefix):
         nested = nested_schema(field)
         yield name
@@ -19,7 +19,7 @@ def dotted_keys(schema: type, prefix: str = "") -> Iterator[str]:
 
 
 def section_types(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
-    """Every key of a schema that has keys of its own, dotted, with its type."""
+    """Yield every section of a schema, dotted, with its dataclass."""
     for field, name in schema_fields(schema, prefix):
         if nested := nested_schema(field):
             yield name, nested
@@ -27,27 +27,25 @@ def section_types(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
 
 
 def text_keys(schema: type) -> set[str]:
-    """Every key whose type in the schema is text, a list of texts, or whatever is given (`Any`)."""
-    found = set()
-    for field, name in _all(schema, ""):
-        if {str, Any} & {field.type, *get_args(field.type)}:
-            found.add(name)
-    return found
+    """Return every key whose type in the schema is text, a list of texts, or `Any`."""
+    return {name for field, name in _all_fields(schema, "") if {str, Any} & {field.type, *get_args(field.type)}}
 
 
-def _all(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+def _all_fields(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
     for field, name in schema_fields(schema, prefix):
         yield field, name
         if nested := nested_schema(field):
-            yield from _all(nested, f"{name}.")
+            yield from _all_fields(nested, f"{name}.")
 
 
 def schema_fields(schema: type, prefix: str) -> Iterator[tuple[Any, str]]:
+    """Yield every dataclass field of one section with its dotted key; Hydra's `defaults` is no key."""
     for field in dataclasses.fields(schema):
         if field.name != "defaults":
             yield field, f"{prefix}{field.name}"
 
 
 def nested_schema(field: Any) -> type | None:
+    """Return the dataclass of a field that is a section, None of any other field."""
     factory = field.default_factory
     return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None

@@ -1,4 +1,4 @@
-"""A run's config as it was stored, and how another one differs from it."""
+"""A run's stored config, and how the current one differs from it."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -13,24 +13,25 @@ from thaw.common.errors import UserError
 from thaw.config.schema import Config
 from thaw.config.yaml_text import restore_yaml_texts
 
-# Keys that say where things lie, how often is saved, what is refused and gone on from: none changes a number. Of the
-# cache's budget the cuts that were chosen by it do, and those are recorded.
+# Folders, stores, checkpoints, refusals and resuming change no number. The cache's budget does so only by the cuts that
+# it leads to, and those are recorded.
 RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "resume")
 
 
-# What runs did before there was a key for it, where that is not what new runs do.
+# What runs did before there was a key for it, where new runs do something else.
 LEGACY_DEFAULTS = {"split.version": 1, "train.val_loss": "objective"}
 
 
 @dataclass(frozen=True)
 class ConfigDifference:
-    """A key, its value in the stored config and in the other one; None where it does not exist."""
+    """A key, its stored and its current value; None where the key does not exist."""
 
     key: str
     stored: object
     current: object
 
     def line(self) -> str:
+        """Return the difference as one printed line."""
         return f"{self.key}: {self.stored} in the run, {self.current} now"
 
 
@@ -40,7 +41,7 @@ def config_yaml(config: Config) -> str:
 
 
 def parse_stored_config(text: str, where: str) -> Config:
-    """Return the config in a run's config.yaml; a key that did not exist when it was written is what runs did then.
+    """Return the config in a run's config.yaml; a key that it lacks gets the value by which runs of its time worked.
 
     Raises UserError for what this schema does not know; `where` names the file.
     """
@@ -57,9 +58,9 @@ def parse_stored_config(text: str, where: str) -> Config:
     return config
 
 
-def differences(before: Config, now: Config) -> list[ConfigDifference]:
-    """Every key whose value differs, but those that only say where things lie (`RESULT_NEUTRAL_KEYS`)."""
-    old, new = dict(flatten(dataclasses.asdict(before))), dict(flatten(dataclasses.asdict(now)))
+def differences(stored: Config, current: Config) -> list[ConfigDifference]:
+    """Return every key whose value differs, without `RESULT_NEUTRAL_KEYS`."""
+    old, new = dict(flatten(dataclasses.asdict(stored))), dict(flatten(dataclasses.asdict(current)))
     return [
         ConfigDifference(key, old.get(key), new.get(key))
         for key in {**old, **new}
@@ -69,11 +70,11 @@ def differences(before: Config, now: Config) -> list[ConfigDifference]:
 
 def is_result_neutral(key: str) -> bool:
     """Whether a dotted key is one of `RESULT_NEUTRAL_KEYS`, or lies in one of them."""
-    return any(key == place or key.startswith(f"{place}.") for place in RESULT_NEUTRAL_KEYS)
+    return any(key == neutral or key.startswith(f"{neutral}.") for neutral in RESULT_NEUTRAL_KEYS)
 
 
 def flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """A nested config as dotted keys, with their values; an empty list is a value."""
+    """Yield a nested config as dotted keys with their values; an empty list is a value."""
     if isinstance(section, Mapping):
         for key, value in section.items():
             yield from flatten(value, f"{prefix}.{key}" if prefix else key)

@@ -1,4 +1,4 @@
-"""Texts of YAML files as they were written: YAML reads `2026_11_27`, `1e5`, `007` and `yes` as numbers and truths."""
+"""Keeps texts in YAML files as written: YAML reads `2026_11_27`, `1e5`, `007` and `yes` as numbers and booleans."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -20,15 +20,15 @@ _READ_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "boo
 
 
 def keep_yaml_texts() -> None:
-    """Have Hydra keep the texts of the files that it loads from now on."""
+    """Make Hydra keep the texts of the files that it loads from now on."""
     Plugins.instance()  # it registers Hydra's own readers, once
     SourcesRegistry.instance().types["file"] = _Files
 
 
 def restore_yaml_texts(config: Any, text: str, package: str = "") -> Any:
-    """Put back the texts of a config that was read from YAML, where a key is one; return the config.
+    """Restore the texts of a config that was read from YAML, in its text keys, and return the config.
 
-    package: the place of the file's keys in the whole config, dotted.
+    package: the section that the file's keys belong to, dotted.
     """
     for key, value in _scalars(yaml.compose(text, Loader=get_yaml_loader()), ""):
         if f"{package}.{key}".removeprefix(".") in _texts():
@@ -38,14 +38,14 @@ def restore_yaml_texts(config: Any, text: str, package: str = "") -> Any:
 
 class _Files(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
-        found = super().load_config(config_path)
-        if OmegaConf.is_dict(found.config):
+        result = super().load_config(config_path)
+        if OmegaConf.is_dict(result.config):
             group = config_path.rpartition("/")[0].replace("/", ".")
-            package = found.header.get("package") or "_group_"
+            package = result.header.get("package") or "_group_"
             package = package.replace("_global_", "").replace("_group_", group).strip(".")
             file = Path(self.path) / self._normalize_file_name(config_path)
-            restore_yaml_texts(found.config, file.read_text(encoding="utf-8"), package)
-        return found
+            restore_yaml_texts(result.config, file.read_text(encoding="utf-8"), package)
+        return result
 
 
 @cache
@@ -54,7 +54,7 @@ def _texts() -> set[str]:
 
 
 def _scalars(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, str]]:
-    """Dotted key and text of each plain scalar that YAML reads as a number or a truth."""
+    """Yield dotted key and text of each plain scalar that YAML reads as a number or a boolean."""
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         name = f"{prefix}{key.value}"
         if isinstance(value, yaml.MappingNode):
