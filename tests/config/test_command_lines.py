@@ -105,6 +105,29 @@ def test_a_script_is_called_as_it_was_typed(monkeypatch, typed: str, train: str,
     assert (printed.script_command("train"), printed.script_command("predict")) == (train, predict)
 
 
+def test_an_installed_thaw_is_called_as_it_was(monkeypatch, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "thaw"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program), "seed=1"])
+    assert printed.script_command("predict") == f"{program} predict"  # not on the path: by its place
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert printed.script_command("predict") == "thaw predict"
+    monkeypatch.setattr(sys, "argv", ["/site-packages/thaw/__main__.py"])
+    assert printed.script_command("train") == "python -m thaw train"
+
+
+def test_an_installed_thaws_default_store_is_that_of_its_working_directory(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(printed, "checkout", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["worker.py"])
+    monkeypatch.chdir(tmp_path)
+    here = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    assert printed.run_command("predict", "model", "0123", tmp_path / "run", here) == "thaw predict model=0123"
+    for uri in (DEFAULT, "http://host:5000"):
+        command = printed.run_command("predict", "model", "0123", tmp_path / "run", uri)
+        assert command == f"thaw predict model={shlex.quote(str(tmp_path / 'run'))}"
+
+
 def test_a_run_in_the_default_store_is_named_by_its_id_another_by_its_folder(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     run_id, folder = "0" * 32, tmp_path / "it's here"

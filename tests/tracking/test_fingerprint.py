@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import thaw
+from thaw.tracking import fingerprint
 from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
 
 
@@ -123,3 +124,11 @@ print("tensorflow" in sys.modules, "numpy" in sys.modules)
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_an_installed_package_records_its_version_and_no_checkout_around_it(checkout, monkeypatch):
+    monkeypatch.setattr(fingerprint, "version", lambda name: "1.2.3" if name == "thaw" else version(name))
+    entries = collect_fingerprint(None).entries()
+    assert entries["package.thaw"] == "1.2.3"
+    assert not [key for key in entries if key.startswith("git.")]
+    assert "package.thaw" not in collect_fingerprint(checkout).entries()
