@@ -7,16 +7,18 @@ from typing import Any
 
 from thaw import tracking
 
+_KEYS = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
+
 
 def describe(root: Path) -> dict[str, Any]:
-    """Processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
-    found = dataclasses.asdict(tracking.collect_fingerprint(root))
-    keep = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
-    return {name: found[name] for name in keep} | {"memory_gb": memory_gb(), "amx": "amx_bf16" in found["cpu_flags"]}
+    """Return processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
+    fingerprint = dataclasses.asdict(tracking.collect_fingerprint(root))
+    amx = "amx_bf16" in fingerprint["cpu_flags"]
+    return {name: fingerprint[name] for name in _KEYS} | {"memory_gb": memory_gb(), "amx": amx}
 
 
 def memory_gb() -> float | None:
-    """Memory in GB (1e9 bytes), None where the system does not say."""
+    """Return the memory in GB (1e9 bytes), None where the system does not say."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (AttributeError, OSError, ValueError):
@@ -24,18 +26,18 @@ def memory_gb() -> float | None:
 
 
 def caption(machine: dict[str, Any]) -> str:
-    """One line: what ran, and whether it is what the targets are stated for."""
+    """Return one line: the hardware, and whether it is what the targets are stated for."""
     bf16 = "AVX-512 bf16" if "avx512_bf16" in machine["cpu_flags"] else "no AVX-512 bf16"
     amx = "AMX" if machine["amx"] else f"no AMX ({bf16})"
-    same = machine["amx"] and machine["cpus"] == 2
+    is_target = machine["amx"] and machine["cpus"] == 2
     return (
         f"{machine['cpus']} cores of {machine['cpu']}, {amx}, {machine['memory_gb']} GB. Targets are stated for a "
-        f"2-core CPU with AMX{'' if same else ', which this is not'}."
+        f"2-core CPU with AMX{'' if is_target else ', which this is not'}."
     )
 
 
 def versions(machine: dict[str, Any]) -> str:
-    """Versions and commit in one line."""
+    """Return versions and commit in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     commit = f"{(machine['commit'] or 'no commit')[:12]}{' with changes' if machine['dirty'] else ''}"
     return f"thaw {commit}, Python {machine['python']}, {packages}, {machine['platform']}."

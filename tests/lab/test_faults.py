@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from thaw.config.tool_schemas import FaultsConfig
-from thaw_lab.faults import baseline_run
 from thaw_lab.faults.kills import kill_and_resume
+from thaw_lab.faults.run_faults import baseline_trial
 from thaw_lab.faults.triggers import EVALUATION, THAW, WRITE, during_checkpoint_write, during_evaluation, during_stage
 from thaw_lab.faults.workspace import Workspace
 from thaw_lab.process import ProcessGroup
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are made
 
 def test_killed_in_a_stage_in_a_write_and_in_evaluation_it_ends_bit_for_bit_the_same(tmp_path) -> None:
     """kill -9, three times in one run; beside it the one that nobody touches."""
-    with ProcessGroup().kill_on_exit() as processes, ThreadPoolExecutor(1) as beside:
-        yard = Workspace(FaultsConfig(), ROOT, tmp_path, tmp_path / "logs", tmp_path / "failed", processes)
-        untouched = beside.submit(baseline_run.baseline_trial, yard, 1)
-        moments = [during_stage(THAW, 1), during_checkpoint_write(THAW, 3, 0.002), during_evaluation(1.0)]
-        trial = kill_and_resume(yard.new_trial_dir("killed"), moments, by_run_dir=True)
+    with ProcessGroup().kill_on_exit() as processes, ThreadPoolExecutor(1) as pool:
+        workspace = Workspace(FaultsConfig(), ROOT, tmp_path, tmp_path / "logs", tmp_path / "failed", processes)
+        untouched = pool.submit(baseline_trial, workspace, number=1)
+        triggers = [during_stage(THAW, 1), during_checkpoint_write(THAW, 3, 0.002), during_evaluation(1.0)]
+        trial = kill_and_resume(workspace.new_trial_dir("killed"), triggers, by_run_dir=True)
         assert untouched.result().wrong == []
     assert trial is not None
     assert trial.wrong == [], (tmp_path / "logs" / "killed.log").read_text()

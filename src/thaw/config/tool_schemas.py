@@ -133,7 +133,7 @@ class BenchmarkConfig:
 
 @dataclass
 class FaultsConfig:
-    """scripts/faults.py: a small real training under faults, and a table of what came of it."""
+    """scripts/faults.py: a small real training with faults made on purpose, and a table of the outcomes."""
 
     what: str = key(
         "all",
@@ -142,7 +142,7 @@ class FaultsConfig:
             "all", "kills", "torn", "full", "readonly", "locked", "absent", "together", "stops", "diverged", "offline",
         ),
     )  # fmt: skip
-    kills: int = key(100, "trials that are killed; a quarter of them are aimed", min=1)
+    kills: int = key(100, "trials that are killed; a quarter of them in a checkpoint's write or in evaluation", min=1)
     jobs: int = key(2, "trials at a time", min=1, max=64)
-    seed: int = key(0, "of the moments and of the bytes that change", min=0, max=2**31 - 1)
+    seed: int = key(0, "of the moments of kills and of the bytes that are corrupted", min=0, max=2**31 - 1)
     output: str = key("${oc.env:THAW_OUTPUTS,outputs}/faults", "folder for faults.json and the trials' logs")

@@ -4,8 +4,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,57 @@ from thaw.common.console import print_table, say
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.common.files import write_atomically, write_json
 from thaw.config.tool_schemas import BenchmarkConfig
-from thaw_lab import machine, tables
+from thaw_lab import machine
 from thaw_lab.benchmark import plot
 from thaw_lab.benchmark.keras_scripts import keras_networks
 from thaw_lab.benchmark.measure import PartRunner
-from thaw_lab.benchmark.outcome import PartResult
-from thaw_lab.benchmark.parts import PARTS
-from thaw_lab.tables import BenchmarkRow
+from thaw_lab.benchmark.part_result import COLUMNS, BenchmarkRow, PartResult
+from thaw_lab.benchmark.parts import bottleneck, extraction, growth, throughput, two_stages
+from thaw_lab.tables import markdown_table, rich_table
 
 JSON, MARKDOWN, PNG = "benchmark.json", "benchmark.md", "benchmark.png"
 
+PARTS: dict[str, Callable[[PartRunner], PartResult]] = {  # in the order in which they are measured
+    "extract": extraction.extract,
+    "jpeg": extraction.jpeg,
+    "stages": two_stages.stages,
+    "rerun": bottleneck.rerun,
+    "sweep": bottleneck.sweep,
+    "scratch": throughput.scratch,
+    "determinism": throughput.determinism,
+    "growth": growth.growth,
+}
+
 
 def benchmark(config: BenchmarkConfig, root: Path) -> None:
-    """Measure `config.what`; what is measured is written at once, so that Ctrl-C loses only the part at work.
+    """Measure `config.what`, and write after each part, so that Ctrl-C loses only the one that is being measured.
 
-    root: the checkout. Parts that `output` holds from before stay when machine, versions and commit are the same.
-    Raises UserError for a network that is not compared, and for a piece that failed.
+    root: the checkout. Parts that the output folder has already stay when machine, versions and commit are the same.
+
+    Raises:
+        UserError: a network is not compared, a count is out of range, or a process failed.
     """
     check_config(config)
     output = Path(config.output).expanduser().absolute()
     output.mkdir(parents=True, exist_ok=True)
-    written = load_earlier(output / JSON, machine.describe(root))
-    caption = machine.caption(written["machine"])
+    content = load_earlier(output / JSON, machine.describe(root))
+    caption = machine.caption(content["machine"])
     say(f"{caption} Each side is measured {config.repeats} times, in turn.")
-    with _workplace(output) as work:
-        tracking.open_store(f"sqlite:///{work}/outputs/mlflow.db", work / "outputs")  # a user has it after one run
+    # Photos, caches and runs, some GB, on the output's disk.
+    with tempfile.TemporaryDirectory(prefix="work-", dir=output, ignore_cleanup_errors=True) as temporary:
+        work_dir = Path(temporary)
+        # A user has the store's database after one run.
+        tracking.open_store(f"sqlite:///{work_dir}/outputs/mlflow.db", work_dir / "outputs")
         for name in PARTS if config.what == "all" else [config.what]:
-            bench = PartRunner(config, root, work, output / "logs", name)
+            runner = PartRunner(config, root, work_dir, output / "logs", name)
             say(f"{name}:")
-            done = PARTS[name](bench)
-            written["parts"][name] = part_entry(done, bench)
-            write_results(written, output)
-            for used in (*work.glob("cache-*"), work / "runs"):  # no part needs another's: some GB
+            result = PARTS[name](runner)
+            content["parts"][name] = part_entry(result, runner)
+            write_results(content, output)
+            for used in (*work_dir.glob("cache-*"), work_dir / "runs"):  # no part needs another's
                 shutil.rmtree(used, ignore_errors=True)
-            print_table(tables.rich_table(name, done.rows, f"{caption}\n{done.note}"))
+            cells = [row.cells() for row in result.rows]
+            print_table(rich_table(COLUMNS, cells, left=("what",), title=name, caption=f"{caption}\n{result.note}"))
     say(f"written: {output / JSON}, {MARKDOWN}, {PNG}")
 
 
@@ -67,51 +83,38 @@ def check_config(config: BenchmarkConfig) -> None:
             raise UserError(f"{key}={min(values)} is out of range: it must be at least {least}")
 
 
-@contextmanager
-def _workplace(output: Path) -> Iterator[Path]:
-    """A folder for photos, caches and runs on the output's disk; some GB, gone at the end."""
-    work = Path(tempfile.mkdtemp(prefix="work-", dir=output))
+def load_earlier(file: Path, hardware: dict[str, Any]) -> dict[str, Any]:
+    """Return what benchmark.json has if it was measured on the same machine with the same code, else no parts yet."""
+    hardware = json.loads(json.dumps(hardware))
     try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def load_earlier(file: Path, here: dict[str, Any]) -> dict[str, Any]:
-    """What `file` holds if it was measured on the same machine with the same code, else no parts yet."""
-    here = json.loads(json.dumps(here))
-    try:
-        found = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
-        found = {}
-    same = found.get("machine") == here and not here["dirty"]
-    if found and not same:
+        content = {}
+    is_same = content.get("machine") == hardware and not hardware["dirty"]
+    if content and not is_same:
         say(f"{file} was measured elsewhere, with other versions or uncommitted changes: it is begun anew")
-    return {"machine": here, "parts": found["parts"] if same else {}}
+    return {"machine": hardware, "parts": content["parts"] if is_same else {}}
 
 
-def part_entry(done: PartResult, bench: PartRunner) -> dict[str, Any]:
-    """A part for benchmark.json: its rows with ratios, what they include, and every single measurement."""
-    rows = [{**dataclasses.asdict(row), "ratio": row.ratio, "reached": row.reached} for row in done.rows]
+def part_entry(result: PartResult, runner: PartRunner) -> dict[str, Any]:
+    """Return a part as benchmark.json has it: rows with ratios, what they include, and every single measurement."""
+    rows = [{**dataclasses.asdict(row), "ratio": row.ratio, "reached": row.reached} for row in result.rows]
+    settings = dataclasses.asdict(runner.config)
     return {
-        "settings": dataclasses.asdict(bench.config),
-        "rows": rows,
-        "note": done.note,
-        "lines": done.lines,
-        "raw": bench.measurements,
-    }
+        "settings": settings, "rows": rows, "note": result.note, "lines": result.curves, "raw": runner.measurements,
+    }  # fmt: skip
 
 
-def write_results(written: dict[str, Any], output: Path) -> None:
-    """Write the three files anew, from all parts so far."""
-    parts = {name: written["parts"][name] for name in PARTS if name in written["parts"]}
+def write_results(content: dict[str, Any], output: Path) -> None:
+    """Write the three files from all parts so far."""
+    parts = {name: content["parts"][name] for name in PARTS if name in content["parts"]}
     names = [field.name for field in dataclasses.fields(BenchmarkRow)]
     rows = [BenchmarkRow(**{name: row[name] for name in names}) for part in parts.values() for row in part["rows"]]
-    here = written["machine"]
-    text = [f"{machine.caption(here)}\n", f"{machine.versions(here)}\n", tables.markdown(rows)]
-    text += [f"- {part['note']}" for part in parts.values()]
-    lines: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
-    write_json({**written, "parts": parts}, output / JSON)
-    write_atomically(output / MARKDOWN, ("\n".join(text) + "\n").encode())
+    caption, versions = machine.caption(content["machine"]), machine.versions(content["machine"])
+    table = markdown_table(COLUMNS, [row.cells() for row in rows])
+    notes = "".join(f"- {part['note']}\n" for part in parts.values())
+    write_atomically(output / JSON, json.dumps({**content, "parts": parts}, indent=1).encode())
+    write_atomically(output / MARKDOWN, f"{caption}\n\n{versions}\n\n{table}\n{notes}".encode())
     ratios = [(row.what, row.ratio, row.target) for row in rows if row.ratio is not None and row.unit != "MB"]
-    plot.benchmark_png(ratios, lines, machine.caption(here), output / PNG)
+    curves: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
+    plot.benchmark_png(ratios, curves, caption, output / PNG)

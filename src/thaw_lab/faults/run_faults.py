@@ -5,139 +5,142 @@ import json
 import os
 import shutil
 import signal
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 from thaw.common.console import print_table, progress, say
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab import machine
-from thaw_lab.faults import (  # fmt: skip
-    baseline_run,
-    concurrent,
-    corrupt_checkpoints,
-    disk_full,
-    divergence,
-    graceful_stops,
-    kills,
-    offline,
-    read_only,
-    store_outage,
-)
-from thaw_lab.faults.trial import Trial, TrialFunction, TrialSkipped, fault_rows, fault_table
-from thaw_lab.faults.workspace import Workspace
+from thaw_lab.faults import disks, kills, outages, snapshots, triggers
+from thaw_lab.faults.trial import Trial, TrialSkipped, fault_rows, fault_table
+from thaw_lab.faults.workspace import BaselineRun, TrialFunction, Workspace
 from thaw_lab.process import ProcessGroup
 
 JSON, LOGS, FAILED = "faults.json", "logs", "failed"
+BASELINE_FAULT = "none"
 
-FAULTS: dict[str, Callable[[Workspace], list[TrialFunction]]] = {
-    "kills": kills.kill_trials,
-    "torn": corrupt_checkpoints.corruption_trials,
-    "full": disk_full.full_trials,
-    "readonly": read_only.read_only_trials,
-    "locked": store_outage.locked_trials,
-    "absent": store_outage.away_trials,
-    "together": concurrent.concurrent_trials,
-    "stops": graceful_stops.stop_trials,
-    "diverged": divergence.divergence_trials,
-    "offline": offline.offline_trials,
-}
+
+def fault_trials(config: FaultsConfig) -> dict[str, list[TrialFunction]]:
+    """Return the trials of each fault by its `what=`, in the order in which they are made."""
+    training = [triggers.during_stage(triggers.HEAD), triggers.during_stage(triggers.THAW, 2)]
+    elsewhere = [
+        triggers.seconds_after_start(0.0), triggers.during_scan(), triggers.during_extraction(0.5),
+        triggers.during_evaluation(0.5),
+    ]  # fmt: skip
+    locked = [triggers.during_stage(triggers.THAW, 1), triggers.during_evaluation(0.2)]
+    ctrl_c = partial(kills.stop_trial, stop=kills.CTRL_C)
+    return {
+        "kills": [partial(kills.kill_trial, number=number) for number in range(config.kills)],
+        "torn": disks.corruption_trials(config.seed),
+        "full": [
+            *(partial(disks.full_outputs, store_elsewhere=value) for value in (True, False)), disks.full_cache,
+        ],
+        "readonly": [
+            disks.read_only_outputs, disks.read_only_cache, disks.read_only_filled_cache, disks.read_only_dataset,
+        ],
+        "locked": [partial(outages.store_locked, trigger=trigger) for trigger in locked],
+        "absent": [outages.store_away],
+        "together": [outages.concurrent_starts],
+        "stops": [
+            *(partial(kills.stop_trial, stop=kills.TERM, trigger=trigger) for trigger in training),
+            *(partial(ctrl_c, trigger=trigger) for trigger in (*training, *elsewhere)),
+            *(partial(ctrl_c, trigger=trigger, twice=True) for trigger in training),
+        ],
+        "diverged": [outages.divergence],
+        "offline": [partial(outages.offline_download, what=what) for what in outages.DOWNLOADS],
+    }  # fmt: skip
+
+
+def baseline_trial(workspace: Workspace, *, number: int) -> Trial:
+    """Train without a fault, and append the run to the workspace's baselines; all must be identical."""
+    trial_dir = workspace.new_trial_dir(f"reference-{number}")
+    ended = trial_dir.train()
+    if ended.exit_code:
+        return trial_dir.finish(BASELINE_FAULT, "", [f"exit code {ended.exit_code}: {ended.stderr.strip()}"])
+    snapshot = snapshots.read_snapshot(trial_dir.run_dir, trial_dir.outputs)
+    phases = [triggers.training_phase(ended.lines[: i + 1]) for i in range(len(ended.lines))]
+    seconds = ended.times[-1]
+    evaluation_seconds = seconds - ended.times[phases.index(triggers.EVALUATION)]
+    workspace.baselines.append(BaselineRun(snapshot, seconds, evaluation_seconds))
+    return trial_dir.finish(BASELINE_FAULT, "identical", trial_dir.differences(), seconds=seconds)
+
+
+BASELINE_TRIALS: list[TrialFunction] = [partial(baseline_trial, number=number) for number in (1, 2)]
 
 
 def faults(config: FaultsConfig, root: Path) -> None:
     """Make the faults that `config.what` names. root: the checkout.
 
-    Raises UserError when anything did not hold.
+    Raises:
+        UserError: anything did not hold, or the system has no POSIX signals.
     """
     if os.name != "posix":
         raise UserError("faults are made with signals that this system does not have: run it on Linux or macOS")
     # A shell that starts us in the background ignores Ctrl-C for us, and so for all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     output = Path(config.output).expanduser().absolute()
-    here = machine.describe(root)
-    say(machine.versions(here))
-    started, made = time.monotonic(), list[Trial]()
+    output.mkdir(parents=True, exist_ok=True)
+    for folder in (LOGS, FAILED):
+        shutil.rmtree(output / folder, ignore_errors=True)
+    hardware = machine.describe(root)
+    say(machine.versions(hardware))
+    started, trials = time.monotonic(), list[Trial]()
     try:
-        with _workplace(config, root, output) as (yard, pool):
-            for trial in _trials(yard, pool):
-                made.append(trial)
+        with ExitStack() as stack:
+            work_dir = stack.enter_context(TemporaryDirectory(prefix="work-", dir=output, ignore_cleanup_errors=True))
+            pool = ThreadPoolExecutor(config.jobs)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            processes = stack.enter_context(ProcessGroup().kill_on_exit())
+            workspace = Workspace(config, root, Path(work_dir), output / LOGS, output / FAILED, processes)
+            for trial in _run_trials(workspace, pool):
+                trials.append(trial)
                 say(f"  {trial.line()}")
-    finally:  # what was seen before Ctrl-C too
+    finally:  # also what was seen before Ctrl-C
         seconds = time.monotonic() - started
-        _write({"machine": here, "settings": config, "trials": made, "seconds": seconds}, output / JSON)
-        _tell(made)
-        say(f"{here['cpus']} cores of {here['cpu']}, {seconds / 60:.0f} minutes")
-    _judge(made, output)
+        rows, killed = fault_rows(trials), [trial for trial in trials if trial.fault.startswith(kills.KILL_FAULT)]
+        content = {"rows": rows, "machine": hardware, "settings": config, "trials": trials, "seconds": seconds}
+        write_atomically(output / JSON, json.dumps(content, indent=1, default=dataclasses.asdict).encode())
+        print_table(fault_table(rows))
+        if killed:
+            held = sum(trial.held for trial in killed)
+            say(f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one")
+        say(f"{hardware['cpus']} cores of {hardware['cpu']}, {seconds / 60:.0f} minutes")
+    wrong = [trial for trial in trials if trial.wrong]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {sum(not trial.skipped for trial in trials)} trials did not hold: {wrong[0].line()}. All "
+            f"of them are in {output / JSON}, what they printed in {output / LOGS}, what they left in {output / FAILED}"
+        )
     say(f"written: {output / JSON}")
 
 
-def _tell(made: list[Trial]) -> None:
-    print_table(fault_table(fault_rows(made)))
-    killed = [trial for trial in made if trial.fault.startswith(kills.KILL_FAULT)]
-    if killed:
-        held = sum(trial.held for trial in killed)
-        say(f"{held} of {len(killed)} killed runs ended bit for bit as the untouched one")
-
-
-def _judge(made: list[Trial], output: Path) -> None:
-    wrong = [trial for trial in made if trial.wrong]
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {sum(not trial.skipped for trial in made)} trials did not hold: {wrong[0].line()}. All "
-            f"of them are in {output / JSON}, what they printed in {output / LOGS}, what they left in {output / FAILED}"
-        )
-
-
-def _trials(yard: Workspace, pool: Executor) -> Iterator[Trial]:
-    """Make the reference and the faults in turn, the trials of one at the same time; yield each as it ends."""
-    what = yard.config.what
-    chosen = FAULTS if what == "all" else {what: FAULTS[what]}
-    for name, works in {"reference": baseline_run.baseline_trials, **chosen}.items():
-        own = works(yard)
-        say(f"{name} · {len(own)} {'trial' if len(own) == 1 else 'trials'}")
-        with progress(name, len(own)) as bar:
-            for future in as_completed([pool.submit(_made, work, name) for work in own]):
+def _run_trials(workspace: Workspace, pool: Executor) -> Iterator[Trial]:
+    """Run the baseline twice, then the faults in turn, the trials of one in parallel; yield each as it ends."""
+    what = workspace.config.what
+    faults = fault_trials(workspace.config)
+    for name, trials in {"reference": BASELINE_TRIALS, **(faults if what == "all" else {what: faults[what]})}.items():
+        say(f"{name} · {len(trials)} {'trial' if len(trials) == 1 else 'trials'}")
+        with progress(name, len(trials)) as bar:
+            for future in as_completed([pool.submit(_run_trial, trial, workspace, name) for trial in trials]):
                 bar.advance()
                 yield future.result()
-        if not yard.baselines:  # the training does not even run: nothing can be compared
+        if not workspace.baselines:  # the training does not even run: nothing can be compared
             return
 
 
-def _made(work: TrialFunction, name: str) -> Trial:
-    """A trial that could not be made, or whose remains could not be read, is an outcome too."""
+def _run_trial(trial: TrialFunction, workspace: Workspace, name: str) -> Trial:
+    """Run a trial; one that could not be made, or whose remains could not be read, is an outcome too."""
     try:
-        return work()
+        return trial(workspace)
     except TrialSkipped as reason:
         return Trial(name, f"skipped: {reason}", skipped=True)
     except Exception as error:
         return Trial(name, "", [f"{type(error).__name__}: {error}"], notes={"traceback": traceback.format_exc()})
-
-
-@contextmanager
-def _workplace(config: FaultsConfig, root: Path, output: Path) -> Iterator[tuple[Workspace, Executor]]:
-    """A folder on the output's disk and threads for the trials; gone at the end, and all processes with them."""
-    logs, failed = output / LOGS, output / FAILED
-    for old in (logs, failed):
-        shutil.rmtree(old, ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="work-", dir=output))
-    pool = ThreadPoolExecutor(config.jobs)
-    try:
-        with ProcessGroup().kill_on_exit() as processes:
-            yield Workspace(config, root, work, logs, failed, processes), pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _write(written: dict[str, Any], file: Path) -> None:
-    text = json.dumps({"rows": fault_rows(written["trials"]), **written}, indent=1, default=dataclasses.asdict)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, text.encode())

@@ -1,13 +1,13 @@
-"""What one trial came to, and the rows of the table that trials make together."""
+"""The outcome of a trial, and the table that trials make together."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
 
-FAULT_COLUMNS = ("fault", "trials", "held", "what was seen")
+from thaw_lab.tables import rich_table
 
 
 class TrialSkipped(Exception):
@@ -16,10 +16,16 @@ class TrialSkipped(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """fault: its row in the table. seen: in a few words. wrong: what did not hold, a line each; empty: it held.
+    """The outcome of one trial, as faults.json has it.
 
-    rank: of the row among those of one kind, which is the fault's name up to a colon. count: processes that the trial
-    stands for. skipped: it was not made, and `seen` says why. notes: for the file.
+    Attributes:
+        fault: its row in the table, `kind` or `kind: detail`.
+        seen: what was seen, in a few words.
+        wrong: what did not hold, a line each; empty: the trial held.
+        rank: order of its row among those of its kind.
+        count: processes that the trial stands for.
+        skipped: it was not made, and `seen` says why.
+        notes: details for the file, by name.
     """
 
     fault: str
@@ -32,20 +38,18 @@ class Trial:
 
     @property
     def held(self) -> int:
+        """How many of its processes ended as they should."""
         return 0 if self.wrong or self.skipped else self.count
 
     def line(self) -> str:
-        """The trial in one line."""
+        """Return the outcome in one line."""
         name = f" ({self.notes['trial']})" if "trial" in self.notes else ""
         return f"{self.fault}{name} · {'; '.join(self.wrong) if self.wrong else self.seen}"
 
 
-TrialFunction = Callable[[], Trial]
-
-
 @dataclass(frozen=True)
 class FaultRow:
-    """One line of the table; a fault that was skipped has no trials."""
+    """One fault's line of the table, as faults.json has it; a fault that was skipped has no trials."""
 
     fault: str
     trials: int
@@ -54,15 +58,15 @@ class FaultRow:
 
 
 def fault_rows(trials: Iterable[Trial]) -> list[FaultRow]:
-    """One row a fault; kinds in the order in which they first appear, in each the rows by rank."""
+    """Return one row per fault: kinds in the order in which they first appear, in each the rows by rank."""
     kinds: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
         kinds.setdefault(trial.fault.partition(":")[0], {}).setdefault(trial.fault, []).append(trial)
-    ranked = (sorted(kind.items(), key=lambda item: item[1][0].rank) for kind in kinds.values())
-    return [_row(fault, own) for kind in ranked for fault, own in kind]
+    ranked = (sorted(faults.items(), key=lambda fault: fault[1][0].rank) for faults in kinds.values())
+    return [_fault_row(fault, members) for faults in ranked for fault, members in faults]
 
 
-def _row(fault: str, trials: Sequence[Trial]) -> FaultRow:
+def _fault_row(fault: str, trials: Sequence[Trial]) -> FaultRow:
     seen = Counter[str]()
     for trial in trials:
         seen[trial.wrong[0] if trial.wrong else trial.seen] += trial.count
@@ -71,12 +75,7 @@ def _row(fault: str, trials: Sequence[Trial]) -> FaultRow:
     return FaultRow(fault, made, sum(trial.held for trial in trials), "; ".join(texts))
 
 
-def fault_table(rows: Sequence[FaultRow]) -> Table:
-    """The rows as they are shown in the terminal."""
-    made = Table()
-    for column in FAULT_COLUMNS:
-        made.add_column(column, justify="right" if column in ("trials", "held") else "left")
-    for row in rows:
-        figures = (str(row.trials), str(row.held)) if row.trials else ("-", "-")
-        made.add_row(row.fault, *figures, row.seen)
-    return made
+def fault_table(rows: Iterable[FaultRow]) -> Table:
+    """Return the rows as they are shown in the terminal."""
+    texts = [(row.fault, *([str(row.trials), str(row.held)] if row.trials else "--"), row.seen) for row in rows]
+    return rich_table(("fault", "trials", "held", "what was seen"), texts, left=("fault", "what was seen"))

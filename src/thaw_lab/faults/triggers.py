@@ -1,7 +1,6 @@
-"""Where a training is, by what it has printed, and moments to strike at."""
+"""The phase that a training is in, read from its output, and the moments at which faults are made."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thaw_lab.faults.workspace import TrialDir
@@ -12,99 +11,89 @@ WRITE, EVALUATION, RESULT = "a checkpoint's write", "evaluation", "after the res
 PHASES = (BEFORE, HEAD, THAW, WRITE, EVALUATION, RESULT)
 
 
-def training_phase(lines: list[str]) -> str:
-    """Where a training is that has printed these lines."""
-    now = BEFORE
+def training_phase(lines: Sequence[str]) -> str:
+    """Return the phase of a training that has printed these lines."""
+    phase = BEFORE
     for line in lines:
         if line.startswith("stage head ·"):
-            now = HEAD
+            phase = HEAD
         elif line.startswith("stage thaw ·"):
-            now = THAW
-        elif line.startswith("  proved:") and now == THAW:
-            now = EVALUATION
+            phase = THAW
+        elif line.startswith("  proved:") and phase == THAW:
+            phase = EVALUATION
         elif line.startswith("result "):
-            now = RESULT
-    return now
+            phase = RESULT
+    return phase
+
+
+def has_trained(lines: Sequence[str], stage: str, epochs: int) -> bool:
+    """Return whether a training that has printed these lines is past so many epochs of a stage."""
+    begin = next((i for i, line in enumerate(lines) if line.startswith(f"{stage} ·")), len(lines))
+    trains = any(line.startswith("  training ") for line in lines[begin:])
+    epoch = f"  {stage.removeprefix('stage ')} epoch "
+    return trains and sum(line.startswith(epoch) for line in lines[begin:]) >= epochs
+
+
+def is_writing_checkpoint(trial_dir: TrialDir) -> bool:
+    """Return whether a checkpoint is half written."""
+    return bool(trial_dir.run_dirs()) and any(trial_dir.run_dir.glob("checkpoints/*.tmp"))
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """A moment, in words. wait: returns when it has come, False when the process has ended before."""
+    """A moment in a training: so many seconds after a condition on its lines and its folder holds."""
 
     description: str
-    wait: Callable[[Process, TrialDir], bool]
+    condition: Callable[[Sequence[str], TrialDir], bool]
+    seconds: float = 0.0
+
+    def wait(self, process: Process, trial_dir: TrialDir) -> bool:
+        """Wait for the moment; return False when the training ended first."""
+        return process.wait_until(lambda: self.condition(process.lines, trial_dir)) and process.runs_for(self.seconds)
+
+    def start_training(self, trial_dir: TrialDir) -> tuple[Process, list[str]]:
+        """Start the training and wait for the moment; return the process, and as a problem that it ended first."""
+        process = trial_dir.start_training()
+        return process, [] if self.wait(process, trial_dir) else ["it ended before"]
 
 
 def seconds_after_start(seconds: float) -> Trigger:
-    """So long after the first line of output."""
-
-    def wait(process: Process, place: TrialDir) -> bool:
-        return process.wait_until(bool) and process.runs_for(seconds)
-
-    return Trigger(f"{seconds:.1f} s after its first line", wait)
+    """Return the moment so many seconds after the first line of output."""
+    return Trigger(f"{seconds:.1f} s after its first line", lambda lines, _: bool(lines), seconds)
 
 
 def during_scan() -> Trigger:
-    """As soon as the store has the run's command: what comes next is reading the data."""
-
-    def wait(process: Process, place: TrialDir) -> bool:
-        while process.running and not any(place.outputs.glob("artifacts/*/artifacts/overrides.txt")):
-            time.sleep(0.005)
-        return process.runs_for(0.1)
-
-    return Trigger("in the scan", wait)
+    """Return the moment 0.1 s after the store has the run's command: the data set is read next."""
+    command = "artifacts/*/artifacts/overrides.txt"
+    return Trigger("in the scan", lambda _, trial_dir: any(trial_dir.outputs.glob(command)), 0.1)
 
 
 def during_extraction(seconds: float) -> Trigger:
-    """So long after the first stage began to compute activations, which takes it two seconds."""
-
-    def wait(process: Process, place: TrialDir) -> bool:
-        return process.wait_until(lambda lines: training_phase(lines) == HEAD) and process.runs_for(seconds)
-
-    return Trigger(f"{seconds:.1f} s into the extraction", wait)
+    """Return the moment so many seconds after the first stage began to compute activations, which takes two."""
+    return Trigger(f"{seconds:.1f} s into the extraction", lambda lines, _: training_phase(lines) == HEAD, seconds)
 
 
 def during_evaluation(seconds: float) -> Trigger:
-    """So long after the last stage was proved."""
-
-    def wait(process: Process, place: TrialDir) -> bool:
-        return process.wait_until(lambda lines: training_phase(lines) == EVALUATION) and process.runs_for(seconds)
-
-    return Trigger(f"{seconds:.1f} s into the evaluation", wait)
+    """Return the moment so many seconds after the last stage was proved."""
+    return Trigger(
+        f"{seconds:.1f} s into the evaluation", lambda lines, _: training_phase(lines) == EVALUATION, seconds
+    )
 
 
 def during_stage(stage: str, epochs: int = 0) -> Trigger:
-    """When the stage trains, and has done so many epochs; seconds would say little of a slow machine."""
-    return Trigger(f"{stage}, after {epochs} epochs", lambda process, place: _trained(process, stage, epochs))
+    """Return the moment when a stage trains and has done so many epochs, on slow machines too."""
+    return Trigger(f"{stage}, after {epochs} epochs", lambda lines, _: has_trained(lines, stage, epochs))
 
 
-def during_checkpoint_write(stage: str, epochs: int, into: float) -> Trigger:
-    """In the first checkpoint's write that begins after so many epochs of the stage; `into` it, in seconds."""
+def during_checkpoint_write(stage: str, epochs: int, seconds: float) -> Trigger:
+    """Return the moment so many seconds into the first checkpoint's write after so many epochs of a stage.
 
-    def wait(process: Process, place: TrialDir) -> bool:
-        if not _trained(process, stage, epochs):
+    Where no more is written, it is the end of the stages.
+    """
+
+    def condition(lines: Sequence[str], trial_dir: TrialDir) -> bool:
+        if not has_trained(lines, stage, epochs):
             return False
-        while process.running and training_phase(process.lines) in (HEAD, THAW):
-            if is_writing_checkpoint(place):
-                time.sleep(into)
-                return True
-            time.sleep(0.0005)
-        return process.running
+        return is_writing_checkpoint(trial_dir) or training_phase(lines) not in (HEAD, THAW)
 
-    return Trigger(f"in a checkpoint's write, {stage}, after {epochs} epochs", wait)
-
-
-def _trained(process: Process, stage: str, epochs: int) -> bool:
-    begun, done = f"{stage} ·", f"  {stage.removeprefix('stage ')} epoch "
-
-    def seen(lines: list[str]) -> bool:
-        own = lines[next((i for i, line in enumerate(lines) if line.startswith(begun)), len(lines)) :]
-        trains = any(line.startswith("  training ") for line in own)
-        return trains and sum(line.startswith(done) for line in own) >= epochs
-
-    return process.wait_until(seen)
-
-
-def is_writing_checkpoint(place: TrialDir) -> bool:
-    """Whether a checkpoint is half written."""
-    return bool(place.run_dirs()) and any(place.run_dir.glob("checkpoints/*.tmp"))
+    return Trigger(f"in a checkpoint's write, {stage}, after {epochs} epochs", condition, seconds)

@@ -1,7 +1,6 @@
-"""What is written, what stays from before, and mistakes."""
+"""What is written, which earlier parts stay, and mistakes in the config."""
 
 import json
-import sys
 
 import pytest
 
@@ -9,9 +8,8 @@ from thaw.common.errors import UserError
 from thaw.config.tool_schemas import BenchmarkConfig
 from thaw_lab import machine
 from thaw_lab.benchmark import run_benchmark
-from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
-from thaw_lab.benchmark.outcome import PartResult
-from thaw_lab.tables import BenchmarkRow
+from thaw_lab.benchmark.measure import PartRunner
+from thaw_lab.benchmark.part_result import BenchmarkRow, PartResult
 
 HERE = {
     "cpu": "a processor", "cpus": 2, "cpu_flags": ["amx_bf16"], "platform": "Linux", "python": "3.11", "settings": {},
@@ -19,24 +17,21 @@ HERE = {
 }  # fmt: skip
 
 
-def bench(folder, part="growth") -> PartRunner:
-    return PartRunner(
-        BenchmarkConfig(), folder, folder, folder / "logs", part, measurements=[{"what": "a", "seconds": 1.5}]
-    )
-
-
-def outcome() -> PartResult:
-    lines = {"images": {"Keras script": [(250, 9.0), (1000, 30.0)]}, "jobs": {"thaw, one sweep": [(1, 3.0)]}}
-    return PartResult([BenchmarkRow("growth", "a", "s", 30.0, 10.0, 2.0)], "growth: all of it.", lines)
+def write_growth(folder) -> None:
+    """Write the three files with a part `growth` of one row."""
+    curves = {"images": {"Keras script": [(250, 9.0), (1000, 30.0)]}, "jobs": {"thaw, one sweep": [(1, 3.0)]}}
+    result = PartResult([BenchmarkRow("growth", "a", "s", 30.0, 10.0, 2.0)], "growth: all of it.", curves)
+    runner = PartRunner(BenchmarkConfig(), folder, folder, folder / "logs", "growth", [{"what": "a", "seconds": 1.5}])
+    content = {"machine": HERE, "parts": {"growth": run_benchmark.part_entry(result, runner)}}
+    run_benchmark.write_results(content, folder)
 
 
 def test_json_markdown_and_plot_are_written_and_read_back(tmp_path) -> None:
-    run_benchmark.write_results(
-        {"machine": HERE, "parts": {"growth": run_benchmark.part_entry(outcome(), bench(tmp_path))}}, tmp_path
-    )
-    found = json.loads((tmp_path / "benchmark.json").read_text())
-    assert found["parts"]["growth"]["raw"] == [{"what": "a", "seconds": 1.5}]
-    assert found["parts"]["growth"]["rows"][0]["ratio"] == 3
+    write_growth(tmp_path)
+    growth = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["growth"]
+    assert set(growth) == {"settings", "rows", "note", "lines", "raw"}
+    assert growth["raw"] == [{"what": "a", "seconds": 1.5}]
+    assert growth["rows"][0]["ratio"] == 3
     text = (tmp_path / "benchmark.md").read_text()
     assert "| a | 30.0 s | 10.0 s | 3.00x | ≥ 2x | yes |" in text
     assert "keras 3.15.1" in text
@@ -45,9 +40,7 @@ def test_json_markdown_and_plot_are_written_and_read_back(tmp_path) -> None:
 
 
 def test_other_parts_stay_only_on_the_same_machine_and_commit(tmp_path) -> None:
-    run_benchmark.write_results(
-        {"machine": HERE, "parts": {"growth": run_benchmark.part_entry(outcome(), bench(tmp_path))}}, tmp_path
-    )
+    write_growth(tmp_path)
     file = tmp_path / "benchmark.json"
     assert list(run_benchmark.load_earlier(file, HERE)["parts"]) == ["growth"]
     assert run_benchmark.load_earlier(file, HERE | {"commit": "fedc"})["parts"] == {}
@@ -76,38 +69,3 @@ def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
 def test_a_mistake_is_found_before_anything_is_measured(wrong, message) -> None:
     with pytest.raises(UserError, match=message):
         run_benchmark.check_config(BenchmarkConfig(**wrong))
-
-
-def test_sides_take_turns() -> None:
-    order: list[str] = []
-
-    def side(name: str):
-        def run(repeat: int) -> Measurement:
-            order.append(f"{name}{repeat}")
-            return Measurement({"seconds": float(repeat)}, 0.0, 0.0)
-
-        return run
-
-    found = run_alternating(3, {"Keras": side("k"), "thaw": side("t")})
-    assert order == ["k0", "t0", "k1", "t1", "k2", "t2"]
-    assert median_figure(found["thaw"], lambda ran: ran.seconds) == 1.0
-
-
-def test_a_piece_that_fails_is_named_with_the_end_of_its_output(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"(?s)growth: a job with Keras ended with exit code 1\..*no_such_module"):
-        bench(tmp_path).run_module("a job", "Keras", "keras_scripts.no_such_module")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no resource usage of children")
-def test_a_process_and_its_peak_memory_are_measured(tmp_path, monkeypatch) -> None:
-    (tmp_path / "src" / "thaw_lab" / "benchmark").mkdir(parents=True)
-    code = "import json, sys; data = bytearray(200_000_000); json.dump({'seconds': 2.0}, open(sys.argv[-1], 'w'))"
-    for package in ("thaw_lab", "thaw_lab/benchmark"):
-        (tmp_path / "src" / package / "__init__.py").touch()
-    (tmp_path / "src" / "thaw_lab" / "benchmark" / "piece.py").write_text(code)
-    own = bench(tmp_path)
-    ran = own.run_module("a piece", "Keras", "piece")
-    assert ran.seconds == 2.0
-    # No upper bound: Linux counts what the parent held when it forked, and here that may be a process with TensorFlow.
-    assert ran.peak_mb > 200
-    assert own.measurements[-1]["peak_mb"] == ran.peak_mb

@@ -1,5 +1,6 @@
-"""What the command does with trials that fail, are skipped, or cannot be made."""
+"""The command with trials that fail, are skipped, or cannot be made."""
 
+import dataclasses
 import json
 import sys
 
@@ -10,26 +11,30 @@ from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab.faults import run_faults
 from thaw_lab.faults.snapshots import RunSnapshot
 from thaw_lab.faults.trial import Trial, TrialSkipped
-from thaw_lab.faults.workspace import BaselineRun, error_problems
+from thaw_lab.faults.workspace import BaselineRun, TrialFunction, error_problems
 from thaw_lab.process import CompletedCommand
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are made on POSIX systems")
 
 
+def outcome(*args, **notes) -> TrialFunction:
+    return lambda workspace: Trial(*args, **notes)
+
+
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    """Run the tool with these works as its only fault; what it wrote, and its error."""
+def run_trials(tmp_path, monkeypatch):
+    """Run the tool with these trials as its only fault; return what it wrote, and its error."""
     monkeypatch.setattr(run_faults.machine, "describe", lambda root: {"cpus": 2, "cpu": "a processor"})
-    monkeypatch.setattr(run_faults.machine, "versions", lambda here: "versions")
+    monkeypatch.setattr(run_faults.machine, "versions", lambda hardware: "versions")
 
-    def reference(yard):
-        yard.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
-        return [lambda: Trial("none", "identical")]
+    def baseline(workspace) -> Trial:
+        workspace.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))
+        return Trial("none", "identical")
 
-    monkeypatch.setattr(run_faults.baseline_run, "baseline_trials", reference)
+    monkeypatch.setattr(run_faults, "BASELINE_TRIALS", [baseline])
 
-    def run(*works) -> tuple[dict, str]:
-        monkeypatch.setattr(run_faults, "FAULTS", {"torn": lambda yard: list(works)})
+    def run(*trials: TrialFunction) -> tuple[dict, str]:
+        monkeypatch.setattr(run_faults, "fault_trials", lambda config: {"torn": list(trials)})
         error = ""
         try:
             run_faults.faults(FaultsConfig(what="torn", output=str(tmp_path)), tmp_path)
@@ -41,43 +46,53 @@ def made(tmp_path, monkeypatch):
     return run
 
 
-def test_what_held_is_written_and_ends_well(made) -> None:
-    written, error = made(lambda: Trial("torn", "identical"))
+def test_trials_that_held_are_written_and_the_command_ends_well(run_trials) -> None:
+    written, error = run_trials(outcome("torn", "identical"))
     assert error == ""
     assert [(row["fault"], row["trials"], row["held"]) for row in written["rows"]] == [("none", 1, 1), ("torn", 1, 1)]
 
 
-def test_killed_runs_are_counted_under_the_table(made, capsys) -> None:
-    made(lambda: Trial("kill -9: evaluation", "identical"), lambda: Trial("kill -9: stage head", "", ["no"]))
+def test_killed_runs_are_counted_under_the_table(run_trials, capsys) -> None:
+    run_trials(outcome("kill -9: evaluation", "identical"), outcome("kill -9: stage head", "", ["no"]))
     assert "1 of 2 killed runs ended bit for bit as the untouched one" in capsys.readouterr().out
 
 
-def test_what_did_not_hold_fails_the_command(made) -> None:
-    written, error = made(lambda: Trial("torn", "", ["weights_sha256 differs"]), lambda: Trial("torn", "identical"))
+def test_a_trial_that_did_not_hold_fails_the_command(run_trials) -> None:
+    written, error = run_trials(outcome("torn", "", ["weights_sha256 differs"]), outcome("torn", "identical"))
     assert "1 of 3 trials did not hold: torn · weights_sha256 differs" in error
     assert (written["rows"][1]["trials"], written["rows"][1]["held"]) == (2, 1)
 
 
-def test_a_trial_that_cannot_be_read_did_not_hold_and_a_skipped_one_says_why(made) -> None:
-    def broken() -> Trial:
+def test_a_trial_that_raises_did_not_hold_and_a_skipped_one_says_why(run_trials) -> None:
+    def broken(workspace) -> Trial:
         raise FileNotFoundError("result.json")
 
-    def skipped() -> Trial:
+    def skipped(workspace) -> Trial:
         raise TrialSkipped("needs root")
 
-    written, error = made(broken, skipped)
+    written, error = run_trials(broken, skipped)
     assert "1 of 2 trials did not hold: torn · FileNotFoundError: result.json" in error
     assert {trial["seen"] for trial in written["trials"]} == {"identical", "", "skipped: needs root"}
 
 
-def test_ctrl_c_keeps_what_was_seen(made, tmp_path) -> None:
-    def interrupted() -> Trial:
+def test_ctrl_c_keeps_what_was_seen(run_trials, tmp_path) -> None:
+    def interrupted(workspace) -> Trial:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made(interrupted)
+        run_trials(interrupted)
     assert json.loads((tmp_path / "faults.json").read_text())["trials"][0]["fault"] == "none"
     assert not list(tmp_path.glob("work-*"))
+
+
+def test_every_fault_of_the_config_has_trials() -> None:
+    trials = run_faults.fault_trials(FaultsConfig(kills=3))
+    (what,) = (field for field in dataclasses.fields(FaultsConfig) if field.name == "what")
+    assert ["all", *trials] == list(what.metadata["choices"])
+    assert {name: len(of_fault) for name, of_fault in trials.items()} == {
+        "kills": 3, "torn": 22, "full": 3, "readonly": 4, "locked": 2, "absent": 1, "together": 1, "stops": 10,
+        "diverged": 1, "offline": 2,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

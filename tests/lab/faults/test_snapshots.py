@@ -6,7 +6,7 @@ import pytest
 
 from thaw_lab.faults.snapshots import RunSnapshot, differences
 
-SOUND = RunSnapshot(
+EXPECTED = RunSnapshot(
     status="FINISHED",
     weights_sha256="ab" * 32,
     history=[{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": float("nan")}],
@@ -20,12 +20,12 @@ SOUND = RunSnapshot(
 
 
 def test_the_same_but_for_speed_is_the_same() -> None:
-    faster = {**SOUND.metric_history, "epoch/images_per_second": [(1, 99.0), (2, 98.0)]}
-    assert differences(replace(SOUND, points=faster), SOUND) == []
+    faster = {**EXPECTED.metric_history, "epoch/images_per_second": [(1, 99.0), (2, 98.0)]}
+    assert differences(replace(EXPECTED, metric_history=faster), EXPECTED) == []
 
 
 def test_the_store_may_be_elsewhere() -> None:
-    assert differences(replace(SOUND, beside=[]), SOUND) == []
+    assert differences(replace(EXPECTED, outputs_files=[]), EXPECTED) == []
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,30 @@ def test_the_store_may_be_elsewhere() -> None:
     [
         ({"status": "RUNNING"}, "the run is RUNNING"),
         ({"weights_sha256": "cd" * 32}, "weights_sha256 differs"),
-        ({"history": [SOUND.history[0], {"epoch": 2, "loss": 0.3}]}, "history differs from epoch 2 on"),
-        ({"history": SOUND.history[:1]}, "history differs: 1 epochs, not 2"),
+        ({"history": [EXPECTED.history[0], {"epoch": 2, "loss": 0.3}]}, "history differs from epoch 2 on"),
+        ({"history": EXPECTED.history[:1]}, "history differs: 1 epochs, not 2"),
         ({"metrics": {"test/accuracy": 0.75000001}}, "metrics differs"),
-        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5), (1, 0.5), (2, 0.25)]}}, "steps 1 (2 times), 2"),
-        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5)]}}, "epoch/loss has points at steps 1"),
-        ({"points": {**SOUND.metric_history, "epoch/loss": [(1, 0.5), (2, 0.26)]}}, "epoch/loss differs in the store"),
-        ({"points": {"epoch/loss": SOUND.metric_history["epoch/loss"]}}, "images_per_second has points at steps none"),
-        ({"models": []}, "logged models: none"),
-        ({"models": ["READY", "PENDING"]}, "logged models: PENDING, READY"),
-        ({"others": ["1234 RUNNING"]}, "another run is open: 1234 RUNNING"),
-        ({"files": ["result.json", "checkpoints/a.npz.tmp"]}, "left behind: checkpoints/a.npz.tmp"),
-        ({"files": []}, "missing: result.json"),
-        ({"beside": ["mlflow.db", ".model-1234"]}, "left behind in outputs: .model-1234"),
+        (
+            {"metric_history": {**EXPECTED.metric_history, "epoch/loss": [(1, 0.5), (1, 0.5), (2, 0.25)]}},
+            "steps 1 (2 times), 2",
+        ),
+        ({"metric_history": {**EXPECTED.metric_history, "epoch/loss": [(1, 0.5)]}}, "epoch/loss has points at steps 1"),
+        (
+            {"metric_history": {**EXPECTED.metric_history, "epoch/loss": [(1, 0.5), (2, 0.26)]}},
+            "epoch/loss differs in the store",
+        ),
+        (
+            {"metric_history": {"epoch/loss": EXPECTED.metric_history["epoch/loss"]}},
+            "images_per_second has points at steps none",
+        ),
+        ({"model_statuses": []}, "logged models: none"),
+        ({"model_statuses": ["READY", "PENDING"]}, "logged models: PENDING, READY"),
+        ({"open_runs": ["1234 RUNNING"]}, "another run is open: 1234 RUNNING"),
+        ({"run_files": ["result.json", "checkpoints/a.npz.tmp"]}, "left behind: checkpoints/a.npz.tmp"),
+        ({"run_files": []}, "missing: result.json"),
+        ({"outputs_files": ["mlflow.db", ".model-1234"]}, "left behind in outputs: .model-1234"),
     ],
 )
 def test_every_difference_is_named(changed, said) -> None:
-    (line,) = differences(replace(SOUND, **changed), SOUND)
+    (line,) = differences(replace(EXPECTED, **changed), EXPECTED)
     assert said in line

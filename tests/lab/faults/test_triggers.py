@@ -23,17 +23,17 @@ LINES = {
 }
 
 
-def test_the_phase_is_told_from_the_lines() -> None:
+def test_the_phase_is_read_from_the_lines() -> None:
     lines = list(LINES)
     assert [training_phase(lines[: i + 1]) for i in range(len(lines))] == list(LINES.values())
 
 
 def test_of_100_kills_ten_are_aimed_at_writes_and_ten_at_evaluation() -> None:
-    yard = Workspace(FaultsConfig(), Path(), Path(), Path(), Path(), ProcessGroup())
-    yard.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
-    plans = [[moment.description for moment in plan_triggers(yard, number, 0)] for number in range(100)]
-    assert sum("checkpoint's write" in moments[0] for moments in plans) >= 10
-    assert sum("into the evaluation" in moments[0] for moments in plans) >= 10
-    assert sum(len(moments) == 2 for moments in plans) >= 20
-    assert plans == [[moment.description for moment in plan_triggers(yard, number, 0)] for number in range(100)]
-    assert plans[3] != [moment.description for moment in plan_triggers(yard, 3, 1)]
+    workspace = Workspace(FaultsConfig(), Path(), Path(), Path(), Path(), ProcessGroup())
+    workspace.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 20.0, 5.0))
+    plans = [[trigger.description for trigger in plan_triggers(workspace, number, 0)] for number in range(100)]
+    assert sum("checkpoint's write" in triggers[0] for triggers in plans) >= 10
+    assert sum("into the evaluation" in triggers[0] for triggers in plans) >= 10
+    assert sum(len(triggers) == 2 for triggers in plans) >= 20
+    assert plans == [[trigger.description for trigger in plan_triggers(workspace, number, 0)] for number in range(100)]
+    assert plans[3] != [trigger.description for trigger in plan_triggers(workspace, 3, 1)]

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", required=True)
     parser.add_argument("--size", type=int, help="side of the input in pixels; default: the network's own")
     parser.add_argument("--images", type=int, default=256, help="random images in memory")
     parser.add_argument("--photos", help="folder of class folders, instead of images in memory")
     parser.add_argument("--json", default="features.json", help="file for what was measured")
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
-def main(given: list[str] | None = None) -> None:
-    args = parse_arguments(given)
+def main() -> None:
+    """Compute the features and write the speed."""
+    args = parse_arguments()
     started = time.perf_counter()
     import keras
     import numpy as np
@@ -37,9 +39,9 @@ def main(given: list[str] | None = None) -> None:
 
     def photos() -> Any:
         read = keras.utils.image_dataset_from_directory
-        found = read(args.photos, image_size=(size, size), batch_size=32, shuffle=False)
-        found = found.map(lambda x, y: preprocess_input(x), num_parallel_calls=tf.data.AUTOTUNE)
-        return found.prefetch(tf.data.AUTOTUNE)
+        dataset = read(args.photos, image_size=(size, size), batch_size=32, shuffle=False)
+        dataset = dataset.map(lambda x, y: preprocess_input(x), num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE)
 
     # The first batch traces the graph, and is not timed.
     if args.photos:
@@ -53,8 +55,8 @@ def main(given: list[str] | None = None) -> None:
         features = model.predict(preprocess_input(images.astype(np.float32)), batch_size=32, verbose=0)
     seconds = time.perf_counter() - started
 
-    found = {"import_seconds": imported, "images": len(features), "seconds": seconds}
-    Path(args.json).write_text(json.dumps({**found, "images_per_second": len(features) / seconds}))
+    report = {"import_seconds": imported, "images": len(features), "seconds": seconds}
+    Path(args.json).write_text(json.dumps({**report, "images_per_second": len(features) / seconds}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,13 @@
-"""The networks as Keras users build them: a builder of keras.applications and its own `preprocess_input`."""
+"""The networks as Keras users build them: a builder of keras.applications and its own `preprocess_input`.
 
+python -m thaw_lab.benchmark.keras_scripts.keras_networks --network resnet50 --size 224 --file FILE.weights.h5
+
+writes a network's random weights, so that several programs can start from the same ones.
+"""
+
+import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # name: (module of keras.applications, builder, side of the input in pixels)
@@ -14,35 +21,45 @@ NAMES = (*APPLICATIONS, "efficientnet_lite0")
 
 
 def image_size(name: str) -> int:
-    """The network's own side of the input in pixels."""
+    """Return the network's own side of the input in pixels."""
     return APPLICATIONS[name][2] if name in APPLICATIONS else 224
 
 
 def build(name: str, size: int, weights: str | None = None) -> tuple[Any, Callable[[Any], Any]]:
-    """Return the network without its top, and what its images (RGB, 0-255) go through before it.
+    """Return the network without its top, and the preprocessing of its images (RGB, 0-255).
 
-    Weights are those of the file, or random ones; efficientnet_lite0, which keras.applications does not have, is built
-    by thaw and has its real ones.
+    Weights are those of the file, or random; efficientnet_lite0, which keras.applications does not have, is built by
+    thaw and has its ImageNet weights.
     """
     import keras
 
-    preprocess: Callable[[Any], Any]
     if name == "efficientnet_lite0":
         from thaw.models.efficientnet_lite import EfficientNetLite0
 
-        model, preprocess = EfficientNetLite0(weights="imagenet", input_shape=(size, size, 3)), _lite
-    else:
-        module = getattr(keras.applications, APPLICATIONS[name][0])
-        builder = getattr(module, APPLICATIONS[name][1])
-        model, preprocess = builder(weights=None, include_top=False, input_shape=(size, size, 3)), _of(module)
+        model = EfficientNetLite0(weights="imagenet", input_shape=(size, size, 3))
+        return model, lambda images: (images - 127.0) / 128.0
+    module, builder, _ = APPLICATIONS[name]
+    application = getattr(keras.applications, module)
+    model = getattr(application, builder)(weights=None, include_top=False, input_shape=(size, size, 3))
     if weights:
         model.load_weights(weights)
-    return model, preprocess
+    return model, application.preprocess_input
 
 
-def _of(module: Any) -> Callable[[Any], Any]:
-    return lambda images: module.preprocess_input(images)
+def main() -> None:
+    """Write a network's random weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--file", required=True, help="to write; its name ends in .weights.h5")
+    parser.add_argument("--json", required=True, help="file for what was measured: nothing")
+    args = parser.parse_args()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    build(args.network, args.size)[0].save_weights(args.file)
+    Path(args.json).write_text("{}")
 
 
-def _lite(images: Any) -> Any:
-    return (images - 127.0) / 128.0
+if __name__ == "__main__":
+    main()

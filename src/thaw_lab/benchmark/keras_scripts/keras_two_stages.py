@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 
-def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--network", default="inceptionv3")
@@ -24,11 +25,12 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validation", type=float, default=0.1, help="share split off train/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", default="two_stages.json", help="file for what was measured")
-    return parser.parse_args(given)
+    return parser.parse_args(argv)
 
 
-def main(given: list[str] | None = None) -> None:
-    args = parse_arguments(given)
+def main() -> None:
+    """Train both stages and write seconds and accuracies."""
+    args = parse_arguments()
     started = time.perf_counter()
     import keras
 
@@ -65,19 +67,13 @@ def main(given: list[str] | None = None) -> None:
         history += [model.fit(train, validation_data=val, epochs=args.epochs, verbose=2).history]
 
     test_accuracy = model.evaluate(test, verbose=0)[1]
-    found = {
-        "import_seconds": imported,
-        "seconds": time.perf_counter() - started,
-        "frozen_layers": frozen,
-        "val_accuracy": history[-1]["val_accuracy"][-1],
-        "test_accuracy": test_accuracy,
-        "history": history,
-    }
-    Path(args.json).write_text(json.dumps(found))
+    seconds, val_accuracy = time.perf_counter() - started, history[-1]["val_accuracy"][-1]
+    report = {"import_seconds": imported, "seconds": seconds, "frozen_layers": frozen, "val_accuracy": val_accuracy}
+    Path(args.json).write_text(json.dumps({**report, "test_accuracy": test_accuracy, "history": history}))
 
 
 def load_photos(args: argparse.Namespace, size: int, preprocess_input: Any) -> list[Any]:
-    """The images for training, validation and test, in batches of 32."""
+    """Return the images for training, validation and test, in batches of 32."""
     import keras
     import tensorflow as tf
 
@@ -92,7 +88,7 @@ def load_photos(args: argparse.Namespace, size: int, preprocess_input: Any) -> l
 
 
 def frozen_layers(freeze: str, base: Any) -> int:
-    """How many layers stay frozen: the number itself, or through the layer of that name."""
+    """Return how many layers stay frozen: the number itself, or through the layer of that name."""
     return int(freeze) if freeze.isdecimal() else [layer.name for layer in base.layers].index(freeze) + 1
 
 

@@ -1,16 +1,16 @@
 """Part `growth`: seconds against images, and against a sweep's jobs."""
 
+from functools import partial
 from pathlib import Path
 
-from thaw_lab import photos
-from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, run_alternating
-from thaw_lab.benchmark.outcome import Curves, PartResult
+from thaw_lab import sample_images
+from thaw_lab.benchmark.measure import Measurement, Measurements, PartRunner, median_figure, run_alternating
+from thaw_lab.benchmark.part_result import BenchmarkRow, Curves, PartResult
 from thaw_lab.benchmark.parts.bottleneck import learning_rates_override
-from thaw_lab.benchmark.parts.two_stages import dataset_overrides, network_overrides
-from thaw_lab.tables import BenchmarkRow
+from thaw_lab.benchmark.parts.two_stages import dataset_overrides, network_overrides, run_keras_script
 
-NAME, SIZE = "efficientnet_lite0", 160
-FIRST, SECOND, KERAS = "thaw, first run", "thaw, second run", "Keras script"
+NETWORK, SIZE = "efficientnet_lite0", 160  # pixels
+FIRST, SECOND, SWEEP, KERAS = "thaw, first run", "thaw, second run", "thaw, one sweep", "Keras script"
 NOTE = (
     "growth: EfficientNet-Lite0 at {size} px with everything frozen, {epochs} epochs of the head on 500x375 JPEG "
     "photos, seconds without imports. Keras: the first stage of the two-stage script. thaw: recipe=bottleneck, first "
@@ -19,76 +19,65 @@ NOTE = (
 )
 
 
-def growth(bench: PartRunner) -> PartResult:
-    """The plot's lines, and in the table the largest of both."""
-    images, rows = _images(bench)
-    jobs = _jobs(bench)
-    most = max(bench.config.jobs)
-    last = {name: dict(points)[most] for name, points in jobs.items()}
-    rows.append(BenchmarkRow(bench.part, f"growth, sweep of {most} jobs", "s", last[KERAS], last["thaw, one sweep"]))
-    note = NOTE.format(size=bench.config.image_size or SIZE, epochs=bench.config.epochs, photos=bench.config.photos)
+def growth(runner: PartRunner) -> PartResult:
+    """Measure the plot's curves, and the largest of both for the table."""
+    images, rows = _images(runner)
+    jobs = _jobs(runner)
+    keras, sweep = jobs[KERAS][-1][1], jobs[SWEEP][-1][1]
+    most = max(runner.config.jobs)
+    rows.append(BenchmarkRow(runner.part, f"growth, sweep of {most} jobs", "s", keras, sweep))
+    note = NOTE.format(size=_size(runner), epochs=runner.config.epochs, photos=runner.config.photos)
     return PartResult(rows, note, {"images": images, "jobs": jobs})
 
 
-def _images(bench: PartRunner) -> tuple[Curves, list[BenchmarkRow]]:
-    lines: Curves = {KERAS: [], FIRST: [], SECOND: []}
+def _images(runner: PartRunner) -> tuple[Curves, list[BenchmarkRow]]:
+    curves: Curves = {KERAS: [], FIRST: [], SECOND: []}
     rows: list[BenchmarkRow] = []
-    for count in sorted(bench.config.growth):
-        found = _measured(bench, count)
-        for name, points in lines.items():
-            points.append((count, median_figure(found[name], lambda ran: ran.seconds)))
-        keras = lines[KERAS][-1][1]
+    for count in sorted(runner.config.growth):
+        sides = _measure(runner, count)
+        seconds = {side: median_figure(repeats, lambda measured: measured.seconds) for side, repeats in sides.items()}
+        for side, points in curves.items():
+            points.append((count, seconds[side]))
         label = f"growth, {count:,} photos"
-        rows.append(BenchmarkRow(bench.part, f"{label}: first run", "s", keras, lines[FIRST][-1][1]))
-        rows.append(BenchmarkRow(bench.part, f"{label}: second run", "s", keras, lines[SECOND][-1][1]))
-    peaks = [median_figure(found[name], lambda ran: ran.peak_mb) for name in (KERAS, FIRST)]
-    rows.append(BenchmarkRow(bench.part, f"{label}: memory", "MB", peaks[0], peaks[1]))
-    return lines, rows
+        rows.append(BenchmarkRow(runner.part, f"{label}: first run", "s", seconds[KERAS], seconds[FIRST]))
+        rows.append(BenchmarkRow(runner.part, f"{label}: second run", "s", seconds[KERAS], seconds[SECOND]))
+    keras, thaw = (median_figure(sides[side], lambda measured: measured.peak_mb) for side in (KERAS, FIRST))
+    rows.append(BenchmarkRow(runner.part, f"{label}: memory", "MB", keras, thaw))
+    return curves, rows
 
 
-def _measured(bench: PartRunner, count: int) -> dict[str, list[Measurement]]:
-    folder = photos.photo_folder(bench.work, count, with_test=True)
+def _measure(runner: PartRunner, count: int) -> Measurements:
+    folder = sample_images.photo_folder(runner.work_dir, count, with_test=True)
 
-    def thaw(repeat: int, number: int) -> Measurement:
-        cache = f"cache.dir=cache-growth-{count}-{repeat}"
-        what = f"{count:,} photos, run {number}"
-        return bench.run_training(what, f"growth-{count}-{repeat}-{number}", *_bottleneck(bench, folder), cache)
+    def train(run: int, repeat: int) -> Measurement:
+        run_dir, cache = f"growth-{count}-{repeat}-{run}", f"cache.dir=cache-growth-{count}-{repeat}"
+        return runner.run_training(f"{count:,} photos, run {run}", run_dir, *_overrides(runner, folder), cache)
 
-    return run_alternating(
-        bench.config.growth_repeats,
-        {
-            KERAS: lambda repeat: _script(bench, folder, f"{count:,} photos"),
-            FIRST: lambda repeat: thaw(repeat, 1),
-            SECOND: lambda repeat: thaw(repeat, 2),
-        },
-    )
+    sides = {FIRST: partial(train, 1), SECOND: partial(train, 2)}
+    keras = partial(_run_script, runner, folder, f"{count:,} photos")
+    return run_alternating(runner.config.growth_repeats, {KERAS: keras, **sides})
 
 
-def _jobs(bench: PartRunner) -> Curves:
-    folder = photos.photo_folder(bench.work, bench.config.photos, with_test=True)
-    once = _script(bench, folder, "a job by hand").seconds
-    lines: Curves = {KERAS: [], "thaw, one sweep": []}
-    for count in sorted(bench.config.jobs):
-        cache = f"cache.dir=cache-jobs-{count}"
-        ran = bench.run_sweep(
-            f"{count} jobs", f"jobs-{count}", *_bottleneck(bench, folder), cache, learning_rates_override(count)
-        )
-        lines[KERAS].append((count, once * count))
-        lines["thaw, one sweep"].append((count, ran.seconds))
-    return lines
+def _jobs(runner: PartRunner) -> Curves:
+    folder = sample_images.photo_folder(runner.work_dir, runner.config.photos, with_test=True)
+    once = _run_script(runner, folder, "a job by hand").seconds
+    curves: Curves = {KERAS: [], SWEEP: []}
+    for count in sorted(runner.config.jobs):
+        overrides = [*_overrides(runner, folder), f"cache.dir=cache-jobs-{count}", learning_rates_override(count)]
+        sweep = runner.run_sweep(f"{count} jobs", f"jobs-{count}", *overrides)
+        curves[KERAS].append((count, once * count))
+        curves[SWEEP].append((count, sweep.seconds))
+    return curves
 
 
-def _script(bench: PartRunner, folder: Path, what: str) -> Measurement:
-    size = bench.config.image_size or SIZE
-    return bench.run_module(
-        what, "Keras", "keras_scripts.keras_two_stages", "--photos", folder, "--network", NAME, "--size", size,
-        "--head-epochs", bench.config.epochs, "--epochs", 0, "--validation", 1 / 9,
-    )  # fmt: skip
+def _run_script(runner: PartRunner, folder: Path, what: str, _repeat: int = 0) -> Measurement:
+    return run_keras_script(runner, what, folder, NETWORK, _size(runner), 0)
 
 
-def _bottleneck(bench: PartRunner, folder: Path) -> list[str]:
-    size = bench.config.image_size or SIZE
-    return [
-        "recipe=bottleneck", f"bottleneck.epochs={bench.config.epochs}", *network_overrides(NAME, None, size),
-        *dataset_overrides(folder),
-    ]  # fmt: skip
+def _overrides(runner: PartRunner, folder: Path) -> list[str]:
+    recipe = ["recipe=bottleneck", f"bottleneck.epochs={runner.config.epochs}"]
+    return [*recipe, *network_overrides(NETWORK, None, _size(runner)), *dataset_overrides(folder)]
+
+
+def _size(runner: PartRunner) -> int:
+    return runner.config.image_size or SIZE

@@ -1,6 +1,6 @@
 """train.py with its imports done beforehand, so that its seconds are those of the work.
 
-python -m thaw_lab.benchmark.thaw_scripts.thaw_train CHECKOUT REPORT.json recipe=bottleneck ...
+python -m thaw_lab.benchmark.thaw_scripts.thaw_train CHECKOUT recipe=bottleneck ... --json FILE
 """
 
 import importlib
@@ -10,20 +10,15 @@ import time
 from pathlib import Path
 
 # What a run imports on its way, besides TensorFlow and Keras.
-LATE = (
-    "openvino",
-    "mlflow",
-    "mlflow.keras",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-    "sklearn.metrics",
-    "sklearn.model_selection",
-)
+LATE_IMPORTS = (
+    "openvino", "mlflow", "mlflow.keras", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure",
+    "matplotlib.backends.backend_agg", "sklearn.metrics", "sklearn.model_selection", "thaw.run", "thaw.training.stages",
+)  # fmt: skip
 
 
 def main() -> None:
-    root, report, *overrides = sys.argv[1:]
+    """Import everything, run train.py, and write the seconds of both."""
+    root, *overrides, _, report = sys.argv[1:]
     started = time.perf_counter()
     from thaw.cli import main as cli
     from thaw.common import backend
@@ -31,15 +26,13 @@ def main() -> None:
 
     backend.import_tensorflow()
     quiet_mlflow()
-    for name in LATE:
+    for name in LATE_IMPORTS:
         importlib.import_module(name)
-    importlib.import_module("thaw.run")
-    importlib.import_module("thaw.training.stages")
-    found = {"import_seconds": time.perf_counter() - started}
-    started = time.perf_counter()
+    imported = time.perf_counter()
     sys.argv = [str(Path(root) / "train.py"), *overrides]
     cli.train()
-    Path(report).write_text(json.dumps({**found, "work_seconds": time.perf_counter() - started}))
+    seconds = {"import_seconds": imported - started, "work_seconds": time.perf_counter() - imported}
+    Path(report).write_text(json.dumps(seconds))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Ratios, targets and how they are shown."""
+"""Ratios and targets of the benchmark's rows, and how they are shown."""
 
 import pytest
 
+from thaw_lab.benchmark.part_result import COLUMNS, BenchmarkRow
 from thaw_lab.benchmark.parts.two_stages import accuracy_margin
-from thaw_lab.tables import COLUMNS, BenchmarkRow, cells, markdown
+from thaw_lab.tables import markdown_table
 
 
 def test_more_images_a_second_and_fewer_seconds_are_faster() -> None:
@@ -31,11 +32,11 @@ def test_targets(row, reached) -> None:
 
 
 def test_a_row_says_what_was_aimed_at_and_whether_it_was_reached() -> None:
-    assert cells(BenchmarkRow("extract", "vgg16", "images/s", 6.0, 1234.4, 3.0)) == [
+    assert BenchmarkRow("extract", "vgg16", "images/s", 6.0, 1234.4, 3.0).cells() == [
         "vgg16", "6.00 images/s", "1,234 images/s", "205.73x", "≥ 3x", "yes",
     ]  # fmt: skip
-    assert cells(BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0)) == ["whole", "", "10.2 s", "", "< 5 s", "NO"]
-    assert cells(BenchmarkRow("stages", "acc", "accuracy", 0.9, 0.91, 0.05)) == [
+    assert BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0).cells() == ["whole", "", "10.2 s", "", "< 5 s", "NO"]
+    assert BenchmarkRow("stages", "acc", "accuracy", 0.9, 0.91, 0.05).cells() == [
         "acc",
         "0.900",
         "0.910",
@@ -46,16 +47,15 @@ def test_a_row_says_what_was_aimed_at_and_whether_it_was_reached() -> None:
 
 
 def test_markdown_has_a_line_a_row_and_as_many_cells_as_columns() -> None:
-    text = markdown(
-        [BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0), BenchmarkRow("extract", "b", "images/s", 1.0, 2.0)]
-    )
-    lines = text.splitlines()
+    rows = [BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0), BenchmarkRow("extract", "b", "images/s", 1.0, 2.0)]
+    lines = markdown_table(COLUMNS, [row.cells() for row in rows]).splitlines()
     assert lines[0] == "| what | Keras | thaw | ratio | target | reached |"
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
     assert lines[3] == "| b | 1.00 images/s | 2.00 images/s | 2.00x |  |  |"
     assert all(line.count("|") == len(COLUMNS) + 1 for line in lines)
 
 
-def test_chance_is_smaller_with_more_test_images() -> None:
+def test_the_margin_of_chance_is_smaller_with_more_test_images() -> None:
     assert accuracy_margin(0.9, 100) == pytest.approx(0.0849, abs=1e-4)
     assert accuracy_margin(0.9, 400) == pytest.approx(accuracy_margin(0.9, 100) / 2)
     assert accuracy_margin(1.0, 50) == 0.02
