@@ -1,20 +1,19 @@
 """The machine that was measured on, in the words of the fingerprint that every run has."""
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
 from thaw import tracking
 
-_KEYS = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
-
 
 def describe(root: Path) -> dict[str, Any]:
     """Return processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
-    fingerprint = dataclasses.asdict(tracking.collect_fingerprint(root))
-    amx = "amx_bf16" in fingerprint["cpu_flags"]
-    return {name: fingerprint[name] for name in _KEYS} | {"memory_gb": memory_gb(), "amx": amx}
+    fingerprint = tracking.collect_fingerprint(root)
+    names = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "commit", "dirty")
+    amx = "amx_bf16" in fingerprint.cpu_flags
+    more = {"settings": fingerprint.env, "memory_gb": memory_gb(), "amx": amx}
+    return {name: getattr(fingerprint, name) for name in names} | more
 
 
 def memory_gb() -> float | None:

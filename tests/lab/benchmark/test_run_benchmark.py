@@ -6,7 +6,6 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.config.tool_schemas import BenchmarkConfig
-from thaw_lab import machine
 from thaw_lab.benchmark import run_benchmark
 from thaw_lab.benchmark.measure import PartRunner
 from thaw_lab.benchmark.part_result import BenchmarkRow, PartResult
@@ -47,14 +46,6 @@ def test_other_parts_stay_only_on_the_same_machine_and_commit(tmp_path) -> None:
     assert run_benchmark.load_earlier(file, HERE | {"dirty": True})["parts"] == {}
     file.write_text("{")
     assert run_benchmark.load_earlier(file, HERE)["parts"] == {}
-
-
-def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
-    assert "AMX, 8.0 GB" in machine.caption(HERE)
-    assert "which this is not" not in machine.caption(HERE)
-    other = machine.caption(HERE | {"amx": False, "cpu_flags": ["avx512_bf16"]})
-    assert "no AMX (AVX-512 bf16)" in other
-    assert other.endswith("which this is not.")
 
 
 @pytest.mark.parametrize(

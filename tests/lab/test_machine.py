@@ -1,0 +1,24 @@
+"""The machine in results and captions."""
+
+from pathlib import Path
+
+from thaw_lab import machine
+
+TARGET = {
+    "cpu": "a processor", "cpus": 2, "cpu_flags": ["amx_bf16"], "platform": "Linux", "python": "3.11", "settings": {},
+    "packages": {"keras": "3.15.1"}, "commit": "0123456789abcdef", "dirty": False, "memory_gb": 8.0, "amx": True,
+}  # fmt: skip
+
+
+def test_a_machine_is_described_by_the_names_that_stored_results_have() -> None:
+    hardware = machine.describe(Path(__file__).parents[2])
+    assert set(hardware) == set(TARGET)
+    assert hardware["packages"]["keras"] in machine.versions(hardware)
+
+
+def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
+    assert "AMX, 8.0 GB" in machine.caption(TARGET)
+    assert "which this is not" not in machine.caption(TARGET)
+    other = machine.caption(TARGET | {"amx": False, "cpu_flags": ["avx512_bf16"]})
+    assert "no AMX (AVX-512 bf16)" in other
+    assert other.endswith("which this is not.")
