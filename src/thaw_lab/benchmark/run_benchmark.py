@@ -18,7 +18,7 @@ from thaw_lab.benchmark import plot
 from thaw_lab.benchmark.keras_scripts import keras_networks
 from thaw_lab.benchmark.measure import PartRunner
 from thaw_lab.benchmark.part_result import COLUMNS, BenchmarkRow, PartResult
-from thaw_lab.benchmark.parts import bottleneck, extraction, growth, throughput, two_stages
+from thaw_lab.benchmark.parts import bottleneck, extraction, growth, training_speed, two_stages
 from thaw_lab.tables import markdown_table, rich_table
 
 JSON, MARKDOWN, PNG = "benchmark.json", "benchmark.md", "benchmark.png"
@@ -29,8 +29,8 @@ PARTS: dict[str, Callable[[PartRunner], PartResult]] = {  # in the order in whic
     "stages": two_stages.stages,
     "rerun": bottleneck.rerun,
     "sweep": bottleneck.sweep,
-    "scratch": throughput.scratch,
-    "determinism": throughput.determinism,
+    "scratch": training_speed.scratch,
+    "determinism": training_speed.determinism,
     "growth": growth.growth,
 }
 

@@ -8,7 +8,7 @@ from thaw_lab.benchmark.measure import Measurement, PartRunner, median_figure, r
 from thaw_lab.benchmark.part_result import BenchmarkRow, PartResult
 from thaw_lab.benchmark.parts.two_stages import dataset_overrides
 
-SIZE = 96  # pixels
+MOBILENET_SIZE = 96  # pixels
 SCRATCH_NOTE = (
     "scratch: the baseline CNN on {count:,} images of 32 pixels ({kind}), images/s in training, batches of 32, median "
     "of the epochs but the first, validation left out. Keras: `fit` in float32 on arrays in memory, "
@@ -26,25 +26,26 @@ def scratch(runner: PartRunner) -> PartResult:
     """Measure the training of the baseline CNN from random weights."""
     config = runner.config
     folder, arrays, kind = sample_images.cifar_like(runner.work_dir, runner.root, config.small_images)
-    what, arguments = "baseline CNN", ("--arrays", arrays, "--epochs", config.epochs)
-    overrides = [*_scratch_overrides(runner, folder), "cache.dir=cache-scratch"]
-    sides = run_alternating(
-        config.repeats,
-        {
-            "Keras": lambda _: runner.run_module(what, "Keras", "keras_scripts.keras_cnn", *arguments),
-            "thaw": lambda repeat: runner.run_training(what, f"scratch-{repeat}", *overrides),
-        },
-    )
-    keras = median_figure(sides["Keras"], lambda measured: measured.images_per_second)
-    thaw = median_figure(sides["thaw"], _training_speed)
-    row = BenchmarkRow(runner.part, "scratch: the baseline CNN", "images/s", keras, thaw, 2.0)
+    what, overrides = "baseline CNN", [*_scratch_overrides(runner, folder), "cache.dir=cache-scratch"]
+
+    def keras(repeat: int) -> Measurement:
+        arguments = ("--arrays", arrays, "--epochs", config.epochs)
+        return runner.run_module(what, "Keras", "keras_scripts.keras_cnn", *arguments)
+
+    def thaw(repeat: int) -> Measurement:
+        return runner.run_training(what, f"scratch-{repeat}", *overrides)
+
+    sides = run_alternating(config.repeats, {"Keras": keras, "thaw": thaw})
+    keras_speed = median_figure(sides["Keras"], lambda measured: measured.images_per_second)
+    thaw_speed = median_figure(sides["thaw"], _training_speed)
+    row = BenchmarkRow(runner.part, "scratch: the baseline CNN", "images/s", keras_speed, thaw_speed, 2.0)
     return PartResult([row], SCRATCH_NOTE.format(count=config.small_images, kind=kind))
 
 
 def determinism(runner: PartRunner) -> PartResult:
     """Measure what it costs that a command gives the same weights bit for bit, also with BatchNorm in training."""
     config = runner.config
-    size = config.image_size or SIZE
+    size = config.image_size or MOBILENET_SIZE
     folder, _, kind = sample_images.cifar_like(runner.work_dir, runner.root, config.small_images)
     photos = sample_images.photo_folder(runner.work_dir, config.photos, with_test=True)
     networks = {
