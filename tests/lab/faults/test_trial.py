@@ -13,8 +13,8 @@ def test_a_row_counts_what_held_and_says_what_did_not() -> None:
 
 def test_rows_of_one_kind_stay_together_by_rank() -> None:
     names = [("none", 0), ("kill: late", 2), ("torn", 0), ("kill: early", 1), ("kill: late", 2)]
-    made = fault_rows(Trial(fault, "identical", rank=rank) for fault, rank in names)
-    assert [(row.fault, row.trials) for row in made] == [
+    rows = fault_rows(Trial(fault, "identical", rank=rank) for fault, rank in names)
+    assert [(row.fault, row.trials) for row in rows] == [
         ("none", 1),
         ("kill: early", 1),
         ("kill: late", 2),
@@ -28,9 +28,9 @@ def test_one_trial_may_stand_for_eight_processes() -> None:
 
 
 def test_what_was_skipped_is_no_trial_and_says_why() -> None:
-    made = fault_rows([Trial("disk full", "skipped: needs root", skipped=True), Trial("none", "identical")])
-    assert [(row.fault, row.trials, row.held) for row in made] == [("disk full", 0, 0), ("none", 1, 1)]
+    rows = fault_rows([Trial("disk full", "skipped: needs root", skipped=True), Trial("none", "identical")])
+    assert [(row.fault, row.trials, row.held) for row in rows] == [("disk full", 0, 0), ("none", 1, 1)]
     console = Console(width=120)
     with console.capture() as shown:
-        console.print(fault_table(made))
+        console.print(fault_table(rows))
     assert "skipped: needs root" in shown.get()

@@ -1,1 +1,1 @@
-"""The same work done by thaw, in processes of their own: what only a process can tell is measured inside it."""
+"""Scripts that do the same work with thaw, each in a fresh process, and measure what only that process can tell."""
