@@ -13,7 +13,7 @@ from thaw.config import command_lines, stored_config
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.frozen.engine import EngineChoice
-from thaw.models import backbone_table, saved_model
+from thaw.models import backbone_table
 from thaw.tracking import TrackedRun
 
 ENGINE_TAG = "thaw.engine"

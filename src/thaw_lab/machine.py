@@ -12,7 +12,7 @@ def describe(root: Path) -> dict[str, Any]:
     fingerprint = tracking.collect_fingerprint(root)
     names = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "commit", "dirty")
     amx = "amx_bf16" in fingerprint.cpu_flags
-    more = {"settings": fingerprint.env, "memory_gb": memory_gb(), "amx": amx}
+    more = {"settings": fingerprint.settings, "memory_gb": memory_gb(), "amx": amx}
     return {name: getattr(fingerprint, name) for name in names} | more
 
 

@@ -11,7 +11,7 @@ from thaw.common.errors import UserError
 from thaw.config import stored_config
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, TrackingConfig
 from thaw.data import manifest
-from thaw.reproduce import stored_run
+from thaw.reproduce import original_run
 from thaw.tools import reproduce
 
 COMPUTED = {

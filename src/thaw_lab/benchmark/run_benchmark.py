@@ -11,7 +11,7 @@ from typing import Any
 from thaw import tracking
 from thaw.common.console import print_table, say
 from thaw.common.errors import UserError, did_you_mean, joined
-from thaw.common.files import write_atomically, write_json
+from thaw.common.files import write_atomically
 from thaw.config.tool_schemas import BenchmarkConfig
 from thaw_lab import machine
 from thaw_lab.benchmark import plot

@@ -45,7 +45,7 @@ def _frozen_part(name: str, size: int | None) -> tuple["FrozenPart", int]:
 
     weights = "imagenet" if name == "efficientnet_lite0" else "none"
     config = BackboneConfig(name=name, weights=weights, image_size=size)
-    hardware, depthwise = backend.detect_hardware(), backbone_table.backbone_spec(name).depthwise
+    hardware, depthwise = detect_hardware(), backbone_table.backbone_spec(name).depthwise
     choice = engine.choose_engine("auto", "auto", "auto", depthwise=depthwise, trains_backbone=False, hardware=hardware)
     backend.start_tensorflow(0, True)
     backbone = backbones.build_backbone(config)
