@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    sys.path.insert(0, str(ROOT / "src"))  # here: MkDocs takes back what a hook adds while it is loaded
-    from thaw_lab.reference_pages import pages
+    sys.path[:0] = [str(ROOT / "src"), str(ROOT / "docs")]  # MkDocs undoes it when a hook is loaded
+    from reference_pages import pages
 
     for path, content in pages(ROOT).items():
         files.append(File.generated(config, path, content=content))

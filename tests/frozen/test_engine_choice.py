@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
-from thaw.common.backend import Hardware
 from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware
 from thaw.frozen.engine import EngineChoice, choose_engine
 
 PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)
