@@ -101,7 +101,7 @@ class TrainedModel:
 
     @cached_property
     def _probabilities(self) -> Any:
-        return predict._function(self._classifier, self._config)
+        return predict._probability_function(self._classifier, self._config)
 
     def _resized(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         size = (self.image_size, self.image_size)

@@ -1,4 +1,4 @@
-"""What predict computes with: what the network's run was judged with."""
+"""Predict runs a network on the engine and in the precisions that its run evaluated it with."""
 
 import csv
 import json
@@ -121,7 +121,8 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
     name = str(tmp_path / "caf\udce9\r.png")
     Path(name).write_bytes(b"")
     monkeypatch.setattr(predict, "_classifier", lambda config: None)
-    monkeypatch.setattr(predict, "_guesses", lambda network, files, config, bad: {f: [("lion", 0.5)] for f in files})
+    predicted = {name: [("lion", 0.5)]}
+    monkeypatch.setattr(predict, "_predict_files", lambda classifier, files, config: (predicted, []))
     output = tmp_path / "listing"
     config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)
     predict.predict(config)

@@ -1,4 +1,4 @@
-"""Lists what the cache keeps, checks it row by row, and makes room."""
+"""Lists what is in the cache, checks it row by row, and removes it."""
 
 import json
 import shutil
@@ -11,23 +11,24 @@ from pathlib import Path
 
 from rich.table import Table
 
-from thaw.cache import eviction, rows, segment
-from thaw.cache.eviction import StoredSegment
+from thaw.cache.eviction import StoredSegment, list_space_segments, space_folders
 from thaw.cache.file_pool import DataFile
 from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, cache_lock, try_space_lock
+from thaw.cache.rows import RowLayout, find_damaged
+from thaw.cache.segment import Segment, drop_rows, read_segments
 from thaw.common.console import ProgressHandle, format_bytes, print_table, progress, say
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.common.files import remove_files
 from thaw.config.tool_schemas import CacheToolConfig
 
-# Of a key, what tells one space from the next; shown in this order when it is there.
+# The fields of a key that tell one space from the next; printed in this order where they are.
 DESCRIBED_FIELDS = ("kind", "backbone", "cut", "image_size", "precision", "view")
-DAY_SECONDS = 86400.0  # seconds
+DAY_SECONDS = 86400.0
 
 
 @dataclass
 class SpaceListing:
-    """A space on disk. key: what its space.json says, empty when it says nothing."""
+    """A space on disk. key: what its space.json holds, empty when that cannot be read."""
 
     folder: Path
     key: dict
@@ -35,28 +36,37 @@ class SpaceListing:
 
     @property
     def id(self) -> str:
+        """The folder's name."""
         return self.folder.name
 
     @property
-    def bytes(self) -> int:
-        return sum(own.nbytes for own in self.segments)
+    def nbytes(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.nbytes for segment in self.segments)
+
+    @property
+    def last_used(self) -> float:
+        """When a segment was used last, in seconds since the epoch; 0 while nothing is committed."""
+        return max(segment.last_used for segment in self.segments)
 
     @property
     def description(self) -> str:
+        """The fields of the key that tell it from other spaces."""
         names = [name for name in DESCRIBED_FIELDS if self.key.get(name) is not None] or list(self.key)[:3]
-        return " · ".join(_short(self.key[name]) for name in names) or "?"
+        return " · ".join(_shortened(self.key[name]) for name in names) or "?"
 
 
 def cache(config: CacheToolConfig) -> None:
-    """List, verify or clear; other runs may use the cache meanwhile.
+    """List, verify or clear the cache; other runs may use it meanwhile.
 
-    Raises UserError for a space that is not there, for `verify` with `unused_days`, and at the end of `verify` when a
-    row was damaged.
+    Raises:
+        UserError: the space does not exist, `verify` is given `unused_days`, or, at the end, `verify` found damage.
     """
     if config.action == "verify" and config.unused_days:
         raise UserError("unused_days is for action=list and action=clear; action=verify checks all rows")
     folder = Path(config.cache.dir).expanduser().absolute()
-    spaces = _spaces(folder)
+    listings = (SpaceListing(each, _key(each), list_space_segments(each)) for each in space_folders(folder))
+    spaces = [space for space in listings if space.segments]
     if not spaces:
         say(f"nothing is kept at {folder}")
         return
@@ -67,11 +77,6 @@ def cache(config: CacheToolConfig) -> None:
         _verify(chosen, folder)
     else:
         _clear(chosen, folder, _unused(config.unused_days))
-
-
-def _spaces(folder: Path) -> list[SpaceListing]:
-    found = (SpaceListing(own, _key(own), eviction.list_space_segments(own)) for own in eviction.space_folders(folder))
-    return [space for space in found if space.segments]
 
 
 def _key(space: Path) -> dict:
@@ -87,71 +92,62 @@ def _chosen(spaces: list[SpaceListing], prefix: str | None) -> list[SpaceListing
     if chosen:
         return chosen
     ids = [space.id for space in spaces]
-    near = did_you_mean(prefix, [own[: len(prefix or "")] for own in ids])
-    raise UserError(f"space={prefix} begins no space's id.{near} There are: {joined(ids)}")
+    hint = did_you_mean(prefix, [id[: len(prefix or "")] for id in ids])
+    raise UserError(f"space={prefix} begins no space's id.{hint} There are: {joined(ids)}")
 
 
-def _short(value: object) -> str:
+def _shortened(value: object) -> str:
     text = joined(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _unused(days: float) -> Callable[[StoredSegment], bool]:
     """Whether a segment was not used for so many days; 0: every one."""
-    before = time.time() - days * DAY_SECONDS
-    return lambda own: not days or own.last_used < before
+    limit = time.time() - days * DAY_SECONDS
+    return lambda segment: not days or segment.last_used < limit
 
 
-def _list(spaces: list[SpaceListing], folder: Path, max_bytes: float, old: Callable[[StoredSegment], bool]) -> None:
-    spaces = [replace(space, segments=own) for space in spaces if (own := list(filter(old, space.segments)))]
+def _list(spaces: list[SpaceListing], folder: Path, max_bytes: float, listed: Callable[[StoredSegment], bool]) -> None:
+    selected = (replace(space, segments=list(filter(listed, space.segments))) for space in spaces)
+    spaces = sorted((space for space in selected if space.segments), key=lambda space: -space.last_used)
     table = Table(title=str(folder), title_justify="left")
     for column in ("space", "what", "rows", "size", "last used"):
         table.add_column(column, justify="right" if column in ("rows", "size") else "left", no_wrap=column != "what")
-    for space in sorted(spaces, key=_used, reverse=True):
-        names = {own.name for own in space.segments}
-        count = sum(len(own.table) for own in segment.read_segments(space.folder)[0] if own.name in names)
-        table.add_row(space.id, space.description, f"{count:,}", format_bytes(space.bytes), _when(_used(space)))
+    for space in spaces:
+        names = {segment.name for segment in space.segments}
+        rows = sum(len(segment.table) for segment in read_segments(space.folder)[0] if segment.name in names)
+        used = (
+            datetime.fromtimestamp(space.last_used).strftime("%Y-%m-%d %H:%M") if space.last_used else "being written"
+        )
+        table.add_row(space.id, space.description, f"{rows:,}", format_bytes(space.nbytes), used)
     print_table(table)
-    total = sum(space.bytes for space in spaces)
-    say(
-        f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {format_bytes(total)} of {format_bytes(max_bytes)} "
-        "(cache.max_gb)"
-    )
-
-
-def _used(space: SpaceListing) -> float:
-    return max(own.last_used for own in space.segments)
-
-
-def _when(seconds: float) -> str:
-    if not seconds:  # nothing is committed yet
-        return "being written"
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    total = format_bytes(sum(space.nbytes for space in spaces))
+    say(f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {total} of {format_bytes(max_bytes)} (cache.max_gb)")
 
 
 def _verify(spaces: list[SpaceListing], folder: Path) -> None:
-    checked = damaged = torn = 0
-    total = sum(len(own.table) for space in spaces for own in segment.read_segments(space.folder)[0])
-    with progress("checking rows", total) as steps:
+    checked = damaged = corrupt = 0
+    total = sum(len(segment.table) for space in spaces for segment in read_segments(space.folder)[0])
+    with progress("checking rows", total) as bar:
         for space in spaces:
-            steps.describe(f"checking {space.id}")
-            found, broken = segment.read_segments(space.folder)
-            for path in broken:
-                torn += 1
+            bar.describe(f"checking {space.id}")
+            segments, corrupt_paths = read_segments(space.folder)
+            for path in corrupt_paths:
+                corrupt += 1
                 say(f"damaged: space {space.id}, index {path.name}, and with it the rows that it names")
                 with cache_lock(folder), as_user_error(folder):
                     remove_files(path)
-            for own in found:
-                bad = _bad(own, steps)
-                checked += len(own.table)
-                damaged += len(bad)
-                for row in bad:
-                    say(f"damaged: space {space.id}, row {own.digests()[row].hex()}")
-                if bad:
+            for segment in segments:
+                damaged_rows = _damaged_rows(segment, bar)
+                checked += len(segment.table)
+                damaged += len(damaged_rows)
+                for row in damaged_rows:
+                    say(f"damaged: space {space.id}, row {segment.digests()[row].hex()}")
+                if damaged_rows:
                     with cache_lock(folder), as_user_error(folder):
-                        segment.drop_rows(own, bad)
-    if damaged or torn:
-        indexes = f" and {torn} index{'es' * (torn > 1)}" if torn else ""
+                        drop_rows(segment, damaged_rows)
+    if damaged or corrupt:
+        indexes = f" and {corrupt} index{'es' * (corrupt > 1)}" if corrupt else ""
         raise UserError(
             f"{damaged} of {checked:,} rows{indexes} in {folder} were damaged and are dropped: "
             f"the next run that needs them computes them again"
@@ -159,37 +155,28 @@ def _verify(spaces: list[SpaceListing], folder: Path) -> None:
     say(f"{checked:,} rows in {len(spaces)} space{'s' * (len(spaces) > 1)}: sound")
 
 
-def _bad(own: segment.Segment, steps: ProgressHandle) -> list[int]:
+def _damaged_rows(segment: Segment, bar: ProgressHandle) -> list[int]:
     """The rows of a segment that are not what was written; none when it was evicted meanwhile."""
     try:
-        own.data = DataFile(own.rows_path)
+        segment.data = DataFile(segment.rows_path)
     except FileNotFoundError:
-        return list(range(len(own.table))) if own.index_path.exists() else []
-    numbers = {digest: row for row, digest in enumerate(own.digests())}
-    places = {digest: (own, row) for digest, row in numbers.items()}
-    return [
-        numbers[digest] for digest in rows.find_damaged(rows.RowLayout.from_locations(places), advance=steps.advance)
-    ]
+        return list(range(len(segment.table))) if segment.index_path.exists() else []
+    numbers = {digest: row for row, digest in enumerate(segment.digests())}
+    layout = RowLayout.from_locations({digest: (segment, row) for digest, row in numbers.items()})
+    return [numbers[digest] for digest in find_damaged(layout, advance=bar.advance)]
 
 
-def _clear(spaces: list[SpaceListing], folder: Path, old: Callable[[StoredSegment], bool]) -> None:
+def _clear(spaces: list[SpaceListing], folder: Path, cleared: Callable[[StoredSegment], bool]) -> None:
     freed = 0
     for space in spaces:
-        with as_user_error(folder), try_space_lock(folder, space.id, SHORT_WAIT_SECONDS) as nobody:
-            if not nobody:
+        with as_user_error(folder), try_space_lock(folder, space.id, SHORT_WAIT_SECONDS) as locked:
+            if not locked:
                 say(f"space {space.id} is in use by a run that computes; it stays")
                 continue
             with cache_lock(folder):
-                freed += _clear_one(space.folder, old)
+                for segment in filter(cleared, list_space_segments(space.folder)):  # again, now that it is locked
+                    segment.remove()
+                    freed += segment.nbytes
+                if not list_space_segments(space.folder):
+                    shutil.rmtree(space.folder, ignore_errors=True)
     say(f"{format_bytes(freed)} removed from {folder}")
-
-
-def _clear_one(space: Path, old: Callable[[StoredSegment], bool]) -> int:
-    freed = 0
-    for own in eviction.list_space_segments(space):  # again, now that nothing changes any more
-        if old(own):
-            own.remove()
-            freed += own.nbytes
-    if not eviction.list_space_segments(space):
-        shutil.rmtree(space, ignore_errors=True)
-    return freed
