@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.cache.locks import CacheFull, cache_lock, try_space_lock
-from thaw.cache.segment import Segment, SegmentFiles, data_size
+from thaw.cache.segment import RowLocation, Segment, SegmentFiles, data_size
 
 _SPACE_ID = re.compile(r"[0-9a-f]{24}")
 
@@ -59,12 +59,7 @@ def list_space_segments(space: Path) -> list[StoredSegment]:
 def make_room(folder: Path, max_bytes: float, needed: int, space: str, protected: Container[str]) -> float:
     """Remove the least recently used segments until `needed` more bytes fit; return how many bytes are still lacking.
 
-    Args:
-        folder: the cache's, whose lock the caller holds.
-        max_bytes: the budget.
-        needed: bytes that are to be written.
-        space: the id of the space whose lock the caller holds.
-        protected: names of segments of that space that the caller needs.
+    The caller holds the locks of the cache and of the space of that id, whose segments named in `protected` stay.
     """
     lacking = sum(segment.nbytes for segment in list_segments(folder)) + needed - max_bytes
     return evict(folder, lacking, space, protected) if lacking > 0 else 0
@@ -73,7 +68,7 @@ def make_room(folder: Path, max_bytes: float, needed: int, space: str, protected
 def evict(folder: Path, lacking: float, space: str, protected: Container[str]) -> float:
     """Remove garbage, then the least recently used segments, of `lacking` bytes; return how many are still lacking.
 
-    The other arguments are those of `make_room`.
+    The caller holds the locks that `make_room` asks for.
     """
     segments = list_segments(folder)
     lacking -= _remove_garbage(folder, segments, space)
@@ -101,26 +96,16 @@ def _remove_garbage(folder: Path, segments: list[StoredSegment], locked_space: s
 
 
 class SegmentReservation:
-    """Reserves room on disk and in the budget for one call's writer, at the cost of rows that it does not need."""
+    """Reserves room on disk and in the budget for one call's writer, at the cost of rows that it does not need.
+
+    keep_free: bytes of the disk to leave free, as far as older rows make room for them. locations: of the rows that the
+    call needs, by digest; those that are evicted are removed from it. wanted: how many rows the call asked for.
+    """
 
     def __init__(
-        self,
-        space_folder: Path,
-        max_bytes: float,
-        keep_free: float,
-        locations: dict[bytes, tuple[Segment, int]],
-        wanted: int,
+        self, folder: Path, max_bytes: float, keep_free: float, locations: dict[bytes, RowLocation], wanted: int
     ) -> None:
-        """Take the call's view of its space.
-
-        Args:
-            space_folder: the folder of the space, whose lock is held.
-            max_bytes: the budget of all spaces.
-            keep_free: bytes of the disk to leave free, as far as older rows make room for them.
-            locations: of the rows that the call needs, by digest; those that are evicted are removed from it.
-            wanted: how many rows the call asked for.
-        """
-        self._folder, self._max_bytes, self._keep_free = space_folder, max_bytes, keep_free
+        self._folder, self._max_bytes, self._keep_free = folder, max_bytes, keep_free
         self._locations, self._wanted = locations, wanted
         self._written: set[str] = set()  # names of the call's own segments
 

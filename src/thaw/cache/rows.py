@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache.file_pool import DataFile
-from thaw.cache.segment import LISTING_ATTEMPTS, ROW_DTYPE, Segment
+from thaw.cache.segment import LISTING_ATTEMPTS, ROW_DTYPE, RowLocation, Segment
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 
@@ -24,7 +24,6 @@ CHUNK_BYTES = 4_000_000
 CHECK_THREADS = 2
 
 ByteArray = npt.NDArray[np.uint8]
-RowLocation = tuple[Segment, int]  # a row's segment, and its number in the segment's table
 # Returns where those rows lie whose digests are asked for and committed now.
 LocateRows = Callable[[Collection[bytes]], Mapping[bytes, RowLocation]]
 
@@ -119,8 +118,7 @@ def find_damaged(
 
     Args:
         layout: the rows.
-        buffer: takes the rows one after the other, (layout.nbytes,); without it they are read through CHECK_THREADS
-            arrays of CHUNK_BYTES.
+        buffer: takes the rows one after the other, (layout.nbytes,); without it memory is CHECK_THREADS chunks.
         advance: called after every few rows, with their number.
     """
     damaged: list[bytes] = []
@@ -264,11 +262,7 @@ def load_rows(
 ) -> tuple[CachedRows | None, list[bytes]]:
     """Return the rows of `digests`, in memory while there is room; or None and the digests that are damaged.
 
-    Args:
-        digests: of the rows, in their order; some may occur again.
-        locations: where each of them lies.
-        misses: how many had to be computed.
-        locate: finds rows that are read later, when their file is gone.
+    misses: how many had to be computed. locate: for rows that are read later, when their file is gone.
     """
     layout = RowLayout.from_locations(locations)
     held = _allocate(layout.nbytes)

@@ -89,6 +89,9 @@ class Segment(SegmentFiles):
         return self.data is not None
 
 
+RowLocation = tuple[Segment, int]  # a row's segment, and its number in the segment's table
+
+
 def index_size(rows: int) -> int:
     """Return the length of the index file of so many rows, in bytes."""
     return _HEADER_BYTES + rows * ROW_DTYPE.itemsize

@@ -11,8 +11,8 @@ import numpy as np
 from thaw.cache import compaction, rows, segment
 from thaw.cache.eviction import SegmentReservation
 from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, cache_lock, space_lock, try_space_lock
-from thaw.cache.rows import CachedRows, RowLocation
-from thaw.cache.segment import Segment
+from thaw.cache.rows import CachedRows
+from thaw.cache.segment import RowLocation, Segment
 from thaw.cache.writer import SegmentWriter
 from thaw.common.console import say
 from thaw.common.errors import UserError

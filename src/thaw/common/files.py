@@ -77,10 +77,7 @@ def remove_files(*paths: Path) -> None:
 def lock_file(path: Path, wait_message: str, timeout: float = 0.0) -> Iterator[None]:
     """Hold a lock file while the block runs; the system releases that of a process that dies.
 
-    Args:
-        path: the lock file; made when it is missing.
-        wait_message: printed when another process still holds the lock after the timeout, and this one waits on.
-        timeout: seconds.
+    wait_message: printed when another process holds the lock for longer than `timeout` seconds; this one waits on.
     """
     lock = FileLock(path)
     try:

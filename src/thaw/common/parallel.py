@@ -31,9 +31,9 @@ def prefetch_map(
     `function` is raised in its place, and ends the work.
 
     Args:
-        function: called in the threads.
-        items: read in the calling thread, as far as the work is ahead.
-        threads: how many there are; by default one a core, at most MAX_THREADS.
+        function: called in the threads; must be safe there.
+        items: read in the calling thread, only as far as the work is ahead.
+        threads: by default one a core, at most MAX_THREADS.
         prefetch: chunks that may wait to be taken; by default PREFETCH_CHUNKS a thread.
         chunk: items that a thread takes at once.
     """

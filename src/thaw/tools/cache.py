@@ -125,6 +125,10 @@ def _list(spaces: list[SpaceListing], folder: Path, max_bytes: float, listed: Ca
     say(f"{len(spaces)} space{'s' * (len(spaces) != 1)} · {total} of {format_bytes(max_bytes)} (cache.max_gb)")
 
 
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else "being written"
+
+
 def _verify(spaces: list[SpaceListing], folder: Path) -> None:
     checked = damaged = corrupt = 0
     total = sum(len(segment.table) for space in spaces for segment in read_segments(space.folder)[0])

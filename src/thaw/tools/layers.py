@@ -5,18 +5,23 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from thaw import tracking
 from thaw.common import backend
 from thaw.common.console import print_table, say
+from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import LayersConfig
 from thaw.models import backbone_table, freeze
 from thaw.models.layer_graph import LayerGraph
 
+if TYPE_CHECKING:
+    from thaw.models.backbones import Backbone  # which imports Keras
+
 COLUMNS = ("index", "name", "type", "shape", "params", "block", "cut")
+Row = list[Any]  # a cell of each column
 
 
 def layers(config: LayersConfig) -> None:
@@ -30,7 +35,7 @@ def layers(config: LayersConfig) -> None:
         built = backbones.from_model(chosen, next(backbones.build_variants(chosen)))
     else:
         built = backbones.build_backbone(chosen)
-    rows = list(map(list, _rows(built.graph)))
+    rows = _rows(built.graph)
     if config.format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -38,46 +43,48 @@ def layers(config: LayersConfig) -> None:
     elif config.format == "json":
         print(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=1))
     else:
-        _show(rows, built, _with_top(chosen))
+        _print(rows, built, _params_with_top(chosen))
 
 
-def _rows(graph: LayerGraph) -> Any:
-    last = {block.last_layer: block.name for block in graph.blocks}
-    names = iter(graph.blocks)
-    block = next(names, None)
+def _rows(graph: LayerGraph) -> list[Row]:
+    rows: list[Row] = []
+    blocks = iter(graph.blocks)
+    block = next(blocks, None)
     for layer in graph.layers:
         cut = len(freeze.cut_operations(graph, layer.index + 1))
         shape = "x".join("?" if side is None else str(side) for side in layer.shape)
-        yield layer.index, layer.name, layer.type, shape, layer.params, block.name if block else "", cut
-        if layer.index in last:
-            block = next(names, None)
+        rows.append([layer.index, layer.name, layer.type, shape, layer.params, block.name if block else "", cut])
+        if block and layer.index == block.last_layer:
+            block = next(blocks, None)
+    return rows
 
 
-def _with_top(config: Any) -> int | None:
+def _params_with_top(config: BackboneConfig) -> int | None:
+    """Parameters of the published classifier; None for a backbone of thaw's own."""
     from thaw.models import backbones
 
     if backbone_table.backbone_spec(config.name).source == "thaw":
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
-    stock = dataclasses.replace(config, image_size=None, weights="none")
+    published = dataclasses.replace(config, image_size=None, weights="none")
     backend.start_tensorflow(0, None)
-    return int(backbones.build_imagenet_classifier(stock).count_params())
+    return int(backbones.build_imagenet_classifier(published).count_params())
 
 
-def _show(rows: list[list[Any]], built: Any, with_top: int | None) -> None:
-    listing = Table(title=f"{built.name} at {built.image_size}x{built.image_size}", title_justify="left")
+def _print(rows: list[Row], built: "Backbone", params_with_top: int | None) -> None:
+    table = Table(title=f"{built.name} at {built.image_size}x{built.image_size}", title_justify="left")
     for column in COLUMNS:
-        listing.add_column(column, justify="right" if column in ("index", "params", "cut") else "left", no_wrap=True)
-    ends = {block.last_layer for block in built.graph.blocks}
+        table.add_column(column, justify="right" if column in ("index", "params", "cut") else "left", no_wrap=True)
+    last_layers = {block.last_layer for block in built.graph.blocks}
     for row in rows:
         cells = [f"{cell:,}" if column == "params" else str(cell) for column, cell in zip(COLUMNS, row, strict=True)]
         cells[-1] = "clean" if row[-1] == 1 else cells[-1]
-        listing.add_row(*cells, end_section=row[0] in ends)
-    print_table(listing)
+        table.add_row(*cells, end_section=row[0] in last_layers)
+    print_table(table)
     params = sum(layer.params for layer in built.graph.layers)
-    moving = sum(layer.batchnorm_statistics for layer in built.graph.layers)
-    say(f"{len(rows)} layers · {params:,} parameters without the top, {moving:,} of them BatchNorm statistics")
-    if with_top is not None:
-        say(f"with its ImageNet top: {with_top:,} parameters")
+    statistics = sum(layer.batchnorm_statistics for layer in built.graph.layers)
+    say(f"{len(rows)} layers · {params:,} parameters without the top, {statistics:,} of them BatchNorm statistics")
+    if params_with_top is not None:
+        say(f"with its ImageNet top: {params_with_top:,} parameters")
     say("cut: tensors that cross when all layers up to this one are frozen; clean is one")
     say("freeze through a layer or block: finetune.freeze=NAME, or finetune.freeze=N for layers[:N]")
