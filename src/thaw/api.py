@@ -101,7 +101,7 @@ class TrainedModel:
 
     @cached_property
     def _probabilities(self) -> Any:
-        return predict._probability_function(self._classifier, self._config)
+        return predict.probability_function(self._classifier, self._config)
 
     def _resized(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         size = (self.image_size, self.image_size)
@@ -145,7 +145,7 @@ def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedM
         ['lion']
     """
     config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={os.fspath(run)}"])
-    return TrainedModel(predict._classifier(config), config)
+    return TrainedModel(predict.load_classifier(config), config)
 
 
 def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str] = ()) -> FreezePlan:

@@ -120,7 +120,7 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
 ) -> None:
     name = str(tmp_path / "caf\udce9\r.png")
     Path(name).write_bytes(b"")
-    monkeypatch.setattr(predict, "_classifier", lambda config: None)
+    monkeypatch.setattr(predict, "load_classifier", lambda config: None)
     predicted = {name: [("lion", 0.5)]}
     monkeypatch.setattr(predict, "_predict_files", lambda classifier, files, config: (predicted, []))
     output = tmp_path / "listing"
@@ -154,7 +154,7 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
     network = predict.Classifier(
         None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
     )
-    monkeypatch.setattr(predict, "_classifier", lambda config: network)
+    monkeypatch.setattr(predict, "load_classifier", lambda config: network)
     monkeypatch.setattr(predict, "InferenceFunction", lambda *given: function)
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]

@@ -76,7 +76,7 @@ def predict(config: PredictConfig) -> None:
         raise UserError(f"output={config.output}: its folder does not exist; make it first")
     engine.check_engine(config.engine, config.precision, "auto", detect_processor())
     files = find_images(config.images)
-    predictions, unreadable = _predict_files(_classifier(config), files, config)
+    predictions, unreadable = _predict_files(load_classifier(config), files, config)
     if config.format == "table" and not config.output:
         print_table(_table(predictions))
     else:
@@ -126,7 +126,8 @@ def find_images(images: Any) -> list[str]:
     return list(dict.fromkeys(files))
 
 
-def _classifier(config: PredictConfig) -> Classifier:
+def load_classifier(config: PredictConfig) -> Classifier:
+    """Return the network of `model=`, or else the published ImageNet network of `backbone=`."""
     if config.model:
         saved, settings = find_saved_network(config.model, config)
         backend.start_tensorflow(0, None)
@@ -185,7 +186,7 @@ def _predict_files(
     classifier: Classifier, files: list[str], config: PredictConfig
 ) -> tuple[dict[str, list[Prediction]], list[BadImageError]]:
     """The most probable classes by file, and the errors of files that cannot be read."""
-    probabilities = _probability_function(classifier, config)
+    probabilities = probability_function(classifier, config)
     bits, size = config.bits or classifier.bits, classifier.image_size
     predictions: dict[str, list[Prediction]] = {}
     unreadable: list[BadImageError] = []
@@ -216,8 +217,11 @@ def _predict_files(
     return predictions, unreadable
 
 
-def _probability_function(classifier: Classifier, config: PredictConfig) -> Callable[[Any], npt.NDArray[np.float32]]:
-    """Images uint8 (B, S, S, 3) -> probabilities float32 (B, C); on the run's engine unless another is asked for."""
+def probability_function(classifier: Classifier, config: PredictConfig) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Return a function of images, uint8 (B, S, S, 3), to probabilities, float32 (B, C).
+
+    It runs on the engine of the network's run unless another is asked for.
+    """
     settings = classifier.judged_with
     choice = choose_prediction_engine(config.engine, config.precision, settings, detect_hardware())
     as_evaluated = (choice.engine, choice.frozen) == (settings.engine, settings.frozen_precision)
