@@ -1,4 +1,4 @@
-"""Rows that are known by their number, and processes that really run beside each other."""
+"""Rows that are made of a number, and processes that use the cache at the same time."""
 
 import hashlib
 import os
@@ -56,21 +56,21 @@ def fill(space: CacheSpace, numbers, make=content) -> tuple[CachedRows, list[int
 
 
 def assert_clean(space: CacheSpace) -> None:
-    """No file is left that no index speaks of, and no byte."""
+    """Assert that every file, and every byte of it, is named by an index."""
     folder = space._folder
-    found, torn = segments.read_segments(folder)
-    assert not torn
-    names = {own.name for own in found}
+    committed, corrupt = segments.read_segments(folder)
+    assert not corrupt
+    names = {each.name for each in committed}
     assert {path.name for path in folder.iterdir()} == {
         "space.json",
         *(f"{name}.{kind}" for name in names for kind in ("index", "rows")),
     }
-    for own in found:
-        assert own.rows_path.stat().st_size == segments.data_size(own.table)
+    for each in committed:
+        assert each.rows_path.stat().st_size == segments.data_size(each.table)
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen:
-    """Run Python code in a process of its own, with the names of this file there."""
+    """Run Python code in a process of its own, with the names of this module imported."""
     path = os.pathsep.join([str(SRC), str(Path(__file__).parent)])
     return subprocess.Popen(
         [sys.executable, "-u", "-c", HEAD + script, *map(str, arguments)],
@@ -79,16 +79,16 @@ def start(script: str, *arguments: object) -> subprocess.Popen:
 
 
 def scatter(space: CacheSpace, numbers, per: int = 1) -> None:
-    """Write rows as many short calls once left them: so many in each segment."""
+    """Write rows into many small segments of `per` rows each, as many short calls of earlier versions did."""
     numbers = list(numbers)
     space._folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(numbers), per):
-        own = numbers[first : first + per]
-        data = [content(number).tobytes() for number in own]
+        group = numbers[first : first + per]
+        data = [content(number).tobytes() for number in group]
         offsets = np.cumsum([0, *map(len, data)])
         entries = [
             (np.frombuffer(bytes.fromhex(digest(number)), np.uint8), offset, len(row), zlib.crc32(row), 3, (5, 4, 3, 0))
-            for number, row, offset in zip(own, data, offsets.tolist(), strict=False)
+            for number, row, offset in zip(group, data, offsets.tolist(), strict=False)
         ]
         name = secrets.token_hex(8)
         (space._folder / f"{name}.rows").write_bytes(b"".join(data))

@@ -44,8 +44,8 @@ digests = [digest(n) for n in range(3000)]
 start, before = time.monotonic(), opened()
 asked = space.get(digests)
 most = opened()
-found = space.get_or_compute(digests, lambda missing: 1 / 0)
-for of in (asked, found):
+rows_read = space.get_or_compute(digests, lambda missing: 1 / 0)
+for of in (asked, rows_read):
     assert all(of.row(n).tobytes() == content(n).tobytes() for n in range(0, 3000, 7))
 print("opened", most - before, opened() - before, time.monotonic() - start)
 """
@@ -60,10 +60,10 @@ print("opened", most - before, opened() - before, time.monotonic() - start)
 def test_many_short_calls_leave_few_segments_and_few_open_files(store):
     """A scan commits every few thousand files, and whoever reads the rows may keep all that it was given."""
     script = """
-kept = []
+results = []
 for n in range(200):
-    kept.append(space.get_or_compute([digest(n)], Work([n])))
-assert all(own.row(0).tobytes() == content(n).tobytes() for n, own in enumerate(kept))
+    results.append(space.get_or_compute([digest(n)], Work([n])))
+assert all(each.row(0).tobytes() == content(n).tobytes() for n, each in enumerate(results))
 print("opened", opened())
 """
     assert int(run(script, store.folder).split()[1]) < 40
@@ -82,7 +82,7 @@ def test_rows_that_come_along_make_one_segment_however_often_they_are_committed(
     assert count(space) == 2
     assert_clean(space)
     assert fill(space, range(100))[1] == []
-    assert sum(len(own.table) for own in segment.read_segments(space._folder)[0]) == 100, "no row twice"
+    assert sum(len(each.table) for each in segment.read_segments(space._folder)[0]) == 100, "no row twice"
 
 
 def test_what_came_along_before_an_exception_stays(space):
@@ -113,7 +113,7 @@ with space.row_writer([digest(0)]) as add:
 
 def test_a_computation_that_ends_early_lets_go_of_other_spaces_at_once(store):
     """Their locks would stop the next job of the same process."""
-    own, other = store.space(KEY), store.space(KEY | {"view": 1})
+    space, other = store.space(KEY), store.space(KEY | {"view": 1})
 
     def compute(positions):
         with other.row_writer([digest(0)]) as add:
@@ -121,10 +121,10 @@ def test_a_computation_that_ends_early_lets_go_of_other_spaces_at_once(store):
             for _ in positions:
                 yield np.array([object()])  # no row
 
-    with pytest.raises(ValueError, match="array of numbers") as kept:
-        own.get_or_compute([digest(n) for n in range(3)], compute)
+    with pytest.raises(ValueError, match="array of numbers") as error_info:
+        space.get_or_compute([digest(n) for n in range(3)], compute)
     assert fill(other, range(2))[1] == [1]
-    del kept
+    del error_info
 
 
 KILLS = {
@@ -203,8 +203,8 @@ def test_rows_that_were_evicted_and_are_no_longer_open_are_one_clear_error(space
     monkeypatch.setattr(rows, "MAX_MEMORY_BYTES", 0)
     scatter(space, range(5))
     opened, _ = fill(space, range(5))
-    for own in eviction.list_space_segments(space._folder):
-        own.remove()
+    for each in eviction.list_space_segments(space._folder):
+        each.remove()
     with pytest.raises(UserError, match=r"the cache can no longer be read: .* Run again"):
         [opened.row(n) for n in range(5)]
     assert fill(space, range(5))[1] == list(range(5))
@@ -225,18 +225,18 @@ def test_a_row_that_lies_in_several_segments_is_merged_once(space):
     for _ in range(3):
         scatter(space, range(20))
     compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
-    (own,) = segment.read_segments(space._folder)[0]
-    assert len(own.table) == 20
+    (merged,) = segment.read_segments(space._folder)[0]
+    assert len(merged.table) == 20
     assert fill(space, range(20))[1] == []
     assert_clean(space)
 
 
 def test_a_merged_segment_was_used_when_the_latest_of_its_rows_was(space):
     scatter(space, range(40))
-    latest = max(own.last_used for own in eviction.list_space_segments(space._folder))
+    latest = max(each.last_used for each in eviction.list_space_segments(space._folder))
     compaction.merge_small_segments(space._cache_folder, space._folder, 1e9)
-    (own,) = eviction.list_space_segments(space._folder)
-    assert own.last_used == pytest.approx(latest, abs=0.01)
+    (merged,) = eviction.list_space_segments(space._folder)
+    assert merged.last_used == pytest.approx(latest, abs=0.01)
 
 
 @pytest.mark.parametrize("spare", [0, 20])
@@ -251,7 +251,7 @@ def test_merging_keeps_to_the_budget(tmp_path, monkeypatch, spare):
 
     def watched(*arguments):
         group = reserve(*arguments)
-        most[0] = max(most[0], sum(own.nbytes for own in eviction.list_segments(store.folder)))
+        most[0] = max(most[0], sum(each.nbytes for each in eviction.list_segments(store.folder)))
         return group
 
     monkeypatch.setattr(compaction, "_reserve", watched)
@@ -274,8 +274,8 @@ def test_two_runs_that_merge_and_read_compute_nothing(store):
 space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 rows.MAX_MEMORY_BYTES, file_pool.MAX_OPEN_FILES = 0, 2
 for turn in range(4):
-    found = space.get_or_compute([digest(n) for n in range(1500)], lambda missing: 1 / 0)
-    assert all(found.row(n).tobytes() == content(n).tobytes() for n in range(0, 1500, 3))
+    rows_read = space.get_or_compute([digest(n) for n in range(1500)], lambda missing: 1 / 0)
+    assert all(rows_read.row(n).tobytes() == content(n).tobytes() for n in range(0, 1500, 3))
 """
     runs = [start(script, store.folder) for _ in range(3)]
     outs = [run.communicate(timeout=120)[0] for run in runs]

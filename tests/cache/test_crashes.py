@@ -1,4 +1,4 @@
-"""Killed at every moment, and two at once: with real processes."""
+"""Processes that are killed at any time, and several that use one space at once."""
 
 import signal
 import time
@@ -15,11 +15,11 @@ writer.BUFFER_BYTES, writer.SEGMENT_BYTES = 960, 2880
 space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 """
-GO = """
+COMPUTE = """
 work = Work(range(40), make)
 space.get_or_compute(work.digests, work)
 """
-MOMENTS = {
+KILLS = {
     "while computing": """
 def make(n):
     if n == 30: die()
@@ -76,9 +76,9 @@ def make(n): die()
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", KILLS)
 def test_a_killed_run_costs_only_what_was_not_committed(store, moment):
-    process = start(SMALL + MOMENTS[moment] + GO, store.folder)
+    process = start(SMALL + KILLS[moment] + COMPUTE, store.folder)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, out
     space = store.space(KEY)
@@ -134,7 +134,7 @@ def test_a_kill_from_outside_at_any_time(store):
     assert_clean(space)
 
 
-TOGETHER = """
+CONCURRENT = """
 space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
 log = open(sys.argv[2], "w")
 def make(n):
@@ -153,19 +153,20 @@ go(int(sys.argv[4]), int(sys.argv[5]))
 """
 
 
-def together(tmp_path, store, *ranges):
+def run_concurrently(tmp_path, store, *ranges):
     logs = [tmp_path / f"log{i}" for i in range(len(ranges))]
-    runs = [start(TOGETHER, store.folder, log, tmp_path / "go", *own) for log, own in zip(logs, ranges, strict=True)]
+    go = tmp_path / "go"
+    runs = [start(CONCURRENT, store.folder, log, go, *each) for log, each in zip(logs, ranges, strict=True)]
     for run in runs:
         assert run.stdout.readline() == "ready\n"
-    (tmp_path / "go").touch()
+    go.touch()
     outs = [run.communicate(timeout=60)[0] for run in runs]
     assert [run.returncode for run in runs] == [0] * len(runs), outs
     return [[int(line) for line in log.read_text().split()] for log in logs], outs
 
 
 def test_two_runs_compute_each_row_once(tmp_path, store):
-    done, outs = together(tmp_path, store, (0, 60), (0, 60))
+    done, outs = run_concurrently(tmp_path, store, (0, 60), (0, 60))
     assert sorted(done[0] + done[1]) == list(range(60))
     assert all("right" in out for out in outs)
     assert sum(out.count("another run is computing the same; waiting for it") for out in outs) == 1
@@ -173,7 +174,7 @@ def test_two_runs_compute_each_row_once(tmp_path, store):
 
 
 def test_a_run_that_waited_computes_only_the_rest(tmp_path, store):
-    done, _ = together(tmp_path, store, (0, 50), (25, 75), (50, 80))
+    done, _ = run_concurrently(tmp_path, store, (0, 50), (25, 75), (50, 80))
     assert sorted(done[0] + done[1] + done[2]) == list(range(80))
 
 

@@ -1,4 +1,4 @@
-"""What plans may count on: the budget, or what the disk has room for beside what is kept already."""
+"""The budget that plans may count on: cache.max_gb, or less on a disk that is nearly full."""
 
 import shutil
 from pathlib import Path

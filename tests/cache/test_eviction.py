@@ -34,7 +34,7 @@ def watched(monkeypatch):
         def wrapped(*arguments):
             result = original(*arguments)
             for folder in folders:
-                largest[0] = max(largest[0], sum(own.nbytes for own in eviction.list_segments(folder)))
+                largest[0] = max(largest[0], sum(each.nbytes for each in eviction.list_segments(folder)))
             return result
 
         return wrapped
@@ -55,17 +55,17 @@ def test_the_least_recently_used_goes_first(tmp_path, watched, monkeypatch):
     monkeypatch.setattr(writer, "SEGMENT_BYTES", TEN)
     store = DiskCache(tmp_path / "cache", 8 * TEN)  # a segment is an eighth of it
     watched[0].append(store.folder)
-    own = spaces(store, 12)
-    for space in own[:8]:
+    all_spaces = spaces(store, 12)
+    for space in all_spaces[:8]:
         fill(space, range(10))
         age(space, 1000 - int(space.key["view"]))
     assert store.used_bytes() == 8 * TEN
-    fill(own[0], range(10))  # used again: now the newest
-    fill(own[8], range(10))
-    assert [bool(space.missing([digest(0)])) for space in own[:9]] == [False, True] + [False] * 7
-    for space in own[9:]:
+    fill(all_spaces[0], range(10))  # used again: now the newest
+    fill(all_spaces[8], range(10))
+    assert [bool(space.missing([digest(0)])) for space in all_spaces[:9]] == [False, True] + [False] * 7
+    for space in all_spaces[9:]:
         fill(space, range(10))
-    assert [bool(space.missing([digest(0)])) for space in own] == [False] + [True] * 4 + [False] * 7
+    assert [bool(space.missing([digest(0)])) for space in all_spaces] == [False] + [True] * 4 + [False] * 7
     assert 0 < watched[1][0] <= store.max_bytes
 
 
@@ -84,7 +84,7 @@ for turn in range(6):
     most = 0
     while any(run.poll() is None for run in runs):
         with locks.cache_lock(store.folder):  # a look that takes time sees what is gone and what took its place
-            most = max(most, sum(own.nbytes for own in eviction.list_segments(store.folder)))
+            most = max(most, sum(each.nbytes for each in eviction.list_segments(store.folder)))
         time.sleep(0.001)
     outs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0], outs
@@ -107,12 +107,12 @@ def test_room_is_promised_before_a_byte_is_written(space, monkeypatch):
 
 def test_what_this_call_needs_is_not_removed(tmp_path):
     store = DiskCache(tmp_path / "cache", 20 * TEN)
-    other, own = spaces(store, 2)
-    fill(own, range(10))
-    age(own, 1000)
+    other, space = spaces(store, 2)
+    fill(space, range(10))
+    age(space, 1000)
     fill(other, range(100))
-    assert fill(own, range(120))[1] == list(range(10, 120))
-    assert fill(own, range(120))[1] == []
+    assert fill(space, range(120))[1] == list(range(10, 120))
+    assert fill(space, range(120))[1] == []
     assert store.used_bytes() <= store.max_bytes
 
 
@@ -129,7 +129,7 @@ def test_rows_that_exceed_the_budget_are_refused(tmp_path):
 
 
 def test_a_few_rows_of_many_segments_do_not_fill_the_budget(tmp_path, monkeypatch):
-    """Everything kept holds a row that is needed, but little of it is: that goes, and those rows are computed again."""
+    """Every segment holds a needed row, but few: the least needed goes, and its needed rows are computed again."""
     monkeypatch.setattr(writer, "SEGMENT_BYTES", 2400)
     store = DiskCache(tmp_path / "cache", 10 * TEN)
     space = store.space(KEY)
@@ -160,8 +160,8 @@ def test_evicted_while_it_is_written_is_still_ours(space, monkeypatch):
 
     def make(number):
         if number == 5:  # as another run would, whose budget it is too
-            for own in eviction.list_space_segments(space._folder):
-                own.remove()
+            for each in eviction.list_space_segments(space._folder):
+                each.remove()
         return content(number)
 
     opened, _ = fill(space, [0])
@@ -198,9 +198,9 @@ def test_a_full_disk(tiny, monkeypatch, foreseen):
     ):
         fill(space, range(100), large)
     assert_clean(space)
-    kept = 100 - len(space.missing([digest(n) for n in range(100)]))
-    assert 20 < kept < 44
-    assert fill(space, range(kept), large)[1] == []
+    committed = 100 - len(space.missing([digest(n) for n in range(100)]))
+    assert 20 < committed < 44
+    assert fill(space, range(committed), large)[1] == []
     monkeypatch.undo()
     assert fill(space, [*range(100, 102)], content)[1] == [100, 101]
 

@@ -1,4 +1,4 @@
-"""What a process that runs one job after the other holds on to."""
+"""What stays in memory and in force in a process that runs one job after the other."""
 
 import gc
 import weakref
@@ -18,15 +18,15 @@ def test_a_process_that_is_deterministic_does_not_run_a_job_that_is_not_to_be() 
 
 
 def test_a_gpus_memory_grows_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorFlow would take all of it; there is no GPU here, so what TensorFlow is told is looked at."""
+    """TensorFlow would take all of it; there is no GPU here, so the calls that it would get are recorded."""
     backend.import_tensorflow()
     import tensorflow as tf
 
-    told: dict[str, bool] = {}
+    growth: dict[str, bool] = {}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "other"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", told.__setitem__)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", growth.__setitem__)
     backend._let_gpu_memory_grow()
-    assert told == {"one": True, "other": True}
+    assert growth == {"one": True, "other": True}
 
 
 def trained(activation: str) -> "weakref.ref[object]":

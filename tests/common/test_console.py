@@ -1,5 +1,6 @@
-"""What a log without a terminal shows, and that no output ends a run."""
+"""Progress without a terminal, outputs that are closed, and names that are printed as they are."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from thaw.common import console
 
 SRC = Path(__file__).parents[2] / "src"
+NAMES = ["plate:100:", "[bold]x[/bold]", "[/]", ":smile:", "[link=https://x.y]a[/link]", "1.5 'a' True None", "a\\[b]"]
 
 
 class Clock:
@@ -29,15 +33,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_long_work_leaves_a_line_now_and_then_where_there_is_no_terminal(clock: Clock, capsys) -> None:
-    told = []
+    printed = []
     with console.progress("frozen activations", 50_000) as steps:
         for second in range(1, 1801):
             clock.now = float(second)
             steps.advance(20)
             if out := capsys.readouterr().out:
-                told.append((second, out))
-    assert [second for second, _ in told] == [30, 90, 210, 450, 750, 1050, 1350, 1650]
-    assert told[2][1] == "frozen activations 4,200 of 50,000 · 8 % · 38 min left\n"
+                printed.append((second, out))
+    assert [second for second, _ in printed] == [30, 90, 210, 450, 750, 1050, 1350, 1650]
+    assert printed[2][1] == "frozen activations 4,200 of 50,000 · 8 % · 38 min left\n"
 
 
 def test_short_work_leaves_no_line(clock: Clock, capsys) -> None:
@@ -96,3 +100,40 @@ def test_sizes_are_written_for_people():
     assert [console.format_bytes(size) for size in sizes] == [
         "0 bytes", "999 bytes", "1.0 kB", "512.0 MB", "1.2 GB", "20.0 GB", "1.5 TB",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_printed_as_it_is(name: str, capsys) -> None:
+    table = Table(title=name, caption=name)
+    table.add_column(name)
+    table.add_row(name)
+    console.say(name)
+    console.print_table(table)
+    out = capsys.readouterr().out
+    assert out.count(name) == 5
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_on_a_terminal_is_the_same(name: str, monkeypatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    settings = {key: getattr(console._console, f"_{key}") for key in ("markup", "emoji", "highlight")}
+    shown = Console(file=terminal, force_terminal=True, width=200, **settings)
+    monkeypatch.setattr(console, "_console", shown)
+    monkeypatch.setattr("sys.stdout", terminal)
+    table = Table()
+    table.add_column(name)
+    console.print_table(table)
+    with console.progress(name, 3) as steps:
+        steps.advance(1)
+        steps._progress.refresh()
+    assert name in terminal.getvalue().split("\x1b")[0] or name in terminal.getvalue()
+    assert terminal.getvalue().count(name) >= 2
+
+
+def test_what_would_steer_a_terminal_is_escaped(capsys) -> None:
+    console.say("a\x1b[2Jb\rc\x07d\x9bm\ne")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\rc\\x07d\\x9bm\ne\n"
+    assert console.printable("a\nb\x1b]0;x\x07") == "a\\nb\\x1b]0;x\\x07"
+    assert console.printable(console.printable("a\x1b\\")) == console.printable("a\x1b\\")

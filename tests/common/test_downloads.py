@@ -96,7 +96,7 @@ def test_a_file_is_fetched_once_and_its_sha256_kept_beside_it(server, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("what", "digest", "said"),
+    ("what", "digest", "message"),
     [
         ("gone", SHA256, "404 Not Found"),
         ("cut", SHA256, r"the connection ended after 1,000,000 of 3,000,000 bytes"),
@@ -107,9 +107,9 @@ def test_a_file_is_fetched_once_and_its_sha256_kept_beside_it(server, tmp_path, 
         ("lengthless", None, "does not say how long it is, and no hash is known"),
     ],
 )
-def test_what_is_not_whole_and_right_gets_no_name(server, tmp_path, monkeypatch, what, digest, said) -> None:
+def test_what_is_not_whole_and_right_gets_no_name(server, tmp_path, monkeypatch, what, digest, message) -> None:
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.3)
-    with pytest.raises(DownloadError, match=said) as caught:
+    with pytest.raises(DownloadError, match=message) as caught:
         fetch(f"{server.address}/{what}", tmp_path / "it.h5", digest)
     assert caught.value.url == f"{server.address}/{what}"
     assert left(tmp_path) == set()
@@ -159,7 +159,7 @@ def test_a_note_adds_to_an_md5_but_a_publishers_new_sha256_replaces_it(server, t
 
 
 def test_without_any_hash_a_file_must_be_sound(server, tmp_path) -> None:
-    """Keras's own download leaves a torn file when it is killed; nothing is known of it but that it does not open."""
+    """Keras's own download leaves a partial file when it is killed; that it cannot be read is all that shows it."""
     target = tmp_path / "it.h5"
     target.write_bytes(CONTENT[:1000])
     whole = lambda file: file.stat().st_size == len(CONTENT)  # noqa: E731

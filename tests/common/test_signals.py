@@ -58,9 +58,9 @@ def test_a_stop_during_the_conversion_is_not_an_error() -> None:
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Python's own handler, whatever runs the tests has made of it."""
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)
+    original = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, own)
+    signal.signal(signal.SIGINT, original)
 
 
 def interrupted_and_lost() -> None:

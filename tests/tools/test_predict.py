@@ -26,7 +26,7 @@ STOCK = InferenceSettings()
 @pytest.mark.parametrize(
     ("asked", "judged", "hardware", "expected"),
     [
-        # As the run, whatever this machine would choose for a run of its own.
+        # As the run, whatever this machine would choose for a new run.
         (("auto", "auto"), InferenceSettings("openvino", "bfloat16"), BF16, ("openvino", "bfloat16")),
         (("auto", "auto"), InferenceSettings("openvino", "float32"), BF16, ("openvino", "float32")),
         (("auto", "auto"), InferenceSettings("openvino", "float32"), AMPERE, ("openvino", "float32")),
@@ -59,10 +59,10 @@ def test_what_this_machine_cannot_run_keeps_its_precision_and_is_said(
 ) -> None:
     choice = choose_prediction_engine("auto", "auto", judged, hardware)
     assert (choice.engine, choice.frozen) == ("tensorflow", judged.frozen_precision)
-    said = capsys.readouterr()
-    assert said.out == "", "the listing may be read by a program"
-    assert f"cannot run openvino in {judged.frozen_precision}" in said.err
-    assert f"runs tensorflow in {judged.frozen_precision}" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == "", "the listing may be read by a program"
+    assert f"cannot run openvino in {judged.frozen_precision}" in printed.err
+    assert f"runs tensorflow in {judged.frozen_precision}" in printed.err
 
 
 def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
@@ -76,18 +76,18 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     engine = {"engine": "tensorflow", "version": "2.21", "frozen": "bfloat16", "trained": "float32"}
     parted = {"engine": engine, "stages": [{"name": "head", "cut": 150}, {"name": "thaw", "cut": 88}]}
     keras = {"parity": {"judged_with": {"engine": "keras", "frozen": "float32", "trained": "float32"}}}
-    for content, found in (
+    for content, expected in (
         (parted, InferenceSettings("tensorflow", "bfloat16", "float32", 88)),
         ({**parted, **keras}, InferenceSettings("keras", "float32")),  # where the engine did not agree with the network
         ({"engine": engine}, InferenceSettings("tensorflow", "bfloat16")),  # an earlier version
         ({"run_id": "a"}, STOCK),
     ):
         file.write_text(json.dumps(content))
-        assert settings_of_result(file) == found
+        assert settings_of_result(file) == expected
 
 
 @pytest.mark.parametrize(
-    ("tags", "found"),
+    ("tags", "expected"),
     [
         (
             {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16"},
@@ -109,8 +109,8 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
         ({}, STOCK),
     ],
 )
-def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, found: InferenceSettings) -> None:
-    assert settings_of_tags(tags) == found
+def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, expected: InferenceSettings) -> None:
+    assert settings_of_tags(tags) == expected
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
@@ -138,10 +138,10 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "brightest"), [(12, None, 255), (None, None, 16), (None, 12, 255), (12, 16, 16)]
+    ("bits", "asked", "brightest"), [(12, None, 255), (None, None, 16), (None, 12, 255), (12, 16, 16)]
 )
 def test_pictures_are_decoded_as_those_of_the_networks_run(
-    own: int | None, asked: int | None, brightest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    bits: int | None, asked: int | None, brightest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     Image.fromarray(np.array([[4095, 4095]], np.uint16)).save(tmp_path / "a.png")
     seen = []
@@ -150,7 +150,7 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
         seen.append(int(images.max()))
         return [np.array([[0.75, 0.25]], np.float32)]
 
-    (tmp_path / "config.yaml").write_text(config_yaml(Config(dataset=DatasetConfig(bits=own))))
+    (tmp_path / "config.yaml").write_text(config_yaml(Config(dataset=DatasetConfig(bits=bits))))
     network = predict.Classifier(
         None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
     )
@@ -158,9 +158,9 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
     monkeypatch.setattr(predict, "InferenceFunction", lambda *given: function)
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]
-    said = capsys.readouterr()
-    assert ("nearly black: bits=12 spreads 0 to 4,095" in said.err) == (own is asked is None)
-    assert "warning" not in said.out
+    printed = capsys.readouterr()
+    assert ("nearly black: bits=12 spreads 0 to 4,095" in printed.err) == (bits is asked is None)
+    assert "warning" not in printed.out
 
 
 def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:
