@@ -18,16 +18,10 @@ from thaw.common.files import remove_files, write_atomically
 
 FORMAT_VERSION = 1
 # One row: sha256 of the image, bytes from the file's start, bytes, zlib.crc32, and the array's shape.
-ROW_DTYPE = np.dtype(
-    [
-        ("digest", "u1", (32,)),
-        ("offset", "<i8"),
-        ("length", "<i8"),
-        ("crc", "<u4"),
-        ("ndim", "<u4"),
-        ("shape", "<i8", (4,)),
-    ]
-)
+ROW_DTYPE = np.dtype([
+    ("digest", "u1", (32,)), ("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("ndim", "<u4"),
+    ("shape", "<i8", (4,)),
+])  # fmt: skip
 # How often a folder is listed that changes meanwhile: a merge moves rows into a segment that was not listed before.
 LISTING_ATTEMPTS = 5
 _MAGIC = b"thaw-idx%d" % FORMAT_VERSION

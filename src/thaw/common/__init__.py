@@ -1,1 +1,1 @@
-"""What every room may use: errors, the terminal, files, signals, TensorFlow's start."""
+"""What every package may use: errors, console, files, downloads, threads, signals, hardware, TensorFlow's start."""
