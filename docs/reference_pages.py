@@ -10,18 +10,12 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from thaw.config import schema, tool_schemas
+from thaw.__main__ import TOOLS
+from thaw.config import schema
 from thaw.config.schema_keys import nested_schema, schema_fields
 from thaw.data.corrupt_files import KINDS
 from thaw.models.backbone_table import BACKBONES
 
-TOOLS = {
-    "predict": tool_schemas.PredictConfig,
-    "explore": tool_schemas.ExploreConfig,
-    "layers": tool_schemas.LayersConfig,
-    "reproduce": tool_schemas.ReproduceConfig,
-    "cache": tool_schemas.CacheToolConfig,
-}
 GROUPS = ("recipe", "dataset", "head", "optimizer", "augment", "experiment")
 _SOURCES = {"keras.applications": "Keras Applications", "package": "a Python package", "thaw": "thaw"}
 
