@@ -21,7 +21,7 @@ COMMAND = (
 
 def listed(folder: Path) -> list[str]:
     """Names as the file system lists them, class folders and files."""
-    return [entry.name for place in (folder, *sorted(folder.iterdir())) for entry in os.scandir(place)]
+    return [entry.name for listed_folder in (folder, *sorted(folder.iterdir())) for entry in os.scandir(listed_folder)]
 
 
 def copied(photos: Path, target: Path, backwards: bool) -> list[str]:
@@ -34,7 +34,7 @@ def copied(photos: Path, target: Path, backwards: bool) -> list[str]:
 
 
 @pytest.fixture
-def place(photos, tmp_path) -> Path:
+def by_age(photos, tmp_path) -> Path:
     """A folder on a file system that lists files by age, as tmpfs does; ext4 lists by a hash of the names."""
     for parent in (tmp_path, Path("/dev/shm")):
         if parent.is_dir():
@@ -51,30 +51,30 @@ def place(photos, tmp_path) -> Path:
 KERAS_JSON = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "jax"}
 
 
-def run(place: Path, folder: Path, hash_seed: int) -> Ran:
+def run(by_age: Path, folder: Path, hash_seed: int) -> Ran:
     folder.mkdir()
     commands = Commands(folder)
     if hash_seed == 2:
         (folder / "keras").mkdir()
         (folder / "keras" / "keras.json").write_text(json.dumps(KERAS_JSON))
     commands.env["PYTHONHASHSEED"] = str(hash_seed)
-    ran = commands.run(*COMMAND, f"dataset.path={place}")
+    ran = commands.run(*COMMAND, f"dataset.path={by_age}")
     assert ran.code == 0, ran.err
     return ran
 
 
-def test_the_same_numbers_with_another_hash_seed_order_of_files_and_keras_json(photos, place, tmp_path) -> None:
-    orders, found, manifests, epochs = [], [], [], []
+def test_the_same_numbers_with_another_hash_seed_order_of_files_and_keras_json(photos, by_age, tmp_path) -> None:
+    orders, results, manifests, epochs = [], [], [], []
     for number, backwards in enumerate((False, True), start=1):
-        orders.append(copied(photos, place, backwards))
-        ran = run(place, tmp_path / str(number), hash_seed=number)
-        found.append(ran.result())
+        orders.append(copied(photos, by_age, backwards))
+        ran = run(by_age, tmp_path / str(number), hash_seed=number)
+        results.append(ran.result())
         manifests.append(list(csv.reader((ran.folder / "outputs" / "run" / "manifest.csv").open())))
         epochs.append([line.split(" · lr")[0] for line in ran.out.splitlines() if " epoch " in line])
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
     for key in ("weights_sha256", "data_sha256", "config_sha256", "metrics"):
-        assert found[0][key] == found[1][key], key
+        assert results[0][key] == results[1][key], key
     assert manifests[0] == manifests[1]
     assert len(manifests[0]) == 61
     assert epochs[0] == epochs[1]

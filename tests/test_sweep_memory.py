@@ -21,13 +21,13 @@ class Taken:
 
 
 def taken(process: int) -> Taken:
-    place = Path("/proc") / str(process)
-    status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
-    ticks = map(int, (place / "stat").read_text().rpartition(")")[2].split()[11:13])
+    proc = Path("/proc") / str(process)
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    ticks = map(int, (proc / "stat").read_text().rpartition(")")[2].split()[11:13])
     return Taken(
         int(status["VmRSS"].split()[0]) / 1024,
         int(status["Threads"]),
-        len(list((place / "fd").iterdir())),
+        len(list((proc / "fd").iterdir())),
         sum(ticks) / os.sysconf("SC_CLK_TCK"),
     )
 
@@ -45,13 +45,13 @@ def after_each_job(commands, line: str, *arguments: str) -> Iterator[Taken]:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process has is read from Linux's /proc")
 def test_after_200_jobs_a_sweep_has_what_it_had_after_10(commands) -> None:
     """Every job has a network of its own: nothing is taken over from the job before."""
-    found = list(
+    samples = list(
         after_each_job(
             commands, "result ", *DIGITS, "recipe=bottleneck", "bottleneck.epochs=1", "backbone=mobilenet",
             "backbone.alpha=0.25", "seed=range(200)", "tracking.experiment=many",
         )
     )  # fmt: skip
-    tenth, half, last = found[9], found[99], found[199]
+    tenth, half, last = samples[9], samples[99], samples[199]
     print(f"\njob 10: {tenth}\njob 100: {half}\njob 200: {last}")
     assert last.memory < tenth.memory + 60
     assert last.files <= tenth.files + 2
@@ -63,10 +63,10 @@ def test_after_200_jobs_a_sweep_has_what_it_had_after_10(commands) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process has is read from Linux's /proc")
 def test_jobs_that_fail_leave_nothing_in_memory(commands) -> None:
     """Their boundary does not exist, which is found when data and network are there."""
-    found = list(
+    samples = list(
         after_each_job(
             commands, "network: ", *DIGITS, "finetune.freeze=nowhere", "seed=range(50)", "tracking.experiment=failing",
         )
     )  # fmt: skip
-    print(f"\njob 10: {found[9]}\njob 50: {found[49]}")
-    assert found[49].memory < found[9].memory + 60
+    print(f"\njob 10: {samples[9]}\njob 50: {samples[49]}")
+    assert samples[49].memory < samples[9].memory + 60

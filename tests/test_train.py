@@ -296,7 +296,7 @@ def test_a_table_with_groups_in_two_folds_gives_mean_and_deviation(commands, pho
         shoot = f"{name['label']}-{int(name['path'][-6:-4]) // 4}"
         sides.setdefault(shoot, set()).add(name["split"])
     assert len(sides) == 11
-    assert all(len(own) == 1 for own in sides.values())
+    assert all(len(splits) == 1 for splits in sides.values())
 
 
 def test_scratch_trains_the_baseline_to_its_end(commands) -> None:
@@ -326,9 +326,9 @@ def test_predict_gives_the_runs_own_predictions(commands, photos, finetuned) -> 
     rows = {Path(row["image"]).relative_to(photos).as_posix(): row for row in csv.DictReader(listing.out.splitlines())}
     assert len(rows) == 60
     report = Path(finetuned.result()["model"]).parents[1] / "report" / "predictions.csv"
-    own = list(csv.DictReader(report.read_text().splitlines()))
-    assert len(own) == 6
-    for row in own:
+    predictions = list(csv.DictReader(report.read_text().splitlines()))
+    assert len(predictions) == 6
+    for row in predictions:
         assert rows[row["image"]]["class"] == row["predicted"]
         assert float(rows[row["image"]]["probability"]) == pytest.approx(float(row["confidence"]), abs=1e-6)
 

@@ -10,9 +10,9 @@ from thaw.results.evaluate import class_metric_names, evaluate
 
 def test_figures_are_those_worked_out_by_hand():
     probabilities = [[0.8, 0.2, 0.0], [0.6, 0.3, 0.1], [0.1, 0.9, 0.0], [0.0, 0.5, 0.5], [0.1, 0.2, 0.7]]
-    found = evaluate(np.array(probabilities), np.array([0, 1, 1, 2, 2]), ["cat", "dog", "fox"])
+    evaluation = evaluate(np.array(probabilities), np.array([0, 1, 1, 2, 2]), ["cat", "dog", "fox"])
     # guesses: 0 0 1 1 2 (a tie goes to the first); right: images 1, 3, 5
-    np.testing.assert_array_equal(found.confusion, [[1, 0, 0], [1, 1, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(evaluation.confusion, [[1, 0, 0], [1, 1, 0], [0, 1, 1]])
     expected = {
         "loss": -(math.log(0.8) + math.log(0.3) + math.log(0.9) + math.log(0.5) + math.log(0.7)) / 5,
         "accuracy": 3 / 5,
@@ -27,32 +27,32 @@ def test_figures_are_those_worked_out_by_hand():
         "class/fox/recall": 1 / 2,
         "class/fox/f1": 2 / 3,
     }
-    assert found.metrics == pytest.approx(expected, rel=1e-6)
-    assert (found.probabilities.dtype, found.labels.dtype) == (np.float32, np.int32)
+    assert evaluation.metrics == pytest.approx(expected, rel=1e-6)
+    assert (evaluation.probabilities.dtype, evaluation.labels.dtype) == (np.float32, np.int32)
 
 
 def test_figures_agree_with_scikit_learn():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 12, 500)
     probabilities = rng.dirichlet(np.ones(12), 500)
-    found = evaluate(probabilities, labels, [str(i) for i in range(12)]).metrics
-    assert found["top5_accuracy"] == top_k_accuracy_score(labels, probabilities, k=5)
-    assert found["macro_f1"] == pytest.approx(f1_score(labels, probabilities.argmax(axis=1), average="macro"))
-    assert found["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+    metrics = evaluate(probabilities, labels, [str(i) for i in range(12)]).metrics
+    assert metrics["top5_accuracy"] == top_k_accuracy_score(labels, probabilities, k=5)
+    assert metrics["macro_f1"] == pytest.approx(f1_score(labels, probabilities.argmax(axis=1), average="macro"))
+    assert metrics["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
 
 
 def test_a_class_without_images_has_no_recall_and_no_share_in_the_mean():
-    found = evaluate(np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]), np.array([0, 0]), ["cat", "dog", "fox"]).metrics
-    assert math.isnan(found["class/fox/precision"])
-    assert math.isnan(found["class/dog/recall"])
-    assert found["class/dog/precision"] == 0.0
-    assert found["macro_f1"] == pytest.approx((2 / 3 + 0.0) / 2)
+    metrics = evaluate(np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]), np.array([0, 0]), ["cat", "dog", "fox"]).metrics
+    assert math.isnan(metrics["class/fox/precision"])
+    assert math.isnan(metrics["class/dog/recall"])
+    assert metrics["class/dog/precision"] == 0.0
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0.0) / 2)
 
 
 def test_a_class_that_is_never_guessed_has_precision_zero():
-    found = evaluate(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), ["cat", "dog"]).metrics
-    assert found["class/dog/precision"] == 0.0
-    assert found["loss"] == pytest.approx(-math.log(1e-7) / 2, rel=1e-4)
+    metrics = evaluate(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), ["cat", "dog"]).metrics
+    assert metrics["class/dog/precision"] == 0.0
+    assert metrics["loss"] == pytest.approx(-math.log(1e-7) / 2, rel=1e-4)
 
 
 def test_one_sigmoid_output_is_the_second_class():

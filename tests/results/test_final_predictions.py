@@ -52,12 +52,12 @@ def spoilt(*model_and_precision):
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
+def printed() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def failed(commands, photos, told) -> Path:
+def failed(commands, photos, printed) -> Path:
     """The folder of a run with a spoilt engine."""
     from thaw.frozen import engine
     from thaw.results import final_predictions
@@ -66,7 +66,7 @@ def failed(commands, photos, told) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_sound", engine._tensorflow, raising=False)
         patch.setattr(engine, "_tensorflow", spoilt)
-        patch.setattr(final_predictions, "say", told.append)
+        patch.setattr(final_predictions, "say", printed.append)
         run(config(commands, photos, cache=CacheConfig(dir=str(commands.folder / "spoilt cache"))), Job(ROOT, folder))
     return folder
 
@@ -77,8 +77,8 @@ def result(failed) -> dict:
 
 
 @pytest.fixture(scope="module")
-def own(failed, photos, result) -> dict[str, np.ndarray]:
-    """Probabilities of the kept network by image, from the file alone: val and test."""
+def saved_probabilities(failed, photos, result) -> dict[str, np.ndarray]:
+    """Probabilities of the saved network by image, from the file alone: val and test."""
     import keras
 
     rows = list(csv.DictReader((failed / "manifest.csv").open()))
@@ -88,25 +88,27 @@ def own(failed, photos, result) -> dict[str, np.ndarray]:
     return dict(zip(names, np.asarray(model([images], training=False)), strict=True))
 
 
-def test_a_failed_parity_loses_no_training_and_says_what_to_set(result, told) -> None:
+def test_a_failed_parity_loses_no_training_and_says_what_to_set(result, printed) -> None:
     assert result["parity"]["passed"] is False
     assert result["parity"]["images"] == 12
     assert result["parity"]["differ"] >= 2
     assert result["parity"]["max_probability_difference"] > 0.1
     assert result["parity"]["judged_with"]["engine"] == "keras"
     assert result["engine"]["engine"] == "tensorflow", "what trained it"
-    (line,) = told
+    (line,) = printed
     assert line.startswith(f"parity failed: {result['parity']['differ']} of 12 images get another class")
     assert "Up to 1 % of them would be accepted. Probabilities differ by up to" in line
     assert "train again with" in line
 
 
-def test_its_figures_are_those_of_the_network_that_is_kept(failed, own, result, commands) -> None:
+def test_its_figures_are_those_of_the_network_that_is_kept(failed, saved_probabilities, result, commands) -> None:
     rows = list(csv.DictReader((failed / "report" / "predictions.csv").open()))
     for row in rows:
-        assert row["predicted"] == result["class_names"][own[row["image"]].argmax()]
-        assert float(row["confidence"]) == pytest.approx(own[row["image"]].max(), abs=1e-6)
-    right = {name: result["class_names"][p.argmax()] == Path(name).parent.name for name, p in own.items()}
+        assert row["predicted"] == result["class_names"][saved_probabilities[row["image"]].argmax()]
+        assert float(row["confidence"]) == pytest.approx(saved_probabilities[row["image"]].max(), abs=1e-6)
+    right = {
+        name: result["class_names"][p.argmax()] == Path(name).parent.name for name, p in saved_probabilities.items()
+    }
     test = [row["image"] for row in rows]
     assert result["metrics"]["test/accuracy"] == pytest.approx(np.mean([right[name] for name in test]))
     val = np.mean([is_right for name, is_right in right.items() if name not in test])

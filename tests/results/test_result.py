@@ -25,16 +25,16 @@ RESULT = RunResult(
 
 def test_result_has_the_keys_that_scripts_rely_on(tmp_path):
     write_result(RESULT, tmp_path / "run" / "result.json")
-    found = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
-    assert set(found) == {
+    written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert set(written) == {
         "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "engine", "graph_sha256",
         "parity",
         "weights_sha256", "config_sha256", "data_sha256", "model", "class_names",
     }  # fmt: skip
-    assert found["objective"] == {"name": "val/accuracy", "value": 0.5}
-    assert found["stages"] == [{"name": "head", "epochs": 3, "learning_rate": 1e-3, "boundary": None}]
-    assert found["cache"] == {"hits": 0, "misses": 0, "bytes": 0}
-    assert found["class_names"] == ["cat", "füchse"]
+    assert written["objective"] == {"name": "val/accuracy", "value": 0.5}
+    assert written["stages"] == [{"name": "head", "epochs": 3, "learning_rate": 1e-3, "boundary": None}]
+    assert written["cache"] == {"hits": 0, "misses": 0, "bytes": 0}
+    assert written["class_names"] == ["cat", "füchse"]
 
 
 def test_what_is_no_number_becomes_null(tmp_path):

@@ -27,34 +27,34 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
 def test_what_was_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     folder = CheckpointDir(tmp_path / "checkpoints", 2, "run")
     folder.save(made())
-    found = folder.load_newest()
-    assert found is not None
-    assert same(found, made())
+    newest = folder.load_newest()
+    assert newest is not None
+    assert same(newest, made())
 
 
 def test_the_newest_are_kept_and_the_latest_place_is_the_last(tmp_path: Path) -> None:
     folder = CheckpointDir(tmp_path, 2, "run")
-    places = [(9, 9, 0), (9, 9999, 3), (9, 10000, 0), (10, 0, 999999), (10, 0, 1000000)]
-    for place in places:
-        folder.save(made(*place))
+    steps = [(9, 9, 0), (9, 9999, 3), (9, 10000, 0), (10, 0, 999999), (10, 0, 1000000)]
+    for progress in steps:
+        folder.save(made(*progress))
     assert len(list(tmp_path.iterdir())) == 2
-    found = folder.load_newest()
-    assert found is not None
-    assert found.progress == TrainingProgress(10, 0, 1000000)
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.progress == TrainingProgress(10, 0, 1000000)
 
 
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_truncated_one_is_named_and_the_one_before_it_serves(tmp_path: Path, tenth: int, capsys) -> None:
     folder = CheckpointDir(tmp_path, 2, "run")
     folder.save(made(0, 1))
-    newest = folder.save(made(0, 2))
-    whole = newest.read_bytes()
-    newest.write_bytes(whole[: len(whole) * tenth // 10])
-    found = folder.load_newest()
-    assert found is not None
-    assert same(found, made(0, 1))
-    assert f"checkpoint {newest.name} cannot be used" in capsys.readouterr().out
-    assert not newest.exists()
+    path = folder.save(made(0, 2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * tenth // 10])
+    newest = folder.load_newest()
+    assert newest is not None
+    assert same(newest, made(0, 1))
+    assert f"checkpoint {path.name} cannot be used" in capsys.readouterr().out
+    assert not path.exists()
 
 
 def test_no_changed_byte_of_a_value_passes(tmp_path: Path) -> None:

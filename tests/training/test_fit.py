@@ -59,8 +59,8 @@ def train(
     from thaw.training.fit import FitInputs, fit
 
     backend.start_tensorflow(0, deterministic=True)
-    kept = CheckpointDir(folder, 2, "run")
-    found = kept.load_newest()
+    directory = CheckpointDir(folder, 2, "run")
+    checkpoint = directory.load_newest()
     model = network()
 
     class Everywhere(StageCheckpointer):
@@ -80,7 +80,7 @@ def train(
     optimizer = OptimizerConfig(
         name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1
     )
-    checkpointer = Everywhere(kept, CheckpointConfig(), 0, model.weights, resume_from=found)
+    checkpointer = Everywhere(directory, CheckpointConfig(), 0, model.weights, resume_from=checkpoint)
     checkpointer.begin_stage(dict)
     inputs = FitInputs(
         train=Noise(STEPS), val=Noise(3), images=32, class_weight={0: 1.0, 1: 2.0, 2: 0.5},
@@ -139,12 +139,12 @@ def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
 def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, number: int, monkeypatch) -> None:
     from thaw.training.callbacks import ValidationCallback
 
-    own, seen = ValidationCallback._evaluate, []
+    evaluate, stops = ValidationCallback._evaluate, []
 
     def judge(self, inputs, targets):
-        if not seen:
-            seen.append(signal.raise_signal(number))
-        return own(self, inputs, targets)
+        if not stops:
+            stops.append(signal.raise_signal(number))
+        return evaluate(self, inputs, targets)
 
     def terminate(number, frame) -> None:
         raise SystemExit(143)
@@ -156,9 +156,9 @@ def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, num
             train(tmp_path)
     finally:
         signal.signal(signal.SIGTERM, before)
-    found = CheckpointDir(tmp_path, 2, "run").load_newest()
-    assert isinstance(found, Checkpoint)
-    assert found.progress == TrainingProgress(0, 0, STEPS)
+    checkpoint = CheckpointDir(tmp_path, 2, "run").load_newest()
+    assert isinstance(checkpoint, Checkpoint)
+    assert checkpoint.progress == TrainingProgress(0, 0, STEPS)
     assert train(tmp_path) == whole
 
 
@@ -170,9 +170,9 @@ def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_epoch=twice)
-    found = CheckpointDir(tmp_path, 2, "run").load_newest()
-    assert found is not None
-    assert found.progress == TrainingProgress(0, 0, STEPS)
+    checkpoint = CheckpointDir(tmp_path, 2, "run").load_newest()
+    assert checkpoint is not None
+    assert checkpoint.progress == TrainingProgress(0, 0, STEPS)
 
 
 def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path, monkeypatch) -> None:
@@ -181,5 +181,5 @@ def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path
     monkeypatch.setattr(callbacks.optimizers, "learning_rate", lambda *_: float("inf"))
     with pytest.raises(callbacks.Diverged, match="Lower the learning rate"):
         train(tmp_path, schedule="cosine")
-    found = CheckpointDir(tmp_path, 2, "run").load_newest()
-    assert found is None or all(np.isfinite(a).all() for a in found.arrays.values() if a.dtype.kind == "f")
+    checkpoint = CheckpointDir(tmp_path, 2, "run").load_newest()
+    assert checkpoint is None or all(np.isfinite(a).all() for a in checkpoint.arrays.values() if a.dtype.kind == "f")

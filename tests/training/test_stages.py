@@ -133,17 +133,17 @@ def test_a_cut_that_was_chosen_for_want_of_room_gives_the_same_losses_kept_or_no
     """As of a run that is resumed or done again where there is more room, or less."""
     precisions = (precision, "float32")
     cheap = {"request": "conv_pw_11_relu", "epochs": 2, "cuts": [40], "engine": "openvino", "precisions": precisions}
-    _, kept, _ = run(data, tmp_path, **cheap)
+    _, cached, _ = run(data, tmp_path, **cheap)
     _, live, _ = run(data, tmp_path, max_gb=0.0, **cheap)
-    assert [(r.hits, r.misses) for r in (kept, live)] == [(0, 48), (0, 0)]
-    assert losses(live) == losses(kept)
+    assert [(r.hits, r.misses) for r in (cached, live)] == [(0, 48), (0, 0)]
+    assert losses(live) == losses(cached)
 
 
 def test_training_on_kept_activations_is_training_the_network_in_keras(data, tmp_path: Path) -> None:
     """Against nothing of ours: the same start and the same batches, by `fit` of the whole flat network."""
     import keras
 
-    joined, kept, _ = run(data, tmp_path, request="conv_pw_11", head=HeadConfig(name="linear"))
+    joined, cached, _ = run(data, tmp_path, request="conv_pw_11", head=HeadConfig(name="linear"))
     plain, _, _ = run(data, tmp_path / "other", request="all", epochs=1, head=HeadConfig(name="linear"))
     start = fresh_weights(data)
     plain.model.set_weights(start)
@@ -161,7 +161,7 @@ def test_training_on_kept_activations_is_training_the_network_in_keras(data, tmp
     ours, theirs = (way(network.model.get_weights(), start) for network in (joined, plain))
     assert np.linalg.norm(theirs) > 1e-3
     assert np.linalg.norm(ours - theirs) < 1e-2 * np.linalg.norm(theirs)
-    assert kept.misses == 48
+    assert cached.misses == 48
 
 
 def way(weights: list[np.ndarray], start: list[np.ndarray]) -> np.ndarray:
@@ -237,12 +237,12 @@ def test_a_disk_that_fills_up_while_activations_are_kept_costs_time_and_changes_
 ) -> None:
     """In bfloat16, as rows are rounded to it when they are kept."""
     options = {"request": "conv_pw_12", "engine": "openvino", "precisions": ("bfloat16", "float32"), "epochs": 2}
-    _, kept, _ = run(data, tmp_path / "a", **options)
+    _, cached, _ = run(data, tmp_path / "a", **options)
     _, full, _ = run(data, tmp_path / "b", meanwhile=lambda planned: free(monkeypatch, 10_000), **options)
     assert "what cannot be kept is computed in every epoch: the cache cannot be written to" in capsys.readouterr().out
-    assert (kept.misses, full.misses) == (48, 0)
-    assert losses(full) == losses(kept)
-    assert full.probabilities["test"].tobytes() == kept.probabilities["test"].tobytes()
+    assert (cached.misses, full.misses) == (48, 0)
+    assert losses(full) == losses(cached)
+    assert full.probabilities["test"].tobytes() == cached.probabilities["test"].tobytes()
 
 
 def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
@@ -256,29 +256,29 @@ def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tm
     network, *_ = run(data, tmp_path, request="all", epochs=1)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
     free(monkeypatch, 100)
-    found, without = (
+    cached, uncached = (
         keras_probabilities(network, config, data.pixels, data.splits.test, store)
         for store in (DiskCache(tmp_path, 1e9), None)
     )
-    np.testing.assert_array_equal(found, without)
+    np.testing.assert_array_equal(cached, uncached)
 
 
 def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: Path, monkeypatch) -> None:
     """Not what the budget alone allows: that would end in the middle of extraction."""
-    found = []
+    plans = []
 
     class Enough(Exception):
         pass
 
     def stop(planned: object) -> None:
-        found.append(planned)
+        plans.append(planned)
         raise Enough
 
     for bytes in (2e9, 150_000):
         free(monkeypatch, bytes)
         with pytest.raises(Enough):
             run(data, tmp_path, request="conv_pw_12", meanwhile=stop)
-    large, small = found
+    large, small = plans
     assert (large.cut.cached, large.cut.index, large.budget.limited_by_disk) == (True, large.plan.boundary, False)
     assert small.budget.nbytes <= 150_000
     assert not small.cut.cached or small.cut.cached_bytes < small.budget.nbytes
