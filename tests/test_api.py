@@ -38,13 +38,20 @@ def arrays() -> np.ndarray:
     return digits.load_catalog(DatasetConfig(name="digits")).arrays
 
 
+def run_alone(code: str) -> None:
+    """Run Python code in a process of its own, with the checkout's thaw."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_thaw_imports_nothing_heavy() -> None:
     code = (
         "import sys, thaw\n"
         "assert set(dir(thaw)) == {*thaw.__all__, '__version__'}\n"
         "assert not {'tensorflow', 'keras', 'mlflow', 'numpy', 'hydra'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    run_alone(code)
 
 
 def test_every_name_of_the_interface_is_there_and_documented() -> None:
@@ -52,6 +59,34 @@ def test_every_name_of_the_interface_is_there_and_documented() -> None:
         assert getattr(thaw, name).__doc__, name
     with pytest.raises(AttributeError, match="module 'thaw' has no attribute 'fit'"):
         thaw.fit  # noqa: B018
+
+
+def test_any_call_may_be_the_first_in_a_process(trained, outputs: str, arrays: np.ndarray, tmp_path: Path) -> None:
+    """TensorFlow's threads are fixed by its first use, and what was loaded works on."""
+    np.save(tmp_path / "images.npy", arrays[:4])
+    code = (
+        "import numpy as np, thaw\n"
+        f"images, outputs = np.load({str(tmp_path / 'images.npy')!r}), {outputs!r}\n"
+        f"model = thaw.load({trained.run_id!r}, [outputs])\n"
+        "thaw.plan_freeze('efficientnet_lite0', 'all')\n"
+        "thaw.features('efficientnet_lite0', images, ['backbone.image_size=32', outputs])\n"
+        "before = model.predict(images).probabilities\n"
+        f"thaw.train([*{TINY!r}, 'bottleneck.epochs=1', 'outputs={tmp_path}/outputs'])\n"
+        "assert np.array_equal(model.predict(images).probabilities, before)\n"
+    )
+    run_alone(code)
+
+
+def test_features_need_no_fresh_process(outputs: str, arrays: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", arrays[:4])
+    code = (
+        "import numpy as np, tensorflow as tf, thaw\n"
+        "tf.constant(1) + 1\n"  # the user's own work
+        f"images = np.load({str(tmp_path / 'images.npy')!r})\n"
+        f"rows = thaw.features('efficientnet_lite0', images, ['backbone.image_size=32', {outputs!r}])\n"
+        "assert rows.shape == (4, 1280)"
+    )
+    run_alone(code)
 
 
 def test_a_run_is_trained_as_by_the_command(trained, outputs: str) -> None:

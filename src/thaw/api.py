@@ -145,6 +145,7 @@ def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedM
         ['lion']
     """
     config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={os.fspath(run)}"])
+    _fix_threads()
     return TrainedModel(predict.load_classifier(config), config)
 
 
@@ -170,6 +171,7 @@ def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str
     config: LayersConfig = _compose("layers", LayersConfig, [*overrides, f"backbone={backbone}"])
     chosen = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     backbone_table.check_backbone(chosen)
+    _fix_threads()
     backend.start_tensorflow(0, None)
     from thaw.models import backbones
 
@@ -206,13 +208,14 @@ def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> np
     catalog = _catalog(images)
     rows = np.arange(len(catalog))
     read = pixels.from_catalog(catalog, rows, backbone_table.image_size(config.backbone), store)
-    return backbone_features.pooled_features(config, read, rows, store)
+    return backbone_features.pooled_features(config, read, rows, store, deterministic=_fix_threads() or None)
 
 
 def train(overrides: Sequence[str] = ()) -> RunResult:
     """Train one run, as `thaw train` does with the same arguments, and return its result.
 
-    It prints what the command prints. A sweep (`-m`) is the command line's: here a loop takes its place.
+    It prints what the command prints. A sweep (`-m`) is the command line's: here a loop takes its place. In a process
+    that has used TensorFlow before thaw, add `"deterministic=false"`: TensorFlow's threads are fixed by its first use.
 
     Args:
         overrides: keys of `thaw train`, as `"backbone=vgg16"`, `"experiment=quickstart"` or `"resume=RUN_ID"`; Hydra's
@@ -257,6 +260,19 @@ def _outputs_of_the_command_line() -> Iterator[None]:
             del os.environ["THAW_OUTPUTS"]
         else:
             os.environ["THAW_OUTPUTS"] = before
+
+
+def _fix_threads() -> bool:
+    """Fix TensorFlow's threads as a deterministic run needs them, which its first use makes final.
+
+    Returns whether they are so; in a process that has used TensorFlow otherwise they are not.
+    """
+    backend.import_tensorflow()
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError), backend.quiet_stderr():
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    return bool(tf.config.threading.get_inter_op_parallelism_threads() == 1)
 
 
 def _checked(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

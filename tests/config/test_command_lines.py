@@ -98,9 +98,11 @@ def test_with_all_streams_closed_the_exit_code_says_it(shell: Shell) -> None:
         ("/opt/thaw/scripts/explore.py", "python /opt/thaw/train.py", "python /opt/thaw/scripts/predict.py"),
         ("scripts/explore.py", "python train.py", "python scripts/predict.py"),
         ("explore.py", "python ../train.py", "python ../scripts/predict.py"),
+        ("/home/me/mine.py", f"python {ROOT}/train.py", f"python {ROOT}/scripts/predict.py"),
     ],
 )
-def test_a_script_is_called_as_it_was_typed(monkeypatch, typed: str, train: str, predict: str) -> None:
+def test_a_script_is_called_as_it_was_typed(monkeypatch, tmp_path: Path, typed: str, train: str, predict: str) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [typed, "seed=1"])
     assert (printed.script_command("train"), printed.script_command("predict")) == (train, predict)
 

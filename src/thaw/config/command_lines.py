@@ -21,7 +21,8 @@ def script_command(name: str) -> str:
         return f"python -m thaw {name}"
     if started.stem == "thaw":
         return f"{'thaw' if shutil.which('thaw') == str(started) else shlex.quote(str(started))} {name}"
-    if checkout() is None:
+    root = checkout()
+    if root is None:
         return f"thaw {name}"
     script = "train.py" if name == "train" else f"scripts/{name}.py"
     typed = display_path(started)
@@ -29,8 +30,10 @@ def script_command(name: str) -> str:
         script = (typed.parent / script).as_posix()
     elif typed.parent.name == "scripts":
         script = (typed.parent.parent / script).as_posix()
-    elif typed.parent == Path() and typed.suffix == ".py":  # typed in scripts/ itself
+    elif typed.parent == Path() and (root / "scripts" / typed).is_file():  # typed in scripts/ itself
         script = f"../{script}"
+    elif typed.suffix == ".py":  # a program of the user's own, which imports thaw
+        script = display_path(root / script).as_posix()
     return f"python {shlex.quote(script)}"
 
 

@@ -30,12 +30,14 @@ def check_pretrained(config: ExploreConfig) -> None:
         )
 
 
-def pooled_features(config: ExploreConfig, pixels: Pixels, indices: IntArray, store: DiskCache) -> npt.NDArray:
+def pooled_features(
+    config: ExploreConfig, pixels: Pixels, indices: IntArray, store: DiskCache, deterministic: bool | None = True
+) -> npt.NDArray:
     """Return the features of images, float32 (len(indices), D), from the cache if they are there.
 
     indices: ascending, into the catalog.
     """
-    frozen = _frozen_backbone(config)
+    frozen = _frozen_backbone(config, deterministic)
     if store.disabled:
         return np.concatenate(list(_compute(frozen, pixels, indices)))
     activations = frozen.cached_activations(store, pixels, indices)
@@ -43,7 +45,7 @@ def pooled_features(config: ExploreConfig, pixels: Pixels, indices: IntArray, st
     return activations.take(indices)[0]
 
 
-def _frozen_backbone(config: ExploreConfig) -> FrozenPart:
+def _frozen_backbone(config: ExploreConfig, deterministic: bool | None) -> FrozenPart:
     """Return the backbone up to its pooled features, on the engine of a run in which all of it is frozen."""
     backend.import_tensorflow()
     choice = engine.choose_engine(
@@ -51,7 +53,7 @@ def _frozen_backbone(config: ExploreConfig) -> FrozenPart:
         depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
         trains_backbone=False, hardware=detect_hardware(),
     )  # fmt: skip
-    backend.start_tensorflow(config.seed, deterministic=True)
+    backend.start_tensorflow(config.seed, deterministic)
     from thaw.models import backbones, network
 
     backbone = backbones.build_backbone(config.backbone)
