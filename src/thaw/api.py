@@ -16,12 +16,12 @@ from PIL import Image
 from thaw import tracking
 from thaw.cache import DiskCache
 from thaw.cli import hydra_flags, main
-from thaw.cli.arguments import check_no_empty_arguments, quote_texts
-from thaw.cli.compose import compose_config
+from thaw.cli.arguments import quote_texts
+from thaw.cli.compose import compose_tool_config
 from thaw.cli.error_handling import hydra_errors_explained
 from thaw.common import backend
 from thaw.common.errors import UserError
-from thaw.config import checks, installation
+from thaw.config import installation
 from thaw.config.schema import Config
 from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
@@ -242,10 +242,7 @@ def _compose(name: str, schema: type, overrides: Sequence[str]) -> Any:
     with _outputs_of_the_command_line(), hydra_errors_explained(schema):
         keep_yaml_texts()
         arguments = quote_texts(hydra_flags.parse_tool_arguments(overrides, name), schema, sweeps=False)
-        check_no_empty_arguments(arguments)
-        config = compose_config(name, schema, arguments)
-    checks.raise_problems(checks.value_problems(config))
-    return config
+        return compose_tool_config(name, schema, arguments)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import empty_value_error, quote
+from thaw.cli.arguments import check_no_empty_arguments, empty_value_error, quote
 from thaw.common.errors import UserError, did_you_mean
+from thaw.config import checks
 from thaw.config.installation import conf_dir
 from thaw.config.schema import Config
 from thaw.config.schema_keys import dotted_keys
@@ -37,6 +38,14 @@ def compose_config(name: str, schema: type, arguments: list[str]) -> Any:
     ConfigStore.instance().store(name="schema" if schema is Config else name, node=schema)
     with initialized_hydra():
         return to_config(hydra.compose(name, arguments), schema)
+
+
+def compose_tool_config(name: str, schema: type, arguments: list[str]) -> Any:
+    """Return a tool's config as `compose_config` does, with every value checked against the schema."""
+    check_no_empty_arguments(arguments)
+    config = compose_config(name, schema, arguments)
+    checks.raise_problems(checks.value_problems(config))
+    return config
 
 
 def to_config(cfg: DictConfig, schema: type) -> Any:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli import hydra_flags, policy, streams, sweep_checks
 from thaw.cli.arguments import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
-from thaw.cli.compose import compose_config, first_job_config, initialized_hydra, resolve_hydra_values, to_config
+from thaw.cli.compose import compose_tool_config, first_job_config, initialized_hydra, resolve_hydra_values, to_config
 from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
@@ -149,10 +149,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
         _print_help(schema, name, name)
         return
     with exit_with_one_error(schema):
-        check_no_empty_arguments(arguments)
-        config = compose_config(name, schema, arguments)
-        checks.raise_problems(checks.value_problems(config))
-        task(config)
+        task(compose_tool_config(name, schema, arguments))
 
 
 def _print_help(schema: type, command: str, config_name: str) -> None:
