@@ -142,7 +142,7 @@ class InferenceFunction:
         if self._engine != "openvino":
             model = keras.Model(self._model.inputs, [self._model.outputs[i] for i in outputs])
             return InferenceFunction(model, self._engine, self._precision)
-        ov = _import_openvino()
+        ov = import_openvino()
         part = copy.copy(self)  # shares the conversion, which takes the most time
         results = [self._converted.outputs[i].get_node().input_value(0) for i in outputs]
         part._converted = ov.Model(results, self._converted.get_parameters())
@@ -188,7 +188,7 @@ def _trace(model: Any, precision: str) -> Any:
         return tf.function(call, autograph=False).get_concrete_function(*_input_specs(model))
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
     With it, every conversion forks this process to report to a server of Google's, and writes to ~/intel. Without the
@@ -206,7 +206,7 @@ def _convert_to_openvino(model: Any) -> Any:
     The conversion adds an output for every operation with a custom gradient (49 in EfficientNetB0, for its swish);
     they are removed, as each would be computed and copied.
     """
-    ov = _import_openvino()
+    ov = import_openvino()
     with backend.quiet_stderr(), propagate_signals():
         converted = ov.convert_model(_trace(model, "float32"))
     if len(converted.outputs) == len(model.outputs):
@@ -216,7 +216,7 @@ def _convert_to_openvino(model: Any) -> Any:
 
 
 def _openvino(converted: Any, precision: str) -> ChunkRunner:
-    ov = _import_openvino()
+    ov = import_openvino()
     compiled = ov.Core().compile_model(
         converted,
         "CPU",
