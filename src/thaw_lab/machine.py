@@ -10,9 +10,8 @@ from thaw import tracking
 def describe(root: Path) -> dict[str, Any]:
     """Return processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
     fingerprint = tracking.collect_fingerprint(root)
-    names = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "commit", "dirty")
-    amx = "amx_bf16" in fingerprint.cpu_flags
-    more = {"settings": fingerprint.settings, "memory_gb": memory_gb(), "amx": amx}
+    names = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
+    more = {"memory_gb": memory_gb(), "amx": "amx_bf16" in fingerprint.cpu_flags}
     return {name: getattr(fingerprint, name) for name in names} | more
 
 

@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-# What a run imports on its way, besides TensorFlow and Keras.
+# What a run imports on its way, besides TensorFlow, Keras and OpenVINO.
 LATE_IMPORTS = (
-    "openvino", "mlflow", "mlflow.keras", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure",
+    "mlflow", "mlflow.keras", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure",
     "matplotlib.backends.backend_agg", "sklearn.metrics", "sklearn.model_selection", "thaw.run", "thaw.training.stages",
 )  # fmt: skip
 
@@ -22,9 +22,11 @@ def main() -> None:
     started = time.perf_counter()
     from thaw.cli import main as cli
     from thaw.common import backend
+    from thaw.frozen import engine
     from thaw.tracking.mlflow_store import quiet_mlflow
 
     backend.import_tensorflow()
+    engine.import_openvino()  # without its telemetry, whose forked process may hang
     quiet_mlflow()
     for name in LATE_IMPORTS:
         importlib.import_module(name)
