@@ -35,23 +35,23 @@ def called(node: ast.Call, names: set[str]) -> bool:
     return written in names or any("." not in name and written.endswith(f".{name}") for name in names - {"compile"})
 
 
-def faults(source: str) -> list[str]:
+def violations_in(source: str) -> list[str]:
     """What a module does that none may do: a line each."""
-    found = []
+    violations = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and any(name_of(base).endswith("Unpickler") for base in node.bases):
-            found.append(f"unpickler {node.name}")
+            violations.append(f"unpickler {node.name}")
         if not isinstance(node, ast.Call):
             continue
         kinds = {"runs": RUNS_WHAT_IT_READS, "fetches": FETCHES, "extracts": EXTRACTS}
-        found += [f"{kind} {ast.unparse(node)}" for kind, names in kinds.items() if called(node, names)]
+        violations += [f"{kind} {ast.unparse(node)}" for kind, names in kinds.items() if called(node, names)]
         for keyword in node.keywords:
             if isinstance(keyword.value, ast.Constant) and (keyword.arg, keyword.value.value) in KEYWORDS:
-                found.append(f"keyword {ast.unparse(node)}")
-    return found
+                violations.append(f"keyword {ast.unparse(node)}")
+    return violations
 
 
-# What is allowed, with the reason: anything else is a fault.
+# What is allowed, with the reason: anything else is a violation.
 ALLOWED = {
     "data/cifar10": ["unpickler _ArraysOnly"],  # admits names of numpy's arrays only
     "models/torch_tensors": ["unpickler _TensorUnpickler"],  # admits five names, for which it has its own stand-ins
@@ -60,13 +60,13 @@ ALLOWED = {
 }
 
 
-def place(file: Path) -> str:
+def module_name(file: Path) -> str:
     return file.relative_to(ROOT).with_suffix("").as_posix().removeprefix("src/thaw/")
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=place)
+@pytest.mark.parametrize("file", SOURCES, ids=module_name)
 def test_nothing_that_is_read_is_run(file: Path) -> None:
-    assert faults(file.read_text(encoding="utf-8")) == ALLOWED.get(place(file), [])
+    assert violations_in(file.read_text(encoding="utf-8")) == ALLOWED.get(module_name(file), [])
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_nothing_that_is_read_is_run(file: Path) -> None:
         "a.extract(name, p)", "urlretrieve(u, f)", "keras.utils.get_file(n, u)", "hydra.utils.instantiate(c)",
     ],
 )  # fmt: skip
-def test_each_fault_would_be_found(line: str) -> None:
-    assert len(faults(line)) == 1
+def test_each_violation_would_be_noticed(line: str) -> None:
+    assert len(violations_in(line)) == 1
 
 
 @pytest.mark.parametrize("line", ["model.compile(loss)", "re.compile('a')", "yaml.safe_load(f)", "np.load(f)"])
 def test_what_is_harmless_is_none(line: str) -> None:
-    assert faults(line) == []
+    assert violations_in(line) == []
 
 
 def test_every_command_that_starts_the_tracking_ui_binds_it_to_this_machine() -> None:
