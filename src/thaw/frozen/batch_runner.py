@@ -13,8 +13,8 @@ from thaw.frozen.engine import InferenceFunction
 PREFETCHED_BATCHES = 4  # batches prepared ahead of the network
 PREFETCH_THREADS = 2  # Pillow releases the interpreter lock while it decodes and resizes
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class BatchSequence(Protocol):
@@ -29,9 +29,9 @@ class BatchSequence(Protocol):
         """Return the inputs of batch i and its one-hot targets, float32 (B, C)."""
 
 
-def prefetch(wanted: Iterable[Given], make: Callable[[Given], Made]) -> Iterator[Made]:
-    """Yield `make(x)` for every x in order, made a few ahead of the reader in threads."""
-    return prefetch_map(make, wanted, threads=PREFETCH_THREADS, prefetch=PREFETCHED_BATCHES, chunk=1)
+def prefetch(items: Iterable[Item], function: Callable[[Item], Result]) -> Iterator[Result]:
+    """Yield function(item) of every item, in order, computed in threads a few batches ahead of the reader."""
+    return prefetch_map(function, items, threads=PREFETCH_THREADS, prefetch=PREFETCHED_BATCHES, chunk=1)
 
 
 def stream_batches(
