@@ -13,6 +13,54 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 
+# What ./scripts/test --fast leaves out: files that need TensorFlow, other processes, servers or waiting.
+NOT_FAST = {
+    "cache": "cache_tool compaction crashes eviction",
+    "cli": "arguments empty_values error_handling output_dirs policy resume sweep_checks",
+    "common": "backend downloads environment signals",
+    "config": "command_lines effects",
+    "data": "corrupt_files split_properties",
+    "explore": "backbone_features html_page",
+    "frozen": "activations activations_key engine extraction_faults feature_export later_parts",
+    "lab": "faults",
+    "models": "backbone_reuse backbones efficientnet_lite graph_digest precision weight_files",
+    "reproduce": "original_run",
+    "results": "report",
+    "": "api determinism docs leakage package predict_matches_run run_record stored_names",
+    "tools": "predict",
+    "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
+    "tracked_run write_queue",
+    "training": "fit stages",
+}
+
+
+class NoTensorFlow:
+    """An import hook: a test that needs TensorFlow is not fast."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] in ("tensorflow", "keras"):
+            raise ImportError(f"{name} is imported in a fast test: add its file to NOT_FAST in tests/conftest.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests that need neither TensorFlow nor processes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast"):
+        sys.meta_path.insert(0, NoTensorFlow())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    folder = collection_path.parent.relative_to(ROOT).as_posix().removeprefix("tests").lstrip("/")
+    slow = collection_path.stem.removeprefix("test_") in NOT_FAST.get(folder, "").split()
+    return True if config.getoption("--fast") and slow else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    if config.getoption("--fast"):  # real commands are processes that import TensorFlow
+        items[:] = [item for item in items if "commands" not in getattr(item, "fixturenames", ())]
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -12,7 +12,10 @@ Importing thaw imports neither TensorFlow nor MLflow: they come with the first c
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thaw.api import FreezePlan, Predictions, RunResult, TrainedModel, UserError, features, load, plan_freeze, train
+    from thaw.api import Predictions, TrainedModel, features, load, plan_freeze, train
+    from thaw.common.errors import UserError
+    from thaw.models.freeze import FreezePlan
+    from thaw.results.result import RunResult
 
 __version__ = "0.1.0"
 __all__ = [

@@ -27,7 +27,8 @@ from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
 from thaw.data import pixels
 from thaw.data.catalog import UNASSIGNED, Catalog
-from thaw.data.decode import BadImageError, DecodeOptions, decode, resize
+from thaw.data.decode import DecodeOptions, decode, resize
+from thaw.data.file_bytes import BadImageError
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan

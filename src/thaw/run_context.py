@@ -24,6 +24,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Add the seconds of the block to those of the step."""
         started = time.perf_counter()
         try:
             yield

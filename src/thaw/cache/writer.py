@@ -98,7 +98,7 @@ class SegmentWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         self._file = os.open(self._path, flags, 0o666)
         self._written = self._committed = 0
-        self._entries: list[tuple] = []
+        self._entries: list[tuple[object, ...]] = []
         self._committed_at = time.monotonic()
         # Opened at once, so that it can be read even if another process evicts it.
         self._data = DataFile(self._path)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
-from PIL import Image
+from PIL import UnidentifiedImageError
 
 from thaw.data import tiff
 from thaw.data.file_signatures import identify_foreign, readable_format
@@ -69,7 +69,7 @@ def diagnose(error: Exception, content: bytes) -> tuple[str, str]:
         return "no_pixels", reason
     if _TRUNCATED.search(message) or isinstance(error, EOFError) or _is_truncated(content, format_name):
         return "truncated", f"the {format_name} file is truncated"
-    opened = not isinstance(error, Image.UnidentifiedImageError)
+    opened = not isinstance(error, UnidentifiedImageError)
     if format_name == "TIFF" and (fault := tiff.unsupported_variant(content, opened)):
         return fault
     if format_name == "JPEG" and (reason := _unsupported_jpeg(content)):

@@ -32,7 +32,7 @@ def check_pretrained(config: ExploreConfig) -> None:
 
 def pooled_features(
     config: ExploreConfig, pixels: Pixels, indices: IntArray, store: DiskCache, deterministic: bool | None = True
-) -> npt.NDArray:
+) -> npt.NDArray[np.float32]:
     """Return the features of images, float32 (len(indices), D), from the cache if they are there.
 
     indices: ascending, into the catalog.

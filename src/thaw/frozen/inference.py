@@ -39,6 +39,7 @@ class TwoPartClassifier:
             self._frozen = round_as_stored(frozen, choice)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 (N, C), of images, uint8 (N, S, S, 3)."""
         return expand_sigmoid(self._rest(*self._frozen(images))[0])
 
 

@@ -31,7 +31,7 @@ class SpaceListing:
     """A space on disk. key: what its space.json holds, empty when that cannot be read."""
 
     folder: Path
-    key: dict
+    key: dict[str, object]
     segments: list[StoredSegment]
 
     @property
@@ -79,7 +79,7 @@ def cache(config: CacheToolConfig) -> None:
         _clear(chosen, folder, _unused(config.unused_days))
 
 
-def _key(space: Path) -> dict:
+def _key(space: Path) -> dict[str, object]:
     with suppress(OSError, ValueError):
         written = json.loads((space / "space.json").read_bytes())
         if isinstance(written, dict) and isinstance(written.get("key"), dict):

@@ -23,7 +23,8 @@ from thaw.common.hardware import Hardware, detect_hardware, detect_processor
 from thaw.common.parallel import prefetch_map
 from thaw.config.tool_schemas import PredictConfig
 from thaw.data import bit_depth
-from thaw.data.decode import BadImageError, DecodeOptions, decode
+from thaw.data.decode import DecodeOptions, decode
+from thaw.data.file_bytes import BadImageError
 from thaw.data.image_folder import is_image_name, walk_visible_folders
 from thaw.frozen import engine
 from thaw.frozen.batch_runner import expand_sigmoid
