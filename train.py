@@ -8,4 +8,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 from thaw.cli import main
 
 if __name__ == "__main__":
-    main.train()
+    main.train_command()

@@ -16,17 +16,17 @@ ROOT = Path(__file__).parent.parent
 # What ./scripts/test --fast leaves out: files that need TensorFlow, other processes, servers or waiting.
 NOT_FAST = {
     "cache": "cache_tool compaction crashes eviction",
-    "cli": "arguments empty_values error_handling output_dirs policy resume sweep_checks",
-    "common": "backend downloads environment signals",
-    "config": "command_lines effects",
+    "cli": "argument_quoting empty_values error_handling instantiation_guard output_dirs resume sweep_checks",
+    "common": "downloads environment signals tensorflow_setup",
+    "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
     "frozen": "activations activations_key engine extraction_faults feature_export later_parts",
     "lab": "faults",
-    "models": "backbone_reuse backbones efficientnet_lite graph_digest precision weight_files",
+    "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
     "reproduce": "original_run",
     "results": "report",
-    "": "api determinism docs leakage package predict_matches_run run_record stored_names",
+    "": "api determinism docs package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "predict",
     "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
     "tracked_run write_queue",

@@ -18,24 +18,26 @@ ALLOWED = {
     "tracking": {"common", "config"},
     "frozen": {"common", "config", "cache", "data", "models"},
     "training": {"common", "config", "cache", "data", "models", "frozen"},
-    "run_record": {"common", "config", "models", "tracking", "frozen"},
-    "run_context": {"common", "config", "cache", "tracking", "training", "run_record"},
+    "run_fingerprint": {"common", "config", "models", "tracking", "frozen"},
+    "run_context": {"common", "config", "cache", "tracking", "training", "run_fingerprint"},
     "results": {
-        "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_record", "run_context",
+        "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_fingerprint",
+        "run_context",
     },
-    "leakage": {"common", "config", "data", "models", "tracking"},
-    "run_data": {"common", "config", "data", "models", "training", "run_record", "run_context"},
-    "run_training": {"common", "data", "models", "tracking", "frozen", "training", "run_record", "run_context"},
+    "weights_leakage": {"common", "config", "data", "models", "tracking"},
+    "run_data": {"common", "config", "data", "models", "training", "run_fingerprint", "run_context"},
+    "run_training": {"common", "data", "models", "tracking", "frozen", "training", "run_fingerprint", "run_context"},
     "run": {
-        "common", "config", "data", "models", "tracking", "frozen", "training", "results", "leakage", "run_record",
+        "common", "config", "data", "models", "tracking", "frozen", "training", "results", "weights_leakage",
+        "run_fingerprint",
         "run_context", "run_data", "run_training",
     },
     "explore": {"common", "config", "cache", "data", "models", "frozen"},
-    "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_record", "run"},
+    "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
     "cli": {"common", "config", "tracking", "results", "run"},
     "tools": {
-        "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_record", "run",
-        "explore", "reproduce", "cli",
+        "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
+        "run", "explore", "reproduce", "cli",
     },
     "__main__": {"common", "config", "cli"},
     "api": {
@@ -141,4 +143,4 @@ def test_only_fit_calls_fit() -> None:
 
 def test_keras_is_seeded_in_one_place() -> None:
     callers = [place(file) for file in modules() if "set_random_seed(" in file.read_text()]
-    assert callers == ["common/backend"]
+    assert callers == ["common/tensorflow_setup"]

@@ -4,7 +4,7 @@ import pytest
 
 from thaw.config.schema import BackboneConfig, CacheConfig, Config, TrackingConfig
 from thaw.frozen.engine import EngineChoice
-from thaw.run_record import config_sha256
+from thaw.run_fingerprint import config_sha256
 
 
 @pytest.mark.parametrize(

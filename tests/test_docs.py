@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from thaw.__main__ import TOOLS
-from thaw.cli.arguments import quote_texts
+from thaw.cli.argument_quoting import quote_texts
 from thaw.cli.compose import compose_config
 from thaw.config.checks import check_config
 from thaw.config.schema import Config

@@ -41,11 +41,11 @@ def fed(tmp_path, monkeypatch):
         import keras
         import numpy as np
 
-        from thaw.common import backend
+        from thaw.common import tensorflow_setup
         from thaw.data.decode import decode
         from thaw.models import backbones, weight_files
 
-        backend.start_tensorflow(1, deterministic=True)
+        tensorflow_setup.start_tensorflow(1, deterministic=True)
         model = next(backbones.build_variants(backbone))
         # Statistics of real pictures: through random layers with others all pictures fade to one.
         normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -14,8 +14,8 @@ from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import Config, DatasetConfig
-from thaw.run_context import Clock, RunContext
-from thaw.run_data import prepare_data
+from thaw.run_context import RunContext, StepTimer
+from thaw.run_data import load_run_data
 from thaw.training.checkpoint import CheckpointDir
 
 from .data.pictures import noise, write_image
@@ -54,12 +54,12 @@ def read_data(folder, tracked=None, **dataset):
     config = Config(dataset=DatasetConfig(name="image_folder", path=str(folder), **dataset), outputs=str(folder.parent))
     config.backbone.image_size = 64
     store = DiskCache(folder.parent / "store", 1e9)
-    return prepare_data(context_of(config, store, tracked or Tracked(), folder.parent / "run")), store
+    return load_run_data(context_of(config, store, tracked or Tracked(), folder.parent / "run")), store
 
 
 def context_of(config, cache, tracked, folder):
     """A run's context, its run in the store a stand-in."""
-    return RunContext(config, Job(folder, folder), tracked, cache, CheckpointDir(folder, 1, tracked.id), Clock())
+    return RunContext(config, Job(folder, folder), tracked, cache, CheckpointDir(folder, 1, tracked.id), StepTimer())
 
 
 def test_bad_files_stop_a_run_that_selects_none_of_them_and_the_list_is_kept(pictures):

@@ -54,7 +54,9 @@ def violations_in(source: str) -> list[str]:
 # What is allowed, with the reason: anything else is a violation.
 ALLOWED = {
     "data/cifar10": ["unpickler _ArraysOnly"],  # admits names of numpy's arrays only
-    "models/torch_tensors": ["unpickler _TensorUnpickler"],  # admits five names, for which it has its own stand-ins
+    "models/torch_tensors": [
+        "unpickler _TensorUnpickler"
+    ],  # admits the names of plain tensors, for which it has its own stand-ins
     "models/weight_files": ["extracts archive.extract('model.weights.h5', folder)"],  # a fixed name, a temporary folder
     "common/downloads": ["fetches urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)"],
 }

@@ -117,7 +117,7 @@ def test_a_run_has_the_tags_and_metrics_that_others_read(killed_and_resumed) -> 
 
 
 def test_what_a_store_refused_is_kept_under_the_names_it_had(tmp_path: Path) -> None:
-    from thaw.tracking.spool import UnsentWrites, read_unsent
+    from thaw.tracking.unsent_file import UnsentWrites, read_unsent
 
     UnsentWrites("a run", "a store", tags={"thaw.stage": "head"}, status="FAILED").write(tmp_path)
     content = json.loads((tmp_path / "unsent.json").read_text())

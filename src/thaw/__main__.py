@@ -8,7 +8,7 @@ import thaw
 from thaw.cli import main as cli
 from thaw.cli import streams
 from thaw.common.errors import did_you_mean, joined
-from thaw.config import installation, tool_schemas
+from thaw.config import install_paths, tool_schemas
 from thaw.config.command_lines import script_command
 
 # A module of thaw.tools each, with a function of the same name.
@@ -40,7 +40,7 @@ def main() -> None:
 def run_command(name: str) -> None:
     """Run `train` or a tool on the arguments that `sys.argv` holds."""
     if name == "train":
-        cli.train()
+        cli.train_command()
     else:
         cli.run_tool(name, TOOLS[name], lambda config: _run_task(name, config))
 
@@ -48,7 +48,7 @@ def run_command(name: str) -> None:
 def _run_task(name: str, config: Any) -> None:
     tool = getattr(importlib.import_module(f"thaw.tools.{name}"), name)  # late: --help needs no TensorFlow
     if name == "reproduce":
-        sys.exit(tool(config, installation.checkout()))
+        sys.exit(tool(config, install_paths.checkout_root()))
     tool(config)
 
 

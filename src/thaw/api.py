@@ -15,13 +15,13 @@ from PIL import Image
 
 from thaw import tracking
 from thaw.cache import DiskCache
-from thaw.cli import hydra_flags, main
-from thaw.cli.arguments import quote_texts
+from thaw.cli import command_line, main
+from thaw.cli.argument_quoting import quote_texts
 from thaw.cli.compose import compose_tool_config
 from thaw.cli.error_handling import hydra_errors_explained
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
-from thaw.config import installation
+from thaw.config import install_paths
 from thaw.config.schema import Config
 from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
@@ -173,7 +173,7 @@ def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str
     chosen = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     backbone_table.check_backbone(chosen)
     _fix_threads()
-    backend.start_tensorflow(0, None)
+    tensorflow_setup.start_tensorflow(0, None)
     from thaw.models import backbones
 
     # A plan needs no weights, but the graph that they call for.
@@ -208,7 +208,7 @@ def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> np
     store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, Path(config.outputs))
     catalog = _catalog(images)
     rows = np.arange(len(catalog))
-    read = pixels.from_catalog(catalog, rows, backbone_table.image_size(config.backbone), store)
+    read = pixels.of_catalog(catalog, rows, backbone_table.input_size(config.backbone), store)
     return backbone_features.pooled_features(config, read, rows, store, deterministic=_fix_threads() or None)
 
 
@@ -236,13 +236,13 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
     """
     with _outputs_of_the_command_line(), hydra_errors_explained(Config), contextlib.chdir(Path.cwd()):
         keep_yaml_texts()
-        return main.train_once(quote_texts(hydra_flags.parse_tool_arguments(overrides, "train"), Config))
+        return main.train_once(quote_texts(command_line.parse_tool_arguments(overrides, "train"), Config))
 
 
 def _compose(name: str, schema: type, overrides: Sequence[str]) -> Any:
     with _outputs_of_the_command_line(), hydra_errors_explained(schema):
         keep_yaml_texts()
-        arguments = quote_texts(hydra_flags.parse_tool_arguments(overrides, name), schema, sweeps=False)
+        arguments = quote_texts(command_line.parse_tool_arguments(overrides, name), schema, sweeps=False)
         return compose_tool_config(name, schema, arguments)
 
 
@@ -250,7 +250,7 @@ def _compose(name: str, schema: type, overrides: Sequence[str]) -> Any:
 def _outputs_of_the_command_line() -> Iterator[None]:
     """Let conf/ find the outputs that the command line would use, and leave the environment as it was."""
     before = os.environ.get("THAW_OUTPUTS")
-    os.environ["THAW_OUTPUTS"] = str(Path(before or installation.default_outputs()).absolute())
+    os.environ["THAW_OUTPUTS"] = str(Path(before or install_paths.default_outputs()).absolute())
     try:
         yield
     finally:
@@ -265,10 +265,10 @@ def _fix_threads() -> bool:
 
     Returns whether they are so; in a process that has used TensorFlow otherwise they are not.
     """
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError), backend.quiet_stderr():
+    with contextlib.suppress(RuntimeError), tensorflow_setup.quiet_stderr():
         tf.config.threading.set_inter_op_parallelism_threads(1)
     return bool(tf.config.threading.get_inter_op_parallelism_threads() == 1)
 

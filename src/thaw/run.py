@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thaw import leakage, run_record, tracking
-from thaw.common import backend, environment
+from thaw import run_fingerprint, tracking, weights_leakage
+from thaw.common import environment, tensorflow_setup
 from thaw.common.console import say
 from thaw.common.hardware import detect_hardware, detect_processor
 from thaw.config.job import Job
@@ -17,12 +17,12 @@ from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table
 from thaw.results import run_outputs
 from thaw.results.evaluate import evaluate
-from thaw.results.final_predictions import check_predictions
+from thaw.results.final_predictions import trusted_predictions
 from thaw.results.result import OBJECTIVE, RunResult
 from thaw.run_context import open_run
-from thaw.run_data import prepare_data
+from thaw.run_data import load_run_data
 from thaw.run_training import train_stages
-from thaw.training.stage_result import TrainedModel
+from thaw.training.stage_result import TrainingOutcome
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Network
@@ -34,33 +34,33 @@ def run(config: Config, job: Job) -> RunResult:
         _check_supported(config)
     with open_run(config, job) as context:
         tracked = context.tracked
-        asked = run_record.with_stored_engine(config, tracked.resumed_tags)
+        asked = run_fingerprint.with_stored_engine(config, tracked.resumed_tags)
         _check_supported(asked)
         backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
-        data = prepare_data(context)
-        leakage.check_leakage(config, data, tracked)
+        data = load_run_data(context)
+        weights_leakage.check_leakage(config, data, tracked)
 
         choice = _choose_engine(asked, tracked)
-        backend.start_tensorflow(config.seed, config.deterministic, choice.tf32)
+        tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
         network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
-        trained = TrainedModel(network, choice, data, train_stages(context, choice, network, data))
+        trained = TrainingOutcome(network, choice, data, train_stages(context, choice, network, data))
 
         data.pixels.check_unchanged()  # cached pixels and activations would not show it
         with context.clock("evaluate"):
-            predictions = check_predictions(context, trained)
+            predictions = trusted_predictions(context, trained)
         evaluations = {
             split: evaluate(probabilities, data.labels(split), data.class_names)
             for split, probabilities in predictions.probabilities.items()
         }
-        metrics = run_outputs.log_metrics(context, trained, evaluations)
+        metrics = run_outputs.log_final_metrics(context, trained, evaluations)
 
         model_file = None
         if run_outputs.keeps_model(context, metrics[OBJECTIVE]):
-            run_outputs.write_report(context, trained, evaluations["test"])
+            run_outputs.write_run_report(context, trained, evaluations["test"])
             model_file = run_outputs.save_model(context, trained)
             if config.recipe == "bottleneck":
-                run_outputs.export_features(context, trained)
+                run_outputs.export_run_features(context, trained)
         tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         return run_outputs.write_run_result(
             context, trained, metrics, predictions.parity, pretrained_sha256=pretrained_sha256, model_file=model_file
@@ -76,7 +76,7 @@ def _check_supported(config: Config) -> None:
 
 def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice:
     """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same."""
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     hardware = detect_hardware()
     choice = engine.choose_engine(
         config.engine,
@@ -87,15 +87,15 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice
         hardware=hardware,
         deterministic=config.deterministic,
     )
-    run_record.report_device_change(tracked, choice.device)
+    run_fingerprint.report_device_change(tracked, choice.device)
     tracked.set_tags(
         {
-            run_record.ENGINE_TAG: f"{choice.engine} {choice.version}",
+            run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
         }
     )
-    run_record.log_entry(tracked, run_record.DEVICE, choice.device)
+    run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)
     say(f"engine: {choice.summary()}")
     if note := hardware.unused_gpu_note():
         say(note)
@@ -111,11 +111,11 @@ def _build_network(
     built, sha256 = backbone_reuse.build_or_reuse(backbone, config.seed)
     joined = network.attach_head(built, config.head, data.class_names)
     graph = graph_digest.graph_sha256(joined.model)
-    run_record.check_same_graph(tracked.resumed_tags, backbone)
-    run_record.check_unchanged(tracked, run_record.GRAPH_SHA256, graph, "the network's graph")
-    run_record.check_unchanged(tracked, run_record.WEIGHTS_SHA256, sha256, "the pretrained weights")
-    run_record.log_entry(tracked, run_record.GRAPH_SHA256, graph)
-    run_record.log_entry(tracked, run_record.WEIGHTS_SHA256, sha256)
+    run_fingerprint.check_same_graph(tracked.resumed_tags, backbone)
+    run_fingerprint.check_same_hash(tracked, run_fingerprint.GRAPH_SHA256, graph, "the network's graph")
+    run_fingerprint.check_same_hash(tracked, run_fingerprint.WEIGHTS_SHA256, sha256, "the pretrained weights")
+    run_fingerprint.log_entry(tracked, run_fingerprint.GRAPH_SHA256, graph)
+    run_fingerprint.log_entry(tracked, run_fingerprint.WEIGHTS_SHA256, sha256)
     if backbone.weights == "none" and config.recipe == "finetune" and config.finetune.batchnorm == "frozen":
         say("note: random weights learn little with finetune.batchnorm=frozen, which keeps untrained statistics")
     say(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw import run_record, tracking
+from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
 from thaw.config.job import Job
 from thaw.config.schema import Config
@@ -15,7 +15,7 @@ from thaw.training import checkpoint
 from thaw.training.checkpoint import CheckpointDir
 
 
-class Clock:
+class StepTimer:
     """Measures a run's seconds by step: `with clock("train"): ...` adds to them."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class RunContext:
     tracked: TrackedRun
     cache: DiskCache
     checkpoints: CheckpointDir
-    clock: Clock
+    clock: StepTimer
 
     @property
     def folder(self) -> Path:
@@ -69,7 +69,7 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
     """
     name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
     tags = {tracking.OVERRIDES_TAG: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
-    clock, outputs = Clock(), Path(config.outputs)
+    clock, outputs = StepTimer(), Path(config.outputs)
     with (
         remove_checkpoints_at_end(config, job),
         tracking.start_run(
@@ -78,7 +78,7 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
         ) as tracked,
     ):  # fmt: skip
         checkpoints = _checkpoints(config, job, tracked.id)
-        with run_record.resumable_run(tracked, name, config, job, checkpoints.has_checkpoints):
+        with run_fingerprint.resumable_run(tracked, name, config, job, checkpoints.has_checkpoints):
             folder = Path(config.cache.dir).expanduser().absolute()
             cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
             yield RunContext(config, job, tracked, cache, checkpoints, clock)

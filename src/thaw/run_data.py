@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from thaw import run_record
+from thaw import run_fingerprint
 from thaw.common.console import display_path, say
-from thaw.data import duplicates, manifest, pixels, prepare, quarantine, splits
+from thaw.data import exact_duplicates, manifest, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
 from thaw.data.scan import ScanResult
 from thaw.models import backbone_table
@@ -12,7 +12,7 @@ from thaw.run_context import RunContext
 from thaw.training import recipes
 
 
-def prepare_data(context: RunContext) -> Dataset:
+def load_run_data(context: RunContext) -> Dataset:
     """Scan all images, leave out bad ones, and split the rest; pixels are decoded when they are first needed.
 
     Raises:
@@ -23,12 +23,12 @@ def prepare_data(context: RunContext) -> Dataset:
         scan, spaces = prepare.scan_dataset(
             config.dataset,
             context.cache,
-            backbone_table.image_size(config.backbone),
+            backbone_table.input_size(config.backbone),
             pixels_every_epoch=recipes.runs_images_every_epoch(config),
         )
         _quarantine(context, scan)
         chosen = prepare.split_dataset(scan, config.dataset, config.split, config.seed)
-        data = Dataset(pixels.from_scan(scan, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
+        data = Dataset(pixels.of_scan(scan, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
         _log_data(context, scan, data)
     return data
 
@@ -37,7 +37,7 @@ def _quarantine(context: RunContext, scan: ScanResult) -> None:
     """List bad files, in the store too, before they may end the run."""
     if not scan.bad_files:
         return
-    resumed = run_record.has_entry(context.tracked, run_record.DATA_SHA256)
+    resumed = run_fingerprint.has_entry(context.tracked, run_fingerprint.DATA_SHA256)
     name = f"resumed_{quarantine.BAD_FILES_CSV}" if resumed else quarantine.BAD_FILES_CSV  # the first list stays
     file = context.folder / name
     _log_file(context, quarantine.bad_files_csv(scan), file)
@@ -49,7 +49,7 @@ def _log_data(context: RunContext, scan: ScanResult, data: Dataset) -> None:
     config, tracked, catalog = context.config, context.tracked, scan.catalog
     name, classes = config.dataset.name, catalog.class_names
     sha256 = manifest.data_sha256(data.pixels, data.splits)
-    run_record.check_unchanged(tracked, run_record.DATA_SHA256, sha256, "the data")
+    run_fingerprint.check_same_hash(tracked, run_fingerprint.DATA_SHA256, sha256, "the data")
     counts = {split: len(indices) for split, indices in data.splits.by_name().items()}
     profile = {
         "images": sum(counts.values()),
@@ -58,17 +58,17 @@ def _log_data(context: RunContext, scan: ScanResult, data: Dataset) -> None:
         "bad": len(scan.bad_files),
         "class_names": list(classes),  # in the order of the network's outputs
     }
-    if not run_record.has_entry(tracked, run_record.DATA_SHA256):
+    if not run_fingerprint.has_entry(tracked, run_fingerprint.DATA_SHA256):
         _log_file(context, manifest.manifest_csv(scan, data.splits), context.folder / "manifest.csv")
         tracked.log_dataset(name, sha256, config.dataset.path or name, profile=profile)
-        run_record.log_entry(tracked, run_record.DATA_SHA256, sha256)  # last: it stands for the two above
+        run_fingerprint.log_entry(tracked, run_fingerprint.DATA_SHA256, sha256)  # last: it stands for the two above
     say(
         f"data: {name} · {len(classes)} classes · train {counts['train']:,} · val {counts['val']:,} · "
         f"test {counts['test']:,} · sha256 {sha256[:12]}"
     )
     remarks = quarantine.data_remarks(scan, config.dataset.bits)
     absent = splits.missing_class_warnings(data.splits, catalog.labels, classes)
-    for line in (*remarks, *absent, *duplicates.duplicate_warnings(catalog, scan.sha256)):
+    for line in (*remarks, *absent, *exact_duplicates.duplicate_warnings(catalog, scan.sha256)):
         say(f"  {line}")
     for line in (splits.describe_fold(config.split.folds, config.split.fold), data.describe_imbalance(config.train)):
         if line:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thaw import run_record
+from thaw import run_fingerprint
 from thaw.common.console import say
 from thaw.data.dataset import Dataset
 from thaw.frozen.engine import EngineChoice
@@ -24,23 +24,23 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 def train_stages(context: RunContext, choice: EngineChoice, network: Network, data: Dataset) -> list[StageResult]:
     """Plan all stages, print the plan, and train those that no checkpoint holds; return the results of all."""
-    from thaw.training import restore
+    from thaw.training import resume_state
     from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.stage_plans import StageInputs, plan_stages
     from thaw.training.stages import run_stage
 
     config, tracked, clock = context.config, context.tracked, context.clock
     inputs = StageInputs(choice, context.cache, config.cache.views, config.backbone, config.train, config.head)
-    fixed_cuts = context.job.cuts or run_record.stored_cuts(tracked.resumed_tags)
+    fixed_cuts = context.job.cuts or run_fingerprint.stored_cuts(tracked.resumed_tags)
     planned = plan_stages(recipes.plan_recipe(config), network, data, inputs, fixed_cuts)
-    run_record.log_entry(tracked, run_record.CUTS, " ".join(str(stage.cut.index) for stage in planned))
+    run_fingerprint.log_entry(tracked, run_fingerprint.CUTS, " ".join(str(stage.cut.index) for stage in planned))
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data.augmented)):
         say(line)
 
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:
-        results = restore.finished_stages(checkpoint, planned)
+        results = resume_state.finished_stages(checkpoint, planned)
         clock.started -= checkpoint.state["elapsed"]
         _log_resumed(tracked, checkpoint, planned, results)
     for number in range(len(results), len(planned)):
@@ -51,7 +51,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             context.checkpoints,
             config.checkpoint,
             number,
-            restore.checkpointed_variables(network, planned[: number + 1]),
+            resume_state.checkpointed_variables(network, planned[: number + 1]),
             finished=[result.to_state() for result in results],
             elapsed=clock.total,
             resume_from=checkpoint,

@@ -7,7 +7,7 @@ from typing import Any
 from thaw import tracking
 
 
-def describe(root: Path) -> dict[str, Any]:
+def describe_machine(root: Path) -> dict[str, Any]:
     """Return processor, instruction sets, memory, system, versions, and the commit of the checkout at `root`."""
     fingerprint = tracking.collect_fingerprint(root)
     names = ("cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty")
@@ -23,7 +23,7 @@ def memory_gb() -> float | None:
         return None
 
 
-def caption(machine: dict[str, Any]) -> str:
+def machine_caption(machine: dict[str, Any]) -> str:
     """Return one line: the hardware, and whether it is what the targets are stated for."""
     bf16 = "AVX-512 bf16" if "avx512_bf16" in machine["cpu_flags"] else "no AVX-512 bf16"
     amx = "AMX" if machine["amx"] else f"no AMX ({bf16})"
@@ -34,7 +34,7 @@ def caption(machine: dict[str, Any]) -> str:
     )
 
 
-def versions(machine: dict[str, Any]) -> str:
+def version_line(machine: dict[str, Any]) -> str:
     """Return versions and commit in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     commit = f"{(machine['commit'] or 'no commit')[:12]}{' with changes' if machine['dirty'] else ''}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cache import CacheSpace, DiskCache
+from thaw.cache import DiskCache, RowStore
 
 from .synthetic_rows import KEY
 
@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> DiskCache:
 
 
 @pytest.fixture
-def space(store: DiskCache) -> CacheSpace:
+def space(store: DiskCache) -> RowStore:
     return store.space(KEY)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.cache import CachedRows, CacheSpace
+from thaw.cache import CachedRows, RowStore
 from thaw.cache import segment as segments
 
 SRC = Path(__file__).parent.parent.parent / "src"
@@ -45,7 +45,7 @@ class Work:
             yield self.make(self.numbers[position])
 
 
-def fill(space: CacheSpace, numbers, make=content) -> tuple[CachedRows, list[int]]:
+def fill(space: RowStore, numbers, make=content) -> tuple[CachedRows, list[int]]:
     """Open the rows of these numbers; return them and the numbers that had to be computed."""
     work = Work(numbers, make)
     rows = space.get_or_compute(work.digests, work)
@@ -55,7 +55,7 @@ def fill(space: CacheSpace, numbers, make=content) -> tuple[CachedRows, list[int
     return rows, work.done
 
 
-def assert_clean(space: CacheSpace) -> None:
+def assert_clean(space: RowStore) -> None:
     """Assert that every file, and every byte of it, is named by an index."""
     folder = space._folder
     committed, corrupt = segments.read_segments(folder)
@@ -78,7 +78,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def scatter(space: CacheSpace, numbers, per: int = 1) -> None:
+def scatter(space: RowStore, numbers, per: int = 1) -> None:
     """Write rows into many small segments of `per` rows each, as many short calls of earlier versions did."""
     numbers = list(numbers)
     space._folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,6 @@ def scatter(space: CacheSpace, numbers, per: int = 1) -> None:
     space._write_key()
 
 
-def count(space: CacheSpace) -> int:
+def count(space: RowStore) -> int:
     """Segments on disk."""
     return len(list(space._folder.glob("*.index")))

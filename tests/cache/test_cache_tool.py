@@ -16,7 +16,7 @@ from thaw.config.tool_schemas import CacheToolConfig
 from thaw.tools import cache
 
 from .synthetic_rows import KEY, assert_clean, digest, fill
-from .test_space import flip, only
+from .test_row_store import flip, only
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -11,7 +11,7 @@ from thaw.cache.locks import space_lock
 from thaw.common.errors import UserError
 
 from .synthetic_rows import KEY, assert_clean, content, count, digest, fill, scatter, start
-from .test_space import flip
+from .test_row_store import flip
 
 FEW = """
 import resource

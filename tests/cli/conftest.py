@@ -28,7 +28,7 @@ def error_of(tmp_path, monkeypatch):
     def run(arguments: list[str], schema: type | None = None) -> str:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main.run_tool(TOOLS[schema], schema, lambda _: None) if schema else main.train()
+            main.run_tool(TOOLS[schema], schema, lambda _: None) if schema else main.train_command()
         assert str(ended.value.code).startswith("error: ")
         assert len(str(ended.value.code).splitlines()) == 1
         return str(ended.value.code).removeprefix("error: ")

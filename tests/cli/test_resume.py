@@ -8,7 +8,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from thaw import tracking
-from thaw.cli import hydra_flags
+from thaw.cli import command_line
 from thaw.cli.compose import to_config
 from thaw.cli.resume import prepare_resume
 from thaw.common.errors import UserError
@@ -227,7 +227,7 @@ def test_choices_of_ones_own_are_there_when_a_run_goes_on(begun, tmp_path: Path)
     (own / "experiment").mkdir(parents=True)
     (own / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 3\n")
     for arguments in (["-cd", str(own)], [f"--config-dir={own}"]):
-        command = [*hydra_flags.parse_command_line(arguments).arguments, "experiment=mine", "dataset=digits"]
+        command = [*command_line.parse_command_line(arguments).arguments, "experiment=mine", "dataset=digits"]
         run_id, _ = begun(command=command)
         found = prepare_resume([f"resume={run_id}"])
         assert found is not None

@@ -87,11 +87,11 @@ def test_keras_json_decides_nothing(tmp_path) -> None:
     )
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})\n"
-        "from thaw.common import backend; backend.import_tensorflow()\n"
+        "from thaw.common import tensorflow_setup as setup; setup.import_tensorflow()\n"
         "import keras, tensorflow as tf; c = keras.config\n"
         "print(c.floatx(), c.epsilon(), c.image_data_format(), c.backend(), keras.Input((2,)).dtype)\n"
-        "backend.start_tensorflow(0, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
-        "backend.start_tensorflow(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+        "setup.start_tensorflow(0, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
+        "setup.start_tensorflow(0, True, True); print(tf.config.experimental.tensor_float_32_execution_enabled())\n"
     )
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     environ |= {"KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1"}

@@ -15,14 +15,14 @@ SRC = Path(__file__).parent.parent.parent / "src"
 # OpenVINO asks its node decoder from C++: what is raised there becomes another error, with and without its name in it.
 STOPPED = """
 import signal, sys
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.frozen.engine import InferenceFunction
 
 class Terminated(SystemExit): ...
 def terminate(number, frame): raise Terminated(143)
 signal.signal(signal.SIGTERM, terminate)
 
-backend.start_tensorflow(0, True)
+tensorflow_setup.start_tensorflow(0, True)
 import keras
 from openvino.frontend.tensorflow.node_decoder import TFGraphNodeDecoder as Decoder
 images = keras.Input((32, 32, 3), name="images")

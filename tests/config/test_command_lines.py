@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.cli.arguments import quote, quote_texts, unquote
+from thaw.cli.argument_quoting import quote, quote_texts, unquote
 from thaw.config import command_lines as printed
 from thaw.config.schema import Config
 
@@ -120,22 +120,22 @@ def test_an_installed_thaw_is_called_as_it_was(monkeypatch, tmp_path: Path) -> N
 
 
 def test_an_installed_thaws_default_store_is_that_of_its_working_directory(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(printed, "checkout", lambda: None)
+    monkeypatch.setattr(printed, "checkout_root", lambda: None)
     monkeypatch.setattr(sys, "argv", ["worker.py"])
     monkeypatch.chdir(tmp_path)
     here = f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    assert printed.run_command("predict", "model", "0123", tmp_path / "run", here) == "thaw predict model=0123"
+    assert printed.run_id_command("predict", "model", "0123", tmp_path / "run", here) == "thaw predict model=0123"
     for uri in (DEFAULT, "http://host:5000"):
-        command = printed.run_command("predict", "model", "0123", tmp_path / "run", uri)
+        command = printed.run_id_command("predict", "model", "0123", tmp_path / "run", uri)
         assert command == f"thaw predict model={shlex.quote(str(tmp_path / 'run'))}"
 
 
 def test_a_run_in_the_default_store_is_named_by_its_id_another_by_its_folder(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     run_id, folder = "0" * 32, tmp_path / "it's here"
-    assert printed.run_command("train", "resume", run_id, folder, DEFAULT) == f"python train.py resume={run_id}"
+    assert printed.run_id_command("train", "resume", run_id, folder, DEFAULT) == f"python train.py resume={run_id}"
     for uri in ("http://host:5000", "postgresql://me:secret@host/db", f"sqlite:///{tmp_path}/mlflow.db"):
-        command = printed.run_command("train", "resume", run_id, folder, uri)
+        command = printed.run_id_command("train", "resume", run_id, folder, uri)
         assert shlex.split(command) == ["python", "train.py", f"resume={folder}"]
     assert "secret" not in printed.mlflow_command("postgresql://me:secret@host/db", "runs restore")
 

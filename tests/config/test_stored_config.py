@@ -57,7 +57,7 @@ def test_differences_name_keys_and_values_but_no_places() -> None:
         seed=1, outputs="/elsewhere", cache=CacheConfig(dir="/c", views=2), checkpoint=CheckpointConfig(keep=5)
     )
     now.finetune.stages = [StageConfig(epochs=2)]
-    found = {d.key: d for d in stored_config.differences(Config(), now)}
+    found = {d.key: d for d in stored_config.config_differences(Config(), now)}
     assert found["seed"].line() == "seed: 0 in the run, 1 now"
     assert found["cache.views"].current == 2
     assert found["finetune.stages[0].epochs"].stored is None

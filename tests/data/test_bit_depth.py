@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from thaw.cache import DiskCache
-from thaw.data import bit_depth, cache_spaces, pixels, quarantine, scan
+from thaw.data import bit_depth, dataset_cache, pixels, quarantine, scan
 from thaw.data.decode import BadImageError, DecodeOptions, decode
 
 from .catalogs import catalog_of_files
@@ -135,7 +135,7 @@ def files(folder, *highest):
 
 def remarks(catalog, store=None, bits=None):
     return quarantine.data_remarks(
-        scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, len(catalog), options=DecodeOptions(bits))), bits
+        scan.scan_catalog(catalog, dataset_cache.plan_spaces(store, 8, len(catalog), options=DecodeOptions(bits))), bits
     )
 
 
@@ -153,7 +153,7 @@ def test_a_scan_names_files_of_few_used_bits_and_the_setting_from_the_cache_too(
 def test_the_setting_that_is_named_holds_all_values(tmp_path, top, bits):
     catalog = files(tmp_path, top)
     assert f"dataset.bits={bits} " in remarks(catalog)[0]
-    assert not scan.scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, 1, options=DecodeOptions(bits))).bad_files
+    assert not scan.scan_catalog(catalog, dataset_cache.plan_spaces(None, 8, 1, options=DecodeOptions(bits))).bad_files
 
 
 def test_nothing_is_said_of_pictures_that_use_their_bits(tmp_path):
@@ -174,24 +174,24 @@ def test_a_setting_that_others_would_break_at_is_not_named(tmp_path):
 def test_rows_of_other_bits_are_never_mixed_up(tmp_path):
     catalog, store = files(tmp_path, 4095, 4000), DiskCache(tmp_path / "store", 1e9)
     for options in (DecodeOptions(), TWELVE, DecodeOptions(14), DecodeOptions(), TWELVE):
-        spaces = cache_spaces.plan_spaces(store, 8, 2, options=options)
-        loaded = pixels.from_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
+        spaces = dataset_cache.plan_spaces(store, 8, 2, options=options)
+        loaded = pixels.of_scan(scan.scan_catalog(catalog, spaces), np.arange(2), spaces)
         assert loaded.decode_options == options
         expected = np.stack([decode(path, size=(8, 8), options=options).resized(8) for path in catalog.paths])
         assert np.array_equal(loaded.take(np.arange(2)), expected)
-    bad = scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2, options=DecodeOptions(8))).bad_files
+    bad = scan.scan_catalog(catalog, dataset_cache.plan_spaces(store, 8, 2, options=DecodeOptions(8))).bad_files
     assert [file.kind for file in bad] == ["out_of_range"] * 2
-    assert not scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, 2)).bad_files
+    assert not scan.scan_catalog(catalog, dataset_cache.plan_spaces(store, 8, 2)).bad_files
 
 
 def test_keys_stay_the_same_unless_pixels_differ(tmp_path):
     store = DiskCache(tmp_path, 1e9)
 
     def ids(options):
-        spaces = cache_spaces.plan_spaces(store, 8, 1, options=options)
+        spaces = dataset_cache.plan_spaces(store, 8, 1, options=options)
         return spaces.stat_hashes.id, spaces.probe_results.id, spaces.pixels.id
 
-    default = cache_spaces.plan_spaces(store, 8, 1)
+    default = dataset_cache.plan_spaces(store, 8, 1)
     assert (
         ids(DecodeOptions())
         == ids(DecodeOptions(16))
@@ -203,8 +203,8 @@ def test_keys_stay_the_same_unless_pixels_differ(tmp_path):
 
 def test_pixels_in_memory_are_decoded_with_the_same_options(tmp_path):
     catalog = files(tmp_path, 4095)
-    spaces = cache_spaces.plan_spaces(None, 8, 1, options=TWELVE)
-    loaded = pixels.from_scan(scan.scan_catalog(catalog, spaces, with_pixels=False), np.arange(1), spaces)
+    spaces = dataset_cache.plan_spaces(None, 8, 1, options=TWELVE)
+    loaded = pixels.of_scan(scan.scan_catalog(catalog, spaces, with_pixels=False), np.arange(1), spaces)
     assert loaded.get(0).min() == 255
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
-from thaw.data import sources
+from thaw.data import dataset_table
 from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL
 
 PICTURES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "sub/e.jpg")
@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 def read(folder, text, encoding="utf-8"):
     (folder / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-    return sources.load_catalog(DatasetConfig(name="csv", path=str(folder / "labels.csv")))
+    return dataset_table.load_named_catalog(DatasetConfig(name="csv", path=str(folder / "labels.csv")))
 
 
 def refused(folder, text, **options):
@@ -130,7 +130,7 @@ def test_a_table_that_is_not_there_or_a_folder_is_named(folder):
         (None, "dataset=csv needs dataset.path=FILE"),
     ):
         with pytest.raises(UserError, match=error):
-            sources.load_catalog(DatasetConfig(name="csv", path=None if path is None else str(path)))
+            dataset_table.load_named_catalog(DatasetConfig(name="csv", path=None if path is None else str(path)))
 
 
 def test_names_need_not_be_ascii(folder):

@@ -15,7 +15,7 @@ def unequal() -> Dataset:
     arrays = np.zeros((12, 4, 4, 3), np.uint8)
     catalog = Catalog(tuple(map(str, range(12))), None, arrays, labels, ("a", "b\udce9"), np.full(12, -1, np.int8))
     splits = Splits(np.arange(8), np.arange(8, 10), np.arange(10, 12))
-    return Dataset(pixels.from_catalog(catalog, splits.all_indices(), 4), splits, AugmentConfig(), 0)
+    return Dataset(pixels.of_catalog(catalog, splits.all_indices(), 4), splits, AugmentConfig(), 0)
 
 
 def test_balanced_weights_make_classes_equal(unequal) -> None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from thaw.cache import DiskCache
-from thaw.data import cache_spaces, icc_profiles
+from thaw.data import dataset_cache, icc_profiles
 from thaw.data.decode import decode
 
 from .pictures import WHITE, encoded, noise, photo, turned
@@ -202,9 +202,9 @@ def test_threads_share_a_transform(monkeypatch):
 
 def test_pixels_of_another_littlecms_are_other_pixels(tmp_path, monkeypatch):
     store = DiskCache(tmp_path, 1e9)
-    before = cache_spaces.plan_spaces(store, 8, 1)
-    monkeypatch.setattr(cache_spaces.features, "version_module", lambda name: "99.9")
-    assert cache_spaces.decoder_versions()["littlecms2"] == "99.9"
-    after = cache_spaces.plan_spaces(store, 8, 1)
+    before = dataset_cache.plan_spaces(store, 8, 1)
+    monkeypatch.setattr(dataset_cache.features, "version_module", lambda name: "99.9")
+    assert dataset_cache.decoder_versions()["littlecms2"] == "99.9"
+    after = dataset_cache.plan_spaces(store, 8, 1)
     assert after.pixels.id != before.pixels.id
     assert after.probe_results.id != before.probe_results.id

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from thaw.data import cache_spaces, manifest, pixels
+from thaw.data import dataset_cache, manifest, pixels
 from thaw.data.catalog import Catalog
 from thaw.data.scan import scan_catalog
 from thaw.data.splits import Splits
@@ -34,11 +34,11 @@ def scan_and_split(folder, order=(0, 1, 2, 3), labels=LABELS, class_names=("cat"
 
 
 def scanned(catalog):
-    return scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, len(catalog)))
+    return scan_catalog(catalog, dataset_cache.plan_spaces(None, 8, len(catalog)))
 
 
 def data_sha256(scanned, splits):
-    images = pixels.from_scan(scanned, np.arange(len(scanned.catalog)), cache_spaces.plan_spaces(None, 8, 4))
+    images = pixels.of_scan(scanned, np.arange(len(scanned.catalog)), dataset_cache.plan_spaces(None, 8, 4))
     return manifest.data_sha256(images, splits)
 
 

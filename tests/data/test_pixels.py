@@ -6,8 +6,8 @@ import pytest
 
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
-from thaw.data import cache_spaces, pixel_stores, pixels, probe, scan
-from thaw.data.cache_spaces import OVERHEAD_BYTES
+from thaw.data import dataset_cache, pixel_stores, pixels, probe, scan
+from thaw.data.dataset_cache import OVERHEAD_BYTES
 from thaw.data.decode import decode, resize
 
 from .catalogs import catalog_of_arrays, catalog_of_files
@@ -21,7 +21,7 @@ def files(folder, sizes):
 
 
 def read(catalog, image_size, store=None):
-    return pixels.from_catalog(catalog, np.arange(len(catalog)), image_size, store)
+    return pixels.of_catalog(catalog, np.arange(len(catalog)), image_size, store)
 
 
 def take_all(loaded):
@@ -50,7 +50,7 @@ def any_store(request, tmp_path, monkeypatch):
     """Return a cache, or None, such that pixels come from each place in turn."""
     if request.param == "too large for memory too":
         monkeypatch.setattr(pixel_stores, "MAX_BUFFER_BYTES", 300)
-    budget = {"in the cache": 1e9, "too large for the cache": len(MIXED) * cache_spaces.OVERHEAD_BYTES}.get(
+    budget = {"in the cache": 1e9, "too large for the cache": len(MIXED) * dataset_cache.OVERHEAD_BYTES}.get(
         request.param
     )
     return DiskCache(tmp_path / "store", budget) if budget else None
@@ -128,7 +128,7 @@ def test_another_version_of_the_decoder_decodes_anew(tmp_path, store, decoded, m
     catalog = catalog_of_files(files(tmp_path, MIXED))
     read(catalog, 8, store)
     decoded.clear()
-    monkeypatch.setattr(cache_spaces.decode, "VERSION", -1)
+    monkeypatch.setattr(dataset_cache.decode, "VERSION", -1)
     take_all(read(catalog, 8, store))
     assert sorted(decoded) == sorted(catalog.paths)
 
@@ -169,7 +169,7 @@ def test_without_a_store_nothing_is_written_and_a_file_is_decoded_once_a_run(tmp
 
 def test_pixels_too_large_for_the_budget_are_not_written_but_probe_results_are(tmp_path, decoded):
     catalog = catalog_of_files(files(tmp_path, MIXED))
-    tight = DiskCache(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + cache_spaces.OVERHEAD_BYTES) - 1)
+    tight = DiskCache(tmp_path / "store", len(MIXED) * (3 * 8 * 8 + dataset_cache.OVERHEAD_BYTES) - 1)
     read(catalog, 8, tight)
     assert {path.name for path in tight.folder.iterdir() if path.is_dir()} - {"locks"} == {result_folder(tight)}
     decoded.clear()
@@ -192,7 +192,7 @@ def test_cache_bytes_cover_what_is_written(tmp_path, store):
 
 def test_a_budget_that_is_met_to_the_byte_is_enough(tmp_path):
     catalog = catalog_of_files(files(tmp_path, [(20, 20)] * 30))
-    exact = DiskCache(tmp_path / "store", 30 * (3 * 8 * 8 + cache_spaces.OVERHEAD_BYTES))
+    exact = DiskCache(tmp_path / "store", 30 * (3 * 8 * 8 + dataset_cache.OVERHEAD_BYTES))
     for _ in range(2):
         assert take_all(read(catalog, 8, exact)).shape == (30, 8, 8, 3)
     assert exact.used_bytes() <= exact.max_bytes
@@ -237,7 +237,7 @@ def test_cached_pixels_need_no_files(tmp_path, store):
 def test_only_what_is_asked_for_is_read(tmp_path, store):
     paths = files(tmp_path, [(6, 4)] * 4)
     paths[1].write_bytes(b"bad")
-    loaded = pixels.from_catalog(catalog_of_files(paths), np.array([3, 0]), 8, store)
+    loaded = pixels.of_catalog(catalog_of_files(paths), np.array([3, 0]), 8, store)
     assert loaded.indices.tolist() == [0, 3]
     assert np.array_equal(loaded.take(np.array([3, 0, 3]))[0], resized(noise(6, 4, 3)))
     for index in (1, 2, 4):
@@ -299,9 +299,9 @@ def test_what_was_sound_among_bad_ones_is_cached(tmp_path, store, decoded):
 def test_large_scans_are_committed_in_pieces(tmp_path, store, decoded, monkeypatch):
     monkeypatch.setattr(scan, "COMMIT_BYTES", 200)
     monkeypatch.setattr(probe, "BLOCK_FILES", 2)
-    added, add = [], cache_spaces.CacheSpaces.add
+    added, add = [], dataset_cache.DatasetCache.add
     monkeypatch.setattr(
-        cache_spaces.CacheSpaces,
+        dataset_cache.DatasetCache,
         "add",
         lambda self, probes: add(self, [added.append(probed) or probed for probed in probes]),
     )

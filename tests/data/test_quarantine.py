@@ -5,7 +5,7 @@ import re
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.data import cache_spaces, quarantine, scan
+from thaw.data import dataset_cache, quarantine, scan
 from thaw.data.scan import ScanResult
 
 from .catalogs import catalog_of_files
@@ -17,7 +17,7 @@ def scan_files(folder, good, bad) -> ScanResult:
     for i, path in enumerate(paths[:bad]):
         path.write_bytes(b"" if i % 3 else path.read_bytes()[:40])
     catalog = catalog_of_files(paths)
-    return scan.scan_catalog(catalog, cache_spaces.plan_spaces(None, 8, len(catalog)))
+    return scan.scan_catalog(catalog, dataset_cache.plan_spaces(None, 8, len(catalog)))
 
 
 def error_message(scanned, on_bad, share):
@@ -70,14 +70,14 @@ def test_a_long_list_is_cut_and_counted_and_the_csv_is_whole(tmp_path):
 def test_names_that_break_lines_are_printed_on_one(tmp_path):
     path = tmp_path / "two\nlines\r\x1b[31m.png"
     path.write_bytes(b"")
-    scanned = scan.scan_catalog(catalog_of_files([path]), cache_spaces.plan_spaces(None, 8, 1))
+    scanned = scan.scan_catalog(catalog_of_files([path]), dataset_cache.plan_spaces(None, 8, 1))
     assert r"two\nlines\r\x1b[31m.png: empty" in error_message(scanned, "stop", 0.0)
     assert next(csv.DictReader(io.StringIO(quarantine.bad_files_csv(scanned), newline="")))["path"] == path.name
 
 
 def test_remarks_count_what_was_ignored_and_animations(tmp_path):
     frames = [write_image(tmp_path / "1.png")]
-    scanned = scan.scan_catalog(catalog_of_files(frames), cache_spaces.plan_spaces(None, 8, 1))
+    scanned = scan.scan_catalog(catalog_of_files(frames), dataset_cache.plan_spaces(None, 8, 1))
     assert quarantine.data_remarks(scanned) == []
     catalog = type(scanned.catalog)(**{**vars(scanned.catalog), "ignored": {".txt": 2, ".DS_Store": 12}})
     noted = type(scanned)(**{**vars(scanned), "catalog": catalog, "notes": ("first of 3 frames",)})

@@ -9,7 +9,7 @@ import pytest
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
-from thaw.data import cache_spaces, corrupt_files, image_folder, pixels, probe, scan
+from thaw.data import corrupt_files, dataset_cache, image_folder, pixels, probe, scan
 
 from .catalogs import catalog_of_arrays, catalog_of_files
 from .pictures import encoded, noise, photo, write_image
@@ -22,7 +22,7 @@ def store(tmp_path):
 
 
 def scan_with(catalog, store=None, **options):
-    return scan.scan_catalog(catalog, cache_spaces.plan_spaces(store, 8, len(catalog)), **options)
+    return scan.scan_catalog(catalog, dataset_cache.plan_spaces(store, 8, len(catalog)), **options)
 
 
 @pytest.fixture(scope="module")
@@ -146,24 +146,24 @@ def test_damage_on_the_caches_disk_changes_nothing(tmp_path, store, accesses, ki
 def test_a_file_that_vanishes_while_its_result_is_recomputed_is_named(tmp_path, store, accesses, monkeypatch):
     paths = folder_of(tmp_path / "pictures")
     scan_with(catalog_of_files(paths), store)
-    monkeypatch.setattr(cache_spaces.CacheSpaces, "results", lambda self, hashes, reprobe: [reprobe(0)])
+    monkeypatch.setattr(dataset_cache.DatasetCache, "results", lambda self, hashes, reprobe: [reprobe(0)])
     paths[0].unlink()
     monkeypatch.setattr(scan, "stat_hash", lambda path: None if path == str(paths[0]) else probe.stat_hash(path))
-    monkeypatch.setattr(cache_spaces.CacheSpaces, "known_hashes", lambda self, stat_hashes: ["0" * 64] * len(paths))
-    monkeypatch.setattr(cache_spaces.CacheSpaces, "without_result", lambda self, hashes: [])
+    monkeypatch.setattr(dataset_cache.DatasetCache, "known_hashes", lambda self, stat_hashes: ["0" * 64] * len(paths))
+    monkeypatch.setattr(dataset_cache.DatasetCache, "without_result", lambda self, hashes: [])
     with pytest.raises(UserError, match=r"0\.png: no such file"):
         scan_with(catalog_of_files(paths), store)
 
 
 def test_pixels_that_will_not_all_be_used_do_not_fill_the_cache(tmp_path, store):
     paths = [write_image(tmp_path / f"{i}.png", noise(8, 8, i)) for i in range(40)]
-    spaces = cache_spaces.plan_spaces(store, 8, 40, 3)
+    spaces = dataset_cache.plan_spaces(store, 8, 40, 3)
     result = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
     before = store.used_bytes()
     assert before < 40 * 400
-    chosen = pixels.from_scan(result, np.array([4, 7, 11]), spaces)
+    chosen = pixels.of_scan(result, np.array([4, 7, 11]), spaces)
     assert np.array_equal(chosen.get(7), np.asarray(noise(8, 8, 7)))
-    assert store.used_bytes() - before < 3 * 8 * 8 * 3 + 3 * cache_spaces.OVERHEAD_BYTES
+    assert store.used_bytes() - before < 3 * 8 * 8 * 3 + 3 * dataset_cache.OVERHEAD_BYTES
 
 
 def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_used(tmp_path):
@@ -173,11 +173,11 @@ def test_a_small_budget_is_not_exceeded_by_what_is_known_of_images_that_are_not_
         (39.9, False, False),
         (40 + 3 * 8 * 8 * 3 / 640, True, True),
     ]:
-        small = DiskCache(tmp_path / f"store{budget}", budget * cache_spaces.OVERHEAD_BYTES)
-        spaces = cache_spaces.plan_spaces(small, 8, 40, 3)
+        small = DiskCache(tmp_path / f"store{budget}", budget * dataset_cache.OVERHEAD_BYTES)
+        spaces = dataset_cache.plan_spaces(small, 8, 40, 3)
         assert (spaces.probe_results is not None, spaces.pixels is not None) == (verdicts, kept_pixels)
         result = scan.scan_catalog(catalog_of_files(paths), spaces, with_pixels=False)
-        pixels.from_scan(result, np.arange(3), spaces).get(1)
+        pixels.of_scan(result, np.arange(3), spaces).get(1)
         assert small.used_bytes() <= small.max_bytes
 
 
@@ -190,14 +190,15 @@ def test_a_scan_on_a_disk_without_room_finds_what_it_finds_with_room(tmp_path, s
     scan_with(catalog_of_files(paths[:3]), store)
     clear(accesses)
     # After the plan: another process has filled the disk.
-    spaces = cache_spaces.plan_spaces(store, 8, len(paths))
+    spaces = dataset_cache.plan_spaces(store, 8, len(paths))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9, 20))
     result = scan.scan_catalog(catalog_of_files(paths), spaces)
     assert {Path(path).name for path in accesses["decoded"]} >= {"3.png", "4.png", "7.png"}
     assert not {Path(path).name for path in accesses["decoded"]} & {"0.png", "1.png", "2.png"}
     assert (result.sha256, result.modes, result.bad_files) == (expected.sha256, expected.modes, expected.bad_files)
     assert np.array_equal(
-        pixels.from_scan(result, np.arange(8), spaces).get(4), pixels.from_scan(expected, np.arange(8), spaces).get(4)
+        pixels.of_scan(result, np.arange(8), spaces).get(4),
+        pixels.of_scan(expected, np.arange(8), spaces).get(4),
     )
 
 
@@ -207,12 +208,12 @@ def test_pixels_are_not_stored_where_the_disk_has_no_room_for_them(tmp_path, mon
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1e9, 1e9 - usage["free"], int(usage["free"]))
     )
-    assert cache_spaces.plan_spaces(store, 100, 100).pixels is not None  # 3 MB
+    assert dataset_cache.plan_spaces(store, 100, 100).pixels is not None  # 3 MB
     usage["free"] = 2e6
-    assert cache_spaces.plan_spaces(store, 100, 100).pixels is None
-    assert cache_spaces.plan_spaces(store, 100, 100).probe_results is not None
+    assert dataset_cache.plan_spaces(store, 100, 100).pixels is None
+    assert dataset_cache.plan_spaces(store, 100, 100).probe_results is not None
     usage["free"] = 0
-    assert cache_spaces.plan_spaces(store, 100, 100).probe_results is None
+    assert dataset_cache.plan_spaces(store, 100, 100).probe_results is None
 
 
 def test_equal_content_is_decoded_once_and_has_one_hash(tmp_path, store, accesses):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from thaw.cache import DiskCache
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.hardware import detect_hardware
 from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, HeadConfig
 from thaw.config.tool_schemas import ExploreConfig
-from thaw.data import pixels, sources
+from thaw.data import dataset_table, pixels
 from thaw.explore import backbone_features
 from thaw.frozen import engine
 from thaw.frozen.activations import build_frozen_part
@@ -23,8 +23,8 @@ def config_and_pixels(tmp_path):
     config = ExploreConfig(
         backbone=BackboneConfig(image_size=32), dataset=dataset, cache=CacheConfig(dir=str(tmp_path / "cache"))
     )
-    catalog = sources.load_catalog(dataset)
-    return config, pixels.from_catalog(catalog, np.arange(6), 32)
+    catalog = dataset_table.load_named_catalog(dataset)
+    return config, pixels.of_catalog(catalog, np.arange(6), 32)
 
 
 def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(config_and_pixels, tmp_path):
@@ -33,7 +33,7 @@ def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(config_a
     computed = backbone_features.pooled_features(config, images, images.indices, store)
     assert computed.shape == (6, 1280)
 
-    backend.start_tensorflow(0, True)
+    tensorflow_setup.start_tensorflow(0, True)
     from thaw.models import backbones, network
 
     joined = network.attach_head(backbones.build_backbone(config.backbone), HeadConfig(), ("apple", "lime", "sky"))

@@ -8,11 +8,11 @@ import pytest
 
 from thaw.common.csv_text import csv_text
 from thaw.config.schema import DatasetConfig
-from thaw.data import sources
+from thaw.data import dataset_table
 from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, Catalog
 from thaw.explore import csv_tables
 from thaw.explore.csv_tables import GROUP_COLUMNS, group_rows
-from thaw.explore.neighbors import SimilarPair
+from thaw.explore.near_duplicates import SimilarPair
 
 
 def splits_and_groups(
@@ -58,7 +58,7 @@ def test_the_table_of_files_with_any_name_is_read_as_a_data_set(tmp_path: Path) 
     rows = [(str(tmp_path / name), "ab"[i % 2], "", "") for i, name in enumerate(names)]
     table = tmp_path / "groups.csv"
     table.write_text(csv_text(GROUP_COLUMNS, rows), encoding="utf-8", errors="surrogateescape", newline="")
-    assert set(sources.load_catalog(DatasetConfig(name="csv", path=str(table))).names) == set(names)
+    assert set(dataset_table.load_named_catalog(DatasetConfig(name="csv", path=str(table))).names) == set(names)
 
 
 @pytest.mark.parametrize(

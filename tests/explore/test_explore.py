@@ -13,7 +13,7 @@ from PIL import Image
 
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, DatasetConfig
-from thaw.data import sources, splits
+from thaw.data import dataset_table, splits
 from thaw.data.splits import SplitOptions
 from thaw.explore import backbone_features
 from thaw.tools import explore
@@ -62,7 +62,7 @@ def test_pairs_name_both_files_classes_and_splits(explored):
 
 
 def test_a_run_keeps_near_duplicates_on_one_side_by_the_table_of_groups(explored):
-    catalog = sources.load_catalog(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
+    catalog = dataset_table.load_named_catalog(DatasetConfig(name="csv", path=str(explored.folder / "groups.csv")))
     assert len(catalog) == len(read_csv(explored.folder / "images.csv"))
     group = {
         Path(path).relative_to(explored.data).as_posix(): g

@@ -9,7 +9,7 @@ from thaw.cache import DiskCache
 from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
-from thaw.data.pipeline import AugmentedView
+from thaw.data.image_batches import AugmentedView
 from thaw.frozen.activations import FrozenPart
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 
@@ -39,7 +39,7 @@ def read_photos(folder: Path, numbers: list[int], store: DiskCache | None = None
     names = tuple(str(Path(path).relative_to(folder.parent)) for path in paths)
     given = np.full(len(paths), -1, np.int8)
     catalog = Catalog(names, tuple(paths), None, labels, tuple(f"class {i}" for i in range(classes)), given)
-    return pixels.from_catalog(catalog, np.arange(len(paths)), SIZE, store)
+    return pixels.of_catalog(catalog, np.arange(len(paths)), SIZE, store)
 
 
 class CountingFunction:
@@ -55,10 +55,10 @@ class CountingFunction:
 
 def build_network(head: HeadConfig):
     """MobileNet with random weights, its BatchNorm calibrated: otherwise every feature fades to zero."""
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.models import backbones, network
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     built = backbones.build_backbone(BACKBONE)
     for x in built.layers:
         if hasattr(x, "moving_mean"):

@@ -7,8 +7,8 @@ from PIL import Image
 
 from thaw.cache import DiskCache
 from thaw.config.schema import AugmentConfig, HeadConfig
-from thaw.data import pipeline, pixels
-from thaw.data.pipeline import AugmentedView
+from thaw.data import image_batches, pixels
+from thaw.data.image_batches import AugmentedView
 from thaw.frozen.activations import FrozenPart
 from thaw.frozen.engine import InferenceFunction
 
@@ -65,7 +65,7 @@ def test_one_changed_byte_of_a_file_recomputes_its_row(tmp_path, store, frozen) 
     changed = picture(1)
     changed[0, 0, 0] ^= 1
     Image.fromarray(changed).save(before.catalog.paths[1])
-    after = pixels.from_catalog(before.catalog, np.arange(3), SIZE)
+    after = pixels.of_catalog(before.catalog, np.arange(3), SIZE)
     assert frozen.cached_activations(store, after, np.arange(3)).rows.misses == computed_images(frozen) == 1
 
 
@@ -145,7 +145,7 @@ def test_another_head_rate_or_batch_finds_all_rows(tmp_path) -> None:
     from thaw.training.checkpoint import CheckpointDir
     from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.recipes import TrainingStage
-    from thaw.training.restore import checkpointed_variables
+    from thaw.training.resume_state import checkpointed_variables
     from thaw.training.stage_plans import StageInputs, plan_stages
     from thaw.training.stages import run_stage
 
@@ -208,7 +208,7 @@ def test_views_are_augmented_images_and_each_is_cached(tmp_path, store, frozen, 
     for v in views:
         kept = frozen.cached_activations(store, pictures, indices, v)
         assert kept.rows.misses == 6
-        assert_rows(kept.take(indices), function(pipeline.augmented_view(pictures, indices, AUGMENT, 7, v.number)))
+        assert_rows(kept.take(indices), function(image_batches.augmented_view(pictures, indices, AUGMENT, 7, v.number)))
         assert kept.take(indices)[0].tobytes() != plain.take(indices)[0].tobytes()
     computed_images(frozen)
     first, second = (frozen.cached_activations(store, pictures, indices, v).take(indices)[0] for v in views)

@@ -14,7 +14,7 @@ from thaw.data import decode
 from thaw.data.decode import DecodeOptions
 from thaw.frozen import activations
 from thaw.frozen.activations import activations_key
-from thaw.models.weights_digest import weights_sha256
+from thaw.models.weights_hash import weights_sha256
 
 from .small_network import AUGMENT, BACKBONE, CHOICE, SIZE, VIEW
 

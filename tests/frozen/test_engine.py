@@ -19,11 +19,11 @@ ENGINES = tuple(CHUNK_SIZES)
 @pytest.fixture(scope="module")
 def joined():
     """MobileNetV2 with random weights, its BatchNorm calibrated: otherwise every feature fades to zero."""
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.models import backbones, network
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     built = backbones.build_backbone(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=SIZE, weights="none"))
     normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
     for x in normalizations:
@@ -47,9 +47,9 @@ def parts(joined):
 @pytest.fixture(scope="module")
 def forked():
     """images -> three tensors of three shapes, given out in another order than they are computed in."""
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     import keras
 
     layers = keras.layers
@@ -118,9 +118,9 @@ def test_several_inputs_each_go_to_their_place(joined, parts, engine: str) -> No
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_inputs_of_equal_shape_are_not_exchanged(engine: str) -> None:
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
 
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     import keras
 
     a, b, c = (keras.Input((6,)) for _ in range(3))
@@ -236,8 +236,8 @@ def test_results_stay_when_it_is_called_again(forked, engine: str) -> None:
 
 BOTH_ENGINES_SCRIPT = """
 import numpy as np
-from thaw.common import backend
-backend.start_tensorflow(0, deterministic=True)
+from thaw.common import tensorflow_setup
+tensorflow_setup.start_tensorflow(0, deterministic=True)
 import keras
 from thaw.frozen.engine import InferenceFunction
 images = keras.Input((32, 32, 3), name="images")
@@ -263,9 +263,9 @@ def test_a_process_that_used_both_engines_ends_clean() -> None:
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) -> None:
     """The conversion of swish, whose gradient is Keras's own, added an output each."""
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     import keras
 
     images = x = keras.Input((8, 8, 3), name="images")

@@ -10,7 +10,7 @@ import pytest
 
 from thaw.cache import DiskCache
 from thaw.data import pixels
-from thaw.frozen import activations, cuts
+from thaw.frozen import activations, cut_choice
 
 from .small_network import assert_rows, computed_images, expected_tensors, read_photos
 
@@ -59,7 +59,7 @@ def test_a_damaged_row_is_computed_again(tmp_path, store, frozen, function) -> N
 
 def test_a_budget_that_the_plan_calls_enough_is_enough(tmp_path, frozen, parts) -> None:
     """`choose_cut` caches a cut whose rows take no more than cache.max_gb; the run must not stop then."""
-    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.cut.shapes) + cuts.INDEX_BYTES_PER_ROW * (8 + 32)
+    exact = 8 * 4 * sum(int(np.prod(shape)) for shape in parts.cut.shapes) + cut_choice.INDEX_BYTES_PER_ROW * (8 + 32)
     kept = frozen.cached_activations(
         DiskCache(tmp_path / "cache", exact), read_photos(tmp_path / "data", list(range(8))), np.arange(8)
     )
@@ -70,8 +70,8 @@ EXTRACT_SCRIPT = """
 import hashlib, sys, time
 from pathlib import Path
 import numpy as np
-from thaw.common import backend
-backend.start_tensorflow(0, deterministic=True)
+from thaw.common import tensorflow_setup
+tensorflow_setup.start_tensorflow(0, deterministic=True)
 import keras
 from thaw.common import environment
 from thaw.cache import DiskCache

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thaw.config.tool_schemas import FaultsConfig
-from thaw_lab.faults.kills import kill_and_resume
+from thaw_lab.faults.kill_trials import kill_and_resume
 from thaw_lab.faults.run_faults import baseline_trial
 from thaw_lab.faults.triggers import EVALUATION, THAW, WRITE, during_checkpoint_write, during_evaluation, during_stage
 from thaw_lab.faults.workspace import Workspace

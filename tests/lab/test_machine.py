@@ -11,14 +11,14 @@ TARGET = {
 
 
 def test_a_machine_is_described_by_the_names_that_stored_results_have() -> None:
-    hardware = machine.describe(Path(__file__).parents[2])
+    hardware = machine.describe_machine(Path(__file__).parents[2])
     assert set(hardware) == set(TARGET)
-    assert hardware["packages"]["keras"] in machine.versions(hardware)
+    assert hardware["packages"]["keras"] in machine.version_line(hardware)
 
 
 def test_the_caption_says_whether_the_machine_is_the_targets() -> None:
-    assert "AMX, 8.0 GB" in machine.caption(TARGET)
-    assert "which this is not" not in machine.caption(TARGET)
-    other = machine.caption(TARGET | {"amx": False, "cpu_flags": ["avx512_bf16"]})
+    assert "AMX, 8.0 GB" in machine.machine_caption(TARGET)
+    assert "which this is not" not in machine.machine_caption(TARGET)
+    other = machine.machine_caption(TARGET | {"amx": False, "cpu_flags": ["avx512_bf16"]})
     assert "no AMX (AVX-512 bf16)" in other
     assert other.endswith("which this is not.")

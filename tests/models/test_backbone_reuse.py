@@ -12,18 +12,18 @@ SMALL = BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="non
 
 @pytest.fixture
 def built():
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.models import backbone_reuse
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     return backbone_reuse.build_or_reuse(SMALL, seed=0)[0]
 
 
 def rebuild(config: BackboneConfig = SMALL, seed: int = 0):
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.models import backbone_reuse
 
-    backend.start_tensorflow(seed, deterministic=True)
+    tensorflow_setup.start_tensorflow(seed, deterministic=True)
     return backbone_reuse.build_or_reuse(config, seed)[0]
 
 
@@ -37,7 +37,7 @@ def test_another_config_or_seed_is_built_anew(built) -> None:
 
 
 def test_a_backbone_whose_weights_changed_is_built_anew(built) -> None:
-    from thaw.models.weights_digest import weights_sha256
+    from thaw.models.weights_hash import weights_sha256
 
     new = weights_sha256(built.model)
     statistic = built.model.non_trainable_weights[0]

@@ -5,7 +5,7 @@ import yaml
 
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.models.backbone_table import BACKBONES, check_backbone, image_size
+from thaw.models.backbone_table import BACKBONES, check_backbone, input_size
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "backbone"
 
@@ -42,5 +42,5 @@ def test_any_width_goes_with_random_weights() -> None:
 
 
 def test_the_default_size_is_the_backbones_own() -> None:
-    assert image_size(BackboneConfig(name="inceptionv3")) == 299
-    assert image_size(BackboneConfig(name="inceptionv3", image_size=160)) == 160
+    assert input_size(BackboneConfig(name="inceptionv3")) == 299
+    assert input_size(BackboneConfig(name="inceptionv3", image_size=160)) == 160

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
 from thaw.models.backbone_table import BACKBONES
@@ -59,7 +59,7 @@ APPLICATIONS = [
 
 
 def build(name: str, **options: object) -> backbones.Backbone:
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     size = max(BACKBONES[name].min_size, 64)
     return backbones.build_backbone(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
 
@@ -101,7 +101,7 @@ def test_every_backbone_builds_and_its_own_boundary_is_a_blocks_end(name: str) -
 def test_layer_indices_are_those_of_keras_applications(name: str) -> None:
     """An index means what it means in everybody else's code."""
     built = build(name)
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     shape = (built.image_size, built.image_size, 3)
     stock = getattr(keras.applications, BACKBONES[name].builder)(include_top=False, weights=None, input_shape=shape)
     assert [layer.type for layer in built.graph.layers] == [type(layer).__name__ for layer in stock.layers]
@@ -158,7 +158,7 @@ def test_inception_v3_is_the_one_the_world_knows() -> None:
 
 
 def test_stock_inception_v3_has_its_published_number_of_parameters() -> None:
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     stock = backbones.build_imagenet_classifier(BackboneConfig(name="inceptionv3", weights="none"))
     assert stock.count_params() == 23_851_784
 

@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_image
 from thaw.common.errors import UserError
 from thaw.models import efficientnet_lite
 from thaw.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2, load_imagenet
-from thaw.models.imagenet_classes import class_names
+from thaw.models.imagenet_classes import imagenet_class_names
 from thaw.models.torch_tensors import read_state_dict
 
 BUILDERS: list[Callable[..., Any]] = [EfficientNetLite0, EfficientNetLite1, EfficientNetLite2]
@@ -68,11 +68,11 @@ def test_a_photo_gets_the_name_of_what_it_shows(photo: str, name: str, lite0: An
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BILINEAR)
     probabilities = lite0.predict_on_batch(scaled(np.asarray(image))[None])[0]
-    assert class_names()[int(probabilities.argmax())] == name
+    assert imagenet_class_names()[int(probabilities.argmax())] == name
 
 
 def test_the_thousand_classes_are_named_in_the_order_of_the_outputs() -> None:
-    names = class_names()
+    names = imagenet_class_names()
     assert len(names) == 1000
     known = {0: "tench", 134: "crane", 291: "lion", 354: "Arabian_camel", 517: "crane", 985: "daisy"}
     assert {index: names[index] for index in known} == known

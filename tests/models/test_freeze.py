@@ -4,7 +4,8 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.models.backbone_table import BackboneSpec
-from thaw.models.freeze import FreezeBroken, make_plan, prove_frozen, resolve_boundary
+from thaw.models.freeze import make_plan, resolve_boundary
+from thaw.models.freeze_proof import FreezeBroken, prove_frozen
 from thaw.models.layer_graph import LayerGraph, LayerInfo, Operation, find_blocks
 
 

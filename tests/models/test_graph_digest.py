@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, HeadConfig
 from thaw.config.stored_config import config_yaml
@@ -36,7 +36,7 @@ def config(name: str, weights: str) -> BackboneConfig:
 
 
 def build(name: str, weights: str) -> Backbone:
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     return backbones.build_backbone(config(name, weights))
 
 
@@ -51,7 +51,7 @@ def legacy_h5(model: keras.Model, file: Path) -> Path:
 
 def published(name: str, folder: Path) -> Path:
     """What Keras would download: random weights in the layers of the graph that Keras builds for its own."""
-    backend.start_tensorflow(1, deterministic=True)
+    tensorflow_setup.start_tensorflow(1, deterministic=True)
     shape = (config(name, "none").image_size,) * 2 + (3,)
     arguments = {"alpha": 0.25} if name == "mobilenet" else {}
     with weights.without_weights():
@@ -94,7 +94,7 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(serve_weig
         assert [(layer.type, layer.params) for layer in built.graph.layers] == layers
     plain = graph_sha256(build(name, "none").model)
     assert (plain != backbone_sha256) == BACKBONES[name].graph_depends_on_weights  # the table knows it
-    backend.start_tensorflow(2, deterministic=True)
+    tensorflow_setup.start_tensorflow(2, deterministic=True)
     again = saved_model.load_network(saved)  # predict model=RUN
     assert graph_sha256(again.model) == joined_sha256 == saved.graph()["sha256"]
     for ours, theirs in zip(again.model.get_weights(), values, strict=True):
@@ -124,7 +124,7 @@ def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(serve_weights, 
         keras.Model(joined.model.inputs, joined.model.outputs).save(logged)
         saved = saved_model.save_network(joined, config_yaml(own), tmp_path / source, logged)
         (saved.folder / saved_model.GRAPH_FILE).unlink()
-        backend.start_tensorflow(0, deterministic=True)
+        tensorflow_setup.start_tensorflow(0, deterministic=True)
         assert graph_sha256(saved_model.load_network(saved).model) == digest
 
 
@@ -165,7 +165,7 @@ def test_a_digest_tells_settings_constants_and_connections_apart_and_no_names() 
 
 def test_a_digest_does_not_depend_on_precision_or_what_is_frozen() -> None:
     from thaw.models import freeze
-    from thaw.models.precision import computing_in
+    from thaw.models.compute_precision import computing_in
 
     built = build("mobilenet", "none")
     before = graph_sha256(built.model)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, Config, HeadConfig
 from thaw.config.stored_config import config_yaml
@@ -24,7 +24,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float3
 
 
 def small(weights: str = "none", **options: object) -> backbones.Backbone:
-    backend.start_tensorflow(len(weights), deterministic=True)  # another seed for each source of weights
+    tensorflow_setup.start_tensorflow(len(weights), deterministic=True)  # another seed for each source of weights
     options = {"name": "mobilenet", "alpha": 0.25, "image_size": 32, **options}
     return backbones.build_backbone(BackboneConfig(weights=weights, **options))
 
@@ -32,7 +32,7 @@ def small(weights: str = "none", **options: object) -> backbones.Backbone:
 @pytest.fixture(scope="module")
 def trained():
     """A network with weights of its own, and its features of RGB."""
-    backend.start_tensorflow(7, deterministic=True)
+    tensorflow_setup.start_tensorflow(7, deterministic=True)
     built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none"))
     for layer in built.layers:
         layer.set_weights([w + 0.01 * np.random.default_rng(3).random(w.shape) for w in layer.get_weights()])
@@ -113,7 +113,7 @@ def test_a_lambda_layer_is_not_run(tmp_path: Path) -> None:
     """The function of such a layer lies in the file as code."""
     file, made = tmp_path / "lambda.keras", str(tmp_path / "made")
     evil = keras.layers.Lambda(lambda x: __import__("os").makedirs(made) or x, output_shape=(8, 8, 3))
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     keras.Sequential([evil, keras.layers.Conv2D(8, 3)]).save(file)
     with pytest.raises(UserError, match="does not fit mobilenet"):
         small(str(file))
@@ -152,7 +152,7 @@ def test_a_run_folder_with_another_network_in_it_is_refused(trained, tmp_path: P
     config = dataclasses.replace(Config(), backbone=own, head=HeadConfig(name="linear"))
     kept = saved_model.save_network(joined, config_yaml(config), tmp_path)
     hostile(kept.weights_file).replace(kept.weights_file)
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     assert saved_model.load_network(kept).model.count_params() == joined.model.count_params()
     for content in (b"", b"no zip", kept.weights_file.read_bytes()[:1000]):
         kept.weights_file.write_bytes(content)
@@ -201,7 +201,7 @@ def test_the_genuine_mobilenet_file_loads_as_keras_loads_it() -> None:
         pytest.skip("the genuine weights file mobilenet_2_5_224_tf_no_top.h5 is not beside this checkout")
     ours = small(str(SHARED), image_size=224)
     photo = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     stock = keras.applications.MobileNet(alpha=0.25, input_shape=(224, 224, 3), include_top=False, weights=str(SHARED))
     theirs = stock(keras.applications.mobilenet.preprocess_input(photo.copy()), training=False).numpy()
     np.testing.assert_allclose(ours.model(photo, training=False).numpy(), theirs, rtol=1e-4, atol=1e-4)

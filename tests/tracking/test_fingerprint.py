@@ -109,7 +109,7 @@ def test_benchmark_results_keep_the_names_of_the_fields(tmp_path):
     from thaw_lab import machine
 
     fields = {"cpu", "cpus", "cpu_flags", "platform", "python", "packages", "settings", "commit", "dirty"}
-    assert fields <= machine.describe(tmp_path).keys()
+    assert fields <= machine.describe_machine(tmp_path).keys()
 
 
 def test_taking_a_fingerprint_imports_no_package_it_names(tmp_path):

@@ -74,7 +74,7 @@ def test_an_empty_folder_and_one_with_other_files_are_free(tmp_path) -> None:
 
 
 def test_a_folder_in_which_a_run_has_just_begun_is_taken(tmp_path) -> None:
-    lock = run_lock.acquire(tmp_path, "a run")
+    lock = run_lock.lock_run_folder(tmp_path, "a run")
     with pytest.raises(UserError, match="a run is at work in this folder"):
         check_not_running(tmp_path)
     lock.release()

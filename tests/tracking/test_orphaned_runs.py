@@ -3,9 +3,9 @@ import shutil
 import pytest
 from mlflow.entities import Metric
 
-from thaw.tracking.spool import UnsentWrites
 from thaw.tracking.sweep_runs import open_sweep
 from thaw.tracking.tracked_run import start_run
+from thaw.tracking.unsent_file import UnsentWrites
 
 
 def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(

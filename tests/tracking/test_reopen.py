@@ -8,8 +8,8 @@ import pytest
 from thaw.common.errors import UserError
 from thaw.tracking import logged_model
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.spool import UNSENT_FILE
 from thaw.tracking.tracked_run import start_run
+from thaw.tracking.unsent_file import UNSENT_FILE
 
 
 def killed(tracking, outputs, folder, work):

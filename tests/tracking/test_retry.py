@@ -17,8 +17,8 @@ from thaw.common.errors import UserError
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import logged_model, retry
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.spool import UNSENT_FILE
 from thaw.tracking.tracked_run import start_run
+from thaw.tracking.unsent_file import UNSENT_FILE
 
 
 @pytest.fixture

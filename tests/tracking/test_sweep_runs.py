@@ -8,9 +8,9 @@ from mlflow.entities import Metric
 from thaw.tracking.cross_validation import fold_summaries
 from thaw.tracking.mlflow_store import open_store
 from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, find_run
-from thaw.tracking.spool import UnsentWrites
 from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep
 from thaw.tracking.tracked_run import create_run, start_run
+from thaw.tracking.unsent_file import UnsentWrites
 
 
 def sweep(tracking, outputs, objectives):

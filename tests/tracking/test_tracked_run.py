@@ -197,9 +197,11 @@ def test_a_run_without_a_model_says_so(tracking, outputs):
 
 
 def test_a_logged_network_gives_the_same_answers_when_loaded(tracking, outputs, client, capfd):
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
 
-    backend.start_tensorflow(0, deterministic=True)  # TensorFlow's threads stay as the process's first test had them
+    tensorflow_setup.start_tensorflow(
+        0, deterministic=True
+    )  # TensorFlow's threads stay as the process's first test had them
     import keras
     import mlflow.models
     import numpy as np

@@ -19,8 +19,8 @@ from thaw.tracking import retry, write_queue
 from thaw.tracking.mlflow_store import open_store
 from thaw.tracking.retry import StoreRefused
 from thaw.tracking.run_lookup import find_run
-from thaw.tracking.spool import UNSENT_FILE
 from thaw.tracking.tracked_run import start_run
+from thaw.tracking.unsent_file import UNSENT_FILE
 
 EPOCHS = [(epoch, 1 / epoch) for epoch in range(1, 11)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.config.schema import CheckpointConfig, HeadConfig, OptimizerConfig, TrainConfig
 from thaw.training.checkpoint import Checkpoint, CheckpointDir, TrainingProgress
 from thaw.training.recipes import TrainingStage
@@ -54,11 +54,11 @@ def train(
     precision: str = "float32",
 ):
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
-    from thaw.models.precision import computing_in
+    from thaw.models.compute_precision import computing_in
     from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.fit import FitInputs, fit
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     directory = CheckpointDir(folder, 2, "run")
     checkpoint = directory.load_newest()
     model = network()
@@ -178,7 +178,7 @@ def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_are_not_saved_over_good_ones(tmp_path: Path, monkeypatch) -> None:
     from thaw.training import callbacks
 
-    monkeypatch.setattr(callbacks.optimizers, "learning_rate", lambda *_: float("inf"))
+    monkeypatch.setattr(callbacks.optimizers, "scheduled_learning_rate", lambda *_: float("inf"))
     with pytest.raises(callbacks.Diverged, match="Lower the learning rate"):
         train(tmp_path, schedule="cosine")
     checkpoint = CheckpointDir(tmp_path, 2, "run").load_newest()

@@ -1,11 +1,11 @@
 import pytest
 
 from thaw.config.schema import OptimizerConfig
-from thaw.training.optimizers import learning_rate
+from thaw.training.optimizers import scheduled_learning_rate
 
 
 def rates(config: OptimizerConfig, epochs: int = 4, steps: int = 10) -> list[float]:
-    return [learning_rate(config, step, steps, epochs) for step in range(epochs * steps)]
+    return [scheduled_learning_rate(config, step, steps, epochs) for step in range(epochs * steps)]
 
 
 def test_constant_is_constant() -> None:

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 
 from thaw.cache import DiskCache
-from thaw.common import backend
-from thaw.config.schema import (
+from thaw.common import tensorflow_setup
+from thaw.config.schema import (  # fmt: skip
     AugmentConfig,
     BackboneConfig,
     CheckpointConfig,
     HeadConfig,
     OptimizerConfig,
     TrainConfig,
-)  # fmt: skip
+)
 from thaw.data import pixels
 from thaw.data.catalog import Catalog
 from thaw.data.dataset import Dataset
 from thaw.data.splits import Splits
 from thaw.frozen.engine import EngineChoice
-from thaw.models import freeze
+from thaw.models import freeze, freeze_proof
 from thaw.results.evaluate import evaluate
 from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import CheckpointDir
@@ -40,18 +40,18 @@ def data() -> Dataset:
     names = tuple(f"x/{i}" for i in range(48))
     catalog = Catalog(names, None, arrays, labels, ("r", "g", "b"), np.full(48, -1, np.int8))
     splits = Splits(np.arange(30), np.arange(30, 39), np.arange(39, 48))
-    return Dataset(pixels.from_catalog(catalog, splits.all_indices(), 64), splits, AugmentConfig(), seed=0)
+    return Dataset(pixels.of_catalog(catalog, splits.all_indices(), 64), splits, AugmentConfig(), seed=0)
 
 
 def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "frozen", max_gb: float = 1.0, **options):
     """One stage on a fresh network with random weights; returns network, result, and hashes before it."""
     from thaw.models import backbones, network
     from thaw.training.checkpoint_callback import StageCheckpointer
-    from thaw.training.restore import checkpointed_variables
+    from thaw.training.resume_state import checkpointed_variables
     from thaw.training.stage_plans import StageInputs, plan_stages
     from thaw.training.stages import run_stage
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
     built = calibrated(backbones.build_backbone(config), data)
     head = options.pop("head", HEAD)
@@ -71,7 +71,7 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
         TrainConfig(batch_size=8, **options),
         head,
     )
-    before = freeze.weight_hashes(built.layers)
+    before = freeze_proof.weight_hashes(built.layers)
     (planned,) = plan_stages([stage], joined, data, inputs, cuts)
     meanwhile(planned)
     variables = checkpointed_variables(joined, [planned])
@@ -105,7 +105,7 @@ def moved(before: dict, after: dict, name: str) -> set[str]:
 @pytest.mark.parametrize("batchnorm", ["frozen", "trainable"])
 def test_statistics_move_only_where_asked_and_thawed(data, tmp_path: Path, batchnorm: str) -> None:
     joined, _, before = run(data, tmp_path, request="conv_pw_11", batchnorm=batchnorm)
-    after = freeze.weight_hashes(joined.backbone.layers)
+    after = freeze_proof.weight_hashes(joined.backbone.layers)
     assert moved(before, after, "conv_pw_11_bn") == set()
     statistics = {"moving_mean", "moving_variance"} if batchnorm == "trainable" else set()
     assert moved(before, after, "conv_pw_13_bn") == {"gamma", "beta"} | statistics
@@ -173,7 +173,7 @@ def fresh_weights(data: Dataset) -> list[np.ndarray]:
     """The weights that `run` starts from."""
     from thaw.models import backbones, network
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none"))
     return network.attach_head(calibrated(built, data), HeadConfig(name="linear"), ("r", "g", "b")).model.get_weights()
 
@@ -199,7 +199,7 @@ def test_an_earlier_cut_computes_the_same_network(data) -> None:
     """Frozen layers behind the cut run with the stage: with several cut tensors on either side, some of them shared."""
     from thaw.models import backbones, network
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     built = backbones.build_backbone(BackboneConfig(name="mobilenetv2", alpha=0.35, image_size=64, weights="none"))
     calibrated(built, data)
     joined = network.attach_head(built, HEAD, ("r", "g", "b"))

@@ -2,7 +2,7 @@
 
 from thaw.cache.disk_cache import RESERVED_BYTES, CacheBudget, DiskCache
 from thaw.cache.locks import CacheFull
+from thaw.cache.row_store import RowStore
 from thaw.cache.rows import CachedRows
-from thaw.cache.space import CacheSpace
 
-__all__ = ["RESERVED_BYTES", "CacheBudget", "CacheFull", "CacheSpace", "CachedRows", "DiskCache"]
+__all__ = ["RESERVED_BYTES", "CacheBudget", "CacheFull", "CachedRows", "DiskCache", "RowStore"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.cache import eviction
-from thaw.cache.space import CacheSpace
+from thaw.cache.row_store import RowStore
 
 # Bytes left free for what else a run writes to the same disk: pictures, logs, the store, a network and its checkpoints.
 RESERVED_BYTES = 1_000_000_000
@@ -38,9 +38,9 @@ class DiskCache:
         """Whether nothing is read or written."""
         return self.max_bytes <= 0
 
-    def space(self, key: Mapping[str, object]) -> CacheSpace:
+    def space(self, key: Mapping[str, object]) -> RowStore:
         """Return the space of the rows that depend on `key`, which JSON can hold; no effect on disk."""
-        return CacheSpace(self.folder, self.max_bytes, key, self._reserved(RESERVED_BYTES))
+        return RowStore(self.folder, self.max_bytes, key, self._reserved(RESERVED_BYTES))
 
     def used_bytes(self) -> int:
         """Return the bytes of all committed segments of all spaces."""

@@ -21,7 +21,7 @@ class CacheFull(UserError):
 
 
 @contextmanager
-def as_user_error(folder: Path) -> Iterator[None]:
+def cache_errors_explained(folder: Path) -> Iterator[None]:
     """Turn an OSError of the block into a UserError that names the cache's folder and what to do."""
     try:
         yield
@@ -38,7 +38,7 @@ def as_user_error(folder: Path) -> Iterator[None]:
 def cache_lock(folder: Path) -> Iterator[None]:
     """Hold the lock on what is committed, removed or reserved in any space of the cache, for milliseconds."""
     with ExitStack() as stack:
-        with as_user_error(folder):
+        with cache_errors_explained(folder):
             stack.enter_context(FileLock(_lock_path(folder, "store")))
         yield
 
@@ -47,7 +47,7 @@ def cache_lock(folder: Path) -> Iterator[None]:
 def space_lock(folder: Path, space: str, wait_message: str) -> Iterator[None]:
     """Hold a space's lock: its rows are computed by one process at a time. Prints `wait_message` if it waits."""
     with ExitStack() as stack:
-        with as_user_error(folder):
+        with cache_errors_explained(folder):
             stack.enter_context(lock_file(_lock_path(folder, space), wait_message, SHORT_WAIT_SECONDS))
         yield
 

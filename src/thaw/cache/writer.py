@@ -12,7 +12,7 @@ import numpy as np
 
 from thaw.cache import segment
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import as_user_error, cache_lock
+from thaw.cache.locks import cache_errors_explained, cache_lock
 from thaw.common.files import remove_files
 
 # A killed run loses at most this; a segment is also what eviction removes at once. Bytes, seconds.
@@ -85,7 +85,7 @@ class SegmentWriter:
 
     @contextmanager
     def _close_on_error(self) -> Iterator[None]:
-        with as_user_error(self._cache_folder):
+        with cache_errors_explained(self._cache_folder):
             try:
                 yield
             except OSError:

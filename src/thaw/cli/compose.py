@@ -14,10 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import check_no_empty_arguments, empty_value_error, quote
+from thaw.cli.argument_quoting import check_no_empty_arguments, empty_value_error, quote
 from thaw.common.errors import UserError, did_you_mean
 from thaw.config import checks
-from thaw.config.installation import conf_dir
+from thaw.config.install_paths import conf_dir
 from thaw.config.schema import Config
 from thaw.config.schema_keys import dotted_keys
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import empty_value_error
+from thaw.cli.argument_quoting import empty_value_error
 from thaw.common.console import escape_controls
 from thaw.common.errors import UserError, did_you_mean, joined
-from thaw.config.installation import conf_dir
+from thaw.config.install_paths import conf_dir
 from thaw.config.job import Terminated
 from thaw.config.schema_keys import dotted_keys, section_types
 

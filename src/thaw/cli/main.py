@@ -15,17 +15,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli import hydra_flags, policy, streams, sweep_checks
-from thaw.cli.arguments import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
+from thaw.cli import command_line, instantiation_guard, streams, sweep_checks
+from thaw.cli.argument_quoting import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
 from thaw.cli.compose import compose_tool_config, first_job_config, initialized_hydra, resolve_hydra_values, to_config
 from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
-from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_run_folder
+from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_job_folder
 from thaw.common import console
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.config import checks, command_lines, effects, installation
+from thaw.config import checks, command_lines, install_paths, key_conflicts
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
 from thaw.config.yaml_text import keep_yaml_texts
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 @streams.exit_quietly_on_broken_pipe
-def train() -> None:
+def train_command() -> None:
     """Train as the command line says: compose, check, run; a sweep (`-m`) does so once a job."""
     streams.open_closed_streams(errors_on_output=True)
     with exit_with_one_error(Config):
         _prepare()
-        given = hydra_flags.parse_command_line(sys.argv[1:])
+        given = command_line.parse_command_line(sys.argv[1:])
         given = replace(given, arguments=quote_texts(given.arguments, Config))
         if not given.flags or given.flags[0] != "--shell-completion":
             check_no_empty_arguments(given.arguments)
@@ -76,8 +76,8 @@ def train() -> None:
         if resumed:
             sys.argv[1:] = resumed.arguments
         try:
-            with policy.forbid_instantiation(sys.argv[1:]):
-                conf = str(installation.conf_dir())
+            with instantiation_guard.forbid_instantiation(sys.argv[1:]):
+                conf = str(install_paths.conf_dir())
                 hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
         except RunRefused as refused:
             raise refused.error from None
@@ -102,12 +102,12 @@ def train_once(arguments: list[str]) -> "RunResult":
     resumed = prepare_resume(arguments)
     arguments = resumed.arguments if resumed else arguments
     ConfigStore.instance().store(name="schema", node=Config)
-    with policy.forbid_instantiation(arguments), initialized_hydra():
+    with instantiation_guard.forbid_instantiation(arguments), initialized_hydra():
         composed = hydra.compose("config", arguments, return_hydra_config=True)
         folder = Path(composed.hydra.run.dir).absolute()
         with first_job_config(composed) as cfg:
             config, job = _checked(cfg, composed.hydra, folder, resumed, None)
-    check_run_folder(folder, job.resumed_run_id)
+    check_job_folder(folder, job.resumed_run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return _start((config, job))
 
@@ -119,13 +119,13 @@ def _checked(
     config: Config = to_config(cfg, Config)
     checks.check_config(config, new_run=not resumed)
     if not resumed:
-        for line in effects.no_effect_notes(config, hydra_config.overrides.task):
+        for line in key_conflicts.no_effect_notes(config, hydra_config.overrides.task):
             say(line)
     search_path = [o for o in hydra_config.overrides.hydra if o.startswith(f"{SEARCH_PATH_KEY}=")]
     overrides = [*search_path, *resolve_hydra_values(hydra_config.overrides.task, cfg)]
     if resumed:
-        return config, Job(installation.checkout(), folder, overrides, resumed.parent_run_id, resumed.run_id)
-    return config, Job(installation.checkout(), folder, overrides, parent)
+        return config, Job(install_paths.checkout_root(), folder, overrides, resumed.parent_run_id, resumed.run_id)
+    return config, Job(install_paths.checkout_root(), folder, overrides, parent)
 
 
 def _start(checked: tuple[Config, Job]) -> "RunResult":
@@ -142,7 +142,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
     with exit_with_one_error(schema):
         _prepare()
         help_asked = bool({"-h", "--help"} & set(sys.argv[1:]))
-        arguments = [] if help_asked else hydra_flags.parse_tool_arguments(sys.argv[1:], name)
+        arguments = [] if help_asked else command_line.parse_tool_arguments(sys.argv[1:], name)
         arguments = quote_texts(arguments, schema, sweeps=False)
     if help_asked:
         ConfigStore.instance().store(name=name, node=schema)
@@ -156,11 +156,11 @@ def _print_help(schema: type, command: str, config_name: str) -> None:
     with initialized_hydra():
         defaults: Any = OmegaConf.to_container(hydra.compose(config_name), resolve=False)
     program = command_lines.script_command(command)
-    streams.write_stdout(help_text(installation.conf_dir(), schema, program, defaults) + "\n")
+    streams.write_stdout(help_text(install_paths.conf_dir(), schema, program, defaults) + "\n")
 
 
 def _prepare() -> None:
-    outputs = os.environ.get("THAW_OUTPUTS", str(installation.default_outputs()))
+    outputs = os.environ.get("THAW_OUTPUTS", str(install_paths.default_outputs()))
     if not outputs.strip():
         raise empty_value_error("THAW_OUTPUTS")
     os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())

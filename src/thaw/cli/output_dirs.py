@@ -11,14 +11,14 @@ from pathlib import Path, PurePath
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.arguments import empty_value_error
+from thaw.cli.argument_quoting import empty_value_error
 from thaw.common.errors import UserError
 
 OUTPUT_DIR_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _SUBDIR = "hydra.output_subdir"
 
 
-def is_typed(key: str, arguments: Sequence[str]) -> bool:
+def is_set_by_user(key: str, arguments: Sequence[str]) -> bool:
     """Whether the command line sets a key."""
     return any(argument.partition("=")[0].lstrip("+~").strip() == key for argument in arguments)
 
@@ -39,7 +39,9 @@ def check_output_dirs(config: DictConfig, arguments: Sequence[str], made: set[Pa
     _check_not_empty(config)
     _check_subdir(config)
     defaults = _defaults(config)
-    keys = [key for key in OUTPUT_DIR_KEYS if not is_typed(key, arguments) and _written(config, key) != defaults[key]]
+    keys = [
+        key for key in OUTPUT_DIR_KEYS if not is_set_by_user(key, arguments) and _written(config, key) != defaults[key]
+    ]
     if not keys:
         return set()
     outputs = Path(str(config.outputs)).expanduser().resolve()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thaw.cli.arguments import quote, unquote
+from thaw.cli.argument_quoting import quote, unquote
 from thaw.cli.compose import compose_config
 from thaw.common import console
 from thaw.common.errors import UserError, joined
@@ -70,14 +70,14 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     if legacy := _legacy_arguments(stored, current, given_keys):
         overrides += legacy
         current = _compose([*overrides, *given])
-    changed = stored_config.differences(stored, current)
+    changed = stored_config.config_differences(stored, current)
     if current.cache.max_gb != stored.cache.max_gb and _has_no_cuts(run):
         changed.append(stored_config.ConfigDifference("cache.max_gb", stored.cache.max_gb, current.cache.max_gb))
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
             f"run {run.id} cannot go on with another config than it began with:{lines}\n"
-            f"Leave that out ({command_lines.run_command('train', RESUME_KEY, run.id, folder, uri)} suffices), "
+            f"Leave that out ({command_lines.run_id_command('train', RESUME_KEY, run.id, folder, uri)} suffices), "
             "or train anew"
         )
     resumed = [a for a in (*overrides, *given) if a.partition("=")[0] != "hydra.run.dir"]
@@ -88,7 +88,7 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
 
 def _legacy_arguments(stored: Config, current: Config, given: Collection[str]) -> list[str]:
     """Return arguments for keys whose default is newer than the run: it continues by the rules it began with."""
-    differences = stored_config.differences(stored, current)
+    differences = stored_config.config_differences(stored, current)
     legacy = [d for d in differences if d.key in stored_config.LEGACY_DEFAULTS and d.key not in given]
     return [f"{difference.key}={difference.stored}" for difference in legacy]
 

@@ -60,7 +60,7 @@ class SweepCallback(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse the folder of a single run when another run has its files there."""
         with _refusing():
-            check_run_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
+            check_job_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Open the sweep's parent run, in the store and experiment of its first job."""
@@ -108,7 +108,7 @@ class SweepCallback(Callback):
             say(f"folds {display_path(file)}")
 
 
-def check_run_folder(folder: Path, resumed_run_id: str | None) -> None:
+def check_job_folder(folder: Path, resumed_run_id: str | None) -> None:
     """Raise UserError when a run works in `folder`, or when it holds files of a run other than the resumed one."""
     from thaw.tracking import folder_owner
 

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import IntervalSweep
 
 from thaw.cli.compose import first_job_config, initialized_hydra, to_config
 from thaw.common.errors import UserError
-from thaw.config import checks, effects
+from thaw.config import checks, key_conflicts
 from thaw.config.schema import Config
 
 # Keys of which all jobs of a sweep have one value, and why.
@@ -49,7 +49,7 @@ def check_sweep_jobs(parent: Config, jobs: Sequence[Config]) -> None:
         parent: the config without the keys that are swept, which is that of the sweep's parent run.
         jobs: configs in which every swept value occurs once.
     """
-    problems = [problem for job in jobs for problem in effects.contradictions(job)]
+    problems = [problem for job in jobs for problem in key_conflicts.contradictions(job)]
     for key, why in PROCESS_KEYS.items():
         values = _distinct_values(key, jobs)
         if len(values) > 1:

@@ -45,7 +45,7 @@ class Hardware:
 
 
 def detect_hardware() -> Hardware:
-    """Return what this machine computes with. Call `backend.import_tensorflow` first."""
+    """Return what this machine computes with. Call `import_tensorflow` first."""
     import tensorflow as tf
 
     details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]

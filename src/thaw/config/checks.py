@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from thaw.common.errors import UserError, did_you_mean, joined
-from thaw.config import effects
+from thaw.config import key_conflicts
 from thaw.config.schema import Config, OptimizerConfig
 
 
@@ -26,7 +26,7 @@ def check_config(config: Config, new_run: bool = False) -> None:
         *_recipe_problems(config),
         *_view_problems(config),
         *(problem for where, optimizer in _optimizers(config) for problem in _optimizer_problems(where, optimizer)),
-        *(effects.contradictions(config) if new_run else ()),
+        *(key_conflicts.contradictions(config) if new_run else ()),
     ]
     # What follows from a value that is refused already is no news.
     raise_problems([*values.values(), *(line for line in together if not any(f"{key}=" in line for key in values))])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from thaw.common.console import display_path
-from thaw.config.installation import checkout
+from thaw.config.install_paths import checkout_root
 from thaw.config.schema import TrackingConfig
 
 
@@ -21,7 +21,7 @@ def script_command(name: str) -> str:
         return f"python -m thaw {name}"
     if started.stem == "thaw":
         return f"{'thaw' if shutil.which('thaw') == str(started) else shlex.quote(str(started))} {name}"
-    root = checkout()
+    root = checkout_root()
     if root is None:
         return f"thaw {name}"
     script = "train.py" if name == "train" else f"scripts/{name}.py"
@@ -37,7 +37,7 @@ def script_command(name: str) -> str:
     return f"python {shlex.quote(script)}"
 
 
-def run_command(name: str, key: str, run_id: str, folder: Path, uri: str) -> str:
+def run_id_command(name: str, key: str, run_id: str, folder: Path, uri: str) -> str:
     """Return a command for a run: `python train.py resume=RUN_ID`.
 
     A run in another store than the default one is named by its folder, which says where that is: `outputs=` and
@@ -59,7 +59,7 @@ def mlflow_command(uri: str, arguments: str) -> str:
 
 def _default(uri: str) -> bool:
     """Whether a command without `outputs=` and `tracking.uri=` looks there; in an installed thaw, from this folder."""
-    root = checkout()
+    root = checkout_root()
     if root is None:
         return display_path(Path(uri.removeprefix("sqlite:///"))) == Path("outputs/mlflow.db")
     return uri in (TrackingConfig().uri, f"sqlite:///{(root / 'outputs').as_posix()}/mlflow.db")

@@ -58,7 +58,7 @@ def parse_stored_config(text: str, where: str) -> Config:
     return config
 
 
-def differences(stored: Config, current: Config) -> list[ConfigDifference]:
+def config_differences(stored: Config, current: Config) -> list[ConfigDifference]:
     """Return every key whose value differs, without `RESULT_NEUTRAL_KEYS`."""
     old, new = dict(flatten(dataclasses.asdict(stored))), dict(flatten(dataclasses.asdict(current)))
     return [

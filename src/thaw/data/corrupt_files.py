@@ -53,7 +53,7 @@ _TRUNCATED = re.compile(r"(?i)truncated|but only got|unexpected end|eof")
 _START_OF_SCAN = 0xDA  # a JPEG's marker
 
 
-def diagnose(error: Exception, content: bytes) -> tuple[str, str]:
+def diagnose_bad_file(error: Exception, content: bytes) -> tuple[str, str]:
     """Return the kind (a key of `KINDS`) and the reason why Pillow raised `error` on a file's bytes."""
     message = str(error) or type(error).__name__
     format_name = readable_format(content)

@@ -12,7 +12,7 @@ import numpy as np
 from thaw.common.console import printable
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config.schema import DatasetConfig
-from thaw.data import class_names, split_names
+from thaw.data import class_name_spelling, split_names
 from thaw.data.catalog import SPLIT_NAMES, UNASSIGNED, Catalog
 
 REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("path", "label"), ("split", "group")
@@ -48,7 +48,7 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
     _refuse(file, "have no label", [row for row in rows if not row.label])
     _refuse(file, "have a label that is no text", [r for r in rows if printable(r.label) != r.label], lambda r: r.label)
     labels = ((row.label, f"line {row.line}") for row in rows)
-    class_names.refuse_spelling_variants(labels, str(file), "Write the labels of a class alike")
+    class_name_spelling.refuse_spelling_variants(labels, str(file), "Write the labels of a class alike")
     split_numbers = _split_numbers(rows)
     _refuse_unknown_splits(file, rows, split_numbers)
     _refuse_repeated_paths(file, rows)

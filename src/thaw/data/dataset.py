@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from thaw.common.console import printable
 from thaw.config.schema import AugmentConfig, TrainConfig
-from thaw.data.pipeline import AugmentedView, ImageBatches
+from thaw.data.class_balance import class_weights
+from thaw.data.image_batches import AugmentedView, ImageBatches
 from thaw.data.pixels import Pixels
 from thaw.data.splits import Splits
 
@@ -56,11 +57,8 @@ class Dataset:
         return self.augment.active
 
     def class_weight(self, choice: str) -> dict[int, float] | None:
-        """Return the weight by class for "balanced", N / (C * count) as in scikit-learn; None for "none"."""
-        if choice == "none":
-            return None
-        counts = self.class_counts()
-        return {i: len(self.splits.train) / (len(counts) * int(count)) for i, count in enumerate(counts)}
+        """Return the weight by class for "balanced", None for "none"."""
+        return None if choice == "none" else class_weights(self.class_counts())
 
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Return the number of training images of each class, int64 (C,)."""

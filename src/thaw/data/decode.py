@@ -128,7 +128,7 @@ def decode(
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise _too_large(name, f"{pixels} pixels", pixels, len(content)) from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
-        kind, reason = corrupt_files.diagnose(error, content)
+        kind, reason = corrupt_files.diagnose_bad_file(error, content)
         raise BadImageError(name, reason, kind) from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from thaw.common.console import printable
 from thaw.common.errors import UserError, joined
 from thaw.config.schema import DatasetConfig
-from thaw.data import class_names, split_names
+from thaw.data import class_name_spelling, split_names
 from thaw.data.catalog import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VAL, Catalog
 from thaw.data.decode import IMAGE_SUFFIXES, SUPPORTED_SUFFIXES
 
@@ -64,7 +64,7 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
         folders = [_read(root, name, UNASSIGNED) for name in tops]
     spelled = [(folder.name.rpartition("/")[2], folder.name) for folder in folders]
     remedy = "Give the folders of a class one name, or put them together"
-    class_names.refuse_spelling_variants(spelled, f"dataset.path={root}", remedy)
+    class_name_spelling.refuse_spelling_variants(spelled, f"dataset.path={root}", remedy)
     classes = _all_classes(root, splits) if splits else sorted({folder.label for folder in folders})
     if len(classes) < 2:
         raise UserError(_too_few_classes(root, splits, classes))

@@ -12,7 +12,7 @@ COLUMNS = ("path", "sha256", "width", "height", "mode", "label", "class", "split
 VERDICT_OK = "ok"
 
 
-def rows(scanned: ScanResult, splits: Splits) -> Iterator[tuple[str | int, ...]]:
+def manifest_rows(scanned: ScanResult, splits: Splits) -> Iterator[tuple[str | int, ...]]:
     """Yield a row of `COLUMNS` for every image that is used, in the catalog's order, then for every bad file.
 
     - path: relative to the dataset's folder
@@ -38,7 +38,7 @@ def rows(scanned: ScanResult, splits: Splits) -> Iterator[tuple[str | int, ...]]
 
 def manifest_csv(scanned: ScanResult, splits: Splits) -> str:
     """Return the manifest as CSV, to be written with `encoding="utf-8", errors="surrogateescape", newline=""`."""
-    return csv_text(COLUMNS, rows(scanned, splits))
+    return csv_text(COLUMNS, manifest_rows(scanned, splits))
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import CachedRows, CacheFull, CacheSpace
+from thaw.cache import CachedRows, CacheFull, RowStore
 from thaw.common.console import say
 from thaw.common.parallel import prefetch_map, with_progress
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
@@ -111,7 +111,7 @@ class CacheStore:
     Where the space has no room for them, it does as `MemoryStore`.
     """
 
-    def __init__(self, files: SourceFiles, space: CacheSpace) -> None:
+    def __init__(self, files: SourceFiles, space: RowStore) -> None:
         self._files, self._space = files, space
         self._opened: CachedRows | MemoryStore | None = None
         self._lock = threading.Lock()

@@ -10,11 +10,11 @@ from PIL import Image
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.data import quarantine
-from thaw.data.cache_spaces import OVERHEAD_BYTES, CacheSpaces, plan_spaces
 from thaw.data.catalog import Catalog
+from thaw.data.dataset_cache import OVERHEAD_BYTES, DatasetCache, plan_spaces
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions, resize
 from thaw.data.pixel_stores import ArrayStore, CacheStore, Images, MemoryStore, PixelStore, SourceFiles
-from thaw.data.probe import check_unchanged
+from thaw.data.probe import check_files_unchanged
 from thaw.data.scan import ScanResult, scan_catalog
 
 
@@ -74,7 +74,7 @@ class Pixels:
         """
         if self.catalog.paths is not None:
             paths = [self.catalog.paths[index] for index in self.indices]
-            check_unchanged(zip(paths, self.stat_hashes, self.sha256, strict=True))
+            check_files_unchanged(zip(paths, self.stat_hashes, self.sha256, strict=True))
 
     def _rows(self, indices: npt.NDArray[np.int64]) -> list[int]:
         rows = np.searchsorted(self.indices, indices)
@@ -91,7 +91,7 @@ class Pixels:
         return batch
 
 
-def from_catalog(
+def of_catalog(
     catalog: Catalog, indices: npt.NDArray[np.int64], image_size: int, store: DiskCache | None = None
 ) -> Pixels:
     """Scan the images of a catalog at `indices` and return their pixels; raises UserError that lists all bad files."""
@@ -100,13 +100,13 @@ def from_catalog(
     scanned = scan_catalog(catalog.subset(indices), spaces)
     if scanned.bad_files:
         raise UserError(quarantine.bad_files_error(scanned))
-    pixels = from_scan(scanned, np.arange(len(indices)), spaces)
+    pixels = of_scan(scanned, np.arange(len(indices)), spaces)
     if catalog.arrays is not None:
         pixels = replace(pixels, pixel_store=ArrayStore(catalog.arrays, indices))
     return replace(pixels, catalog=catalog, indices=indices)
 
 
-def from_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: CacheSpaces) -> Pixels:
+def of_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: DatasetCache) -> Pixels:
     """Return the pixels of scanned images at `indices`; no file is touched before an image is taken.
 
     Images that the cache holds are not decoded. Others are stored there if all fit into its budget, otherwise held in

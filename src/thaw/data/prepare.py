@@ -2,8 +2,8 @@
 
 from thaw.cache import DiskCache
 from thaw.config.schema import DatasetConfig, SplitConfig
-from thaw.data import cache_spaces, sources, splits
-from thaw.data.cache_spaces import CacheSpaces
+from thaw.data import dataset_cache, dataset_table, splits
+from thaw.data.dataset_cache import DatasetCache
 from thaw.data.decode import DecodeOptions
 from thaw.data.scan import ScanResult, scan_catalog
 from thaw.data.splits import SplitOptions, Splits
@@ -11,7 +11,7 @@ from thaw.data.splits import SplitOptions, Splits
 
 def scan_dataset(
     dataset: DatasetConfig, cache: DiskCache, image_size: int, *, pixels_every_epoch: bool = True
-) -> tuple[ScanResult, CacheSpaces]:
+) -> tuple[ScanResult, DatasetCache]:
     """List, hash and check all images of the data set; bad files are part of the result and stop nothing.
 
     Args:
@@ -27,9 +27,9 @@ def scan_dataset(
     Raises:
         UserError: The data set is unknown, missing, or not laid out as it should be.
     """
-    catalog = sources.load_catalog(dataset)
+    catalog = dataset_table.load_named_catalog(dataset)
     limit = dataset.limit_per_class
-    spaces = cache_spaces.plan_spaces(
+    spaces = dataset_cache.plan_spaces(
         cache,
         image_size,
         len(catalog),

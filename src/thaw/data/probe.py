@@ -109,7 +109,7 @@ def reprobe(path: str, image_size: int, sha256: str, options: DecodeOptions = DE
     raise _changed_error(path, file, "")
 
 
-def check_unchanged(expected: Iterable[tuple[str, str, str]]) -> None:
+def check_files_unchanged(expected: Iterable[tuple[str, str, str]]) -> None:
     """Raise UserError when a file (path, stat hash, sha256) has other content than that, or none.
 
     Only files whose stat hash differs are read; one that was merely touched passes.

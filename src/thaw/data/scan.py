@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.parallel import prefetch_map, with_progress
-from thaw.data.cache_spaces import CacheSpaces
 from thaw.data.catalog import Catalog
+from thaw.data.dataset_cache import DatasetCache
 from thaw.data.probe import FileProbe, ProbeResult, probe_files, reprobe, stat_hash
 
 COMMIT_FILES, COMMIT_BYTES = 8192, 128e6  # files and their pixels in one write to the cache; an interrupt loses no more
@@ -42,7 +42,7 @@ class ScanResult:
     bad_files: tuple[BadFile, ...]
 
 
-def scan_catalog(catalog: Catalog, spaces: CacheSpaces, *, with_pixels: bool = True) -> ScanResult:
+def scan_catalog(catalog: Catalog, spaces: DatasetCache, *, with_pixels: bool = True) -> ScanResult:
     """Hash every image of a catalog, and decode content that the cache has no probe result of.
 
     Files whose stat is as it was when they were last read are not read. Bad files are listed and never touched; the
@@ -89,7 +89,7 @@ def _scan_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
 
 
 def _probe_unknown(
-    paths: Sequence[str], stat_hashes: Sequence[str | None], spaces: CacheSpaces, with_pixels: bool
+    paths: Sequence[str], stat_hashes: Sequence[str | None], spaces: DatasetCache, with_pixels: bool
 ) -> tuple[list[str], list[ProbeResult]]:
     """Return the sha256 ("" of unreadable files) and result of every file; probe and store what the cache lacks."""
     hashes = spaces.known_hashes(stat_hashes)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thaw.common.console import printable
 from thaw.common.errors import UserError, joined
 from thaw.data.catalog import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VAL, IntArray
-from thaw.data.split_versions import LATEST_VERSION, SplitRule
+from thaw.data.split_rule import LATEST_VERSION, SplitRule
 from thaw.data.stratified import InfeasibleSplit, allocate_stratified, connected_groups
 
 MAX_NAMED_CLASSES = 10  # classes that a warning names

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.data.catalog import IntArray
-from thaw.data.split_versions import SplitRule
+from thaw.data.split_rule import SplitRule
 
 MAX_ATTEMPTS = 20  # orders in which groups are allocated, before the split is called infeasible
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.cache import DiskCache
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
 from thaw.common.hardware import detect_hardware
@@ -47,13 +47,13 @@ def pooled_features(
 
 def _frozen_backbone(config: ExploreConfig, deterministic: bool | None) -> FrozenPart:
     """Return the backbone up to its pooled features, on the engine of a run in which all of it is frozen."""
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     choice = engine.choose_engine(
         config.engine, "auto", config.precision,
         depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
         trains_backbone=False, hardware=detect_hardware(),
     )  # fmt: skip
-    backend.start_tensorflow(config.seed, deterministic)
+    tensorflow_setup.start_tensorflow(config.seed, deterministic)
     from thaw.models import backbones, network
 
     backbone = backbones.build_backbone(config.backbone)

@@ -15,7 +15,7 @@ from thaw.explore.findings import Finding
 from thaw.explore.html_page import class_rows, finding_sections, used_splits
 from thaw.explore.image_stats import ImageStats
 from thaw.explore.label_errors import LabelScores
-from thaw.explore.neighbors import Neighbors, SimilarPair
+from thaw.explore.near_duplicates import Neighbors, SimilarPair
 from thaw.explore.scanned_images import ScannedImages
 
 FINDING_COLUMNS = ("kind", "file", "class", "split", "score", "other_file", "other_class", "other_split", "note")

@@ -9,7 +9,7 @@ from PIL import Image
 from thaw.data import bit_depth
 from thaw.explore.image_stats import ImageStats
 from thaw.explore.label_errors import LabelScores
-from thaw.explore.neighbors import SimilarPair, outlier_threshold
+from thaw.explore.near_duplicates import SimilarPair, outlier_threshold
 from thaw.explore.scanned_images import ScannedImages
 
 MAX_PLAIN_CONTRAST = 2.0  # standard deviation of luma, 0-255
@@ -129,7 +129,7 @@ def outliers(images: ScannedImages, rows: np.ndarray, scores: np.ndarray) -> lis
     return [_single("odd_one_out", images, int(rows[i]), float(scores[i])) for i in order]
 
 
-def by_statistics(images: ScannedImages, stats: ImageStats) -> list[Finding]:
+def unusual_images(images: ScannedImages, stats: ImageStats) -> list[Finding]:
     """Return plain, dark, shallow, bright, long and tiny images, parts of files, and wrong suffixes."""
     sides = np.stack([images.pixels.widths, images.pixels.heights]).astype(float)
     ratio, area = sides.max(axis=0) / sides.min(axis=0), sides.prod(axis=0)

@@ -64,14 +64,14 @@ def scan_images(config: ExploreConfig, cache: DiskCache) -> ScannedImages:
     Raises:
         UserError: The source cannot be listed, or fewer than two images can be used.
     """
-    scan, spaces = prepare.scan_dataset(config.dataset, cache, backbone_table.image_size(config.backbone))
+    scan, spaces = prepare.scan_dataset(config.dataset, cache, backbone_table.input_size(config.backbone))
     usable, total = len(scan.catalog), len(scan.catalog) + len(scan.bad_files)
     if usable < 2:
         raise UserError(f"of {total} pictures {usable} can be used: there is nothing to compare")
     split_names, split_remarks = _split_names(config, scan)
     rows, paths, bits = sorted(split_names), scan.catalog.paths, config.dataset.bits
     return ScannedImages(
-        pixels.from_scan(scan, np.array(rows, np.int64), spaces),
+        pixels.of_scan(scan, np.array(rows, np.int64), spaces),
         tuple(split_names[i] for i in rows),
         tuple(scan.formats[i] for i in rows),
         tuple(scan.modes[i] for i in rows),

@@ -11,21 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from ml_dtypes import bfloat16
 
-from thaw.cache import CachedRows, CacheSpace, DiskCache
-from thaw.cache.space import AddRow
+from thaw.cache import CachedRows, DiskCache, RowStore
+from thaw.cache.row_store import AddRow
 from thaw.common import environment, hardware
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.data import cache_spaces, decode
+from thaw.data import dataset_cache, decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
-from thaw.data.pipeline import AugmentedView, ImageBatches, view_reader
+from thaw.data.image_batches import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
 from thaw.frozen.batch_runner import prefetch
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
-from thaw.models.weights_digest import weights_sha256
+from thaw.models.weights_hash import weights_sha256
 
 if TYPE_CHECKING:  # cached activations are read without Keras
     from thaw.models.network import Cut, Network
@@ -93,7 +93,7 @@ def activations_key(
         "versions": {
             choice.engine: choice.version,
             "keras": importlib.metadata.version("keras"),
-            **cache_spaces.decoder_versions(),
+            **dataset_cache.decoder_versions(),
         },
     }
 
@@ -156,7 +156,7 @@ class FrozenPart:
 
     def cache_space(
         self, store: DiskCache, view: AugmentedView | None, decode_options: DecodeOptions = DEFAULT_OPTIONS
-    ) -> CacheSpace:
+    ) -> RowStore:
         """Return the cache space of the activations at this cut, for images decoded with these options."""
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
@@ -274,7 +274,7 @@ def round_as_stored(function: Callable[..., CutArrays], choice: EngineChoice) ->
 class _DeferredWriter:
     """Stores rows for a later stage; rows that cannot be stored are computed by that stage."""
 
-    def __init__(self, space: CacheSpace, digests: list[str]) -> None:
+    def __init__(self, space: RowStore, digests: list[str]) -> None:
         self._open = ExitStack()
         self._add: AddRow | None = None
         with self._optional():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.common.signals import propagate_signals
@@ -63,7 +63,7 @@ def choose_engine(
     """Resolve `auto` for engine and precisions on this machine.
 
     TensorFloat-32 is allowed on a GPU if no precision is float32 by request and the run need not be deterministic:
-    TensorFlow allows it by default, and a "float32" of 10 bits is no float32. `backend.start_tensorflow` sets it.
+    TensorFlow allows it by default, and a "float32" of 10 bits is no float32. `start_tensorflow` sets it.
 
     Args:
         engine: auto, openvino or tensorflow.
@@ -176,7 +176,7 @@ def _trace(model: Any, precision: str) -> Any:
     import keras
     import tensorflow as tf
 
-    from thaw.models.precision import computing_in
+    from thaw.models.compute_precision import computing_in
 
     def call(*inputs: Any) -> list[Any]:
         floats = [tf.cast(x, tf.float32) for x in inputs]
@@ -207,7 +207,7 @@ def _convert_to_openvino(model: Any) -> Any:
     they are removed, as each would be computed and copied.
     """
     ov = import_openvino()
-    with backend.quiet_stderr(), propagate_signals():
+    with tensorflow_setup.quiet_stderr(), propagate_signals():
         converted = ov.convert_model(_trace(model, "float32"))
     if len(converted.outputs) == len(model.outputs):
         return converted
@@ -261,7 +261,7 @@ def _tensorflow(model: Any, precision: str) -> ChunkRunner:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # With weights as constants TensorFlow folds and fuses the graph, such as BatchNorm into convolutions.
-    with backend.quiet_stderr():
+    with tensorflow_setup.quiet_stderr():
         frozen = convert_variables_to_constants_v2(_trace(model, precision))
 
     def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
@@ -273,7 +273,7 @@ def _tensorflow(model: Any, precision: str) -> ChunkRunner:
 def _keras(model: Any, precision: str) -> ChunkRunner:
     import keras
 
-    from thaw.models.precision import computing_in
+    from thaw.models.compute_precision import computing_in
 
     def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
         results = []

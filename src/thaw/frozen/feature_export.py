@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from thaw.cache import DiskCache
 from thaw.common.console import progress
-from thaw.data.pipeline import AugmentedView, view_reader
+from thaw.data.image_batches import AugmentedView, view_reader
 from thaw.data.pixels import Pixels
 from thaw.frozen.activations import BATCH_SIZE, FrozenPart
 from thaw.frozen.batch_runner import prefetch

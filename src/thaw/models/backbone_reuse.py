@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.config.schema import BackboneConfig
 from thaw.models import backbones
 from thaw.models.backbones import Backbone
-from thaw.models.weights_digest import weights_sha256
+from thaw.models.weights_hash import weights_sha256
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ _last: _BuiltBackbone | None = None
 
 
 def build_or_reuse(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
-    """Return the backbone of a config, and the sha256 of its weights. Call `backend.start_tensorflow` first.
+    """Return the backbone of a config, and the sha256 of its weights. Call `start_tensorflow` first.
 
     The backbone of this process's last run is reused if config and seed are the same and its weights are unchanged bit
     for bit, so a run that trained it does not affect the next. Keras is seeded again afterwards, as building draws
@@ -43,7 +43,7 @@ def build_or_reuse(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
         built = backbones.build_backbone(config)
         consumers = tuple(built.model.output._keras_history.operation._outbound_nodes)
         _last = _BuiltBackbone(request, built, weights_sha256(built.model), consumers)
-    backend.seed_keras(seed)
+    tensorflow_setup.seed_keras(seed)
     return _last.backbone, _last.sha256
 
 

@@ -115,7 +115,7 @@ def backbone_spec(name: str) -> BackboneSpec:
     return BACKBONES[name]
 
 
-def image_size(config: BackboneConfig) -> int:
+def input_size(config: BackboneConfig) -> int:
     """Return the side of the network's square input in pixels, as configured or by default."""
     return config.image_size or backbone_spec(config.name).default_size
 
@@ -123,9 +123,9 @@ def image_size(config: BackboneConfig) -> int:
 def check_backbone(config: BackboneConfig) -> None:
     """Raise UserError for a size, argument or weights that this backbone cannot have. TensorFlow is not imported."""
     spec = backbone_spec(config.name)
-    if image_size(config) < spec.min_size:
+    if input_size(config) < spec.min_size:
         raise UserError(
-            f"backbone.image_size={image_size(config)} is below the smallest input of {config.name}, "
+            f"backbone.image_size={input_size(config)} is below the smallest input of {config.name}, "
             f"{spec.min_size} pixels. Smaller pictures are enlarged: set backbone.image_size={spec.min_size} or more, "
             f"or leave it out for the default of {spec.default_size}"
         )

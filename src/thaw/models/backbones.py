@@ -31,7 +31,7 @@ class Backbone:
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
-    """Build the backbone and load its weights. Call `backend.start_tensorflow` first: it resets Keras's layer names.
+    """Build the backbone and load its weights. Call `start_tensorflow` first: it resets Keras's layer names.
 
     A weights file is loaded into the graph that it describes; a file of weights alone, as Keras publishes them, into
     the graph for ImageNet weights.
@@ -47,13 +47,13 @@ def from_model(config: BackboneConfig, model: Any, source: str = "random") -> Ba
     """Return the backbone of a model that `build_backbone` or `build_variants` built."""
     layers = backbone_layers(model)
     graph = read_graph(model, layers, backbone_table.backbone_spec(config.name))
-    return Backbone(config.name, model, layers, graph, backbone_table.image_size(config), source)
+    return Backbone(config.name, model, layers, graph, backbone_table.input_size(config), source)
 
 
 def build_imagenet_classifier(config: BackboneConfig) -> Any:
     """Build the whole ImageNet classifier, top included: images (B, S, S, 3) RGB 0-255 -> probabilities (B, 1000)."""
     backbone_table.check_backbone(config)
-    spec, size = backbone_table.backbone_spec(config.name), backbone_table.image_size(config)
+    spec, size = backbone_table.backbone_spec(config.name), backbone_table.input_size(config)
     if spec.source == "thaw":
         raise UserError(f"{config.name} has no ImageNet classifier; choose a pretrained backbone")
     if spec.source == "keras.applications" and size != spec.default_size:
@@ -113,7 +113,7 @@ def _build_for_file(config: BackboneConfig, *, include_top: bool) -> Any:
 
 def _call_builder(config: BackboneConfig, *, include_top: bool, graph: str, load: bool) -> Any:
     """Call the builder of the graph for `weights=graph` (imagenet or none); with `load`, load ImageNet weights."""
-    spec, size = backbone_table.backbone_spec(config.name), backbone_table.image_size(config)
+    spec, size = backbone_table.backbone_spec(config.name), backbone_table.input_size(config)
     images = keras.Input((size, size, 3), name="images")
     arguments = {name: getattr(config, name) for name in spec.builder_arguments if getattr(config, name) is not None}
     module = {"thaw": cnn_baseline, "package": efficientnet_lite}.get(spec.source, keras.applications)

@@ -1,4 +1,4 @@
-"""The freeze plan: from a request to a boundary, its application to layers, and the proof that frozen layers stayed."""
+"""The freeze plan: from a request to a boundary, and its application to layers."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,6 @@ from typing import Any
 from thaw.common.errors import UserError, did_you_mean
 from thaw.config import command_lines
 from thaw.models.layer_graph import LayerGraph, Operation
-from thaw.models.weights_digest import variable_sha256
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str)
         block=block.name if block and boundary else None,
         inside_block=bool(boundary and block and block.last_layer != boundary - 1),
         cut_names=tuple(operation.name for operation in cut),
-        cut_values=values_per_image(cut),
+        cut_values=activation_values_per_image(cut),
         params=sum(layer.params for layer in graph.layers),
         trainable_params=sum(layer.params for layer in graph.layers[boundary:]),
         trainable_statistics=sum(layer.batchnorm_statistics for layer in graph.layers[boundary:]),
@@ -125,7 +124,7 @@ def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str)
     )
 
 
-def values_per_image(operations: Iterable[Operation]) -> int | None:
+def activation_values_per_image(operations: Iterable[Operation]) -> int | None:
     """Return how many numbers the operations output for one image; None when the input's size is free."""
     sides = [operation.shape for operation in operations]
     if any(None in shape for shape in sides):
@@ -162,52 +161,3 @@ def set_trainable(layers: Iterable[Any], boundary: int) -> None:
     """
     for i, layer in enumerate(layers):
         layer.trainable = i >= boundary
-
-
-def weight_hashes(layers: Iterable[Any]) -> dict[str, dict[str, str]]:
-    """Return the sha256 of every variable, by layer name and variable path."""
-    return {layer.name: {v.path: variable_sha256(v) for v in layer.weights} for layer in layers if layer.weights}
-
-
-class FreezeBroken(UserError):
-    """A frozen weight changed, or no thawed layer did."""
-
-
-def prove_frozen(
-    before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], layers: list[Any], freeze: FreezePlan
-) -> list[str]:
-    """Prove that a stage left frozen weights unchanged; return the names of thawed layers that did not change.
-
-    With batchnorm=frozen the statistics of thawed BatchNorm layers count as frozen.
-
-    Args:
-        before: `weight_hashes` at the stage's start.
-        after: `weight_hashes` at its end.
-        layers: the backbone's layers, then those of the head.
-        freeze: the stage's plan.
-
-    Raises:
-        FreezeBroken: a frozen weight or statistic changed by a single bit, or layers were thawed and none changed.
-    """
-    unmoved, moved = [], 0
-    for i, layer in enumerate(layers):
-        if layer.name not in before:
-            continue
-        changed = {path for path, digest in before[layer.name].items() if after[layer.name][path] != digest}
-        trains = {v.path for v in layer.trainable_variables}
-        allowed = trains if freeze.batchnorm == "frozen" else {v.path for v in layer.weights}
-        broken = changed if i < freeze.boundary else changed - allowed
-        if broken:
-            raise FreezeBroken(
-                f"frozen weights moved: {', '.join(sorted(broken))} (boundary {freeze.boundary}, "
-                f"finetune.batchnorm={freeze.batchnorm}). This is a defect of thaw; the run is stopped"
-            )
-        if i >= freeze.boundary and trains:
-            moved += bool(changed & trains)
-            unmoved += [] if changed & trains else [layer.name]
-    if unmoved and not moved:
-        raise FreezeBroken(
-            f"none of the {len(unmoved)} thawed layers moved: nothing was trained. "
-            "Is the learning rate far too small, or did training end before the first step?"
-        )
-    return unmoved

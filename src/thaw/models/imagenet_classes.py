@@ -8,7 +8,7 @@ lemma of that synset with underscores for spaces, the names that keras' `decode_
 from importlib import resources
 
 
-def class_names() -> list[str]:
+def imagenet_class_names() -> list[str]:
     """Return the 1000 names in index order, such as `Arabian_camel`; crane and maillot name two classes each."""
     text = resources.files("thaw.models").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return [line.split(" ", 1)[1] for line in text.splitlines()]

@@ -52,7 +52,7 @@ class SavedNetwork:
 
     def image_size(self) -> int:
         """Return the side of the network's square input in pixels."""
-        return backbone_table.image_size(_section(BackboneConfig, self.config()["backbone"]))
+        return backbone_table.input_size(_section(BackboneConfig, self.config()["backbone"]))
 
 
 def save_network(network: "Network", config: str, folder: Path, existing_file: Path | None = None) -> SavedNetwork:

@@ -12,7 +12,7 @@ from thaw.config import checks, stored_config
 from thaw.config.schema import Config
 from thaw.data import manifest
 from thaw.reproduce.comparison import RunOutcome
-from thaw.run_record import DATA_SHA256, WEIGHTS_SHA256, check_same_graph, with_stored_engine
+from thaw.run_fingerprint import DATA_SHA256, WEIGHTS_SHA256, check_same_graph, with_stored_engine
 from thaw.tracking import EPOCH_PREFIX, StoredRun
 
 _FINAL_PREFIXES = ("val/", "test/")

@@ -73,7 +73,7 @@ def verdict_line(comparison: Comparison) -> str:
     return f"{sentence}; losses and accuracies differ by at most {comparison.largest_difference:.2g}"
 
 
-def write_report(
+def write_reproduction_report(
     original: OriginalRun,
     rerun_id: str,
     environment: Sequence[ConfigDifference],

@@ -13,7 +13,7 @@ from thaw.frozen.engine import EngineChoice
 from thaw.results.parity import Parity, compare_sample, feature_cache_bytes
 from thaw.run_context import RunContext
 from thaw.tracking import TrackedRun
-from thaw.training.stage_result import TrainedModel
+from thaw.training.stage_result import TrainingOutcome
 
 PARITY_TAG = "thaw.parity"  # of a run: passed or failed
 
@@ -26,7 +26,7 @@ class FinalPredictions:
     parity: dict[str, Any]
 
 
-def check_predictions(context: RunContext, trained: TrainedModel) -> FinalPredictions:
+def trusted_predictions(context: RunContext, trained: TrainingOutcome) -> FinalPredictions:
     """Compare the engine's probabilities with the saved network's on a sample, and return those that can be trusted.
 
     Where too many images get another class, Keras runs all of validation and test again, end to end in float32: a
@@ -58,7 +58,7 @@ def check_predictions(context: RunContext, trained: TrainedModel) -> FinalPredic
 class _KerasInference:
     """Runs the saved network end to end in Keras; caches the features of a backbone that did not move, if they fit."""
 
-    def __init__(self, context: RunContext, trained: TrainedModel) -> None:
+    def __init__(self, context: RunContext, trained: TrainingOutcome) -> None:
         self._backbone, self._trained = context.config.backbone, trained
         self._cache = context.cache if all(stage.plan.all_frozen for stage in trained.stages) else None
         taken = trained.data.pixels.cache_bytes + sum(stage.cache_bytes for stage in trained.stages)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thaw import run_record, tracking
+from thaw import run_fingerprint, tracking
 from thaw.common.console import display_path, say
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
@@ -16,10 +16,12 @@ from thaw.results import report
 from thaw.results.evaluate import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
 from thaw.run_context import RunContext
-from thaw.training.stage_result import StageResult, TrainedModel
+from thaw.training.stage_result import StageResult, TrainingOutcome
 
 
-def log_metrics(context: RunContext, trained: TrainedModel, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+def log_final_metrics(
+    context: RunContext, trained: TrainingOutcome, evaluations: Mapping[str, Evaluation]
+) -> dict[str, float]:
     """Log the figures of all splits at the last epoch, and return them by name, such as `test/accuracy`."""
     metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
     last = max((entry["epoch"] for entry in trained.history()), default=0)
@@ -39,7 +41,7 @@ def keeps_model(context: RunContext, objective: float) -> bool:
     return complete
 
 
-def write_report(context: RunContext, trained: TrainedModel, test: Evaluation) -> None:
+def write_run_report(context: RunContext, trained: TrainingOutcome, test: Evaluation) -> None:
     """Write curves, confusion matrix, tables and history into `report/`, and log the folder."""
     data, folder, history = trained.data, context.folder / "report", trained.history()
     names = data.class_names
@@ -52,7 +54,7 @@ def write_report(context: RunContext, trained: TrainedModel, test: Evaluation) -
     context.tracked.log_artifact(folder, "report")
 
 
-def save_model(context: RunContext, trained: TrainedModel) -> Path:
+def save_model(context: RunContext, trained: TrainingOutcome) -> Path:
     """Save the network into `model/`, log it if so configured, and return its .keras file."""
     network, logged = trained.network, None
     if context.config.tracking.log_model:
@@ -64,7 +66,7 @@ def save_model(context: RunContext, trained: TrainedModel) -> Path:
     return saved.weights_file
 
 
-def export_features(context: RunContext, trained: TrainedModel) -> None:
+def export_run_features(context: RunContext, trained: TrainingOutcome) -> None:
     """Write the features that the head was trained on into `features/`: a file for each split or view of it."""
     from thaw.frozen import feature_export
     from thaw.frozen.activations import build_frozen_part
@@ -81,7 +83,7 @@ def export_features(context: RunContext, trained: TrainedModel) -> None:
 
 def write_run_result(
     context: RunContext,
-    trained: TrainedModel,
+    trained: TrainingOutcome,
     metrics: Mapping[str, float],
     parity: Mapping[str, Any],
     *,
@@ -93,7 +95,7 @@ def write_run_result(
     pretrained_sha256: of the backbone's weights as they were loaded. model_file: None if the model was not kept.
     """
     from thaw.models.graph_digest import graph_sha256
-    from thaw.models.weights_digest import weights_sha256
+    from thaw.models.weights_hash import weights_sha256
 
     network, data, stages = trained.network, trained.data, trained.stages
     seconds, misses = context.clock.all(), sum(stage.misses for stage in stages)
@@ -110,7 +112,7 @@ def write_run_result(
         images_per_second=speeds,
         weights_sha256=weights_sha256(network.model),
         graph_sha256=graph_sha256(network.model),
-        config_sha256=run_record.config_sha256(context.config, pretrained_sha256, trained.cuts(), trained.engine),
+        config_sha256=run_fingerprint.config_sha256(context.config, pretrained_sha256, trained.cuts(), trained.engine),
         data_sha256=manifest.data_sha256(data.pixels, data.splits),
         model=str(model_file) if model_file else None,
         class_names=network.class_names,
@@ -152,5 +154,5 @@ def _print_summary(context: RunContext, result: RunResult) -> None:
     say(f"result {display_path(context.folder / 'result.json')}")
     if result.model:
         uri = options.uri if options.log_model else "only in the folder"
-        predict = command_lines.run_command("predict", "model", result.run_id, context.folder, uri)
+        predict = command_lines.run_id_command("predict", "model", result.run_id, context.folder, uri)
         say(f"predict: {predict} images='FOLDER/*.jpg'")

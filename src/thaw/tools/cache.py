@@ -13,7 +13,7 @@ from rich.table import Table
 
 from thaw.cache.eviction import StoredSegment, list_space_segments, space_folders
 from thaw.cache.file_pool import DataFile
-from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, cache_lock, try_space_lock
+from thaw.cache.locks import SHORT_WAIT_SECONDS, cache_errors_explained, cache_lock, try_space_lock
 from thaw.cache.rows import RowLayout, find_damaged
 from thaw.cache.segment import Segment, drop_rows, read_segments
 from thaw.common.console import ProgressHandle, format_bytes, print_table, progress, say
@@ -139,7 +139,7 @@ def _verify(spaces: list[SpaceListing], folder: Path) -> None:
             for path in corrupt_paths:
                 corrupt += 1
                 say(f"damaged: space {space.id}, index {path.name}, and with it the rows that it names")
-                with cache_lock(folder), as_user_error(folder):
+                with cache_lock(folder), cache_errors_explained(folder):
                     remove_files(path)
             for segment in segments:
                 damaged_rows = _damaged_rows(segment, bar)
@@ -148,7 +148,7 @@ def _verify(spaces: list[SpaceListing], folder: Path) -> None:
                 for row in damaged_rows:
                     say(f"damaged: space {space.id}, row {segment.digests()[row].hex()}")
                 if damaged_rows:
-                    with cache_lock(folder), as_user_error(folder):
+                    with cache_lock(folder), cache_errors_explained(folder):
                         drop_rows(segment, damaged_rows)
     if damaged or corrupt:
         indexes = f" and {corrupt} index{'es' * (corrupt > 1)}" if corrupt else ""
@@ -173,7 +173,7 @@ def _damaged_rows(segment: Segment, bar: ProgressHandle) -> list[int]:
 def _clear(spaces: list[SpaceListing], folder: Path, cleared: Callable[[StoredSegment], bool]) -> None:
     freed = 0
     for space in spaces:
-        with as_user_error(folder), try_space_lock(folder, space.id, SHORT_WAIT_SECONDS) as locked:
+        with cache_errors_explained(folder), try_space_lock(folder, space.id, SHORT_WAIT_SECONDS) as locked:
             if not locked:
                 say(f"space {space.id} is in use by a run that computes; it stays")
                 continue

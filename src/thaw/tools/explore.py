@@ -20,12 +20,12 @@ from thaw.explore import (
     html_page,
     image_stats,
     label_errors,
-    neighbors,
+    near_duplicates,
     scanned_images,
 )
 from thaw.explore.findings import Finding
 from thaw.explore.label_errors import LabelScores
-from thaw.explore.neighbors import SimilarPair
+from thaw.explore.near_duplicates import SimilarPair
 from thaw.explore.scanned_images import ScannedImages
 
 MANY_NEAR_DUPLICATES = 0.25  # share of all images from which they describe the data set rather than single files
@@ -47,9 +47,9 @@ def explore(config: ExploreConfig) -> None:
     distinct = _first_rows_by_content(images)
     stats = image_stats.compute_image_stats(images.pixels)
     features = backbone_features.pooled_features(config, images.pixels, images.pixels.indices, store)
-    neighborhood = neighbors.find_neighbors(features, distinct)
-    pairs = neighbors.near_duplicate_pairs(neighborhood, stats, config.similarity)
-    outlier_scores = neighbors.outlier_scores(neighborhood)
+    neighborhood = near_duplicates.find_neighbors(features, distinct)
+    pairs = near_duplicates.near_duplicate_pairs(neighborhood, stats, config.similarity)
+    outlier_scores = near_duplicates.outlier_scores(neighborhood)
     labels = label_errors.score_labels(features, images.labels, len(images.class_names), config.folds, config.seed)
     all_findings = [
         *findings.bad_files(images),
@@ -57,7 +57,7 @@ def explore(config: ExploreConfig) -> None:
         *findings.near_duplicates(images, pairs),
         *findings.mislabelled(images, labels),
         *findings.outliers(images, neighborhood.rows, outlier_scores),
-        *findings.by_statistics(images, stats),
+        *findings.unusual_images(images, stats),
     ]
     remarks = _remarks(config, images, labels, pairs)
     title = config.dataset.path or config.dataset.name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from thaw import tracking
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.console import print_table, say
 from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import LayersConfig
@@ -28,7 +28,7 @@ def layers(config: LayersConfig) -> None:
     """Print every layer of the backbone. `cut`: tensors that cross when the boundary lies behind the layer."""
     chosen = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     backbone_table.check_backbone(chosen)
-    backend.start_tensorflow(0, None)
+    tensorflow_setup.start_tensorflow(0, None)
     from thaw.models import backbones
 
     if chosen.weights in ("imagenet", "none"):  # a listing needs no weights, but the graph that they call for
@@ -67,7 +67,7 @@ def _params_with_top(config: BackboneConfig) -> int | None:
         return None
     # At the default size: VGG's and NASNet's tops fit no other.
     published = dataclasses.replace(config, image_size=None, weights="none")
-    backend.start_tensorflow(0, None)
+    tensorflow_setup.start_tensorflow(0, None)
     return int(backbones.build_imagenet_classifier(published).count_params())
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from thaw import run_record, tracking
-from thaw.common import backend
+from thaw import run_fingerprint, tracking
+from thaw.common import tensorflow_setup
 from thaw.common.console import print_table, printable, progress, say
 from thaw.common.csv_text import spreadsheet_text
 from thaw.common.errors import UserError
@@ -131,18 +131,18 @@ def load_classifier(config: PredictConfig) -> Classifier:
     """Return the network of `model=`, or else the published ImageNet network of `backbone=`."""
     if config.model:
         saved, settings = find_saved_network(config.model, config)
-        backend.start_tensorflow(0, None)
+        tensorflow_setup.start_tensorflow(0, None)
         network = saved_model.load_network(saved)
         names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
         return Classifier(network.model, names, size, settings, bits, network)
     backbone_table.check_backbone(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
-    backend.start_tensorflow(0, None)
+    tensorflow_setup.start_tensorflow(0, None)
     from thaw.models import backbones, imagenet_classes
 
-    model, size = backbones.build_imagenet_classifier(config.backbone), backbone_table.image_size(config.backbone)
-    return Classifier(model, imagenet_classes.class_names(), size, InferenceSettings())
+    model, size = backbones.build_imagenet_classifier(config.backbone), backbone_table.input_size(config.backbone)
+    return Classifier(model, imagenet_classes.imagenet_class_names(), size, InferenceSettings())
 
 
 def find_saved_network(model: str, config: PredictConfig) -> tuple[SavedNetwork, InferenceSettings]:
@@ -168,7 +168,7 @@ def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:
     """Return what a run evaluated its network with, as the run's tags say."""
     if tags.get("thaw.parity") == "failed":
         return InferenceSettings("keras")
-    frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_record.stored_cuts(tags)
+    frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_fingerprint.stored_cuts(tags)
     trained = tags.get("thaw.precision", "float32")
     return InferenceSettings(tags.get("thaw.engine", "auto").split()[0], frozen, trained, cuts[-1] if cuts else None)
 

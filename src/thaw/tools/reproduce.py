@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
-from thaw import run_record, tracking
+from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
-from thaw.cli.arguments import quote
+from thaw.cli.argument_quoting import quote
 from thaw.common.console import display_path, printable, say
 from thaw.common.errors import UserError
 from thaw.config import stored_config
@@ -61,7 +61,7 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     comparison = compare(original_outcome, original_run.read_outcome(rerun), config.tolerance)
     verdict_report.print_comparison(comparison)
     report = folder / verdict_report.REPORT_FILE
-    verdict_report.write_report(original, rerun.id, environment, files, comparison, report)
+    verdict_report.write_reproduction_report(original, rerun.id, environment, files, comparison, report)
     for file in (report, folder / DIFFERENCES_FILE):
         if file.exists():
             rerun.log_artifact(file)
@@ -88,7 +88,7 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
     overrides = [*original.overrides, *(f"{key}={values[key]}" for key in keys)]
     if rerun_config.dataset.path:
         overrides.append(f"dataset.path={quote(rerun_config.dataset.path)}")
-    cuts = run_record.stored_cuts(original.run.tags)
+    cuts = run_fingerprint.stored_cuts(original.run.tags)
     return Job(root, folder, overrides, tags={REPRODUCES_TAG: original.run.id}, cuts=cuts)
 
 
@@ -109,11 +109,11 @@ def _compare_data(original: OriginalRun, rerun_config: Config, folder: Path) -> 
     scanned, _ = prepare.scan_dataset(
         rerun_config.dataset,
         cache,
-        backbone_table.image_size(rerun_config.backbone),
+        backbone_table.input_size(rerun_config.backbone),
         pixels_every_epoch=recipes.runs_images_every_epoch(rerun_config),
     )
     splits = prepare.split_dataset(scanned, rerun_config.dataset, rerun_config.split, rerun_config.seed)
-    rows = [dict(zip(manifest.COLUMNS, map(str, row), strict=True)) for row in manifest.rows(scanned, splits)]
+    rows = [dict(zip(manifest.COLUMNS, map(str, row), strict=True)) for row in manifest.manifest_rows(scanned, splits)]
     present_paths = {*scanned.catalog.names, *(bad.name for bad in scanned.bad_files)}
     differences = manifest_check.compare_manifests(original.manifest, rows, present_paths)
     if not differences:

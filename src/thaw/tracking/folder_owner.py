@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from thaw.common.errors import UserError
-from thaw.tracking import run_lock, spool
+from thaw.tracking import run_lock, unsent_file
 
 # Files and folders that runs and sweeps write. `.hydra` and the lock are not among them: a refused command leaves
 # these too, and must be able to start in the same folder once it is corrected.
 RUN_FILES = (
-    run_lock.RUN_FILE, "result.json", spool.UNSENT_FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv",
+    run_lock.RUN_FILE, "result.json", unsent_file.UNSENT_FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv",
     "checkpoints", "model", "report", "features", "parent_run_id", "folds.json",
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ def check_run_folder(folder: Path, key: str = "hydra.run.dir", run_id: str | Non
 
 def check_not_running(folder: Path, key: str = "hydra.run.dir") -> None:
     """Raise UserError when a living process holds a folder's lock; it may not have written any file yet."""
-    if run_lock.is_held(folder):
+    if run_lock.is_run_alive(folder):
         raise UserError(f"{key}={folder}: a run is at work in this folder. Choose another {key}, or wait for its end")
 
 

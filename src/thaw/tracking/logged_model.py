@@ -36,7 +36,7 @@ def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Ma
     )
 
 
-def newest_ready(store: MlflowStore, experiment_id: str, run_id: str) -> Any | None:
+def newest_complete_model(store: MlflowStore, experiment_id: str, run_id: str) -> Any | None:
     """Return the run's newest model that was written completely, or None."""
     complete = [model for model in _logged_models(store, experiment_id, run_id) if model.status == "READY"]
     return max(complete, key=lambda model: model.creation_timestamp, default=None)

@@ -28,7 +28,7 @@ ARTIFACT_URI_LENGTH = 200 - len("/" + 32 * "0" + "/artifacts")
 _SUFFIX_LENGTH = 9  # a dash and 8 characters of a hash
 
 
-def fit_value(content: object, length: int) -> str:
+def shorten_value(content: object, length: int) -> str:
     """Return a param's or tag's value, cut to `length`, which config.yaml and overrides.txt hold in full.
 
     Bytes that are no UTF-8 are escaped, and so is NUL, which PostgreSQL refuses.
@@ -36,23 +36,23 @@ def fit_value(content: object, length: int) -> str:
     return _clean(content)[:length]
 
 
-def fit_title(content: object, length: int) -> str:
+def shorten_title(content: object, length: int) -> str:
     """Return a name that must stay unique, as `fit_value` does; one that is cut ends in a hash of all of it."""
     text = _clean(content)
     return text if len(text) <= length else f"{text[: length - _SUFFIX_LENGTH]}-{_hash(text)}"
 
 
-def fit_keys(keys: Iterable[str]) -> dict[str, str]:
+def shorten_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return each key's name in MLflow: `finetune.stages[0].name` becomes `finetune.stages_0_.name`.
 
     Names are unique: when two keys would get the same one, each changed name ends in a hash of its key.
     """
-    names = {key: fit_key(key) for key in keys}
+    names = {key: shorten_key(key) for key in keys}
     counts = Counter(names.values())
     return {key: name if counts[name] == 1 or name == key else _with_hash(name, key) for key, name in names.items()}
 
 
-def fit_key(key: str) -> str:
+def shorten_key(key: str) -> str:
     """Return one key's name in MLflow: at most 250 characters, and no path that normalizes to another, as `a//b`."""
     allowed = re.sub(r"[^\w./: -]" if sys.platform != "win32" else r"[^\w./ -]", "_", key)
     path = posixpath.normpath(allowed).lstrip("/") if allowed else "_"

@@ -5,7 +5,7 @@ from typing import Any
 
 from thaw.common.console import say
 from thaw.config import command_lines
-from thaw.tracking import run_lock, spool
+from thaw.tracking import run_lock, unsent_file
 from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.reopen import REASON_TAG
 from thaw.tracking.retry import StoreRefused
@@ -23,7 +23,7 @@ def close_orphaned_runs(store: MlflowStore, experiment: str) -> None:
     running = store.client.search_runs([store.experiment_id(experiment)], "attributes.status = 'RUNNING'")
     for run in running:
         folder = run_lock.local_folder(run.data.tags)
-        lock = run_lock.acquire_if_dead(folder) if folder else None
+        lock = run_lock.lock_if_dead(folder) if folder else None
         if lock is None:
             continue
         try:
@@ -41,14 +41,14 @@ def close_orphaned_run(store: MlflowStore, run: Any) -> None:
     """
     run_id = run.info.run_id
     folder = run_lock.local_folder(run.data.tags)
-    refused = spool.replay_unsent(store, folder) if folder is not None else None
+    refused = unsent_file.replay_unsent(store, folder) if folder is not None else None
     if refused is not None:
-        say(f"run {run_id} ({run.info.run_name}): not all of {folder}/{spool.UNSENT_FILE} can be sent: {refused}")
+        say(f"run {run_id} ({run.info.run_name}): not all of {folder}/{unsent_file.UNSENT_FILE} can be sent: {refused}")
     # Its end was among what was sent, or it ended well after the search.
     if store.client.get_run(run_id).info.status != "RUNNING":
         return
     run_folder = folder or Path(run.data.tags.get(run_lock.FOLDER_TAG, "."))
-    resume = command_lines.run_command("train", "resume", run_id, run_folder, store.uri)
+    resume = command_lines.run_id_command("train", "resume", run_id, run_folder, store.uri)
     hint = "" if SWEEP_TAG in run.data.tags else f" go on: {resume}"
     store.client.set_tag(run_id, REASON_TAG, _ORPHANED + hint)
     store.client.set_terminated(run_id, "KILLED")

@@ -53,7 +53,7 @@ def reopen_run(store: MlflowStore, run_id: str, folder: Path) -> LoggedState:
         raise UserError(f"resume={run_id}: the run has finished; there is nothing to resume. Start a new one.")
     original_folder = run_lock.local_folder(run.data.tags)
     if original_folder is not None and original_folder != folder:
-        run_lock.acquire(original_folder, f"run {run_id}").release()
+        run_lock.lock_run_folder(original_folder, f"run {run_id}").release()
     logged = LoggedState(run.info.experiment_id, dict(run.data.tags), dict(run.data.params), _metric_values(store, run))
     store.client.update_run(run_id, status="RUNNING")
     store.client.set_tag(run_id, RESUMED_TAG, str(int(logged.tags.get(RESUMED_TAG, "0")) + 1))

@@ -21,7 +21,7 @@ _LOCK = "run.lock"
 _TIMEOUT = 1.0  # seconds: another run that starts holds the lock for a moment while it looks for dead runs
 
 
-def acquire(folder: Path, what: str) -> FileLock:
+def lock_run_folder(folder: Path, what: str) -> FileLock:
     """Acquire the lock of a run's folder, which is created if it is missing.
 
     Raises:
@@ -36,7 +36,7 @@ def acquire(folder: Path, what: str) -> FileLock:
     return lock
 
 
-def acquire_if_dead(folder: Path) -> FileLock | None:
+def lock_if_dead(folder: Path) -> FileLock | None:
     """Acquire the lock of a dead run's folder; None when the run lives, or when that cannot be known."""
     lock = FileLock(folder / _LOCK)
     try:
@@ -48,7 +48,7 @@ def acquire_if_dead(folder: Path) -> FileLock | None:
     return lock
 
 
-def is_held(folder: Path) -> bool:
+def is_run_alive(folder: Path) -> bool:
     """Return whether a process holds the lock of a run's folder; False when that cannot be known."""
     lock = FileLock(folder / _LOCK)
     try:

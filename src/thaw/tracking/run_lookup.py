@@ -62,7 +62,7 @@ class StoredRun:
         Raises:
             UserError: Neither has one.
         """
-        logged = logged_model.newest_ready(self._store, self.experiment_id, self.id)
+        logged = logged_model.newest_complete_model(self._store, self.experiment_id, self.id)
         if logged is not None:
             return _fetch(logged.artifact_location, logged_model.KERAS_FILE, self._store, self.id)
         folder = run_lock.local_folder(self.tags)
@@ -97,7 +97,7 @@ class StoredRun:
             f"tags.`{PARENT_TAG}` = '{self.id}' AND attributes.status = '{status}'",
             order_by=["metrics.objective DESC"],
         )
-        return [from_mlflow(self._store, run) for run in runs]
+        return [stored_run_of_mlflow(self._store, run) for run in runs]
 
 
 def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
@@ -122,7 +122,7 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
         names = joined(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
         problem = f"{run_id} is the beginning of more than one run" if matches else f"no run {run_id}"
         raise UserError(f"{problem} in {store.uri}. The latest runs: {names}.")
-    return from_mlflow(store, matches[0])
+    return stored_run_of_mlflow(store, matches[0])
 
 
 def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun, str] | None:
@@ -170,7 +170,7 @@ def resolve_run_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> Ba
     return dataclasses.replace(backbone, weights=str(best_run(run).model_file()))
 
 
-def from_mlflow(store: MlflowStore, run: Any) -> StoredRun:
+def stored_run_of_mlflow(store: MlflowStore, run: Any) -> StoredRun:
     """Return MLflow's run as a StoredRun."""
     return StoredRun(
         id=run.info.run_id,

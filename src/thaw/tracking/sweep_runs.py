@@ -15,7 +15,7 @@ from thaw.tracking import folder_owner, orphaned_runs, run_lock
 from thaw.tracking.cross_validation import fold_summaries, folds_json, objective_rank
 from thaw.tracking.mlflow_store import MlflowStore, open_store
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
-from thaw.tracking.run_lookup import BEST_RUN_TAG, PARENT_TAG, StoredRun, from_mlflow
+from thaw.tracking.run_lookup import BEST_RUN_TAG, PARENT_TAG, StoredRun, stored_run_of_mlflow
 from thaw.tracking.tracked_run import OBJECTIVE_TAG, TrackedRun, create_run
 
 
@@ -32,7 +32,7 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path)
     """Create a sweep's parent run, which is RUNNING and holds the lock of the sweep's folder until `close_sweep`."""
     folder = Path(folder).absolute()
     folder_owner.check_sweep_folder(folder)
-    lock = run_lock.acquire(folder, "a sweep")
+    lock = run_lock.lock_run_folder(folder, "a sweep")
     try:
         store = open_store(tracking.uri, outputs)
         orphaned_runs.close_orphaned_runs(store, tracking.experiment)
@@ -122,7 +122,7 @@ def _children(store: MlflowStore, parent: TrackedRun) -> list[StoredRun]:
             if run.info.status == "RUNNING":  # no job of the sweep runs any more
                 orphaned_runs.close_orphaned_run(store, run)
                 run = store.client.get_run(run.info.run_id)
-            children.append(from_mlflow(store, run))
+            children.append(stored_run_of_mlflow(store, run))
         token = page.token
         if not token:
             return children

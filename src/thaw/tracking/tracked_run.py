@@ -16,7 +16,7 @@ from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import folder_owner, logged_model, mlflow_limits, orphaned_runs, reopen, retry, run_lock, spool
+from thaw.tracking import folder_owner, logged_model, mlflow_limits, orphaned_runs, reopen, retry, run_lock, unsent_file
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store
 from thaw.tracking.reopen import REASON_TAG, LoggedState
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
@@ -59,9 +59,9 @@ class TrackedRun:
         """
         from mlflow.entities import Param
 
-        names = mlflow_limits.fit_keys(params)
+        names = mlflow_limits.shorten_keys(params)
         entries = [
-            Param(names[key], mlflow_limits.fit_value(value, mlflow_limits.PARAM_LENGTH))
+            Param(names[key], mlflow_limits.shorten_value(value, mlflow_limits.PARAM_LENGTH))
             for key, value in params.items()
             if self._logged is None or names[key] not in self._logged.params
         ]
@@ -80,7 +80,7 @@ class TrackedRun:
         """
         from mlflow.entities import Metric
 
-        now, names = int(time.time() * 1000), mlflow_limits.fit_keys(metrics)
+        now, names = int(time.time() * 1000), mlflow_limits.shorten_keys(metrics)
         entries = [Metric(names[key], float(value), now, step) for key, value in metrics.items()]
         if self._logged is not None:
             entries = [entry for entry in entries if not self._logged.has_metric(entry.key, entry.step, entry.value)]
@@ -88,7 +88,7 @@ class TrackedRun:
 
     def command_line(self, script: str, key: str) -> str:
         """Return the command for this run: `python scripts/reproduce.py run=RUN_ID`."""
-        return command_lines.run_command(script, key, self.id, self.folder, self._store.uri)
+        return command_lines.run_id_command(script, key, self.id, self.folder, self._store.uri)
 
     def flush(self) -> None:
         """Wait until all metrics and tags are sent; the first time, the work begins with it."""
@@ -114,7 +114,7 @@ class TrackedRun:
         """Log a file, or a folder's contents, to the artifact folder `folder`."""
         path = Path(path).absolute()
         relative = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        upload = partial(spool.upload, self._store, self.id, path, folder)
+        upload = partial(unsent_file.upload, self._store, self.id, path, folder)
         self._queue.call_or_spool(upload, lambda: (relative.as_posix(), folder))
 
     def log_dataset(
@@ -136,14 +136,14 @@ class TrackedRun:
             counts = {key: value for key, value in (profile or {}).items() if isinstance(value, int | float)}
             content = json.dumps({**counts, "sha256": digest})
         entry = {
-            "name": mlflow_limits.fit_title(name, mlflow_limits.DATASET_NAME_LENGTH),
+            "name": mlflow_limits.shorten_title(name, mlflow_limits.DATASET_NAME_LENGTH),
             "digest": digest[: mlflow_limits.DATASET_DIGEST_LENGTH],
             "source_type": "local",
             "source": json.dumps({"uri": source}),
             "profile": content,
             "context": context,
         }
-        log = partial(self._client.log_inputs, self.id, [spool.dataset_input(entry)])
+        log = partial(self._client.log_inputs, self.id, [unsent_file.dataset_input(entry)])
         self._queue.call_or_spool(log, dataset=entry)
 
     def log_model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
@@ -212,13 +212,13 @@ def start_run(
         UserError: The run to resume has finished or is running, or another run has written to the folder.
     """
     folder = Path(folder).absolute()
-    lock = run_lock.acquire(folder, f"run {resume}" if resume else "a run")
+    lock = run_lock.lock_run_folder(folder, f"run {resume}" if resume else "a run")
     try:
         folder_owner.check_run_folder(folder, run_id=resume)  # checked again, as jobs of a sweep may share a folder
         store = open_store(tracking.uri, outputs)
-        refused = spool.replay_unsent(store, folder)
+        refused = unsent_file.replay_unsent(store, folder)
         if refused is not None:
-            say(f"not all of {folder / spool.UNSENT_FILE} can be sent yet: {refused}")
+            say(f"not all of {folder / unsent_file.UNSENT_FILE} can be sent yet: {refused}")
         if parent is None:  # else open_sweep has done it
             orphaned_runs.close_orphaned_runs(store, tracking.experiment)
         tags = {**(tags or {}), **({PARENT_TAG: parent} if parent else {})}
@@ -250,7 +250,7 @@ def create_run(store: MlflowStore, experiment: str, name: str, folder: Path, tag
     experiment_id = store.experiment_id(experiment)
     began = int(time.time() * 1000)
     all_tags = _fitting_tags({**source, **tags, **run_lock.location_tags(folder)})
-    name = mlflow_limits.fit_title(name, mlflow_limits.RUN_NAME_LENGTH)
+    name = mlflow_limits.shorten_title(name, mlflow_limits.RUN_NAME_LENGTH)
 
     def create() -> Any:
         return store.client.mlflow_client.create_run(experiment_id, start_time=began, tags=all_tags, run_name=name)
@@ -320,7 +320,9 @@ def _end_without_store(
 def _replay_succeeds(run: TrackedRun) -> bool:
     """Try once more to send everything: what was refused may be allowed by now."""
     try:
-        return (run.folder / spool.UNSENT_FILE).exists() and spool.replay_unsent(run._store, run.folder) is None
+        return (run.folder / unsent_file.UNSENT_FILE).exists() and unsent_file.replay_unsent(
+            run._store, run.folder
+        ) is None
     except StoreUnreachable:
         return False
 
@@ -344,12 +346,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _fitting_tags(tags: Mapping[str, object]) -> dict[str, str]:
-    names = mlflow_limits.fit_keys(tags)
-    return {names[key]: mlflow_limits.fit_value(value, mlflow_limits.TAG_LENGTH) for key, value in tags.items()}
+    names = mlflow_limits.shorten_keys(tags)
+    return {names[key]: mlflow_limits.shorten_value(value, mlflow_limits.TAG_LENGTH) for key, value in tags.items()}
 
 
 def _user() -> str:
     try:
-        return mlflow_limits.fit_value(getpass.getuser(), mlflow_limits.USER_LENGTH)
+        return mlflow_limits.shorten_value(getpass.getuser(), mlflow_limits.USER_LENGTH)
     except (KeyError, OSError):  # a container's user without a name
         return "unknown"

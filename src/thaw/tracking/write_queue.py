@@ -11,7 +11,7 @@ from thaw.common.console import say
 from thaw.tracking import retry
 from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
-from thaw.tracking.spool import METRICS_PER_BATCH, TAGS_PER_BATCH, UNSENT_FILE, UnsentWrites
+from thaw.tracking.unsent_file import METRICS_PER_BATCH, TAGS_PER_BATCH, UNSENT_FILE, UnsentWrites
 
 # What is logged within this time is sent together: an epoch of a head takes no longer than a commit of the database.
 _BATCH_SECONDS = 1.0

@@ -12,9 +12,9 @@ from thaw.common.console import ProgressHandle
 from thaw.common.errors import UserError
 from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import optimizers
-from thaw.training.batch_feed import keras_batches, tensor_specs
 from thaw.training.checkpoint import TrainingProgress
 from thaw.training.recipes import TrainingStage
+from thaw.training.tf_datasets import keras_batches, tensor_specs
 
 
 class Diverged(UserError):
@@ -45,7 +45,7 @@ class StageCallbacks(keras.callbacks.CallbackList):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Ignore the end of a `fit`, which need not be the stage's."""
 
-    def end(self) -> None:
+    def end_stage(self) -> None:
         """End the stage; early stopping restores the best weights here."""
         super().on_train_end()
 
@@ -62,7 +62,7 @@ class LearningRateCallback(keras.callbacks.Callback):
         """Set the rate of this step; after warm-up, a plateau's rate is left to Keras's own callback."""
         config = self._stage.optimizer
         if config.schedule == "cosine" or self._step <= round(config.warmup_epochs * self._steps_per_epoch):
-            rate = optimizers.learning_rate(config, self._step, self._steps_per_epoch, self._stage.epochs)
+            rate = optimizers.scheduled_learning_rate(config, self._step, self._steps_per_epoch, self._stage.epochs)
             self.model.optimizer.learning_rate.assign(rate)
         self._step += 1
 

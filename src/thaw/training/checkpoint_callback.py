@@ -11,7 +11,7 @@ import numpy as np
 from thaw.common.signals import PendingSignal
 from thaw.config.schema import CheckpointConfig
 from thaw.data.seeds import rng_for
-from thaw.training import restore
+from thaw.training import resume_state
 from thaw.training.callbacks import EpochLogger, divergence_error
 from thaw.training.checkpoint import Checkpoint, CheckpointDir, NamedArrays, TrainingProgress
 from thaw.training.recipes import TrainingStage
@@ -55,7 +55,7 @@ class StageCheckpointer:
         The beginning of a later stage is saved: the stage before it need not be trained again.
         """
         if self.resume_from:
-            restore.restore_weights(self.variables, self.resume_from)
+            resume_state.restore_weights(self.variables, self.resume_from)
             self._hashes = self.resume_from.state["before"]
         else:
             self._hashes = hash_weights()
@@ -113,17 +113,17 @@ class CheckpointCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore what the fit of a resumed stage had."""
         if self._checkpoint:
-            restore.restore_fit(self.model, self._checkpoint, self._epochs, self._validation_callbacks)
+            resume_state.restore_fit(self.model, self._checkpoint, self._epochs, self._validation_callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Give dropout the epoch's own random numbers, or restore an epoch that was stopped."""
         self._epoch, self._step = epoch, 0
-        for i, counter in enumerate(restore.random_counters(self.model)):
+        for i, counter in enumerate(resume_state.random_counters(self.model)):
             word = int(rng_for(self._seed, "dropout", self._stage.number, epoch, i).integers(2**32))
             counter.assign([word, 0])
         if self._checkpoint and self.start.epoch == epoch and self.start.step:
             self._step = self.start.step
-            restore.restore_epoch(self.model, self._checkpoint)
+            resume_state.restore_epoch(self.model, self._checkpoint)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save if a checkpoint is due or a stop was asked for, which is then acted on."""
@@ -146,12 +146,12 @@ class CheckpointCallback(keras.callbacks.Callback):
         arrays = {
             **_numbered("optimizer", model.optimizer.variables),
             **_numbered("metrics", model.metrics_variables),
-            **_numbered("seeds", restore.random_counters(model)),
+            **_numbered("seeds", resume_state.random_counters(model)),
         }
         callbacks = {}
         for callback in self._validation_callbacks:
             kind = type(callback).__name__
-            callbacks[kind] = {name: getattr(callback, name) for name in restore.CALLBACK_STATE[kind]}
+            callbacks[kind] = {name: getattr(callback, name) for name in resume_state.CALLBACK_STATE[kind]}
             best_weights = getattr(callback, "best_weights", None) or []
             arrays.update({f"best/{i}": array for i, array in enumerate(best_weights)})
         state = {"history": self._epochs.history, "seconds": self._epochs.seconds}

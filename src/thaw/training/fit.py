@@ -6,17 +6,17 @@ from typing import Any
 
 import keras
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.console import progress
 from thaw.common.signals import defer_signals
 from thaw.config.schema import HeadConfig, TrainConfig
 from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import optimizers
-from thaw.training.batch_feed import tf_dataset
 from thaw.training.callbacks import EpochLogger, LearningRateCallback, StageCallbacks, ValidationCallback
 from thaw.training.checkpoint_callback import CheckpointCallback, StageCheckpointer
 from thaw.training.recipes import TrainingStage
 from thaw.training.stage_result import FitResult
+from thaw.training.tf_datasets import tf_dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,14 @@ def fit(
         optimizer=optimizers.build_optimizer(stage.optimizer),
         loss=losses(label_smoothing=inputs.head.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=backend.jit_compile(),
+        jit_compile=tensorflow_setup.jit_compile(),
     )
     train, val, start = inputs.train, inputs.val, checkpointer.start
     steps = len(train) + len(val)
     with progress(stage.name, steps * stage.epochs) as bar, defer_signals("after this step") as pending:
         bar.advance(steps * start.epoch + start.step)
         epochs = EpochLogger(stage, inputs.images, len(train), bar, on_epoch)
-        plateau_and_stopping = _validation_callbacks(stage, inputs.train_config)
+        plateau_and_stopping = _plateau_and_early_stopping(stage, inputs.train_config)
         checkpoint = CheckpointCallback(stage, inputs.seed, checkpointer, pending, epochs, plateau_and_stopping)
         objective = inputs.train_config.val_loss == "objective"
         validation = ValidationCallback(val, inputs.sigmoid, objective, bar, checkpoint.save_if_stopped)
@@ -106,10 +106,10 @@ def _run_epochs(
         epoch += 1
     if not checkpoint.ended:
         run(epoch, stage.epochs)
-    callbacks.end()
+    callbacks.end_stage()
 
 
-def _validation_callbacks(stage: TrainingStage, train_config: TrainConfig) -> list[Any]:
+def _plateau_and_early_stopping(stage: TrainingStage, train_config: TrainConfig) -> list[Any]:
     """Return Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
     optimizer, chosen = stage.optimizer, list[Any]()
     if optimizer.schedule == "plateau":

@@ -28,7 +28,7 @@ def build_optimizer(config: OptimizerConfig) -> Any:
     return optimizer
 
 
-def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
+def scheduled_learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the rate at a step, 0-based over the whole stage: linear warm-up, then constant or half a cosine to zero.
 
     A function of counters only, so that a resumed stage has the same rates. schedule=plateau counts as constant here:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thaw.config.effects import takes_head_optimizer
+from thaw.config.key_conflicts import takes_head_optimizer
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 

@@ -12,9 +12,9 @@ from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.data.dataset import Dataset
-from thaw.frozen import cuts
+from thaw.frozen import cut_choice
 from thaw.frozen.activations import STORAGE_DTYPES
-from thaw.frozen.cuts import CutChoice, StageWorkload
+from thaw.frozen.cut_choice import CutChoice, StageWorkload
 from thaw.frozen.engine import EngineChoice
 from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
@@ -68,14 +68,16 @@ class PlannedStage:
     def summary_lines(self, inputs: StageInputs, augmented: bool) -> list[str]:
         """Return the plan as it is printed before anything runs."""
         budget = self.budget
-        cached = cuts.summary(self.cut, self.plan, self.workload, budget.nbytes, limited_by_disk=budget.limited_by_disk)
+        cached = cut_choice.cut_summary(
+            self.cut, self.plan, self.workload, budget.nbytes, limited_by_disk=budget.limited_by_disk
+        )
         if augmented and not inputs.views and self.plan.boundary:
             cached = (
                 "training images are augmented anew in every epoch, so every epoch runs the frozen layers "
                 "(cache.views=4 would keep 4 views of each)"
             )
             if self.cut.cached:
-                cached += f"; of validation and test images, {cuts.format_bytes(self.cut.cached_bytes)} are kept"
+                cached += f"; of validation and test images, {cut_choice.format_bytes(self.cut.cached_bytes)} are kept"
         return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {cached}"] if cached else [])]
 
 
@@ -97,12 +99,12 @@ def plan_stages(
     plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm) for stage in stages]
     workloads = [_workload(stage, network, data, inputs) for stage in stages]
     budget = inputs.cache.budget(max(RESERVED_BYTES, _output_bytes(network, plans)))
-    chosen = cuts.choose_cuts(plans, graph, workloads, budget.nbytes - data.pixels.cache_bytes, fixed_cuts)
+    chosen = cut_choice.choose_cuts(plans, graph, workloads, budget.nbytes - data.pixels.cache_bytes, fixed_cuts)
     planned = []
     for stage, plan, workload, cut in zip(stages, plans, workloads, chosen, strict=True):
         if fixed_cuts is None and data.augmented and not inputs.views and cut.index < plan.boundary:
             # Training images are by far the most; they run to the boundary in every epoch.
-            cut = cuts.choose_cut(plan, graph, workload, 0.0)
+            cut = cut_choice.choose_cut(plan, graph, workload, 0.0)
         planned.append(PlannedStage(stage, plan, cut, workload, budget))
     return [replace(stage, later_cuts=_cuts_on_the_way(planned[i:], budget.nbytes)) for i, stage in enumerate(planned)]
 

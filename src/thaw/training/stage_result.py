@@ -81,7 +81,7 @@ _SAVED = (
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class TrainingOutcome:
     """A network after its last stage, with what it was trained by and on."""
 
     network: Network

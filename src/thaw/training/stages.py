@@ -11,13 +11,13 @@ from thaw.common.console import say
 from thaw.data.dataset import Dataset
 from thaw.frozen.batch_runner import predict_probabilities
 from thaw.frozen.engine import InferenceFunction
-from thaw.models import freeze
+from thaw.models import freeze, freeze_proof
+from thaw.models.compute_precision import computing_in
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import Network, cut_at, divide_network, head_layers
-from thaw.models.precision import computing_in
-from thaw.training.batch_source import BatchSource
 from thaw.training.checkpoint_callback import StageCheckpointer, WeightHashes
 from thaw.training.fit import FitInputs, fit
+from thaw.training.stage_batches import BatchSource
 from thaw.training.stage_plans import PlannedStage, StageInputs
 from thaw.training.stage_result import StageResult
 
@@ -47,7 +47,7 @@ def run_stage(
     parts = divide_network(network, plan, cut_at(network, planned.cut.index))
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*network.backbone.layers, *head_layers(network)]
-    hashes = checkpointer.begin_stage(lambda: freeze.weight_hashes(layers))
+    hashes = checkpointer.begin_stage(lambda: freeze_proof.weight_hashes(layers))
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
     source = BatchSource(planned, parts, network, data, inputs)
@@ -64,7 +64,7 @@ def run_stage(
             seed=data.seed,
         )
         fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
-    unmoved = freeze.prove_frozen(hashes, freeze.weight_hashes(layers), layers, plan)
+    unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if len(fitted.history) < stage.epochs:
         say(f"  stopped early after {len(fitted.history)} of {stage.epochs} epochs; the best weights are restored")
     say(_proof(plan, hashes, unmoved))

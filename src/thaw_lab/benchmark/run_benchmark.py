@@ -43,11 +43,11 @@ def benchmark(config: BenchmarkConfig, root: Path) -> None:
     Raises:
         UserError: a network is not compared, a count is out of range, or a process failed.
     """
-    check_config(config)
+    check_benchmark_config(config)
     output = Path(config.output).expanduser().absolute()
     output.mkdir(parents=True, exist_ok=True)
-    content = load_earlier(output / JSON, machine.describe(root))
-    caption = machine.caption(content["machine"])
+    content = load_earlier(output / JSON, machine.describe_machine(root))
+    caption = machine.machine_caption(content["machine"])
     say(f"{caption} Each side is measured {config.repeats} times, in turn.")
     # Photos, caches and runs, some GB, on the output's disk.
     with tempfile.TemporaryDirectory(prefix="work-", dir=output, ignore_cleanup_errors=True) as temporary:
@@ -67,7 +67,7 @@ def benchmark(config: BenchmarkConfig, root: Path) -> None:
     say(f"written: {output / JSON}, {MARKDOWN}, {PNG}")
 
 
-def check_config(config: BenchmarkConfig) -> None:
+def check_benchmark_config(config: BenchmarkConfig) -> None:
     """Raise UserError for a network or a count that cannot be measured."""
     for name in config.backbones:
         if name not in keras_networks.NAMES:
@@ -110,7 +110,7 @@ def write_results(content: dict[str, Any], output: Path) -> None:
     parts = {name: content["parts"][name] for name in PARTS if name in content["parts"]}
     names = [field.name for field in dataclasses.fields(BenchmarkRow)]
     rows = [BenchmarkRow(**{name: row[name] for name in names}) for part in parts.values() for row in part["rows"]]
-    caption, versions = machine.caption(content["machine"]), machine.versions(content["machine"])
+    caption, versions = machine.machine_caption(content["machine"]), machine.version_line(content["machine"])
     table = markdown_table(COLUMNS, [row.cells() for row in rows])
     notes = "".join(f"- {part['note']}\n" for part in parts.values())
     write_atomically(output / JSON, json.dumps({**content, "parts": parts}, indent=1).encode())

@@ -19,7 +19,7 @@ from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.config.tool_schemas import FaultsConfig
 from thaw_lab import machine
-from thaw_lab.faults import disks, kills, outages, snapshots, triggers
+from thaw_lab.faults import disk_trials, kill_trials, outage_trials, snapshots, triggers
 from thaw_lab.faults.trial import Trial, TrialSkipped, fault_rows, fault_table
 from thaw_lab.faults.workspace import BaselineRun, TrialFunction, Workspace
 from thaw_lab.process import ProcessGroup
@@ -36,26 +36,28 @@ def fault_trials(config: FaultsConfig) -> dict[str, list[TrialFunction]]:
         triggers.during_evaluation(0.5),
     ]  # fmt: skip
     locked = [triggers.during_stage(triggers.THAW, 1), triggers.during_evaluation(0.2)]
-    ctrl_c = partial(kills.stop_trial, stop=kills.CTRL_C)
+    ctrl_c = partial(kill_trials.stop_trial, stop=kill_trials.CTRL_C)
     return {
-        "kills": [partial(kills.kill_trial, number=number) for number in range(config.kills)],
-        "torn": disks.corruption_trials(config.seed),
+        "kills": [partial(kill_trials.kill_trial, number=number) for number in range(config.kills)],
+        "torn": disk_trials.corruption_trials(config.seed),
         "full": [
-            *(partial(disks.full_outputs, store_elsewhere=value) for value in (True, False)), disks.full_cache,
+            *(partial(disk_trials.full_outputs, store_elsewhere=value) for value in (True, False)),
+            disk_trials.full_cache,
         ],
         "readonly": [
-            disks.read_only_outputs, disks.read_only_cache, disks.read_only_filled_cache, disks.read_only_dataset,
+            disk_trials.read_only_outputs, disk_trials.read_only_cache, disk_trials.read_only_filled_cache,
+            disk_trials.read_only_dataset,
         ],
-        "locked": [partial(outages.store_locked, trigger=trigger) for trigger in locked],
-        "absent": [outages.store_away],
-        "together": [outages.concurrent_starts],
+        "locked": [partial(outage_trials.store_locked, trigger=trigger) for trigger in locked],
+        "absent": [outage_trials.store_away],
+        "together": [outage_trials.concurrent_starts],
         "stops": [
-            *(partial(kills.stop_trial, stop=kills.TERM, trigger=trigger) for trigger in training),
+            *(partial(kill_trials.stop_trial, stop=kill_trials.TERM, trigger=trigger) for trigger in training),
             *(partial(ctrl_c, trigger=trigger) for trigger in (*training, *elsewhere)),
             *(partial(ctrl_c, trigger=trigger, twice=True) for trigger in training),
         ],
-        "diverged": [outages.divergence],
-        "offline": [partial(outages.offline_download, what=what) for what in outages.DOWNLOADS],
+        "diverged": [outage_trials.divergence],
+        "offline": [partial(outage_trials.offline_download, what=what) for what in outage_trials.DOWNLOADS],
     }  # fmt: skip
 
 
@@ -90,8 +92,8 @@ def faults(config: FaultsConfig, root: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for folder in (LOGS, FAILED):
         shutil.rmtree(output / folder, ignore_errors=True)
-    hardware = machine.describe(root)
-    say(machine.versions(hardware))
+    hardware = machine.describe_machine(root)
+    say(machine.version_line(hardware))
     started, trials = time.monotonic(), list[Trial]()
     try:
         with ExitStack() as stack:
@@ -105,7 +107,7 @@ def faults(config: FaultsConfig, root: Path) -> None:
                 say(f"  {trial.line()}")
     finally:  # also what was seen before Ctrl-C
         seconds = time.monotonic() - started
-        rows, killed = fault_rows(trials), [trial for trial in trials if trial.fault.startswith(kills.KILL_FAULT)]
+        rows, killed = fault_rows(trials), [trial for trial in trials if trial.fault.startswith(kill_trials.KILL_FAULT)]
         content = {"rows": rows, "machine": hardware, "settings": config, "trials": trials, "seconds": seconds}
         write_atomically(output / JSON, json.dumps(content, indent=1, default=dataclasses.asdict).encode())
         print_table(fault_table(rows))

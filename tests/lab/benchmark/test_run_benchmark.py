@@ -59,4 +59,4 @@ def test_other_parts_stay_only_on_the_same_machine_and_commit(tmp_path) -> None:
 )
 def test_a_mistake_is_found_before_anything_is_measured(wrong, message) -> None:
     with pytest.raises(UserError, match=message):
-        run_benchmark.check_config(BenchmarkConfig(**wrong))
+        run_benchmark.check_benchmark_config(BenchmarkConfig(**wrong))

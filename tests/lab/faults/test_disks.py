@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from thaw_lab.faults.disks import fill_disk, read_only_folder, small_disk
+from thaw_lab.faults.disk_trials import fill_disk, read_only_folder, small_disk
 from thaw_lab.faults.trial import TrialSkipped
 
 

@@ -24,8 +24,8 @@ def outcome(*args, **notes) -> TrialFunction:
 @pytest.fixture
 def run_trials(tmp_path, monkeypatch):
     """Run the tool with these trials as its only fault; return what it wrote, and its error."""
-    monkeypatch.setattr(run_faults.machine, "describe", lambda root: {"cpus": 2, "cpu": "a processor"})
-    monkeypatch.setattr(run_faults.machine, "versions", lambda hardware: "versions")
+    monkeypatch.setattr(run_faults.machine, "describe_machine", lambda root: {"cpus": 2, "cpu": "a processor"})
+    monkeypatch.setattr(run_faults.machine, "version_line", lambda hardware: "versions")
 
     def baseline(workspace) -> Trial:
         workspace.baselines.append(BaselineRun(RunSnapshot("", "", [], {}, {}, [], [], [], []), 1.0, 1.0))

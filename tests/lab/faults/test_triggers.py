@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from thaw.config.tool_schemas import FaultsConfig
-from thaw_lab.faults.kills import plan_triggers
+from thaw_lab.faults.kill_trials import plan_triggers
 from thaw_lab.faults.snapshots import RunSnapshot
 from thaw_lab.faults.triggers import BEFORE, EVALUATION, HEAD, RESULT, THAW, training_phase
 from thaw_lab.faults.workspace import BaselineRun, Workspace

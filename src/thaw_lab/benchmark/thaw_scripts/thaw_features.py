@@ -16,9 +16,9 @@ def main() -> None:
     """Compute the features and write the speed."""
     args = keras_features.parse_arguments()
     started = time.perf_counter()
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
 
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     from thaw.models import backbones, network  # noqa: F401
 
     report: dict[str, Any] = {"import_seconds": time.perf_counter() - started}
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _frozen_part(name: str, size: int | None) -> tuple["FrozenPart", int]:
     """Return the network up to its pooled features on the engine and precision that `auto` chooses, and its size."""
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.common.hardware import detect_hardware
     from thaw.config.schema import BackboneConfig, HeadConfig
     from thaw.frozen import activations, engine
@@ -47,7 +47,7 @@ def _frozen_part(name: str, size: int | None) -> tuple["FrozenPart", int]:
     config = BackboneConfig(name=name, weights=weights, image_size=size)
     hardware, depthwise = detect_hardware(), backbone_table.backbone_spec(name).depthwise
     choice = engine.choose_engine("auto", "auto", "auto", depthwise=depthwise, trains_backbone=False, hardware=hardware)
-    backend.start_tensorflow(0, True)
+    tensorflow_setup.start_tensorflow(0, True)
     backbone = backbones.build_backbone(config)
     joined = network.attach_head(backbone, HeadConfig(name="linear"), ("one", "other"))
     return activations.build_frozen_part(joined, network.feature_cut(joined), config, choice), backbone.image_size
@@ -73,15 +73,15 @@ def _from_files(frozen: "FrozenPart", photos: str, size: int) -> tuple[int, floa
 
     from thaw.cache import DiskCache
     from thaw.config.schema import DatasetConfig
-    from thaw.data import pixels, sources
+    from thaw.data import dataset_table, pixels
 
     frozen.inference_function()(np.zeros((32, size, size, 3), np.uint8))
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         started = time.perf_counter()
         cache = DiskCache(Path(folder), 20e9)
-        catalog = sources.load_catalog(DatasetConfig(name="image_folder", path=photos))
+        catalog = dataset_table.load_named_catalog(DatasetConfig(name="image_folder", path=photos))
         indices = np.arange(len(catalog.labels))
-        activations = frozen.cached_activations(cache, pixels.from_catalog(catalog, indices, size, cache), indices)
+        activations = frozen.cached_activations(cache, pixels.of_catalog(catalog, indices, size, cache), indices)
         seconds = time.perf_counter() - started
         assert activations.rows.misses == len(indices)
     return len(indices), seconds

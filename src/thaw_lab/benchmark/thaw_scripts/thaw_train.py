@@ -21,18 +21,18 @@ def main() -> None:
     root, *overrides, _, report = sys.argv[1:]
     started = time.perf_counter()
     from thaw.cli import main as cli
-    from thaw.common import backend
+    from thaw.common import tensorflow_setup
     from thaw.frozen import engine
     from thaw.tracking.mlflow_store import quiet_mlflow
 
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     engine.import_openvino()  # without its telemetry, whose forked process may hang
     quiet_mlflow()
     for name in LATE_IMPORTS:
         importlib.import_module(name)
     imported = time.perf_counter()
     sys.argv = [str(Path(root) / "train.py"), *overrides]
-    cli.train()
+    cli.train_command()
     seconds = {"import_seconds": imported - started, "work_seconds": time.perf_counter() - imported}
     Path(report).write_text(json.dumps(seconds))
 

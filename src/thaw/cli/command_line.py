@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from thaw.cli.arguments import SEARCH_PATH_KEY, empty_value_error, quote
+from thaw.cli.argument_quoting import SEARCH_PATH_KEY, empty_value_error, quote
 from thaw.common.errors import UserError
 from thaw.config.command_lines import script_command
 

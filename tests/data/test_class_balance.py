@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from thaw.config.schema import AugmentConfig
 from thaw.data import pixels
-from thaw.data.balanced_sampling import prior_occurrences, sample_balanced
-from thaw.data.pipeline import ImageBatches
+from thaw.data.class_balance import prior_occurrences, sample_balanced
+from thaw.data.image_batches import ImageBatches
 
 from .catalogs import catalog_of_arrays
 from .pictures import noise
@@ -36,7 +36,7 @@ def test_repeats_counts_what_came_before(drawn):
 
 
 def batches(**changes):
-    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(12), 8)
+    read = pixels.of_catalog(catalog_of_arrays(ARRAYS), np.arange(12), 8)
     return ImageBatches(
         read, LABELS, 3, np.arange(12), **{"batch_size": 5, "shuffle": True, "balanced": True, **changes}
     )

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from thaw.config.schema import AugmentConfig
 from thaw.data.augment import augment_image
-from thaw.data.balanced_sampling import prior_occurrences, sample_balanced
 from thaw.data.catalog import IntArray
+from thaw.data.class_balance import prior_occurrences, sample_balanced
 from thaw.data.pixel_stores import Images
 from thaw.data.pixels import Pixels
 from thaw.data.seeds import digest_counters, rng_for

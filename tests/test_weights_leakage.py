@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from thaw import leakage, tracking
+from thaw import tracking, weights_leakage
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config import stored_config
 from thaw.config.schema import BackboneConfig, Config, DatasetConfig, TrackingConfig
-from thaw.run_data import prepare_data
+from thaw.run_data import load_run_data
 
 from .data.pictures import noise, write_image
 from .test_read_data import Tracked, context_of
@@ -56,7 +56,7 @@ def read(own):
     tracked = Logged()
     folder = Path(own.outputs) / "run"
     context = context_of(own, DiskCache(Path(own.outputs) / "cache", 1e9), tracked, folder)
-    return prepare_data(context), tracked
+    return load_run_data(context), tracked
 
 
 def trained(own, *, without: str = "", parent: str | None = None) -> str:
@@ -90,7 +90,7 @@ def first(outputs, pictures) -> str:
 def checked(own, capsys):
     data, tracked = read(own)
     capsys.readouterr()
-    leakage.check_leakage(own, data, tracked)
+    weights_leakage.check_leakage(own, data, tracked)
     return capsys.readouterr().out, tracked.figures, data
 
 
@@ -103,7 +103,7 @@ def test_test_images_that_the_weights_were_trained_on_are_counted_and_logged(out
     assert test > 0
     assert f"warning: {test} of 12 test images and {val} of 12 val images were trained on by run {first[:12]}" in output
     assert (figures["leak/test_images"], figures["leak/val_images"]) == (test, val)
-    assert figures[leakage.WEIGHTS_FROM_TAG] == first
+    assert figures[weights_leakage.WEIGHTS_FROM_TAG] == first
     assert figures["leak/test_validated"] == len(set(before.image_names("val")) & set(data.image_names("test")))
 
 
@@ -117,7 +117,7 @@ def test_leak_stop_refuses(outputs, pictures, first):
     own = config(outputs, pictures, first[:10], seed=1, leak="stop")
     data, tracked = read(own)
     with pytest.raises(UserError, match=r"were trained on by run .* leak=warn goes on"):
-        leakage.check_leakage(own, data, tracked)
+        weights_leakage.check_leakage(own, data, tracked)
 
 
 def test_renamed_pictures_are_found_by_their_content(outputs, pictures, first, capsys, tmp_path):
@@ -134,7 +134,7 @@ def test_runs_before_the_run_count_too(outputs, pictures, first, capsys):
     output, figures, data = checked(config(outputs, pictures, third, seed=3), capsys)
     before, _ = read(config(outputs, pictures, **THAWED))
     assert figures["leak/test_images"] == len(set(before.image_names("train")) & set(data.image_names("test"))) > 0
-    assert figures[leakage.WEIGHTS_FROM_TAG].split() == [third, second, first]
+    assert figures[weights_leakage.WEIGHTS_FROM_TAG].split() == [third, second, first]
     assert f"or those that it started from ({second[:12]}, {first[:12]})" in output
 
 
@@ -152,7 +152,7 @@ def test_a_runs_own_model_file_leads_to_its_manifest(outputs, pictures, first, c
     info = tracking.find_run(f"sqlite:///{outputs}/mlflow.db", outputs, first)
     file = Path(info.tags[tracking.FOLDER_TAG]) / "model" / "model.keras"
     _, figures, _ = checked(config(outputs, pictures, str(file), seed=1), capsys)
-    assert figures[leakage.WEIGHTS_FROM_TAG] == first
+    assert figures[weights_leakage.WEIGHTS_FROM_TAG] == first
     assert figures["leak/test_images"] > 0
 
 
@@ -170,7 +170,7 @@ def test_a_runs_folder_a_sweep_and_its_folder_mean_the_run_whose_weights_they_gi
         assert "is not known" not in output
         figures.append(seen)
     assert all(seen == figures[0] for seen in figures)
-    assert figures[0][leakage.WEIGHTS_FROM_TAG] == run
+    assert figures[0][weights_leakage.WEIGHTS_FROM_TAG] == run
 
 
 def test_weights_that_are_of_no_run_say_nothing(outputs, pictures, capsys, tmp_path):
@@ -190,7 +190,7 @@ def test_a_runs_model_that_was_copied_out_of_its_folder_is_said_and_refused_by_s
     own = config(outputs, pictures, str(file), leak="stop")
     data, tracked = read(own)
     with pytest.raises(UserError, match=r"copied\.keras trained on is not known"):
-        leakage.check_leakage(own, data, tracked)
+        weights_leakage.check_leakage(own, data, tracked)
 
 
 def test_a_run_without_a_manifest_is_said_and_refused_by_stop(outputs, pictures, capsys):
@@ -199,7 +199,7 @@ def test_a_run_without_a_manifest_is_said_and_refused_by_stop(outputs, pictures,
     assert f"What {run} trained on is not known" in checked(own, capsys)[0]
     data, tracked = read(own)
     with pytest.raises(UserError, match="is not known"):
-        leakage.check_leakage(dataclasses.replace(own, leak="stop"), data, tracked)
+        weights_leakage.check_leakage(dataclasses.replace(own, leak="stop"), data, tracked)
 
 
 def test_a_run_in_the_line_that_is_gone_is_said(outputs, pictures, capsys):

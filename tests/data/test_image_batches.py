@@ -5,7 +5,7 @@ from thaw.config.schema import AugmentConfig
 from thaw.data import pixels
 from thaw.data.augment import augment_image
 from thaw.data.decode import resize
-from thaw.data.pipeline import ImageBatches, augmented_view
+from thaw.data.image_batches import ImageBatches, augmented_view
 from thaw.data.seeds import digest_counters, rng_for
 
 from .catalogs import catalog_of_arrays
@@ -17,7 +17,7 @@ INDICES = np.arange(3, 20)
 
 
 def batches(image_size=8, **changes):
-    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), image_size)
+    read = pixels.of_catalog(catalog_of_arrays(ARRAYS), np.arange(20), image_size)
     return ImageBatches(read, LABELS, 3, INDICES, **{"batch_size": 5, **changes})
 
 
@@ -68,7 +68,7 @@ def test_an_image_changes_differently_in_each_epoch_and_stage():
 
 def changed_by_name(order, **changes):
     """Every image as a batch shows it, by its bytes, of a catalog in another order or with others in it."""
-    read = pixels.from_catalog(catalog_of_arrays(ARRAYS[order]), np.arange(len(order)), 8)
+    read = pixels.of_catalog(catalog_of_arrays(ARRAYS[order]), np.arange(len(order)), 8)
     labels = np.zeros(len(order), np.int32)
     options = {"batch_size": 3, "augmentation": AugmentConfig(flip=True, shift=0.4, ops=2), "seed": 5, "stage": 2}
     shown_batches = ImageBatches(read, labels, 3, np.arange(len(order)), **{**options, **changes})
@@ -79,7 +79,7 @@ def changed_by_name(order, **changes):
 def test_an_images_change_depends_on_its_content_and_not_on_its_place_or_on_the_others():
     few, more = changed_by_name([3, 7, 5]), changed_by_name([9, 5, 2, 7, 0, 3], batch_size=4)
     assert all(np.array_equal(few[image], more[image]) for image in few)
-    digest = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.array([7]), 8).sha256[0]
+    digest = pixels.of_catalog(catalog_of_arrays(ARRAYS), np.array([7]), 8).sha256[0]
     rng = rng_for(5, "augment", 2, 4, *digest_counters(digest))
     config = AugmentConfig(flip=True, shift=0.4, ops=2)
     assert np.array_equal(few[ARRAYS[7].tobytes()], augment_image(ARRAYS[7], config, rng))
@@ -87,8 +87,8 @@ def test_an_images_change_depends_on_its_content_and_not_on_its_place_or_on_the_
 
 def test_a_view_is_the_same_in_any_catalog_and_every_view_is_another():
     config = AugmentConfig(flip=True, shift=0.4, ops=2)
-    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 12)
-    other = pixels.from_catalog(catalog_of_arrays(ARRAYS[[8, 4]]), np.arange(2), 12)
+    read = pixels.of_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 12)
+    other = pixels.of_catalog(catalog_of_arrays(ARRAYS[[8, 4]]), np.arange(2), 12)
     once = augmented_view(read, np.array([4, 8]), config, 1, 3)
     assert once.shape == (2, 12, 12, 3)
     assert np.array_equal(once, augmented_view(other, np.array([1, 0]), config, 1, 3))
@@ -97,7 +97,7 @@ def test_a_view_is_the_same_in_any_catalog_and_every_view_is_another():
 
 
 def test_changing_images_leaves_the_pixels_alone():
-    read = pixels.from_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 8)
+    read = pixels.of_catalog(catalog_of_arrays(ARRAYS), np.arange(20), 8)
     before = read.take(np.arange(20))
     for v in range(3):
         augmented_view(read, np.arange(20), AugmentConfig(flip=True, shift=0.4, ops=2), 0, v)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import features
 
-from thaw.cache import CachedRows, CacheFull, CacheSpace, DiskCache
+from thaw.cache import CachedRows, CacheFull, DiskCache, RowStore
 from thaw.data import decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.pixel_stores import MemoryBuffer
@@ -21,13 +21,13 @@ OVERHEAD_BYTES = 640  # at most: what the cache writes per image besides pixels 
 
 
 @dataclass(frozen=True)
-class CacheSpaces:
+class DatasetCache:
     """The spaces of one data set, None where the cache has no room."""
 
     image_size: int  # the side of the square to which larger pixels are squashed
-    stat_hashes: CacheSpace | None  # by a file's stat hash: its content's sha256, uint8 (32,); spares reading the file
-    probe_results: CacheSpace | None  # by sha256: a ProbeResult's fields as JSON, also of bad content; spares decoding
-    pixels: CacheSpace | None  # by sha256: uint8 (h, w, 3), `DecodedImage.downsized(image_size)`
+    stat_hashes: RowStore | None  # by a file's stat hash: its content's sha256, uint8 (32,); spares reading the file
+    probe_results: RowStore | None  # by sha256: a ProbeResult's fields as JSON, also of bad content; spares decoding
+    pixels: RowStore | None  # by sha256: uint8 (h, w, 3), `DecodedImage.downsized(image_size)`
     buffer: MemoryBuffer  # holds pixels if `pixels` is None
     decode_options: DecodeOptions = DEFAULT_OPTIONS
 
@@ -121,7 +121,7 @@ def plan_spaces(
     *,
     pixel_share: float = 1.0,
     options: DecodeOptions = DEFAULT_OPTIONS,
-) -> CacheSpaces:
+) -> DatasetCache:
     """Return the spaces that the cache's budget and its disk have room for.
 
     Args:
@@ -135,11 +135,11 @@ def plan_spaces(
     n_used = n_images if n_used is None else n_used
     room = 0.0 if store is None or store.disabled else store.budget().nbytes
     if store is None or OVERHEAD_BYTES * n_images > room or not room:
-        return CacheSpaces(image_size, None, None, None, MemoryBuffer(), options)
+        return DatasetCache(image_size, None, None, None, MemoryBuffer(), options)
     decoder = {"decoder": decode.VERSION, **decoder_versions(), **options.key_fields()}
     resizing = {"resize": decode.RESIZE_RULE, "image_size": image_size}
     fits = 3 * image_size**2 * n_used + OVERHEAD_BYTES * n_images <= pixel_share * room
-    return CacheSpaces(
+    return DatasetCache(
         image_size,
         stat_hashes=store.space({"kind": "stamps"}),
         probe_results=store.space({"kind": "verdicts", **decoder}),

@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.cache import compaction, rows, segment
 from thaw.cache.eviction import SegmentReservation
-from thaw.cache.locks import SHORT_WAIT_SECONDS, as_user_error, cache_lock, space_lock, try_space_lock
+from thaw.cache.locks import SHORT_WAIT_SECONDS, cache_errors_explained, cache_lock, space_lock, try_space_lock
 from thaw.cache.rows import CachedRows
 from thaw.cache.segment import RowLocation, Segment
 from thaw.cache.writer import SegmentWriter
@@ -25,7 +25,7 @@ ComputeRows = Callable[[list[int]], Iterable[np.ndarray]]
 AddRow = Callable[[str, np.ndarray], None]
 
 
-class CacheSpace:
+class RowStore:
     """Rows that depend on `key` and on the image's content alone. id: names its folder.
 
     reserve: bytes of the disk to leave free; older rows make room for them, as they do for new ones. Not a limit.
@@ -176,7 +176,7 @@ class CacheSpace:
         if not by_segment:
             return
         self._report_dropped(sum(len(damaged_rows) for _, damaged_rows in by_segment.values()))
-        with cache_lock(self._cache_folder), as_user_error(self._cache_folder):
+        with cache_lock(self._cache_folder), cache_errors_explained(self._cache_folder):
             for holder, damaged_rows in by_segment.values():
                 segment.drop_rows(holder, damaged_rows)
 
@@ -204,7 +204,7 @@ class CacheSpace:
 
     def _prepare(self) -> None:
         """Make the folder, and clean up what killed runs left in it. The space's lock is held."""
-        with cache_lock(self._cache_folder), as_user_error(self._cache_folder):
+        with cache_lock(self._cache_folder), cache_errors_explained(self._cache_folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._write_key()
             lost = segment.collect_garbage(self._folder)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thaw.common.errors import UserError
-from thaw.models.freeze import FreezePlan, cut_operations, values_per_image
+from thaw.models.freeze import FreezePlan, activation_values_per_image, cut_operations
 from thaw.models.layer_graph import LayerGraph
 
 INDEX_BYTES_PER_ROW = 128  # upper bound of what the cache writes for a row besides its values
@@ -108,7 +108,7 @@ def _activation_bytes(graph: LayerGraph, index: int, workload: StageWorkload) ->
     if index == len(graph.layers):
         values: int | None = workload.feature_values
     else:
-        values = values_per_image(cut_operations(graph, index))
+        values = activation_values_per_image(cut_operations(graph, index))
     return None if values is None else workload.images * workload.itemsize * values
 
 
@@ -122,7 +122,7 @@ def _saving(graph: LayerGraph, index: int, boundary: int, workload: StageWorkloa
     return sum(macs[:index]) / epoch if epoch else 0.0
 
 
-def summary(
+def cut_summary(
     cut: CutChoice, plan: FreezePlan, workload: StageWorkload, max_bytes: float, *, limited_by_disk: bool = False
 ) -> str:
     """Return one printed line: what is cached, its size and what it saves; empty when nothing is frozen.

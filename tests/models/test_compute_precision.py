@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
-from thaw.models.precision import DTYPE_POLICIES, computing_in
+from thaw.models.compute_precision import DTYPE_POLICIES, computing_in
 
 SIZE = 32
 
@@ -16,7 +16,7 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def small():
     """One layer of every kind that matters: both kinds of preprocessing, a convolution, BatchNorm, a hidden layer."""
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     layers = keras.layers
     images = keras.Input((SIZE, SIZE, 3), name="images")
     x = layers.Rescaling(1 / 255, name="rescaling")(images)
@@ -31,7 +31,7 @@ def small():
 @pytest.fixture(scope="module")
 def parts():
     """A stage's trained part: layers inside models inside a layer."""
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     built = backbones.build_backbone(BackboneConfig(name="mobilenet", alpha=0.25, image_size=SIZE, weights="none"))
     joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b", "c"))
     plan = freeze.make_plan("conv_pw_11", built.graph, "mobilenet", "frozen")

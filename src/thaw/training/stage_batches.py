@@ -5,7 +5,7 @@ import time
 from thaw.cache import CachedRows, CacheFull
 from thaw.common.console import say
 from thaw.data.dataset import Dataset
-from thaw.data.pipeline import AugmentedView
+from thaw.data.image_batches import AugmentedView
 from thaw.frozen.activations import (
     Activations,
     CachedBatches,

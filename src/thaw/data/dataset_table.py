@@ -15,7 +15,7 @@ SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
 }
 
 
-def load_catalog(dataset: DatasetConfig) -> Catalog:
+def load_named_catalog(dataset: DatasetConfig) -> Catalog:
     """List the images of `dataset.name`; files are only listed, while cifar10 and digits are read into arrays.
 
     Raises:

@@ -1,9 +1,14 @@
-"""Balanced sampling: an epoch in which all classes are equally frequent."""
+"""What balances unequal classes: weights of the loss, and epochs in which all classes are equally frequent."""
 
 import numpy as np
 import numpy.typing as npt
 
 from thaw.data.catalog import IntArray
+
+
+def class_weights(counts: npt.NDArray[np.int64]) -> dict[int, float]:
+    """Return the weight of each class's loss, N / (C * count) as in scikit-learn, from its training images (C,)."""
+    return {i: int(counts.sum()) / (len(counts) * int(count)) for i, count in enumerate(counts)}
 
 
 def sample_balanced(indices: IntArray, labels: npt.NDArray[np.int32], rng: np.random.Generator) -> IntArray:

@@ -38,7 +38,9 @@ def resumable_run(
         yield
     except BaseException as error:
         if has_checkpoints() or not isinstance(error, Exception):
-            say(f"go on: {command_lines.run_command('train', 'resume', tracked.id, job.folder, config.tracking.uri)}")
+            say(
+                f"go on: {command_lines.run_id_command('train', 'resume', tracked.id, job.folder, config.tracking.uri)}"
+            )
         raise
 
 
@@ -71,7 +73,7 @@ def has_entry(tracked: TrackedRun, entry: str) -> bool:
     return entry in tracking.fingerprint_entries(tracked.resumed_tags)
 
 
-def check_unchanged(tracked: TrackedRun, entry: str, sha256: str, what: str) -> None:
+def check_same_hash(tracked: TrackedRun, entry: str, sha256: str, what: str) -> None:
     """Raise UserError when a resumed run has another hash in its fingerprint; `what` names the hashed thing."""
     original = tracking.fingerprint_entries(tracked.resumed_tags).get(entry)
     if original not in (None, sha256):

@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from thaw.cli.arguments import PATH_KEYS, quote_texts
+from thaw.cli.argument_quoting import PATH_KEYS, quote_texts
 from thaw.config import tool_schemas
 from thaw.config.schema import Config
 from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, text_keys

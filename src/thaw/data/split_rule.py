@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thaw.data.class_names import normalize_name
+from thaw.data.class_name_spelling import normalize_name
 from thaw.data.seeds import digest_counters, rng_for
 
 LATEST_VERSION = 2

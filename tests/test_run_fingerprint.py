@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw import run_record, tracking
+from thaw import run_fingerprint, tracking
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import Config
@@ -40,7 +40,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
-    with run_record.resumable_run(tracked, "run", Config(seed=3), job, lambda: False):
+    with run_fingerprint.resumable_run(tracked, "run", Config(seed=3), job, lambda: False):
         if error:
             raise error
 
@@ -78,25 +78,25 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
 
 def test_what_it_began_with_must_still_be_there() -> None:
     tracked = Tracked({"fingerprint.data_sha256": "a" * 64})
-    assert run_record.has_entry(tracked, run_record.DATA_SHA256)
-    assert not run_record.has_entry(Tracked(), run_record.DATA_SHA256)
-    run_record.check_unchanged(tracked, "data_sha256", "a" * 64, "the data")
-    run_record.check_unchanged(Tracked(), "data_sha256", "b" * 64, "the data")
+    assert run_fingerprint.has_entry(tracked, run_fingerprint.DATA_SHA256)
+    assert not run_fingerprint.has_entry(Tracked(), run_fingerprint.DATA_SHA256)
+    run_fingerprint.check_same_hash(tracked, "data_sha256", "a" * 64, "the data")
+    run_fingerprint.check_same_hash(Tracked(), "data_sha256", "b" * 64, "the data")
     with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
-        run_record.check_unchanged(tracked, "data_sha256", "b" * 64, "the data")
+        run_fingerprint.check_same_hash(tracked, "data_sha256", "b" * 64, "the data")
 
 
 def test_what_was_chosen_for_auto_is_chosen_again() -> None:
     tags = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
-    chosen = run_record.with_stored_engine(Config(), tags)
+    chosen = run_fingerprint.with_stored_engine(Config(), tags)
     assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
-    assert run_record.with_stored_engine(Config(), {}) == Config()
+    assert run_fingerprint.with_stored_engine(Config(), {}) == Config()
 
 
 def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
     for began, message in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
-        tags = {} if began is None else {f"fingerprint.{run_record.DEVICE}": began}
-        run_record.report_device_change(Tracked(tags), "cpu")
+        tags = {} if began is None else {f"fingerprint.{run_fingerprint.DEVICE}": began}
+        run_fingerprint.report_device_change(Tracked(tags), "cpu")
         out = capsys.readouterr().out
         assert message in out
         assert bool(out) == bool(message)

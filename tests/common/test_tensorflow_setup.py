@@ -6,26 +6,26 @@ import weakref
 import numpy as np
 import pytest
 
-from thaw.common import backend
+from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 
 
 def test_a_process_that_is_deterministic_does_not_run_a_job_that_is_not_to_be() -> None:
     """It would be deterministic too, and as slow, and not say so."""
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     with pytest.raises(UserError, match="deterministic=false after a job with deterministic=true"):
-        backend.start_tensorflow(0, deterministic=False)
+        tensorflow_setup.start_tensorflow(0, deterministic=False)
 
 
 def test_a_gpus_memory_grows_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorFlow would take all of it; there is no GPU here, so the calls that it would get are recorded."""
-    backend.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     import tensorflow as tf
 
     growth: dict[str, bool] = {}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "other"] if kind == "GPU" else [])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", growth.__setitem__)
-    backend._let_gpu_memory_grow()
+    tensorflow_setup._let_gpu_memory_grow()
     assert growth == {"one": True, "other": True}
 
 
@@ -33,7 +33,7 @@ def trained(activation: str) -> "weakref.ref[object]":
     """Train a small network for a step, and forget it."""
     import keras
 
-    backend.start_tensorflow(0, deterministic=True)
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
     images = keras.Input((4,))
     hidden = keras.layers.Dense(3, activation=activation)(images)
     model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(hidden))
@@ -54,6 +54,6 @@ def test_a_network_that_was_trained_and_its_graphs_are_freed_when_the_next_run_s
         traced = [graph for graph in graphs() if graph() not in before]
         assert traced
         del before
-        backend.start_tensorflow(0, deterministic=True)
+        tensorflow_setup.start_tensorflow(0, deterministic=True)
         assert layer() is None, activation
         assert [graph() for graph in traced if graph() is not None] == [], activation

@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli import main, policy
+from thaw.cli import instantiation_guard, main
 from thaw.cli.resume import ResumedRun
 from thaw.common.errors import UserError
 
@@ -21,13 +21,13 @@ from .composing import composed, with_file
 def test_thaws_own_config_passes_in_milliseconds() -> None:
     config = composed()
     started = time.perf_counter()
-    policy.check_composed(config)
+    instantiation_guard.check_composed(config)
     assert time.perf_counter() - started < 0.1
 
 
 @pytest.mark.parametrize("logging", ["default", "stdout", "disabled"])
 def test_hydras_own_logging_passes(logging: str) -> None:
-    policy.check_composed(
+    instantiation_guard.check_composed(
         composed(f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}".replace("stdout", "none"))
     )
 
@@ -53,7 +53,7 @@ def test_whatever_hydra_would_call_is_refused(place: str, value: object, named: 
     config = composed()
     OmegaConf.update(config, f"hydra.{place}", value, force_add=True)
     with pytest.raises(UserError) as caught:
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
     assert f"hydra.{named}" in str(caught.value)
 
 
@@ -141,31 +141,31 @@ HOSTILE = {
 )
 def test_no_argument_of_what_is_called_does_harm(place: str, hostile: dict[str, object]) -> None:
     config = composed("hydra/job_logging=default", "hydra/hydra_logging=default")
-    policy.check_composed(config)
+    instantiation_guard.check_composed(config)
     with pytest.raises((UserError, OmegaConfBaseException)) as caught:  # noqa: PT012
         OmegaConf.update(config, f"hydra.{place}", hostile, force_add=True)  # Hydra's own sweeper takes no other keys
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
     assert f"hydra.{place}." in str(caught.value)
 
 
 def test_every_admitted_class_is_tried_with_hostile_arguments() -> None:
-    assert set(policy.THAW_TARGETS) | {"job_logging", "hydra_logging"} == set(HOSTILE)
-    assert all(f"'{name}'" in str(HOSTILE) for name in policy.LOGGING_CLASSES)
+    assert set(instantiation_guard.THAW_TARGETS) | {"job_logging", "hydra_logging"} == set(HOSTILE)
+    assert all(f"'{name}'" in str(HOSTILE) for name in instantiation_guard.LOGGING_CLASSES)
 
 
 def test_an_own_class_passes_in_its_own_place_only() -> None:
-    for place, (target, _) in policy.THAW_TARGETS.items():
-        for other in {*policy.THAW_TARGETS, "callbacks.x"} - {place}:
+    for place, (target, _) in instantiation_guard.THAW_TARGETS.items():
+        for other in {*instantiation_guard.THAW_TARGETS, "callbacks.x"} - {place}:
             config = composed()
             OmegaConf.update(config, f"hydra.{other}", {"_target_": target}, force_add=True)
             with pytest.raises(UserError, match=re.escape(f"hydra.{other}._target_={target} is refused")):
-                policy.check_composed(config)
+                instantiation_guard.check_composed(config)
 
 
 def test_the_callback_of_earlier_versions_is_taken_for_todays(tmp_path: Path) -> None:
-    own = policy.THAW_TARGETS["callbacks.sweep"][0]
+    own = instantiation_guard.THAW_TARGETS["callbacks.sweep"][0]
     for former in ("thaw.config.cli.SweepParent", "thaw.cli.main.SweepParent"):
-        with policy.forbid_instantiation([]):
+        with instantiation_guard.forbid_instantiation([]):
             config = with_file(tmp_path, f"hydra: {{callbacks: {{sweep: {{_target_: {former}}}}}}}")
         assert config.hydra.callbacks.sweep._target_ == own
 
@@ -175,7 +175,7 @@ def test_a_logs_name_is_no_way_out_of_the_runs_folder(name: str) -> None:
     config = composed("hydra/job_logging=default")
     config.hydra.job.name = name
     with pytest.raises(UserError, match=r"hydra\.job_logging\.handlers\.file\.filename=.* lies in the run's folder"):
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
 
 
 def test_the_colours_of_hydra_colorlog_pass() -> None:
@@ -187,7 +187,7 @@ def test_the_colours_of_hydra_colorlog_pass() -> None:
     }
     OmegaConf.update(config, "hydra.job_logging.formatters", {"colorlog": colours}, force_add=True)
     OmegaConf.update(config, "hydra.job_logging.handlers.console.formatter", "colorlog")
-    policy.check_composed(config)
+    instantiation_guard.check_composed(config)
 
 
 @pytest.fixture
@@ -201,10 +201,12 @@ def a_plugin():
 
 
 def test_a_plugins_own_targets_pass_wherever_it_was_installed(a_plugin) -> None:
-    policy.check_composed(composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}"))
+    instantiation_guard.check_composed(
+        composed("hydra/sweeper=theirs", "hydra.sweeper.n=5", "+hydra.sweeper.params={seed: '1,2'}")
+    )
     config = composed("hydra/sweeper=theirs", "+hydra.sweeper.other={_target_: not.Theirs}")
     with pytest.raises(UserError, match=r"hydra\.sweeper\.other\._target_=not\.Theirs is refused"):
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
 
 
 @pytest.mark.parametrize("value", [{"setup": "rm -r ~"}, {"setup": ["rm -r ~"]}, {"sampler": {"setup": "rm -r ~"}}])
@@ -212,8 +214,8 @@ def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value:
     config = composed("hydra/sweeper=theirs")
     OmegaConf.update(config, "hydra.sweeper", value, force_add=True)
     with pytest.raises(UserError, match=r"hydra\.sweeper\..*setup=.* is refused from a file"):
-        policy.check_composed(config)
-    policy.check_composed(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
+        instantiation_guard.check_composed(config)
+    instantiation_guard.check_composed(config, ["hydra.sweeper.setup=x", "+hydra.sweeper.sampler.setup=x"])
 
 
 @pytest.mark.parametrize(
@@ -227,12 +229,14 @@ def test_what_a_plugin_may_run_comes_from_the_command_line_only(a_plugin, value:
 )
 def test_an_argument_is_refused_by_name(argument: str) -> None:
     with pytest.raises(UserError, match="refused") as caught:
-        policy.check_arguments(["seed=1", argument])
+        instantiation_guard.check_arguments(["seed=1", argument])
     assert str(caught.value).startswith(argument)
 
 
 def test_ordinary_arguments_pass() -> None:
-    policy.check_arguments(["-m", "dataset.path='/my/_target_/photos'", "hydra/launcher=joblib", "-", "--", "a"])
+    instantiation_guard.check_arguments(
+        ["-m", "dataset.path='/my/_target_/photos'", "hydra/launcher=joblib", "-", "--", "a"]
+    )
 
 
 @pytest.mark.parametrize("where", ["experiment", "callbacks", "sweep"])
@@ -269,7 +273,7 @@ def test_the_file_that_is_named_is_one_of_this_composition(tmp_path: Path, group
         (folder / f"{name}.yaml").write_text(text)
     config = composed(f"hydra.searchpath=[file://{tmp_path}/theirs]", f"{group}=a7")
     with pytest.raises(UserError) as caught:
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
     assert str(caught.value).startswith(f"{folder}/a7.yaml: hydra.callbacks.x._target_=os.makedirs is refused")
 
 
@@ -277,7 +281,7 @@ def test_no_file_is_named_for_what_the_command_line_says(tmp_path: Path) -> None
     config = with_file(tmp_path, "seed: 1", "hydra/job_logging=default", "++hydra.job_logging.handlers.file.mode=w")
     (tmp_path / "theirs" / "experiment" / "a.yaml").write_text("hydra: {job_logging: {handlers: {file: {mode: w}}}}")
     with pytest.raises(UserError, match=r"^hydra\.job_logging\.handlers\.file\.mode=w is refused: lines are appended"):
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
 
 
 def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
@@ -285,7 +289,7 @@ def test_a_handler_without_a_class_is_told_so(tmp_path: Path) -> None:
     config = with_file(tmp_path, f"defaults: [override /hydra/job_logging: none]\nhydra: {{job_logging: {log}}}")
     missing = "hydra.job_logging.handlers.mine.class=None is refused: it is missing; it can be logging.StreamHandler or"
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}/theirs/experiment/x.yaml: {missing}")):
-        policy.check_composed(config)
+        instantiation_guard.check_composed(config)
 
 
 @pytest.mark.parametrize("sweep", [False, True])
@@ -330,5 +334,5 @@ def test_the_stored_command_of_a_strangers_run_is_held_to_the_same_rule(monkeypa
     monkeypatch.setattr(main, "_prepare", lambda: None)
     monkeypatch.setattr(sys, "argv", ["train.py", "resume=0123abcd"])
     with pytest.raises(SystemExit, match="refused, because the file is a pickle"):
-        main.train()
+        main.train_command()
     assert not ran.exists()

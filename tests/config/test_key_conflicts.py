@@ -6,10 +6,10 @@ import hydra
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from thaw.cli.arguments import quote_texts
+from thaw.cli.argument_quoting import quote_texts
 from thaw.cli.compose import to_config
 from thaw.common.errors import UserError
-from thaw.config import checks, effects
+from thaw.config import checks, key_conflicts
 from thaw.config.schema import Config
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,8 +24,8 @@ def composed(*arguments: str) -> Config:
 
 def notes(*arguments: str) -> list[str]:
     config = composed(*arguments)
-    assert not list(effects.contradictions(config))
-    return effects.no_effect_notes(config, quote_texts(list(arguments), Config))
+    assert not list(key_conflicts.contradictions(config))
+    return key_conflicts.no_effect_notes(config, quote_texts(list(arguments), Config))
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,15 @@
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.frozen.cuts import (
+from thaw.frozen.cut_choice import (
     INDEX_BYTES_PER_ROW,
     MIN_SAVING,
     CutChoice,
     StageWorkload,
     choose_cut,
     choose_cuts,
+    cut_summary,
     format_bytes,
-    summary,
 )
 from thaw.models import freeze
 from thaw.models.backbone_table import BackboneSpec
@@ -51,7 +51,7 @@ def said(
     request: object, max_bytes: float, graph: LayerGraph = GRAPH, need: StageWorkload = NEED, *, disk: bool = False
 ) -> str:
     plan = freeze.make_plan(request, graph, "x", "frozen")
-    return summary(
+    return cut_summary(
         choose_cut(plan, graph, need, max_bytes and max_bytes + beside(need)),
         plan,
         need,
@@ -213,7 +213,7 @@ def test_the_cuts_of_all_stages_fit_the_budget_together() -> None:
     head, thaw = together(both - 1, "all", "c_conv")
     assert (head.index, thaw.index) == (5, 3)
     assert thaw.cached
-    assert "that pixels and other stages leave" in summary(
+    assert "that pixels and other stages leave" in cut_summary(
         thaw, freeze.make_plan("c_conv", GRAPH, "x", "frozen"), NEED, both - 1
     )
 

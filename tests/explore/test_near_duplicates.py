@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from thaw.explore import neighbors
+from thaw.explore import near_duplicates
 from thaw.explore.image_stats import ImageStats
-from thaw.explore.neighbors import SimilarPair
+from thaw.explore.near_duplicates import SimilarPair
 
 
 @pytest.fixture
@@ -27,27 +27,27 @@ def stats(n, thumbnails=None):
 
 
 def test_a_group_of_near_duplicates_is_held_together_by_its_most_similar_pairs(features):
-    neighborhood = neighbors.find_neighbors(features, np.arange(60))
-    pairs = neighbors.near_duplicate_pairs(neighborhood, stats(60), 0.9999)
+    neighborhood = near_duplicates.find_neighbors(features, np.arange(60))
+    pairs = near_duplicates.near_duplicate_pairs(neighborhood, stats(60), 0.9999)
     assert [(pair.row, pair.other_row) for pair in pairs] == [(3, 40), (40, 41)]
     assert pairs[0].cosine > pairs[1].cosine > 0.9999
 
 
 def test_what_differs_pixel_by_pixel_is_no_near_duplicate(features):
-    neighborhood = neighbors.find_neighbors(features, np.arange(60))
+    neighborhood = near_duplicates.find_neighbors(features, np.arange(60))
     thumbnails = stats(60).thumbnails.copy()
     thumbnails[41] = np.random.default_rng(2).integers(0, 256, (16, 16), np.uint8)
     assert [
-        (p.row, p.other_row) for p in neighbors.near_duplicate_pairs(neighborhood, stats(60, thumbnails), 0.9999)
+        (p.row, p.other_row) for p in near_duplicates.near_duplicate_pairs(neighborhood, stats(60, thumbnails), 0.9999)
     ] == [(3, 40)]
     thumbnails[41] = thumbnails[40][:, ::-1]  # mirrored is alike
-    assert len(neighbors.near_duplicate_pairs(neighborhood, stats(60, thumbnails), 0.9999)) == 2
+    assert len(near_duplicates.near_duplicate_pairs(neighborhood, stats(60, thumbnails), 0.9999)) == 2
 
 
 def test_blocks_find_what_one_comparison_of_all_finds(features, monkeypatch):
-    whole = neighbors.find_neighbors(features, np.arange(60))
-    monkeypatch.setattr(neighbors, "QUERY_BLOCK", 7)
-    parts = neighbors.find_neighbors(features, np.arange(60))
+    whole = near_duplicates.find_neighbors(features, np.arange(60))
+    monkeypatch.setattr(near_duplicates, "QUERY_BLOCK", 7)
+    parts = near_duplicates.find_neighbors(features, np.arange(60))
     np.testing.assert_array_equal(parts.indices, whole.indices)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = unit @ unit.T
@@ -57,7 +57,10 @@ def test_blocks_find_what_one_comparison_of_all_finds(features, monkeypatch):
 
 
 def test_where_nothing_is_close_there_are_no_pairs(features):
-    assert neighbors.near_duplicate_pairs(neighbors.find_neighbors(features, np.arange(40)), stats(60), 1.0) == []
+    assert (
+        near_duplicates.near_duplicate_pairs(near_duplicates.find_neighbors(features, np.arange(40)), stats(60), 1.0)
+        == []
+    )
 
 
 def test_pairs_are_compared_in_blocks_as_in_one_go(features, monkeypatch):
@@ -69,20 +72,20 @@ def test_pairs_are_compared_in_blocks_as_in_one_go(features, monkeypatch):
 
 
 def test_rows_are_the_pictures_and_not_their_places(features):
-    neighborhood = neighbors.find_neighbors(features, np.array([3, 7, 8, 40, 50]))
-    assert neighbors.near_duplicate_pairs(neighborhood, stats(60), 0.9999) == [
+    neighborhood = near_duplicates.find_neighbors(features, np.array([3, 7, 8, 40, 50]))
+    assert near_duplicates.near_duplicate_pairs(neighborhood, stats(60), 0.9999) == [
         SimilarPair(3, 40, pytest.approx(1, abs=0.01))
     ]
 
 
 def test_more_equals_than_neighbours_are_one_group():
     features = np.ones((50, 4), np.float32)
-    neighborhood = neighbors.find_neighbors(features, np.arange(50))
+    neighborhood = near_duplicates.find_neighbors(features, np.arange(50))
     assert not np.any(neighborhood.indices == np.arange(50)[:, None])
-    assert len(neighbors.near_duplicate_pairs(neighborhood, stats(50), 0.9)) > 0
-    assert np.isfinite(neighbors.outlier_scores(neighborhood)).all()
+    assert len(near_duplicates.near_duplicate_pairs(neighborhood, stats(50), 0.9)) > 0
+    assert np.isfinite(near_duplicates.outlier_scores(neighborhood)).all()
 
 
 def test_the_odd_one_is_beyond_the_fence_and_the_others_are_not(features):
-    scores = neighbors.outlier_scores(neighbors.find_neighbors(features, np.arange(60)))
-    assert np.flatnonzero(scores > neighbors.outlier_threshold(scores)).tolist() == [59]
+    scores = near_duplicates.outlier_scores(near_duplicates.find_neighbors(features, np.arange(60)))
+    assert np.flatnonzero(scores > near_duplicates.outlier_threshold(scores)).tolist() == [59]

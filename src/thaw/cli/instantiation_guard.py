@@ -151,7 +151,9 @@ def _check_plugin(config: DictConfig, section: Mapping[str, Any], dotted: str, a
             continue
         if isinstance(value, Mapping):
             _check_plugin(config, value, name, arguments)
-        elif str(key).startswith("_") or not (isinstance(value, _NUMBERS) or output_dirs.is_typed(name, arguments)):
+        elif str(key).startswith("_") or not (
+            isinstance(value, _NUMBERS) or output_dirs.is_set_by_user(name, arguments)
+        ):
             raise UserError(
                 f"{_where(config, name, value)}{name}={value} is refused from a file, because a plugin may run what it "
                 f"says. Type it: {name}=VALUE"

@@ -1,7 +1,7 @@
 import numpy as np
 
 from thaw.data.catalog import TEST, TRAIN, UNASSIGNED, VAL, Catalog
-from thaw.data.duplicates import duplicate_warnings
+from thaw.data.exact_duplicates import duplicate_warnings
 
 
 def catalog(*images):
