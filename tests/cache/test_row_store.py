@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from thaw.cache import DiskCache, rows, segment, writer
-from thaw.cache import space as space_module
+from thaw.cache import row_store as row_store_module
 from thaw.common.errors import UserError
 
 from .synthetic_rows import KEY, Work, assert_clean, content, digest, fill
@@ -336,5 +336,5 @@ def test_the_key_is_written_down_for_people(space):
 
 
 def test_rounds_end(space, monkeypatch):
-    monkeypatch.setattr(space_module, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(row_store_module, "MAX_ATTEMPTS", 1)
     assert fill(space, range(2))[1] == [0, 1]

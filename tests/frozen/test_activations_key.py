@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from thaw.cache import DiskCache
-from thaw.common import environment
+from thaw.common import hardware
 from thaw.data import decode
 from thaw.data.decode import DecodeOptions
 from thaw.frozen import activations
@@ -86,9 +86,9 @@ CHANGED = {
 PATCHED = {
     "rules of decoding": lambda patch: patch.setattr(decode, "VERSION", decode.VERSION + 1),
     "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE_RULE", "crop-bicubic"),
-    "another processor's instructions": lambda patch: patch.setattr(environment, "instruction_sets", lambda: ("sse",)),
+    "another processor's instructions": lambda patch: patch.setattr(hardware, "instruction_sets", lambda: ("sse",)),
     "a variable that chooses kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
-    "threads, of TensorFlow": lambda patch: patch.setattr(environment, "cpu_count", lambda: 99),
+    "threads, of TensorFlow": lambda patch: patch.setattr(hardware, "cpu_count", lambda: 99),
     "format": lambda patch: patch.setattr(activations, "KEY_FORMAT", activations.KEY_FORMAT + 1),
     "Keras": lambda patch: versions(patch, "keras"),
     "Pillow": lambda patch: versions(patch, "pillow"),

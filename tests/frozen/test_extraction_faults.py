@@ -89,7 +89,7 @@ arrays = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3)).astype(np.ui
 arrays = arrays[::-1] if backwards else arrays
 names = tuple(map(str, range(24)))
 catalog = Catalog(names, None, arrays, np.zeros(24, np.int32), ("a",), np.full(24, -1, np.int8))
-pictures = pixels.from_catalog(catalog, np.arange(24), 16)
+pictures = pixels.of_catalog(catalog, np.arange(24), 16)
 function = InferenceFunction(frozen, "tensorflow", "float32")
 ran = 0
 def slowly(images):

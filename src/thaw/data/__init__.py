@@ -2,5 +2,5 @@
 
 The order of work: `sources.load_catalog` -> `scan.scan_catalog` -> `splits.make_splits` -> `pixels.from_scan` ->
 `dataset.Dataset` -> `pipeline.ImageBatches`. `manifest` records what was used, `duplicates` warns of equal images.
-Decoded pixels and results of the scan are cached by the file's hash: see `probe`, `cache_spaces` and `pixel_stores`.
+Decoded pixels and results of the scan are cached by the file's hash: see `probe`, `dataset_cache` and `pixel_stores`.
 """
