@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thaw.common import console
+
 ROOT = Path(__file__).parent.parent
 
 # What ./scripts/test --fast leaves out: files that need TensorFlow, other processes, servers or waiting.
@@ -109,6 +111,19 @@ class Commands:
 def _no_store_in_the_working_directory(tmp_path_factory) -> None:
     """MLflow makes a default store where it stands whenever a client looks for artifacts."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/default.db"
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_command_line_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some tests run in-process what a command's start does: it sets these for the process."""
+    monkeypatch.setattr(console._Shell, "folder", console._Shell.folder)
+    monkeypatch.setattr(console._Shell, "output_is_data", console._Shell.output_is_data)
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    if "THAW_OUTPUTS" in os.environ:
+        monkeypatch.setenv("THAW_OUTPUTS", os.environ["THAW_OUTPUTS"])
+    else:
+        monkeypatch.setenv("THAW_OUTPUTS", "")
+        monkeypatch.delenv("THAW_OUTPUTS")
 
 
 @pytest.fixture(scope="session")

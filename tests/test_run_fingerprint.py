@@ -73,7 +73,7 @@ def test_the_command_that_goes_on_is_printed_when_there_is_something_to_go_on_wi
 ) -> None:
     with pytest.raises(type(error)):
         begin(Tracked(), job, error)
-    assert (f"go on: python train.py resume={Tracked.id}" in capsys.readouterr().out) == printed
+    assert (f"resume: python train.py resume={Tracked.id}" in capsys.readouterr().out) == printed
 
 
 def test_what_it_began_with_must_still_be_there() -> None:
@@ -94,7 +94,7 @@ def test_what_was_chosen_for_auto_is_chosen_again() -> None:
 
 
 def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> None:
-    for began, message in (("gpu", "began on the gpu and goes on on the cpu"), ("cpu", ""), (None, "")):
+    for began, message in (("gpu", "began on the gpu and continues on the cpu"), ("cpu", ""), (None, "")):
         tags = {} if began is None else {f"fingerprint.{run_fingerprint.DEVICE}": began}
         run_fingerprint.report_device_change(Tracked(tags), "cpu")
         out = capsys.readouterr().out

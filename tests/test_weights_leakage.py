@@ -116,7 +116,7 @@ def test_the_same_split_leaks_nothing_and_says_so(outputs, pictures, first, caps
 def test_leak_stop_refuses(outputs, pictures, first):
     own = config(outputs, pictures, first[:10], seed=1, leak="stop")
     data, tracked = read(own)
-    with pytest.raises(UserError, match=r"were trained on by run .* leak=warn goes on"):
+    with pytest.raises(UserError, match=r"were trained on by run .* leak=warn continues"):
         weights_leakage.check_leakage(own, data, tracked)
 
 

@@ -38,9 +38,8 @@ def resumable_run(
         yield
     except BaseException as error:
         if has_checkpoints() or not isinstance(error, Exception):
-            say(
-                f"go on: {command_lines.run_id_command('train', 'resume', tracked.id, job.folder, config.tracking.uri)}"
-            )
+            command = command_lines.run_id_command("train", "resume", tracked.id, job.folder, config.tracking.uri)
+            say(f"resume: {command}")
         raise
 
 
@@ -78,8 +77,9 @@ def check_same_hash(tracked: TrackedRun, entry: str, sha256: str, what: str) -> 
     original = tracking.fingerprint_entries(tracked.resumed_tags).get(entry)
     if original not in (None, sha256):
         raise UserError(
-            f"run {tracked.id} cannot go on: {what} changed since it began (sha256 {original[:12]} then, {sha256[:12]} "
-            f"now). Bring back what it had, or train anew. What differs: {tracked.command_line('reproduce', 'run')}"
+            f"run {tracked.id} cannot be resumed: {what} changed since it began (sha256 {original[:12]} then, "
+            f"{sha256[:12]} now). Bring back what it had, or train anew. What differs: "
+            f"{tracked.command_line('reproduce', 'run')}"
         )
 
 
@@ -104,7 +104,7 @@ def report_device_change(tracked: TrackedRun, device: str) -> None:
     """Print a note when a resumed run computes on another kind of device than it began on."""
     original = tracking.fingerprint_entries(tracked.resumed_tags).get(DEVICE)
     if original not in (None, device):
-        say(f"note: the run began on the {original} and goes on on the {device}: it may end with other numbers")
+        say(f"note: the run began on the {original} and continues on the {device}: it may end with other numbers")
 
 
 def log_entry(tracked: TrackedRun, entry: str, value: str) -> None:

@@ -68,7 +68,7 @@ def check_leakage(config: Config, data: Dataset, tracked: TrackedRun) -> None:
     if config.leak == "stop" and (any(trained.values()) or seen.unknown_runs):
         raise UserError(
             f"{message}. Figures on such images are too good: split as that run did (the same data, dataset.*, split.* "
-            "and seed), take them out, or start from other weights. leak=warn goes on all the same"
+            "and seed), take them out, or start from other weights. leak=warn continues all the same"
         )
     warn = any(trained.values()) or validated or seen.unknown_runs
     say(f"warning: {message}. Figures on such images are too good; leak=stop refuses" if warn else f"leak: {message}")

@@ -1,4 +1,4 @@
-"""`resume=`: which run is meant, and that it goes on as it began or not at all. Real stores, no TensorFlow."""
+"""`resume=`: which run is meant, and that it continues as it began or not at all. Real stores, no TensorFlow."""
 
 import os
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -
 )
 def test_a_changed_config_is_refused_with_the_difference(begun, argument: str, said: str) -> None:
     run_id, _ = begun()
-    with pytest.raises(UserError, match="cannot go on with another config") as refused:
+    with pytest.raises(UserError, match="cannot be resumed with another config") as refused:
         prepare_resume([f"resume={run_id}", argument])
     assert said in str(refused.value)
 
@@ -156,7 +156,7 @@ def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Pat
 
 def test_a_finished_run_a_sweep_and_what_is_no_run_are_refused(begun, tmp_path: Path) -> None:
     run_id, _ = begun(killed=False)
-    with pytest.raises(UserError, match="has finished: there is nothing to go on with"):
+    with pytest.raises(UserError, match="has finished: there is nothing to resume"):
         prepare_resume([f"resume={run_id}"])
     with pytest.raises(UserError, match="resume a sweep's job by its own id"):
         prepare_resume(["-m", f"resume={run_id}"])
@@ -173,7 +173,7 @@ def test_a_sweep_is_answered_with_the_runs_that_can_go_on(begun, tmp_path: Path,
     finished, _ = begun(parent=sweep.id, killed=False)
     tracking.close_sweep(sweep)
     for wanted in (sweep.id, str(tmp_path / "sweep")):
-        with pytest.raises(UserError, match=f"{sweep.id} is a sweep .seed=1,2.: resume= goes on with one of its") as no:
+        with pytest.raises(UserError, match=f"{sweep.id} is a sweep .seed=1,2.: resume= continues one of its") as no:
             prepare_resume([f"resume={wanted}"])
         assert f"have not finished: {stopped}. Its best run, which has finished: {finished}." in str(no.value)
 
@@ -185,7 +185,7 @@ def test_a_sweep_whose_runs_have_finished_is_answered_in_one_sentence(begun, tmp
     with pytest.raises(UserError) as no:
         prepare_resume([f"resume={sweep.id}"])
     assert str(no.value) == (
-        f"run {sweep.id} is a sweep (seed=1) whose runs have all finished: there is nothing to go on with. "
+        f"run {sweep.id} is a sweep (seed=1) whose runs have all finished: there is nothing to resume. "
         f"Its best run: {finished}"
     )
 

@@ -65,7 +65,7 @@ def test_with_errors_and_input_closed_a_run_trains_and_its_predict_line_works(sh
 
 def test_a_stopped_run_goes_on_by_the_line_that_it_prints(shell: Shell) -> None:
     command = f"python {shell.train} dataset=digits recipe=scratch scratch.epochs=1000 {ELSEWHERE}"
-    for until in (" epoch 2 ", "resumed: stage"):  # begun, and gone on with
+    for until in (" epoch 2 ", "resumed: stage"):  # begun, and resumed
         process = shell.start(f"exec {command}")
         said = []
         for text in process.stdout:
@@ -75,7 +75,7 @@ def test_a_stopped_run_goes_on_by_the_line_that_it_prints(shell: Shell) -> None:
         process.send_signal(signal.SIGTERM)
         rest, err = process.communicate(timeout=60)
         assert until in said[-1], "".join(said) + err
-        command = line(rest, "go on: ")
+        command = line(rest, "resume: ")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-"])

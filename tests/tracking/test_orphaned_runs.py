@@ -16,7 +16,7 @@ def test_what_died_is_closed_by_the_next_start_and_what_lives_is_left_alone(
     sweep.kill()
     with start_run(tracking, outputs, name="next", folder=tmp_path / "next") as run:
         pass
-    for each, hint in ((dead, f"go on: python train.py resume={tmp_path / 'run'}"), (sweep, "")):
+    for each, hint in ((dead, f"resume: python train.py resume={tmp_path / 'run'}"), (sweep, "")):
         stored = client.get_run(each.id)
         reason = f"ended without a word: out of memory, or kill -9? {hint}".strip()
         assert (stored.info.status, stored.data.tags["thaw.reason"]) == ("KILLED", reason)

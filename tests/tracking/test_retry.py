@@ -84,7 +84,7 @@ def test_training_goes_on_while_the_database_is_locked_and_no_metric_is_lost(
     assert client.get_run(run.id).info.status == "FINISHED"
     assert not (tmp_path / UNSENT_FILE).exists()
     output = capsys.readouterr().out
-    assert f"{tracking.uri} does not answer: database is locked. Training goes on" in output
+    assert f"{tracking.uri} does not answer: database is locked. Training continues" in output
     assert "answers again" in output
 
 

@@ -140,7 +140,7 @@ def test_a_token_that_expires_in_the_middle_loses_no_training(proxy, outputs, tm
     assert f"What was not sent is in {folder / UNSENT_FILE}: the next start of train.py with that tracking.uri" in str(
         error.value
     )
-    assert capsys.readouterr().out.count("Training goes on") == 1
+    assert capsys.readouterr().out.count("Training continues") == 1
     assert proxy.asked < 10, "not asked again and again"
     unsent = json.loads((folder / UNSENT_FILE).read_text())
     assert (unsent["status"], len(unsent["metrics"])) == ("FINISHED", 8)

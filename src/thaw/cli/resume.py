@@ -45,17 +45,15 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     if not wanted or wanted[-1] == "null":
         return None
     if not wanted[-1]:
-        raise UserError("resume= needs the id or the folder of the run to go on with")
+        raise UserError("resume= needs the id or the folder of the run to resume")
     if {"-m", "--multirun"} & set(arguments):
-        raise UserError(
-            f"resume={wanted[-1]} goes on with one run, -m starts a sweep: resume a sweep's job by its own id"
-        )
+        raise UserError(f"resume={wanted[-1]} resumes one run, -m starts a sweep: resume a sweep's job by its own id")
     from thaw import tracking  # MLflow takes seconds
 
     given = [a for a in arguments if a.partition("=")[0] != RESUME_KEY]
     run, folder, uri = _find(wanted[-1], _compose(given))
     if run.status == "FINISHED":
-        raise UserError(f"run {run.id} has finished: there is nothing to go on with. Its result: {folder}/result.json")
+        raise UserError(f"run {run.id} has finished: there is nothing to resume. Its result: {folder}/result.json")
     _change_to_working_directory(run)
     if tracking.CONFIG_LOGGED_TAG not in run.tags:
         raise UserError(f"run {run.id} ended before its config was stored: start it anew")
@@ -76,7 +74,7 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     if changed:
         lines = "".join(f"\n  {difference.line()}" for difference in changed)
         raise UserError(
-            f"run {run.id} cannot go on with another config than it began with:{lines}\n"
+            f"run {run.id} cannot be resumed with another config than it began with:{lines}\n"
             f"Leave that out ({command_lines.run_id_command('train', RESUME_KEY, run.id, folder, uri)} suffices), "
             "or train anew"
         )
@@ -112,7 +110,7 @@ def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":
     folder = Path(run.tags.get(tracking.FOLDER_TAG, ""))
     if not folder.is_absolute() or not folder.is_dir():
         raise UserError(
-            f"run {run.id} cannot go on: its folder {folder} is not there. Was it moved? Then give the folder: "
+            f"run {run.id} cannot be resumed: its folder {folder} is not there. Was it moved? Then give the folder: "
             "resume=FOLDER"
         )
     return run, folder, asked.tracking.uri
@@ -126,13 +124,13 @@ def _refuse_sweep(sweep: "StoredRun") -> None:
     best = sweep.child_runs("FINISHED")[:1]
     if best and not stopped:
         raise UserError(
-            f"run {sweep.id} is a sweep ({sweep.name}) whose runs have all finished: there is nothing to go on with. "
+            f"run {sweep.id} is a sweep ({sweep.name}) whose runs have all finished: there is nothing to resume. "
             f"Its best run: {best[0].id}"
         )
     these = joined(job.id for job in stopped) or "none, for no run of it has begun"
     named = f" Its best run, which has finished: {best[0].id}." if best else ""
     raise UserError(
-        f"run {sweep.id} is a sweep ({sweep.name}): resume= goes on with one of its runs. "
+        f"run {sweep.id} is a sweep ({sweep.name}): resume= continues one of its runs. "
         f"Those that have not finished: {these}.{named}"
     )
 

@@ -201,7 +201,7 @@ class CacheConfig:
 
 @dataclass
 class CheckpointConfig:
-    """What a run needs to go on where it was, in checkpoints/ of its folder; removed when it has finished."""
+    """What a run needs to resume where it stopped, in checkpoints/ of its folder; removed when it has finished."""
 
     minutes: float = key(
         10.0,
@@ -247,7 +247,7 @@ class Config:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
-    resume: str | None = key(None, "id or folder of a run that was stopped: go on where it was")
+    resume: str | None = key(None, "id or folder of a run that was stopped: continue where it stopped")
     leak: str = key("warn", "tested images that the run in backbone.weights trained on", choices=("warn", "stop"))
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")

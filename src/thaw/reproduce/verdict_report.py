@@ -28,7 +28,7 @@ def print_unfinished(original: OriginalRun) -> None:
     """Print what is compared when the run did not finish; print nothing when it did."""
     if not original.finished:
         why = f"{original.run.status} ({failure_reason(original.run)})"
-        say(f"  it is {why}: the epochs that it has are compared, and the rerun goes on to the end")
+        say(f"  it is {why}: the epochs that it has are compared, and the rerun continues to the end")
 
 
 def print_environment(differences: Sequence[ConfigDifference], deterministic: bool) -> None:

@@ -49,7 +49,7 @@ def close_orphaned_run(store: MlflowStore, run: Any) -> None:
         return
     run_folder = folder or Path(run.data.tags.get(run_lock.FOLDER_TAG, "."))
     resume = command_lines.run_id_command("train", "resume", run_id, run_folder, store.uri)
-    hint = "" if SWEEP_TAG in run.data.tags else f" go on: {resume}"
+    hint = "" if SWEEP_TAG in run.data.tags else f" resume: {resume}"
     store.client.set_tag(run_id, REASON_TAG, _ORPHANED + hint)
     store.client.set_terminated(run_id, "KILLED")
     say(f"run {run_id} ({run.info.run_name}) {_ORPHANED} It is closed as KILLED.{hint}")

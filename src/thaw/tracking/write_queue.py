@@ -147,7 +147,7 @@ class WriteQueue:
                 self._last_error = error
             if self.store_failure is None:
                 why = str(error).replace("RUN_ID", self._run_id)
-                say(f"{why} Training goes on; what is not sent is kept in {self._folder / UNSENT_FILE}")
+                say(f"{why} Training continues; what is not sent is kept in {self._folder / UNSENT_FILE}")
             self.store_failure = error
 
     def _wake_worker(self) -> None:
@@ -222,9 +222,8 @@ class WriteQueue:
                     self._continue_without_store(StoreRefused(self._store.uri, error))
                 elif not self._is_spooled:
                     cause = retry.root_cause(error)
-                    say(
-                        f"{self._store.uri} does not answer: {cause}. Training goes on; metrics are kept and sent later"
-                    )
+                    why = f"{self._store.uri} does not answer: {cause}"
+                    say(f"{why}. Training continues; metrics are kept and sent later")
                 self._is_spooled = True
                 self._spool()
             self._changed.notify_all()

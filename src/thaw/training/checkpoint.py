@@ -86,7 +86,7 @@ def read_checkpoint(path: Path, run_id: str) -> Checkpoint:
     except Exception as error:  # damaged zips and headers raise whatever their bytes happen to ask for
         raise CorruptCheckpoint(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if content["format"] != FORMAT:
-        raise UserError(f"{path} was written by another version of thaw: go on with that one, or train anew")
+        raise UserError(f"{path} was written by another version of thaw: resume it with that one, or train anew")
     if content["run"] != run_id:
         raise CorruptCheckpoint(f"it is of run {content['run']}")
     return Checkpoint(TrainingProgress(*content["place"]), content["state"], arrays)
@@ -116,7 +116,7 @@ class CheckpointDir:
         except OSError as error:
             raise UserError(
                 f"a checkpoint cannot be written to {self.path}: {error.strerror or error}. "
-                "The one before it is sound: make room, then go on from there"
+                "The one before it is sound: make room, then resume from there"
             ) from error
         remove_files(*self._files()[: -self.keep])
         return target

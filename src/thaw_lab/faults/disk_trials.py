@@ -73,7 +73,7 @@ def full_cache(workspace: Workspace) -> Trial:
         wrong += trial_dir.compare(ended)
         if NOT_KEPT not in ended.stdout:
             wrong.append("it does not say that activations are not kept")
-    return trial_dir.finish("disk full: the cache", "it goes on without; identical", wrong, error=ended.stderr)
+    return trial_dir.finish("disk full: the cache", "it continues without; identical", wrong, error=ended.stderr)
 
 
 def read_only_outputs(workspace: Workspace) -> Trial:
@@ -158,7 +158,7 @@ def corrupt_newest(workspace: Workspace, *, fault: str, name: str, corrupt: Corr
     wrong = trial_dir.compare(ended)
     match = re.fullmatch(r"stage\d+-epoch(\d+)-step(\d+)\.npz", resumed.name)
     if not match or f"after {int(match[1])} of 8 epochs and {int(match[2])} steps" not in ended.stdout:
-        wrong.append(f"does not go on from {resumed.name}")
+        wrong.append(f"does not resume from {resumed.name}")
     if not is_named and fault == TRUNCATED:
         wrong.append("the damaged one is not named")
     seen = "named, the one before taken, identical" if is_named else "a byte that says nothing, identical"
