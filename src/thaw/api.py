@@ -81,14 +81,16 @@ class TrainedModel:
             images: see `thaw.api.Images`.
 
         Raises:
-            UserError: no file matches, or files cannot be read (all of them are listed).
+            UserError: there is no image, no file matches, or files cannot be read (all of them are listed).
 
         Examples:
-            >>> model = thaw.load("3f2a")
+            >>> model = thaw.load("3f2a91")
             >>> predictions = model.predict("photos")
             >>> for file, name in zip(predictions.images, predictions.class_names):
             ...     print(file, name)
         """
+        if isinstance(images, Sequence | np.ndarray) and not len(images):
+            raise UserError("there are no images to predict: give an array, paths or a folder")
         if isinstance(images, np.ndarray):
             arrays = _checked(images)
             names = [str(i) for i in range(len(arrays))]
@@ -133,7 +135,7 @@ def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedM
     """Return the network of a trained run.
 
     Args:
-        run: id of a run or the first characters of it, a run's folder, or a sweep's id for its best run.
+        run: id of a run or its first six characters or more, a run's folder, or a sweep's id for its best run.
         overrides: keys of `thaw predict`, as `"tracking_uri=http://host:5000"` or `"engine=tensorflow"`.
 
     Raises:

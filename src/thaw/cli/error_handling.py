@@ -6,14 +6,17 @@ import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from thaw.cli.argument_quoting import empty_value_error
+from thaw.cli.argument_quoting import SEARCH_PATH_KEY, empty_value_error, quote_texts
+from thaw.cli.compose import compose_config
 from thaw.common.console import escape_controls
 from thaw.common.errors import UserError, did_you_mean, joined
+from thaw.config import checks
 from thaw.config.install_paths import conf_dir
 from thaw.config.job import Terminated
 from thaw.config.schema_keys import dotted_keys, section_types
@@ -22,12 +25,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def exit_with_one_error(schema: type) -> Iterator[None]:
-    """Print a user's mistake as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback."""
+def exit_with_one_error(schema: type, name: str = "config") -> Iterator[None]:
+    """Print a user's mistakes as one message and exit with 1 (130 after Ctrl-C); a defect keeps its traceback.
+
+    name: of the config with this schema.
+    """
     try:
         with hydra_errors_explained(schema):
             yield
     except UserError as error:
+        if isinstance(error.__cause__, HydraException | OmegaConfBaseException):
+            error = _with_other_mistakes(str(error), schema, name)
         sys.exit(f"error: {escape_controls(str(error))}")
     except OSError as error:
         if error.errno in _NO_ROOM:  # libraries often do not say where
@@ -52,6 +60,27 @@ def hydra_errors_explained(schema: type) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain_hydra_error(error, schema)) from error
+
+
+def _with_other_mistakes(first: str, schema: type, name: str) -> UserError:
+    """Return the error with what is wrong in the other arguments: Hydra stops at the first, so each is tried alone.
+
+    Not with flags: the values of a sweep are checked elsewhere, and choices of the user's own need their config folder.
+    """
+    problems, arguments = [first], sys.argv[1:]
+    if not any(argument.startswith(("-", SEARCH_PATH_KEY)) for argument in arguments):
+        for argument in quote_texts(arguments, schema, sweeps=False):
+            GlobalHydra.instance().clear()
+            with suppress(UserError):  # of the whole config, or found above
+                try:
+                    problems += checks.value_problems(compose_config(name, schema, [argument]))
+                except (HydraException, OmegaConfBaseException) as error:
+                    problems.append(explain_hydra_error(error, schema))
+    try:
+        checks.raise_problems(problems)
+    except UserError as error:
+        return error
+    raise AssertionError("there is one problem at least")
 
 
 def ignore_signals() -> None:

@@ -139,7 +139,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
     """Run a tool's `task` on its schema, composed from conf/ and the command line."""
     streams.open_closed_streams()
     console.progress_to_stderr()
-    with exit_with_one_error(schema):
+    with exit_with_one_error(schema, name):
         _prepare()
         help_asked = bool({"-h", "--help"} & set(sys.argv[1:]))
         arguments = [] if help_asked else command_line.parse_tool_arguments(sys.argv[1:], name)
@@ -148,7 +148,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
         ConfigStore.instance().store(name=name, node=schema)
         _print_help(schema, name, name)
         return
-    with exit_with_one_error(schema):
+    with exit_with_one_error(schema, name):
         task(compose_tool_config(name, schema, arguments))
 
 

@@ -15,7 +15,7 @@ def check_config(config: Config, new_run: bool = False) -> None:
 
     Args:
         config: of a run.
-        new_run: also check what only a new run must keep to (`effects.contradictions`); a resumed one runs as it began.
+        new_run: also check what only a new run must keep to (`key_conflicts`); a resumed one runs as it began.
     """
     values = dict(_value_problems(config, ""))
     together = [

@@ -59,7 +59,7 @@ class PredictConfig:
 class ReproduceConfig:
     """scripts/reproduce.py: a run done again, and held against what it was."""
 
-    run: str | None = key(None, "id of a run, the first characters of it, or a run's folder")
+    run: str | None = key(None, "id of a run, its first six characters or more, or a run's folder")
     tolerance: float = key(
         1e-3,  # rounding moves a head's losses by 1e-6, another seed accuracies by 1e-2
         "largest absolute difference of losses, and of final accuracies, that is still the same. Exit code 0: "

@@ -123,7 +123,7 @@ def mislabelled(images: ScannedImages, labels: LabelScores) -> list[Finding]:
 
 
 def outliers(images: ScannedImages, rows: np.ndarray, scores: np.ndarray) -> list[Finding]:
-    """Return images above the threshold; rows, scores: (M,) each, of `neighbors.outlier_scores`."""
+    """Return images above the threshold; rows, scores: (M,) each, of `near_duplicates.outlier_scores`."""
     above = np.flatnonzero(scores > outlier_threshold(scores))
     order = above[np.argsort(-scores[above], kind="stable")]
     return [_single("odd_one_out", images, int(rows[i]), float(scores[i])) for i in order]

@@ -40,7 +40,7 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
         UserError: The run is not found or cannot be rerun.
     """
     if not config.run:
-        raise UserError("run= is missing: the id of a run, the first characters of it, or a run's folder")
+        raise UserError("run= is missing: the id of a run, its first six characters or more, or a run's folder")
     original = original_run.read_original(config.run, config.tracking_uri, Path(config.outputs))
     original_outcome = original_run.read_outcome(original.run)
     folder = Path(config.outputs) / "reproduced" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"

@@ -69,7 +69,7 @@ class WriteQueue:
             call: The call.
             spooled_file: Called after a failure; returns the file of the run to upload at its end, and its artifact
                 folder.
-            dataset: What `spool.dataset_input` takes, to be logged at the run's end after a failure.
+            dataset: What `unsent_file.dataset_input` takes, to be logged at the run's end after a failure.
         """
         if not self._is_store_given_up():
             try:
