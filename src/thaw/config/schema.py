@@ -29,7 +29,7 @@ def key(
 class BackboneConfig:
     """The pretrained network. `python scripts/layers.py backbone=NAME` shows its layers, blocks and boundaries."""
 
-    name: str = key("efficientnet_lite0", "row of the table of backbones")
+    name: str = key("efficientnet_lite0", "the network, a row of the table of backbones")
     weights: str = key("imagenet", "imagenet, none, a weights file (.h5, .weights.h5, .keras), or the id of a run")
     image_size: int | None = key(
         None, "side of the square input in pixels; default: the backbone's own", min=8, max=4096
@@ -44,14 +44,14 @@ class BackboneConfig:
 class DatasetConfig:
     """The pictures and how they are split."""
 
-    name: str = key("cifar10", "where pictures come from", choices=("cifar10", "csv", "digits", "image_folder"))
+    name: str = key("cifar10", "source of the pictures", choices=("cifar10", "csv", "digits", "image_folder"))
     path: str | None = key(None, "folder, table (csv) or archive; cifar10 is downloaded when it is not given")
     limit_per_class: int | None = key(
         None, "at most this many images of a class in each split: makes a run small", min=1
     )
     val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
     test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
-    bits: int | None = key(None, "of 16-bit channels that hold data: 12 for 0-4,095; default: all", min=8, max=16)
+    bits: int | None = key(None, "bits of a 16-bit channel that hold data: 12 for 0-4,095; default: all", min=8, max=16)
     on_bad: str = key(
         "stop", "files that cannot be decoded end the run, or are left out and listed", choices=("stop", "quarantine")
     )
@@ -66,7 +66,9 @@ class SplitConfig:
 
     folds: int | None = key(None, "folds of the training images; default: one validation set", min=2, max=1000)
     fold: int = key(0, "the fold that validates, from 0; all in turn: -m 'split.fold=range(5)'", min=0)
-    version: int = key(2, "of the rule: 2 draws by a class's name, 1 by its number, as older runs did", min=1, max=2)
+    version: int = key(
+        2, "version of the split's rule: 2 draws by class name, 1 by class number, as older runs", min=1, max=2
+    )
 
 
 @dataclass
@@ -187,7 +189,7 @@ class FinetuneConfig:
 class CacheConfig:
     """What is computed once, ever: decoded pixels and frozen activations, by the content of every image."""
 
-    dir: str = key("${outputs}/cache", "where they are kept; runs in parallel and on any data set may share it")
+    dir: str = key("${outputs}/cache", "folder of the cache; parallel runs on any data sets may share it")
     max_gb: float = key(
         20.0,
         "budget in GB (1e9 bytes) of all that is kept; the least recently used goes first; 0: keep nothing",
@@ -205,10 +207,12 @@ class CheckpointConfig:
 
     minutes: float = key(
         10.0,
-        "inside an epoch one is written so often; and at epochs' ends, of which very short ones share one",
+        "minutes between checkpoints inside an epoch; an epoch's end writes one too, very short epochs share one",
         above=0,
     )
-    keep: int = key(2, "the newest are kept: should one be damaged, the one before it serves", min=1, max=1000)
+    keep: int = key(
+        2, "newest checkpoints that stay on disk; where one is damaged, the one before it is used", min=1, max=1000
+    )
 
 
 @dataclass
@@ -230,25 +234,25 @@ class Config:
     """All of conf/, merged."""
 
     recipe: str = key("finetune", "scratch, bottleneck or finetune", choices=("scratch", "bottleneck", "finetune"))
-    seed: int = key(0, "of splits, initial weights, shuffling, augmentation and dropout", min=0, max=2**31 - 1)
+    seed: int = key(0, "seed of splits, initial weights, shuffling, augmentation and dropout", min=0, max=2**31 - 1)
     engine: str = key(
         "auto",
-        "what runs frozen layers and evaluates; auto: openvino on CPUs, tensorflow on GPUs",
+        "engine of frozen layers and evaluation; auto: openvino on CPUs, tensorflow on GPUs",
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(
         "auto",
-        "of computation, weights stay float32; auto: what this hardware does fast for the network",
+        "precision of computation, weights stay float32; auto: what this hardware does fast for the network",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     frozen_precision: str = key(
         "auto",
-        "of the engine; auto: as precision, and if that is auto too, what the hardware does fast",
+        "precision of the engine; auto: as precision, and if that is auto too, what the hardware does fast",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: continue where it stopped")
-    leak: str = key("warn", "tested images that the run in backbone.weights trained on", choices=("warn", "stop"))
+    leak: str = key("warn", "on test images that the run in backbone.weights trained on", choices=("warn", "stop"))
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")

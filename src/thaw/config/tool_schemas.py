@@ -12,7 +12,7 @@ class LayersConfig:
 
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
     backbone: BackboneConfig = key(BackboneConfig, "")
-    format: str = key("table", "of the listing", choices=("table", "csv", "json"))
+    format: str = key("table", "format of the listing", choices=("table", "csv", "json"))
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
 
@@ -38,17 +38,17 @@ class PredictConfig:
     backbone: BackboneConfig = key(BackboneConfig, "")
     bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
     top: int = key(5, "classes shown for an image", min=1)
-    format: str = key("table", "of the output", choices=("table", "csv", "json"))
+    format: str = key("table", "format of the output", choices=("table", "csv", "json"))
     output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
     batch_size: int = key(32, "images a step", min=1)
     engine: str = key(
         "auto",
-        "what runs the network; auto: as its run was judged",
+        "engine that runs the network; auto: the one of its run's figures",
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(
         "auto",
-        "of computation; auto: as the network's run was judged, float32 for stock networks",
+        "precision of computation; auto: that of its run's figures, float32 for stock networks",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
@@ -91,16 +91,16 @@ class ExploreConfig:
         min=0,
         max=1,
     )
-    folds: int = key(5, "of the cross-validation that looks for wrong labels", min=2, max=20)
-    seed: int = key(0, "of splits and folds; a run with the same seed splits the same", min=0, max=2**31 - 1)
+    folds: int = key(5, "folds of the cross-validation that looks for wrong labels", min=2, max=20)
+    seed: int = key(0, "seed of splits and folds; a run with the same seed splits the same", min=0, max=2**31 - 1)
     engine: str = key(
         "auto",
-        "what runs the backbone; auto: openvino on CPUs, tensorflow on GPUs",
+        "engine that runs the backbone; auto: openvino on CPUs, tensorflow on GPUs",
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(
         "auto",
-        "of computation; auto: what this hardware does fast for the network",
+        "precision of computation; auto: what this hardware does fast for the network",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to, the cache among it")
@@ -144,5 +144,5 @@ class FaultsConfig:
     )  # fmt: skip
     kills: int = key(100, "trials that are killed; a quarter of them in a checkpoint's write or in evaluation", min=1)
     jobs: int = key(2, "trials at a time", min=1, max=64)
-    seed: int = key(0, "of the moments of kills and of the bytes that are corrupted", min=0, max=2**31 - 1)
+    seed: int = key(0, "seed of the times of kills and of the bytes that are corrupted", min=0, max=2**31 - 1)
     output: str = key("${oc.env:THAW_OUTPUTS,outputs}/faults", "folder for faults.json and the trials' logs")
