@@ -37,7 +37,7 @@ def prefetch_map(
         prefetch: chunks that may wait to be taken; by default PREFETCH_CHUNKS a thread.
         chunk: items that a thread takes at once.
     """
-    threads = threads or min(cpu_count(), MAX_THREADS)
+    threads = threads or default_threads()
     prefetch = prefetch or PREFETCH_CHUNKS * threads
     source = iter(items)
     waiting: deque[Future[list[Result]]] = deque()
@@ -52,6 +52,11 @@ def prefetch_map(
         finally:  # after an error, Ctrl-C included, only what has begun is waited for
             for future in waiting:
                 future.cancel()
+
+
+def default_threads() -> int:
+    """Return one thread a core, at most MAX_THREADS; Pillow, hashing and reading release Python's lock."""
+    return min(cpu_count(), MAX_THREADS)
 
 
 def with_progress(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:

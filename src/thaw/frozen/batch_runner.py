@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.console import progress
-from thaw.common.parallel import prefetch_map
+from thaw.common.parallel import default_threads, prefetch_map
 from thaw.frozen.engine import InferenceFunction
 
-PREFETCHED_BATCHES = 4  # batches prepared ahead of the network
-PREFETCH_THREADS = 2  # Pillow releases the interpreter lock while it decodes and resizes
+PREFETCHED_BATCHES = 4  # batches prepared ahead of the network, at least one for each thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +30,8 @@ class BatchSequence(Protocol):
 
 def prefetch(items: Iterable[Item], function: Callable[[Item], Result]) -> Iterator[Result]:
     """Yield function(item) of every item, in order, computed in threads a few batches ahead of the reader."""
-    return prefetch_map(function, items, threads=PREFETCH_THREADS, prefetch=PREFETCHED_BATCHES, chunk=1)
+    threads = default_threads()
+    return prefetch_map(function, items, threads=threads, prefetch=max(PREFETCHED_BATCHES, threads), chunk=1)
 
 
 def stream_batches(

@@ -34,7 +34,6 @@ from thaw.models.saved_model import SavedNetwork
 
 Prediction = tuple[str, float]  # class name, probability
 DECODE_GROUP = 64  # images that are decoded, in threads, while the network runs on as many
-DECODE_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:
     if tags.get("thaw.parity") == "failed":
         return InferenceSettings("keras")
     frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_fingerprint.stored_cuts(tags)
-    trained = tags.get("thaw.precision", "float32")
+    trained = tags.get("thaw.evaluated_precision", tags.get("thaw.precision", "float32"))
     return InferenceSettings(tags.get("thaw.engine", "auto").split()[0], frozen, trained, cuts[-1] if cuts else None)
 
 
@@ -180,7 +179,8 @@ def settings_of_result(result: Path) -> InferenceSettings:
     if not choice:
         return InferenceSettings()
     cut = content["stages"][-1].get("cut") if content.get("stages") and choice["engine"] != "keras" else None
-    return InferenceSettings(choice["engine"], choice["frozen"], choice.get("trained", "float32"), cut)
+    trained = choice.get("trained_depthwise") or choice.get("trained", "float32")
+    return InferenceSettings(choice["engine"], choice["frozen"], trained, cut)
 
 
 def _predict_files(
@@ -201,7 +201,7 @@ def _predict_files(
         except BadImageError as error:
             return file, error
 
-    images = prefetch_map(read, files, threads=DECODE_THREADS, prefetch=DECODE_GROUP, chunk=1)
+    images = prefetch_map(read, files, prefetch=DECODE_GROUP, chunk=1)
     with progress("predicting", len(files)) as bar:
         while group := list(islice(images, DECODE_GROUP)):
             readable = [(file, image) for file, image in group if not isinstance(image, BadImageError)]
