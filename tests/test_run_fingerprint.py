@@ -90,6 +90,9 @@ def test_what_was_chosen_for_auto_is_chosen_again() -> None:
     tags = {"thaw.engine": "openvino 2026.4.1", "thaw.precision": "float32", "thaw.frozen_precision": "bfloat16"}
     chosen = run_fingerprint.with_stored_engine(Config(), tags)
     assert (chosen.engine, chosen.precision, chosen.frozen_precision) == ("openvino", "float32", "bfloat16")
+    assert chosen.training_step == "keras", "runs of earlier versions computed layer by layer"
+    folded = run_fingerprint.with_stored_engine(Config(), {**tags, "thaw.training_step": "folded"})
+    assert folded.training_step == "folded"
     assert run_fingerprint.with_stored_engine(Config(), {}) == Config()
 
 

@@ -35,7 +35,7 @@ PARTS = {
     "objective": {"name", "value"},
     "seconds": {"total", "scan", "extract", "train", "evaluate"},
     "images_per_second": {"train", "extract", "evaluate"},
-    "engine": {"engine", "version", "frozen", "trained", "device", "tf32"},
+    "engine": {"engine", "version", "frozen", "trained", "device", "tf32", "training_step", "trained_depthwise"},
     "parity": {
         "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with",
     },
@@ -46,7 +46,8 @@ STAGE = {
 }  # fmt: skip
 TAGS = {
     "thaw.overrides", "thaw.recipe", "thaw.folder", "thaw.cwd", "thaw.host", "thaw.engine", "thaw.precision",
-    "thaw.frozen_precision", "thaw.stage", "thaw.complete", "thaw.objective", "thaw.parity", "thaw.resumed",
+    "thaw.frozen_precision", "thaw.training_step", "thaw.evaluated_precision",
+    "thaw.stage", "thaw.complete", "thaw.objective", "thaw.parity", "thaw.resumed",
     "fingerprint.git.commit", "fingerprint.seed", "fingerprint.data_sha256", "fingerprint.device",
     "fingerprint.cpu.model",
     "fingerprint.graph_sha256", "fingerprint.weights_sha256", "fingerprint.cuts", "fingerprint.package.keras",

@@ -86,6 +86,7 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice
         trains_backbone=config.recipe != "bottleneck",
         hardware=hardware,
         deterministic=config.deterministic,
+        training_step=config.training_step,
     )
     run_fingerprint.report_device_change(tracked, choice.device)
     tracked.set_tags(
@@ -93,6 +94,8 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice
             run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
+            "thaw.evaluated_precision": choice.evaluated,
+            run_fingerprint.TRAINING_STEP_TAG: choice.training_step,
         }
     )
     run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)

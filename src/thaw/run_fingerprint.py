@@ -16,7 +16,7 @@ from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table
 from thaw.tracking import TrackedRun
 
-ENGINE_TAG = "thaw.engine"
+ENGINE_TAG, TRAINING_STEP_TAG = "thaw.engine", "thaw.training_step"
 # Entries that a run adds to its fingerprint.
 DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256 = "data_sha256", "weights_sha256", "graph_sha256"
 DEVICE, CUTS = "device", "cuts"
@@ -123,7 +123,7 @@ def stored_cuts(tags: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def with_stored_engine(config: Config, tags: Mapping[str, str]) -> Config:
-    """Return the config with the engine and precisions that a run chose for `auto`, to resume or reproduce it."""
+    """Return the config with what a run chose for `auto`, to resume or reproduce it."""
     if ENGINE_TAG not in tags:
         return config
     return dataclasses.replace(
@@ -131,6 +131,7 @@ def with_stored_engine(config: Config, tags: Mapping[str, str]) -> Config:
         engine=tags[ENGINE_TAG].split()[0],
         precision=tags["thaw.precision"],
         frozen_precision=tags["thaw.frozen_precision"],
+        training_step=tags.get(TRAINING_STEP_TAG, "keras"),
     )
 
 
@@ -153,5 +154,5 @@ def config_sha256(
     content["cuts"] = cuts
     if choice is not None:
         content |= {"engine": choice.engine, "precision": choice.trained, "frozen_precision": choice.frozen}
-        content |= {"device": choice.device, "tf32": choice.tf32}
+        content |= {"device": choice.device, "tf32": choice.tf32, "training_step": choice.training_step}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

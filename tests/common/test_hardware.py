@@ -3,6 +3,7 @@
 import pytest
 
 from thaw.common import hardware
+from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.frozen import engine
 
@@ -44,6 +45,37 @@ def test_tensorfloat_32_is_allowed_on_a_gpu_only_where_neither_float32_nor_the_s
     assert (choice(a100).device, choice(a100).tf32) == ("gpu", allowed)
     cpu = Hardware(openvino=True, bfloat16=True, float16=False)
     assert (choice(cpu).device, choice(cpu).tf32) == ("cpu", False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "depthwise", "trains", "step", "trained", "evaluated"),
+    [
+        ("auto", (), True, True, "folded", "bfloat16", "float32"),
+        ("auto", (), False, True, "folded", "bfloat16", "bfloat16"),
+        ("keras", (), True, True, "keras", "float32", "float32"),
+        ("keras", (), False, True, "keras", "bfloat16", "bfloat16"),
+        ("auto", (), True, False, "keras", "float32", "float32"),
+        ("auto", ((8, 0),), True, True, "keras", "float32", "float32"),
+    ],
+)
+def test_the_training_step_is_folded_on_cpus_and_depthwise_convolutions_are_float32_in_it(
+    asked, gpus, depthwise, trains, step, trained, evaluated
+) -> None:
+    machine = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=gpus)
+    choice = engine.choose_engine(
+        "auto", "auto", "auto", depthwise=depthwise, trains_backbone=trains, hardware=machine, training_step=asked
+    )
+    assert (choice.training_step, choice.trained, choice.evaluated) == (step, trained, evaluated)
+    assert choice.frozen == ("float32" if depthwise else "bfloat16")
+    assert ("depthwise in float32" in choice.summary()) == (step == "folded" and depthwise)
+
+
+def test_a_folded_training_step_is_refused_on_a_gpu() -> None:
+    machine = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0),))
+    with pytest.raises(UserError, match="training_step=folded is for CPUs"):
+        engine.choose_engine(
+            "auto", "auto", "auto", depthwise=True, trains_backbone=True, hardware=machine, training_step="folded"
+        )
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_told_with_what_to_install(monkeypatch) -> None:

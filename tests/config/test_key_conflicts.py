@@ -81,6 +81,7 @@ def test_a_stage_whose_keys_contradict_each_other_is_refused_with_both(arguments
         (("head=linear", "head.hidden=64"), "note: head.hidden has no effect: head=linear has no hidden layer"),
         (("finetune.freeze=all", "finetune.batchnorm=trainable"), "finetune.batchnorm has no effect: everything stays"),
         (("recipe=scratch", "frozen_precision=bfloat16"), "frozen_precision has no effect: recipe=scratch freezes"),
+        (("recipe=bottleneck", "training_step=keras"), "training_step has no effect: recipe=bottleneck thaws nothing"),
         (("dataset.max_bad_fraction=0.1",), "note: dataset.max_bad_fraction has no effect: dataset.on_bad=stop"),
         (("split.folds=5", "dataset.val_fraction=0.2"), "note: dataset.val_fraction has no effect: split.folds makes"),
         (("augment=light", "augment.magnitude=5"), "note: augment.magnitude has no effect: augment.ops=0"),

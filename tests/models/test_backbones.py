@@ -15,6 +15,8 @@ from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.models import backbones, freeze, network
 from thaw.models.backbone_table import BACKBONES
 
+from .calibrated_networks import FAMILIES, build, calibrated, pictures, spread_predictions
+
 CONF = Path(__file__).parent.parent.parent / "conf" / "backbone"
 # Keras's own preprocessing functions, for a network of each family that does not preprocess by itself.
 KERAS_MODE = {
@@ -32,36 +34,11 @@ KERAS_MODE = {
 }
 RGB = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.float32)
 
-# The smallest of each family; the others differ in depth and width only.
-FAMILIES = {
-    "cnn",
-    "efficientnet_lite0",
-    "xception",
-    "vgg16",
-    "resnet50",
-    "resnet50v2",
-    "inceptionv3",
-    "inceptionresnetv2",
-    "mobilenet",
-    "mobilenetv2",
-    "mobilenetv3small",
-    "densenet121",
-    "nasnetmobile",
-    "efficientnetb0",
-    "efficientnetv2b0",
-    "convnexttiny",
-}
 APPLICATIONS = [
     n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow)
     for n, row in BACKBONES.items()
     if row.source == "keras.applications"
 ]
-
-
-def build(name: str, **options: object) -> backbones.Backbone:
-    tensorflow_setup.start_tensorflow(0, deterministic=True)
-    size = max(BACKBONES[name].min_size, 64)
-    return backbones.build_backbone(BackboneConfig(**{"name": name, "weights": "none", "image_size": size, **options}))
 
 
 # The largest, which take 3 to 10 seconds each to build.
@@ -169,7 +146,7 @@ PARTED = {"cnn", "vgg16", "inceptionv3", "mobilenetv2", "mobilenetv3small", "eff
 
 @pytest.mark.parametrize("name", [n if n in PARTED else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES])
 def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(name: str) -> None:
-    """Ten boundaries spread over the layers, and everything frozen; batchnorm either way."""
+    """Ten boundaries spread over the layers, and everything frozen; batchnorm and the training step either way."""
     built = calibrated(build(name))
     joined = network.attach_head(built, HeadConfig(name="linear"), ("cat", "dog", "fox"))
     images = pictures(built.image_size, 2, seed=1)
@@ -180,7 +157,8 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
     divided = []
     for i, end in enumerate(ends):
         plan = freeze.make_plan(end, built.graph, name, ("frozen", "trainable")[i % 2])
-        divided.append((plan, network.divide_network(joined, plan, network.cut_at(joined, plan.boundary))))
+        step = ("folded", "folded", "keras")[i % 3]
+        divided.append((plan, network.divide_network(joined, plan, network.cut_at(joined, plan.boundary), step)))
     # One pass for all the cuts: as many as the network is long would take minutes.
     wanted = [joined.model.output, *(tensor for _, parts in divided for tensor in parts.frozen.outputs)]
     whole, *cuts = [np.asarray(y) for y in keras.Model(joined.model.inputs, wanted)([images], training=False)]
@@ -191,37 +169,6 @@ def test_a_cut_at_any_of_ten_boundaries_reproduces_the_whole_networks_output(nam
         again = np.asarray(parts.trained(given if len(given) > 1 else given[0], training=False))
         np.testing.assert_allclose(again, whole, rtol=1e-3, atol=2e-5, err_msg=plan.summary())
     assert not cuts
-
-
-def spread_predictions(joined: network.Network, images: np.ndarray) -> None:
-    """Let the head give two images logits that differ by 2 around zero."""
-    head = joined.model.get_layer("predictions")
-    logits = (
-        np.asarray(keras.Model(joined.model.inputs, joined.pooled_features)([images], training=False))
-        @ head.kernel.numpy()
-    )
-    scale = 2 / np.abs(logits[0] - logits[1]).max()
-    head.kernel.assign(head.kernel * scale)
-    head.bias.assign(-scale * logits.mean(axis=0))
-
-
-def pictures(size: int, count: int, seed: int) -> np.ndarray:
-    """Coarse coloured patterns, float32 (count, size, size, 3), 0-255: unlike each other after any pooling."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3)).astype(np.float32)
-    return coarse.repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)[:, :size, :size]
-
-
-def calibrated(built: backbones.Backbone) -> backbones.Backbone:
-    """Give BatchNorm the statistics of some images: with random weights alone the features fade to zero."""
-    normalizations = [x for x in built.layers if hasattr(x, "moving_mean")]
-    for x in normalizations:
-        x.momentum = 0.0
-    for x in built.layers:
-        if type(x).__name__ == "LayerScale":  # ConvNeXt's branches begin at a millionth
-            x.gamma.assign(np.ones_like(x.gamma))
-    if normalizations:
-        built.model([pictures(built.image_size, 4, seed=0)], training=True)
-    return built
 
 
 def test_a_saved_network_opens_with_keras_alone(tmp_path: Path) -> None:

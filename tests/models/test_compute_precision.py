@@ -94,6 +94,18 @@ def test_a_block_within_a_block_gives_back_what_it_found(small) -> None:
     assert set(policies(small).values()) == {"float32"}
 
 
+def test_by_operation_convolutions_compute_in_it_and_depthwise_ones_and_the_head_in_float32(parts) -> None:
+    with computing_in(parts.trained, "bfloat16", by_operation=True):
+        specs = [tf.TensorSpec(x.shape, tf.float32) for x in parts.trained.inputs]
+        call = tf.function(lambda *x: parts.trained(x[0], training=True)).get_concrete_function(*specs)
+    inner = [f.graph for f in call.graph._functions.values()] if hasattr(call.graph, "_functions") else []
+    assert not inner, "the layers must be seen here"
+    assert set(products(call)) == {
+        ("Conv2D", "bfloat16"), ("DepthwiseConv2dNative", "float32"), ("MatMul", "float32"),
+    }  # fmt: skip
+    assert set(policies(parts.trained).values()) == {"float32"}
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_preprocessing_and_predictions_stay_float32(small, precision: str) -> None:
     with computing_in(small, precision):

@@ -250,6 +250,12 @@ class Config:
         "precision of the engine; auto: as precision, and if that is auto too, what the hardware does fast",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    training_step: str = key(
+        "auto",
+        "how thawed layers compute: folded multiplies fixed BatchNorm statistics into the weights and chooses a "
+        "precision by operation, keras runs them as they are written; auto: folded on CPUs",
+        choices=("auto", "folded", "keras"),
+    )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: continue where it stopped")
     leak: str = key("warn", "on test images that the run in backbone.weights trained on", choices=("warn", "stop"))

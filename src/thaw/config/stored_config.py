@@ -19,7 +19,7 @@ RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "chec
 
 
 # What runs did before there was a key for it, where new runs do something else.
-LEGACY_DEFAULTS = {"split.version": 1, "train.val_loss": "objective"}
+LEGACY_DEFAULTS = {"split.version": 1, "train.val_loss": "objective", "training_step": "keras"}
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,25 @@ class EngineChoice:
     engine: str
     version: str  # of the engine's package
     frozen: str  # precision of frozen layers: float32, bfloat16 or float16
-    trained: str  # precision of training
+    trained: str  # precision of training: of dense layers and convolutions
     device: str = "cpu"  # or gpu: they round differently
     tf32: bool = False  # a GPU may compute float32 products with 10 bits of mantissa (TensorFloat-32)
+    training_step: str = "keras"  # or folded: how thawed layers are computed, see `models.folding`
+    trained_depthwise: str = ""  # precision of depthwise convolutions in training; empty: that of `trained`
+
+    @property
+    def evaluated(self) -> str:
+        """Return the precision in which the engine runs the trained part of a network that has been trained."""
+        return self.trained_depthwise or self.trained
 
     def summary(self) -> str:
         """Return the choice as one printed line."""
         names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
         device = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
+        depthwise = f", depthwise in {self.trained_depthwise}" if self.trained_depthwise else ""
         return (
             f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
-            f"{self.trained}{device}"
+            f"{self.trained}{depthwise}{device}"
         )
 
 
@@ -59,8 +67,9 @@ def choose_engine(
     trains_backbone: bool,
     hardware: Hardware,
     deterministic: bool = True,
+    training_step: str = "keras",
 ) -> EngineChoice:
-    """Resolve `auto` for engine and precisions on this machine.
+    """Resolve `auto` for engine, precisions and training step on this machine.
 
     TensorFloat-32 is allowed on a GPU if no precision is float32 by request and the run need not be deterministic:
     TensorFlow allows it by default, and a "float32" of 10 bits is no float32. `start_tensorflow` sets it.
@@ -69,13 +78,15 @@ def choose_engine(
         engine: auto, openvino or tensorflow.
         precision: of training, and of the frozen part if `frozen_precision` is auto.
         frozen_precision: of the frozen part.
-        depthwise: the network has depthwise convolutions, which rule out bfloat16 by default. TensorFlow computes their
-            gradients slower in bfloat16 on CPUs (MobileNetV2 from layer 100: 193 images/s, 239 in float32), and 8 bits
-            are too few for them: features of EfficientNet-Lite0 were off by 9 % of their spread on CIFAR-10 at 160
-            pixels, and 2.7 % of 5,000 images got another class; those of MobileNet 0.25 by 30 % on digits, and 5.6 %.
+        depthwise: the network has depthwise convolutions, which rule out bfloat16 for its frozen part by default:
+            features of EfficientNet-Lite0 were off by 9 % of their spread on CIFAR-10 at 160 pixels, and 2.7 % of 5,000
+            images got another class; those of MobileNet 0.25 by 30 % on digits, and 5.6 %. In a folded training step
+            they compute in float32, whose filter gradients are 3 to 6 times as fast on CPUs, and all else in bfloat16;
+            in Keras's, all in float32 (MobileNetV2 from layer 100: 239 images/s, 193 in bfloat16).
         trains_backbone: a part of the backbone trains; a head alone is too small to gain from a lower precision.
         hardware: what this machine has.
         deterministic: the run must be deterministic.
+        training_step: auto, folded or keras; auto is folded on CPUs, for which its kernels are.
 
     Raises:
         UserError: this machine cannot do what was requested.
@@ -85,15 +96,28 @@ def choose_engine(
     if engine == "auto":
         possible = hardware.openvino and not _lacks_float16(precision, frozen_precision, hardware)
         engine = "openvino" if possible and not hardware.gpu_capabilities else "tensorflow"
-    fast = hardware.fastest_precision(engine)
+    if training_step == "folded" and hardware.gpu_capabilities:
+        raise UserError("training_step=folded is for CPUs, and this machine trains on a GPU. Set training_step=auto")
+    if training_step == "auto":
+        training_step = "keras" if hardware.gpu_capabilities or not trains_backbone else "folded"
+    fast = fast_depthwise = hardware.fastest_precision(engine)
     if depthwise and fast == "bfloat16":
-        fast = "float32"
+        fast_depthwise = "float32"
     tf32 = bool(hardware.gpu_capabilities) and not deterministic and "float32" not in (precision, frozen_precision)
     if precision == "auto":
-        precision = fast if trains_backbone else "float32"
-    frozen = fast if requested == "auto" else requested
-    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpu_capabilities else "cpu"
-    return EngineChoice(engine, version, frozen, precision, device, tf32)
+        precision = "float32"
+        if trains_backbone:
+            precision = fast if training_step == "folded" else fast_depthwise
+    return EngineChoice(
+        engine=engine,
+        version=importlib.metadata.version(engine),
+        frozen=fast_depthwise if requested == "auto" else requested,
+        trained=precision,
+        device="gpu" if hardware.gpu_capabilities else "cpu",
+        tf32=tf32,
+        training_step=training_step,
+        trained_depthwise="float32" if depthwise and training_step == "folded" else "",
+    )
 
 
 def check_engine(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:

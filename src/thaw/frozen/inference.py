@@ -32,7 +32,7 @@ class TwoPartClassifier:
         cut = cut_at(network, index)
         rest = keras.Model(list(cut.tensors), network.model.output, name="rest")
         head_alone = index == len(network.backbone.layers)
-        self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.trained)
+        self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.evaluated)
         self._frozen: Callable[..., ArrayTuple] = lambda images: (images,)
         if index:
             frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen)

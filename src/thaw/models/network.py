@@ -1,5 +1,6 @@
 """A backbone and a head as one flat functional graph, and the cuts at which it is divided into two parts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 from thaw.common.errors import UserError
 from thaw.config.schema import HeadConfig
 from thaw.models.backbones import Backbone
+from thaw.models.folding import with_trained_convolutions
 from thaw.models.freeze import FreezePlan, cut_operations
 
 HEAD_LAYERS = ("head_hidden", "predictions")  # layers of a head that have weights
@@ -95,8 +97,10 @@ class NetworkParts:
     cut: Cut
 
 
-def divide_network(network: Network, plan: FreezePlan, cut: Cut) -> NetworkParts:
+def divide_network(network: Network, plan: FreezePlan, cut: Cut, training_step: str = "keras") -> NetworkParts:
     """Divide the network at a cut that lies at the plan's boundary or before it.
+
+    `training_step` says how the trained part computes: keras, layer by layer, or folded, as `models.folding` does.
 
     Frozen layers behind the cut run in inference mode. So do thawed layers of the backbone with batchnorm=frozen, as
     in Keras's guide to fine-tuning (`base_model(x, training=False)`): gamma and beta train, statistics stay, and batch
@@ -105,10 +109,16 @@ def divide_network(network: Network, plan: FreezePlan, cut: Cut) -> NetworkParts
     model, output = network.model, network.backbone.model.output
     entries = [keras.Input(shape, name=None if cut.index else "images") for shape in cut.shapes]
     boundary = cut if cut.index == plan.boundary else cut_at(network, plan.boundary)
-    tensors = _run_frozen_between(cut, boundary, entries)
+
+    def computed(part: Any, fold: bool) -> Any:
+        if training_step == "keras":
+            return part
+        return with_trained_convolutions(part, network.backbone.graph, fold=fold)
+
+    tensors = _run_frozen_between(cut, boundary, entries, computed)
     end = network.pooled_features if plan.all_frozen else output
     if not plan.all_frozen:
-        thawed = keras.Model(list(boundary.tensors), output, name="thawed")
+        thawed = computed(keras.Model(list(boundary.tensors), output, name="thawed"), plan.batchnorm == "frozen")
         tensors = [InferenceMode(thawed)(tensors) if plan.batchnorm == "frozen" else thawed(tensors)]
     head = keras.Model(end, model.output, name="head")
     return NetworkParts(
@@ -118,13 +128,13 @@ def divide_network(network: Network, plan: FreezePlan, cut: Cut) -> NetworkParts
     )
 
 
-def _run_frozen_between(cut: Cut, boundary: Cut, entries: list[Any]) -> list[Any]:
+def _run_frozen_between(cut: Cut, boundary: Cut, entries: list[Any], computed: Callable[[Any, bool], Any]) -> list[Any]:
     """Apply the frozen layers between two cuts to `entries`; a tensor that crosses both cuts passes unchanged."""
     outputs = {id(tensor): entry for tensor, entry in zip(cut.tensors, entries, strict=True)}
-    computed = [tensor for tensor in boundary.tensors if id(tensor) not in outputs]
-    if computed:
-        between = InferenceMode(keras.Model(list(cut.tensors), computed, name="frozen_again"))
-        outputs.update(zip(map(id, computed), keras.tree.flatten(between(entries)), strict=True))
+    missing = [tensor for tensor in boundary.tensors if id(tensor) not in outputs]
+    if missing:
+        between = InferenceMode(computed(keras.Model(list(cut.tensors), missing, name="frozen_again"), True))
+        outputs.update(zip(map(id, missing), keras.tree.flatten(between(entries)), strict=True))
     return [outputs[id(tensor)] for tensor in boundary.tensors]
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -44,7 +45,7 @@ def run_stage(
     """
     stage, plan = planned.stage, planned.plan
     freeze.set_trainable(network.backbone.layers, plan.boundary)
-    parts = divide_network(network, plan, cut_at(network, planned.cut.index))
+    parts = divide_network(network, plan, cut_at(network, planned.cut.index), inputs.choice.training_step)
     # The head is hashed too: a stage in which nothing moved has trained nothing.
     layers = [*network.backbone.layers, *head_layers(network)]
     hashes = checkpointer.begin_stage(lambda: freeze_proof.weight_hashes(layers))
@@ -53,7 +54,8 @@ def run_stage(
     source = BatchSource(planned, parts, network, data, inputs)
     epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
     say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
-    with computing_in(parts.trained, inputs.choice.trained):
+    by_operation = inputs.choice.training_step == "folded"
+    with computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation):
         fit_inputs = FitInputs(
             train=source.batches("train", training=True),
             val=source.batches("val"),
@@ -69,7 +71,7 @@ def run_stage(
         say(f"  stopped early after {len(fitted.history)} of {stage.epochs} epochs; the best weights are restored")
     say(_proof(plan, hashes, unmoved))
     started = time.perf_counter()
-    probabilities = _predict(parts.trained, planned, inputs, source, data, predict_splits)
+    probabilities = _predict(network, planned, inputs, source, data, predict_splits)
     rows = source.rows()
     return StageResult(
         planned=planned,
@@ -87,14 +89,20 @@ def run_stage(
 
 
 def _predict(
-    model: Any, planned: PlannedStage, inputs: StageInputs, source: BatchSource, data: Dataset, splits: Sequence[str]
+    network: Network,
+    planned: PlannedStage,
+    inputs: StageInputs,
+    source: BatchSource,
+    data: Dataset,
+    splits: Sequence[str],
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the model's probabilities of whole splits, float32 (N, C) each."""
+    """Return the network's probabilities of whole splits, float32 (N, C) each, computed as `TwoPartClassifier` does."""
     if not splits:
         return {}
+    model = keras.Model(list(cut_at(network, planned.cut.index).tensors), network.model.output, name="rest")
     # A head alone is a matter of milliseconds: not worth a conversion.
     head_alone = planned.cut.index == planned.plan.total_layers
-    function = InferenceFunction(model, "keras" if head_alone else inputs.choice.engine, inputs.choice.trained)
+    function = InferenceFunction(model, "keras" if head_alone else inputs.choice.engine, inputs.choice.evaluated)
     n_images = {split: len(indices) for split, indices in data.splits.by_name().items()}
     return {split: predict_probabilities(function, source.batches(split), split, n_images[split]) for split in splits}
 
