@@ -23,7 +23,7 @@ NOT_FAST = {
     "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
-    "frozen": "activations activations_key engine extraction_faults feature_export later_parts",
+    "frozen": "activations activations_key chained_cuts engine extraction_faults feature_export",
     "lab": "faults",
     "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
     "reproduce": "original_run",
@@ -32,7 +32,7 @@ NOT_FAST = {
     "tools": "predict",
     "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
     "tracked_run write_queue",
-    "training": "fit stages",
+    "training": "chained_stages fit stages",
 }
 
 

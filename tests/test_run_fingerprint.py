@@ -53,6 +53,16 @@ def test_config_command_and_fingerprint_are_there_before_the_work(job: Job) -> N
     assert "seed: 3" in tracked.texts["config.yaml"]
 
 
+def test_a_run_says_from_its_beginning_that_it_computes_activations_from_later_stages_cuts(job: Job) -> None:
+    """A run without the entry began in an earlier version: resumed or reproduced, it computes all from the images."""
+    new, early = Tracked(), Tracked()
+    begin(new, job)
+    assert new.logged["fingerprint.chain"] == "nearest"
+    assert run_fingerprint.has_chained_cuts(new.logged)
+    begin(early, dataclasses.replace(job, chained_cuts=False))
+    assert not run_fingerprint.has_chained_cuts(early.logged)
+
+
 def test_a_run_that_goes_on_keeps_its_first_fingerprint_and_names_what_changed(job: Job, capsys) -> None:
     began = Tracked()
     begin(began, job)

@@ -50,7 +50,8 @@ TAGS = {
     "thaw.stage", "thaw.complete", "thaw.objective", "thaw.parity", "thaw.resumed",
     "fingerprint.git.commit", "fingerprint.seed", "fingerprint.data_sha256", "fingerprint.device",
     "fingerprint.cpu.model",
-    "fingerprint.graph_sha256", "fingerprint.weights_sha256", "fingerprint.cuts", "fingerprint.package.keras",
+    "fingerprint.graph_sha256", "fingerprint.weights_sha256", "fingerprint.cuts", "fingerprint.chain",
+    "fingerprint.package.keras",
 }  # fmt: skip
 FILES = {
     "run.json", "run.lock", "manifest.csv", "result.json", "model/model.keras", "model/classes.json",

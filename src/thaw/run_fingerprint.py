@@ -19,7 +19,10 @@ from thaw.tracking import TrackedRun
 ENGINE_TAG, TRAINING_STEP_TAG = "thaw.engine", "thaw.training_step"
 # Entries that a run adds to its fingerprint.
 DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256 = "data_sha256", "weights_sha256", "graph_sha256"
-DEVICE, CUTS = "device", "cuts"
+DEVICE, CUTS, CHAIN = "device", "cuts", "chain"
+# Value of CHAIN: a stage's activations are computed from those at the nearest cut that a later stage uses. A run that
+# lacks the entry began in a version that computed all activations from the images.
+NEAREST = "nearest"
 
 
 @contextmanager
@@ -51,7 +54,8 @@ def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -
     tracked.log_params(dict(stored_config.flatten(dataclasses.asdict(config))))
     tracked.log_text(stored_config.config_yaml(config), "config.yaml")
     tracked.log_text("\n".join(job.overrides) + "\n", "overrides.txt")
-    tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{key}": value for key, value in fingerprint.entries().items()})
+    entries = fingerprint.entries() | ({CHAIN: NEAREST} if job.chained_cuts else {})
+    tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{key}": value for key, value in entries.items()})
     if fingerprint.diff:
         tracked.log_text(fingerprint.diff, "git-diff.txt")
 
@@ -120,6 +124,11 @@ def stored_cuts(tags: Mapping[str, str]) -> tuple[int, ...] | None:
     """
     cuts = tracking.fingerprint_entries(tags).get(CUTS)
     return None if cuts is None else tuple(map(int, cuts.split()))
+
+
+def has_chained_cuts(tags: Mapping[str, str]) -> bool:
+    """Return whether a run computes activations from those at later stages' cuts, from its tags."""
+    return tracking.fingerprint_entries(tags).get(CHAIN) == NEAREST
 
 
 def with_stored_engine(config: Config, tags: Mapping[str, str]) -> Config:

@@ -48,9 +48,9 @@ class CountingFunction:
     def __init__(self, function: InferenceFunction) -> None:
         self.function, self.images = function, 0
 
-    def __call__(self, images: np.ndarray) -> tuple:
-        self.images += len(images)
-        return self.function(images)
+    def __call__(self, *inputs: np.ndarray) -> tuple:
+        self.images += len(inputs[0])
+        return self.function(*inputs)
 
 
 def build_network(head: HeadConfig):
@@ -76,12 +76,23 @@ def divide(network, request: object):
 
 
 def frozen_part(parts, function: InferenceFunction, choice: EngineChoice = CHOICE) -> FrozenPart:
-    return FrozenPart(parts.frozen, parts.cut, BACKBONE, choice, {(): CountingFunction(function)})
+    return with_function(FrozenPart(parts.frozen, parts.cut, BACKBONE, choice), CountingFunction(function))
+
+
+def with_function(frozen: FrozenPart, function: object) -> FrozenPart:
+    """Let a frozen part compute with this function instead of building one."""
+    vars(frozen)["own_function"] = function
+    return frozen
+
+
+def has_function(frozen: FrozenPart) -> bool:
+    """Whether the part's network was converted."""
+    return "own_function" in vars(frozen)
 
 
 def computed_images(frozen: FrozenPart) -> int:
     """Images that the frozen part ran on since the last time."""
-    counting = frozen.inference_function()
+    counting = frozen.own_function
     images, counting.images = counting.images, 0
     return images
 

@@ -8,6 +8,7 @@ from thaw.frozen.cut_choice import (
     MIN_SAVING,
     CutChoice,
     StageWorkload,
+    chain_cuts,
     choose_cut,
     choose_cuts,
     cut_summary,
@@ -241,3 +242,25 @@ def test_a_run_that_is_done_again_is_cut_where_it_was_whatever_room_there_is() -
     assert [(entry.index, entry.cached) for entry in nowhere] == [(5, False), (3, False)]
     with pytest.raises(UserError, match="a cut behind layer 5, and the boundary is 4 now"):
         choose_cuts(plans[1:], GRAPH, [NEED], PLENTY, [5])
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "indices", "chains"),
+    [
+        ([311, 172], [311, 172], [(1,), ()]),  # a head, then what is thawed
+        ([311, 249, 172], [311, 249, 172], [(2, 1), (2,), ()]),
+        ([311, 172, 249], [311, 172, 249], [(1,), (), ()]),  # what lies before 249 has trained by then
+        ([311, 0], [311, 0], [(), ()]),  # nothing frozen
+        ([311, 0, 172], [311, 0, 172], [(), (), ()]),
+        ([172, 172], [172, 172], [(), ()]),  # the same cut: the same rows
+        ([311, 311, 172], [311, 311, 172], [(2,), (2,), ()]),
+        ([249, 249, 249], [249, 172, 249], [(), (), ()]),  # as the last stage's, which has none
+        ([311, 249, 249], [311, 172, 249], [(2,), (), ()]),
+        ([311], [311], [()]),
+        ([], [], []),
+    ],
+)
+def test_activations_are_computed_from_the_nearest_cut_that_a_later_stage_uses(
+    boundaries: list[int], indices: list[int], chains: list[tuple[int, ...]]
+) -> None:
+    assert chain_cuts(boundaries, indices) == chains

@@ -99,8 +99,9 @@ def slowly(images):
     return function(images)
 made = activations.FrozenPart(
     frozen, Cut(1, ("conv",), ((14, 14, 4),)), BackboneConfig(name="mobilenet"),
-    EngineChoice("tensorflow", "1", "float32", "float32"), {(): slowly},
+    EngineChoice("tensorflow", "1", "float32", "float32"),
 )
+vars(made)["own_function"] = slowly
 print("ready", flush=True)
 while not go.exists():
     time.sleep(0.01)

@@ -20,6 +20,8 @@ class Job:
         resumed_run_id: of the run that continues, if any.
         tags: that the run gets besides its own.
         cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
+        chained_cuts: whether a stage's activations are computed from those at a later stage's cut; not of a run that is
+            reproduced and began in a version that computed all from the images.
     """
 
     root: Path | None
@@ -29,3 +31,4 @@ class Job:
     resumed_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     cuts: tuple[int, ...] | None = None
+    chained_cuts: bool = True

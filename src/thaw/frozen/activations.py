@@ -1,9 +1,8 @@
 """Activations at a cut of the network: cached by image content, or computed by the engine for every batch."""
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from ml_dtypes import bfloat16
 
-from thaw.cache import CachedRows, DiskCache, RowStore
-from thaw.cache.row_store import AddRow
+from thaw.cache import CachedRows, CacheFull, DiskCache, RowStore
 from thaw.common import environment, hardware
 from thaw.common.console import progress, say
-from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.data import dataset_cache, decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
@@ -127,32 +124,45 @@ class Activations:
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """The part of a network before a cut; it loads activations from the cache or computes them."""
+    """The part of a network before a cut; it loads activations from the cache or computes them.
 
-    model: Any  # of Keras, images (B, S, S, 3) RGB 0-255 -> the cut tensors
+    model: of Keras, images (B, S, S, 3) RGB 0-255 -> the cut tensors. source: a part that ends before this one, from
+    whose activations, rounded as they are stored, this one's are computed; None: from the images. stored_views: of a
+    source, how many augmented views of a training image are stored on the way to the next cut; None: nothing is stored.
+    """
+
+    model: Any
     cut: "Cut"
     backbone: BackboneConfig
     engine_choice: EngineChoice
-    _functions: dict[tuple[tuple[str, ...], ...], InferenceFunction] = field(default_factory=dict)
+    source: "FrozenPart | None" = None
+    stored_views: int | None = None
 
-    def inference_function(self, later_parts: Sequence["FrozenPart"] = ()) -> InferenceFunction:
-        """Return the part on the engine: images uint8 (B, S, S, 3) -> its cut tensors, then those of `later_parts`.
+    @cached_property
+    def own_function(self) -> Callable[..., CutArrays]:
+        """The layers behind the source on the engine: the source's cut tensors, or images uint8 -> the cut tensors.
 
-        It is built at the first call, as converting a network takes seconds. One function for several cuts computes
-        the layers that they share once.
+        It is built at the first access, as converting a network takes seconds.
         """
-        cuts = tuple(other.cut.names for other in later_parts)
-        if cuts not in self._functions:
-            import keras
+        if self.source is None:
+            return InferenceFunction(self.model, self.engine_choice.engine, self.engine_choice.frozen)
+        return _function_between(self.source.cut, self.cut, self.engine_choice)
 
-            outputs = [tensor for part in (self, *later_parts) for tensor in part.model.outputs]
-            model = keras.Model(self.model.inputs, outputs) if later_parts else self.model
-            self._functions[cuts] = InferenceFunction(model, self.engine_choice.engine, self.engine_choice.frozen)
-        return self._functions[cuts]
+    def inference_function(self) -> Callable[..., CutArrays]:
+        """Return the whole part on the engine: images uint8 (B, S, S, 3) -> the cut tensors."""
+        if self.source is None:
+            return self.own_function
+        before, own = round_as_stored(self.source.inference_function(), self.engine_choice), self.own_function
+        return lambda images: own(*before(images))
 
     @cached_property
     def _digests(self) -> tuple[str, str]:
         return weights_sha256(self.model), graph_sha256(self.model)
+
+    @property
+    def _sources(self) -> list["FrozenPart"]:
+        """The parts that this one's activations are computed through, the first one first."""
+        return [] if self.source is None else [*self.source._sources, self.source]
 
     def cache_space(
         self, store: DiskCache, view: AugmentedView | None, decode_options: DecodeOptions = DEFAULT_OPTIONS
@@ -160,9 +170,10 @@ class FrozenPart:
         """Return the cache space of the activations at this cut, for images decoded with these options."""
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
-        return store.space(
-            activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, decode_options)
-        )
+        key = activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, decode_options)
+        if self.source is not None:
+            key["from"] = [list(part.cut.names) for part in self._sources]
+        return store.space(key)
 
     def cached_activations(
         self,
@@ -170,7 +181,6 @@ class FrozenPart:
         pixels: Pixels,
         indices: npt.NDArray[np.int64],
         view: AugmentedView | None = None,
-        later_parts: Sequence["FrozenPart"] = (),
     ) -> Activations:
         """Load the activations of images from the cache; compute and store those that are missing.
 
@@ -179,8 +189,6 @@ class FrozenPart:
             pixels: the images.
             indices: catalog indices of the images, in any order.
             view: the augmented view of the images, or None for images as they are.
-            later_parts: parts of later stages that end before this cut. Their activations are computed on the way, so
-                they are stored too.
 
         Raises:
             CacheFull: there is no room for a row.
@@ -188,74 +196,75 @@ class FrozenPart:
         indices = np.unique(indices)
 
         def compute(missing: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
-            return self._compute_rows(store, pixels, indices[np.asarray(missing)], view, later_parts)
+            return self._compute_rows(store, pixels, indices[np.asarray(missing)], view)
 
         rows = self.cache_space(store, view, pixels.decode_options).get_or_compute(pixels.digests(indices), compute)
         return Activations(indices, rows, self.cut.shapes, STORAGE_DTYPES[self.engine_choice.frozen])
 
     def _compute_rows(
-        self,
-        store: DiskCache,
-        pixels: Pixels,
-        indices: npt.NDArray[np.int64],
-        view: AugmentedView | None,
-        later: Sequence["FrozenPart"],
+        self, store: DiskCache, pixels: Pixels, indices: npt.NDArray[np.int64], view: AugmentedView | None
     ) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield one row of bytes an image, and store the rows of `later` parts."""
+        """Yield one row of bytes an image, computed from the source's activations where those can be stored."""
+        source = self._source_activations(store, pixels, indices, view)
+        if source is None:
+            pixels.take(indices[:1])  # decodes the images first, under a progress bar of their own
+        function = self.inference_function() if source is None else self.own_function
+        read = view_reader(pixels, view) if source is None else source.take
         groups = [indices[i : i + BATCH_SIZE] for i in range(0, len(indices), BATCH_SIZE)]
-        read = view_reader(pixels, view)
-        name = "frozen activations" if view is None else f"frozen activations, view {view.number + 1}"
-        pixels.take(indices[:1])  # decodes the images first, under a progress bar of their own
-        function, later = self._joint_function_if_identical(later, read(indices[:8]))
-        digests = pixels.digests(indices)
-        writers: list[_DeferredWriter] = []
+        with progress(self._progress_name(view, from_source=source is not None), len(indices)) as steps:
+            for inputs in prefetch(groups, read):
+                tensors = function(*inputs) if isinstance(inputs, tuple) else function(inputs)
+                yield from _to_rows(tensors, self.engine_choice)
+                steps.advance(len(tensors[0]))
+
+    def _source_activations(
+        self, store: DiskCache, pixels: Pixels, indices: npt.NDArray[np.int64], view: AugmentedView | None
+    ) -> Activations | None:
+        """Return the source's activations of these images; None if they are not stored or there is no room for them."""
+        source = self.source
+        if source is None or source.stored_views is None or (view and view.number >= source.stored_views):
+            return None
         try:
-            writers += (
-                _DeferredWriter(part.cache_space(store, view, pixels.decode_options), digests) for part in later
-            )
-            with progress(name, len(indices)) as steps:
-                for group, images in zip(groups, prefetch(groups, read), strict=True):
-                    outputs = list(function(images))
-                    tensors = [outputs.pop(0) for _ in self.cut.names]
-                    for part, writer in zip(later, writers, strict=True):
-                        part_tensors = [outputs.pop(0) for _ in part.cut.names]
-                        writer.add(pixels.digests(group), _to_rows(part_tensors, self.engine_choice))
-                        if group is groups[-1]:  # before the last yield, after which the caller may stop
-                            writer.close()
-                    yield from _to_rows(tensors, self.engine_choice)
-                    steps.advance(len(images))
-        finally:
-            for writer in writers:  # after an interrupted extraction too
-                writer.close()
+            return source.cached_activations(store, pixels, indices, view)
+        except CacheFull as error:
+            say(f"not cached for a later stage: {error}")
+            return None
 
-    def _joint_function_if_identical(
-        self, later: Sequence["FrozenPart"], images: npt.NDArray[np.uint8]
-    ) -> tuple[InferenceFunction, Sequence["FrozenPart"]]:
-        """Return one function for all cuts if each cut comes out as it does alone, bit for bit; else one for this cut.
-
-        An engine fuses operations, and so rounds, depending on which tensors are requested (ResNet50 in bfloat16 with
-        a cut behind conv4_block6: features differ by 0.08; EfficientNet-Lite0 in float32 with a cut between a
-        convolution and its BatchNorm: by 6e-6). A row must not depend on what else a run requested, so stages with
-        such cuts compute them on their own.
-        """
-        function = self.inference_function(later)
-        if not later:
-            return function, later
-        outputs, first = function(images), 0
-        for part in (self, *later):
-            positions = range(first, first + len(part.cut.names))
-            alone = function.select_outputs(positions)(images)
-            if any(a.tobytes() != outputs[i].tobytes() for a, i in zip(alone, positions, strict=True)):
-                return self.inference_function(), ()
-            first = positions.stop
-        return function, later
+    def _progress_name(self, view: AugmentedView | None, *, from_source: bool) -> str:
+        name = "frozen activations"
+        if from_source and self.source is not None:
+            name += f" behind layer {self.source.cut.index}"
+        return name if view is None else f"{name}, view {view.number + 1}"
 
 
-def build_frozen_part(network: "Network", cut: "Cut", backbone: BackboneConfig, choice: EngineChoice) -> FrozenPart:
+def build_frozen_part(
+    network: "Network",
+    cut: "Cut",
+    backbone: BackboneConfig,
+    choice: EngineChoice,
+    source: FrozenPart | None = None,
+    stored_views: int | None = None,
+) -> FrozenPart:
     """Return the part of the network before the cut, to be run on the chosen engine."""
     from thaw.models.network import frozen_submodel
 
-    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice)
+    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice, source, stored_views)
+
+
+def _function_between(source: "Cut", cut: "Cut", choice: EngineChoice) -> Callable[..., CutArrays]:
+    """Return the layers between two cuts on the engine; a tensor that crosses both cuts passes unchanged."""
+    import keras
+
+    passed = {id(tensor): i for i, tensor in enumerate(source.tensors)}
+    computed = [tensor for tensor in cut.tensors if id(tensor) not in passed]
+    between = keras.Model(list(source.tensors), computed, name="frozen_between")
+    function = InferenceFunction(between, choice.engine, choice.frozen)
+
+    def run(*inputs: npt.NDArray[np.float32]) -> CutArrays:
+        outputs = iter(function(*inputs))
+        return tuple(inputs[passed[id(t)]] if id(t) in passed else next(outputs) for t in cut.tensors)
+
+    return run
 
 
 def _to_rows(outputs: Sequence[npt.NDArray[np.float32]], choice: EngineChoice) -> Iterator[npt.NDArray[np.uint8]]:
@@ -269,37 +278,6 @@ def round_as_stored(function: Callable[..., CutArrays], choice: EngineChoice) ->
     """Return the function with its outputs rounded as if they had been stored and loaded."""
     dtype = STORAGE_DTYPES[choice.frozen]
     return lambda *images: tuple(y.astype(dtype).astype(np.float32) for y in function(*images))
-
-
-class _DeferredWriter:
-    """Stores rows for a later stage; rows that cannot be stored are computed by that stage."""
-
-    def __init__(self, space: RowStore, digests: list[str]) -> None:
-        self._open = ExitStack()
-        self._add: AddRow | None = None
-        with self._optional():
-            self._add = self._open.enter_context(space.row_writer(digests))
-
-    def add(self, digests: list[str], rows: Iterable[npt.NDArray[np.uint8]]) -> None:
-        with self._optional():
-            for digest, row in zip(digests, rows, strict=True):
-                if self._add is None:
-                    return
-                self._add(digest, row)
-
-    def close(self) -> None:
-        """Commit the added rows and unlock the space."""
-        self._add = None
-        with self._optional():
-            self._open.close()
-
-    @contextmanager
-    def _optional(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError as error:
-            say(f"not cached for a later stage: {error}")
-            self.close()
 
 
 class CachedBatches:

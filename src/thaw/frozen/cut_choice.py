@@ -122,6 +122,31 @@ def _saving(graph: LayerGraph, index: int, boundary: int, workload: StageWorkloa
     return sum(macs[:index]) / epoch if epoch else 0.0
 
 
+def chain_cuts(boundaries: Sequence[int], indices: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return for every stage the later stages whose activations its own are computed from, the first cut first.
+
+    The activations of a stage are computed from those of the nearest cut before its own that a later stage uses, if all
+    before that cut stays frozen until then. So each layer runs once for all stages, and whether there is room for the
+    activations in the cache changes no number.
+
+    Args:
+        boundaries: of the stages.
+        indices: of the stages' cuts.
+    """
+    chains: list[tuple[int, ...]] = [()] * len(indices)
+    for i in reversed(range(len(indices))):
+        nearest, frozen = None, boundaries[i]
+        for later in range(i + 1, len(indices)):
+            frozen = min(frozen, boundaries[later])
+            possible = 0 < indices[later] <= min(frozen, indices[i])
+            if possible and (nearest is None or indices[later] >= indices[nearest]):
+                nearest = later
+        if nearest is not None:
+            same_cut = indices[nearest] == indices[i]
+            chains[i] = chains[nearest] if same_cut else (*chains[nearest], nearest)
+    return chains
+
+
 def cut_summary(
     cut: CutChoice, plan: FreezePlan, workload: StageWorkload, max_bytes: float, *, limited_by_disk: bool = False
 ) -> str:

@@ -88,8 +88,15 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
     overrides = [*original.overrides, *(f"{key}={values[key]}" for key in keys)]
     if rerun_config.dataset.path:
         overrides.append(f"dataset.path={quote(rerun_config.dataset.path)}")
-    cuts = run_fingerprint.stored_cuts(original.run.tags)
-    return Job(root, folder, overrides, tags={REPRODUCES_TAG: original.run.id}, cuts=cuts)
+    tags = original.run.tags
+    return Job(
+        root,
+        folder,
+        overrides,
+        tags={REPRODUCES_TAG: original.run.id},
+        cuts=run_fingerprint.stored_cuts(tags),
+        chained_cuts=run_fingerprint.has_chained_cuts(tags),
+    )
 
 
 def _rerun(original: OriginalRun, rerun_config: Config, job: Job) -> str:

@@ -28,7 +28,7 @@ _FIRST_VARIABLES = (
 )  # fmt: skip
 _CODE = (".py", ".yaml")  # untracked files that are hashed, as they can change a run's numbers
 # Entries that are logged after the run's beginning, or that earlier versions did not record.
-_OPTIONAL = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "device", "seed", "gpu", "env")
+_OPTIONAL = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "chain", "device", "seed", "gpu", "env")
 
 
 @dataclass(frozen=True)

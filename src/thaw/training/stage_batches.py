@@ -32,11 +32,7 @@ class BatchSource:
         self._stage, self._data, self._inputs = planned.stage, data, inputs
         self.cached: dict[str, list[Activations]] = {}
         self.complete, self.seconds = planned.cut.cached, 0.0
-        backbone, choice = inputs.backbone, inputs.choice
-        self._frozen = FrozenPart(parts.frozen, parts.cut, backbone, choice) if parts.cut.index else None
-        self._later_parts = [
-            build_frozen_part(network, cut_at(network, index), backbone, choice) for index in planned.later_cuts
-        ]
+        self._frozen = _frozen_part(planned, parts, network, inputs)
         if self._frozen and planned.cut.cached:
             self._fill(self._frozen)
 
@@ -50,9 +46,7 @@ class BatchSource:
         try:
             for split, indices in self._data.splits.by_name().items():
                 if views := self._views(split):
-                    self.cached[split] = [
-                        frozen.cached_activations(cache, pixels, indices, view, self._later_parts) for view in views
-                    ]
+                    self.cached[split] = [frozen.cached_activations(cache, pixels, indices, view) for view in views]
         except CacheFull as error:  # the disk was filled since the plan was made
             self.complete = False
             say(f"  what cannot be kept is computed in every epoch: {error}")
@@ -80,3 +74,15 @@ class BatchSource:
         # Rounded as what is cached: whether there is room for it must not change a number.
         function = round_as_stored(self._frozen.inference_function(), self._inputs.choice)
         return UncachedBatches(images, function, self._views(split))
+
+
+def _frozen_part(
+    planned: PlannedStage, parts: NetworkParts, network: Network, inputs: StageInputs
+) -> FrozenPart | None:
+    """Return the stage's frozen part behind those of the cuts that it is computed through; None if there is none."""
+    if not parts.cut.index:
+        return None
+    source, options = None, (inputs.backbone, inputs.choice)
+    for cut in planned.sources:
+        source = build_frozen_part(network, cut_at(network, cut.index), *options, source, cut.stored_views)
+    return build_frozen_part(network, parts.cut, *options, source)

@@ -46,11 +46,22 @@ class StageInputs:
 
 
 @dataclass(frozen=True)
+class SourceCut:
+    """A later stage's cut, from whose activations those of an earlier stage are computed.
+
+    stored_views: how many augmented views of a training image are stored there; None: no activations are.
+    """
+
+    index: int
+    stored_views: int | None
+
+
+@dataclass(frozen=True)
 class PlannedStage:
     """A stage, its freeze plan, and where its activations are cached.
 
-    budget: the room that the cut was chosen for. later_cuts: indices of cuts of later stages that are computed on the
-    way to this one's.
+    budget: the room that the cut was chosen for. sources: cuts of later stages that the stage's activations are
+    computed through, the first one first.
     """
 
     stage: TrainingStage
@@ -58,7 +69,7 @@ class PlannedStage:
     cut: CutChoice
     workload: StageWorkload
     budget: CacheBudget
-    later_cuts: tuple[int, ...] = ()
+    sources: tuple[SourceCut, ...] = ()
 
     def after(self, results: Sequence[StageResult]) -> PlannedStage:
         """Return the stage with its epochs counted on from those that were run: early stopping leaves no gap."""
@@ -87,10 +98,13 @@ def plan_stages(
     data: Dataset,
     inputs: StageInputs,
     fixed_cuts: Sequence[int] | None = None,
+    *,
+    chained: bool = True,
 ) -> list[PlannedStage]:
     """Make the plans of all stages before anything trains, so that a wrong request costs nothing.
 
     fixed_cuts: where each stage is cut, of a run that is resumed or reproduced; None: chosen by the cache's room.
+    chained: whether activations are computed from those at later stages' cuts; always from the images in early runs.
     Raises UserError when a freeze request names no layer, or there are not as many cuts as stages.
     """
     graph, name = network.backbone.graph, network.backbone.name
@@ -106,7 +120,19 @@ def plan_stages(
             # Training images are by far the most; they run to the boundary in every epoch.
             cut = cut_choice.choose_cut(plan, graph, workload, 0.0)
         planned.append(PlannedStage(stage, plan, cut, workload, budget))
-    return [replace(stage, later_cuts=_cuts_on_the_way(planned[i:], budget.nbytes)) for i, stage in enumerate(planned)]
+    return _with_sources(planned, inputs) if chained else planned
+
+
+def _with_sources(planned: Sequence[PlannedStage], inputs: StageInputs) -> list[PlannedStage]:
+    """Return the stages with the cuts that their activations are computed through."""
+    chains = cut_choice.chain_cuts([stage.plan.boundary for stage in planned], [stage.cut.index for stage in planned])
+    cuts = [
+        SourceCut(stage.cut.index, inputs.cached_views(stage.stage) if stage.cut.cached else None) for stage in planned
+    ]
+    return [
+        replace(stage, sources=tuple(cuts[later] for later in chain))
+        for stage, chain in zip(planned, chains, strict=True)
+    ]
 
 
 def _workload(stage: TrainingStage, network: Network, data: Dataset, inputs: StageInputs) -> StageWorkload:
@@ -126,19 +152,3 @@ def _output_bytes(network: Network, plans: Sequence[FreezePlan]) -> int:
     """
     trained = [*network.backbone.layers[min(plan.boundary for plan in plans) :], *head_layers(network)]
     return 4 * (2 * network.model.count_params() + 3 * 4 * sum(layer.count_params() for layer in trained))
-
-
-def _cuts_on_the_way(planned: Sequence[PlannedStage], max_bytes: float) -> tuple[int, ...]:
-    """Return cuts of later stages that lie before the first stage's cut and are still frozen when those begin."""
-    first, *later_stages = planned
-    if not first.cut.cached:
-        return ()
-    on_the_way: list[int] = []
-    boundary, free_bytes = first.plan.boundary, max_bytes - first.cut.cached_bytes
-    for later in later_stages:
-        cut, boundary = later.cut, min(boundary, later.plan.boundary)
-        fits = cut.cached and cut.index <= min(boundary, first.cut.index) and cut.cached_bytes <= free_bytes
-        if fits and cut.index not in (first.cut.index, *on_the_way):
-            on_the_way.append(cut.index)
-            free_bytes -= cut.cached_bytes
-    return tuple(on_the_way)
