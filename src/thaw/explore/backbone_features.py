@@ -37,7 +37,7 @@ def pooled_features(
 
     indices: ascending, into the catalog.
     """
-    frozen = _frozen_backbone(config, deterministic)
+    frozen = _frozen_backbone(config, deterministic, store)
     if store.disabled:
         return np.concatenate(list(_compute(frozen, pixels, indices)))
     activations = frozen.cached_activations(store, pixels, indices)
@@ -45,7 +45,7 @@ def pooled_features(
     return activations.take(indices)[0]
 
 
-def _frozen_backbone(config: ExploreConfig, deterministic: bool | None) -> FrozenPart:
+def _frozen_backbone(config: ExploreConfig, deterministic: bool | None, store: DiskCache) -> FrozenPart:
     """Return the backbone up to its pooled features, on the engine of a run in which all of it is frozen."""
     tensorflow_setup.import_tensorflow()
     choice = engine.choose_engine(
@@ -59,7 +59,7 @@ def _frozen_backbone(config: ExploreConfig, deterministic: bool | None) -> Froze
     backbone = backbones.build_backbone(config.backbone)
     joined = network.attach_head(backbone, HeadConfig(name="linear"), ("one", "other"))  # the head is behind the cut
     say(f"backbone: {backbone.name} · {backbone.image_size}x{backbone.image_size} · {choice.engine} in {choice.frozen}")
-    return build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice)
+    return build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice, network_cache=store)
 
 
 def _compute(frozen: FrozenPart, pixels: Pixels, indices: IntArray) -> Iterator[npt.NDArray[np.float32]]:

@@ -18,8 +18,9 @@ from thaw.data import dataset_cache, decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.image_batches import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
+from thaw.frozen import conversion
 from thaw.frozen.batch_runner import prefetch
-from thaw.frozen.engine import EngineChoice, InferenceFunction
+from thaw.frozen.engine import EngineChoice, InferenceFunction, convert_to_openvino
 from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
 from thaw.models.weights_hash import weights_sha256
@@ -30,6 +31,11 @@ if TYPE_CHECKING:  # cached activations are read without Keras
 KEY_FORMAT = 2  # raise it when the same key stands for other values
 STORAGE_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
 BATCH_SIZE = 64  # images decoded and run together; the number does not change the outputs
+
+# Fields of the key of activations that their network depends on too.
+_NETWORK_FIELDS = (
+    "backbone", "arguments", "image_size", "preprocess", "weights", "graph", "shapes", "cut", "from", "kernels",
+)  # fmt: skip
 
 CutArrays = tuple[npt.NDArray[np.float32], ...]
 
@@ -129,6 +135,7 @@ class FrozenPart:
     model: of Keras, images (B, S, S, 3) RGB 0-255 -> the cut tensors. source: a part that ends before this one, from
     whose activations, rounded as they are stored, this one's are computed; None: from the images. stored_views: of a
     source, how many augmented views of a training image are stored on the way to the next cut; None: nothing is stored.
+    network_cache: where the converted network is kept; None: it is not.
     """
 
     model: Any
@@ -137,6 +144,7 @@ class FrozenPart:
     engine_choice: EngineChoice
     source: "FrozenPart | None" = None
     stored_views: int | None = None
+    network_cache: DiskCache | None = None
 
     @cached_property
     def own_function(self) -> Callable[..., CutArrays]:
@@ -145,8 +153,30 @@ class FrozenPart:
         It is built at the first access, as converting a network takes seconds.
         """
         if self.source is None:
-            return InferenceFunction(self.model, self.engine_choice.engine, self.engine_choice.frozen)
-        return _function_between(self.source.cut, self.cut, self.engine_choice)
+            return self._engine_function(self.model)
+        return _function_between(self.source.cut, self.cut, self._engine_function)
+
+    def _engine_function(self, model: Any) -> InferenceFunction:
+        """Return a model of the part's own layers on the engine; OpenVINO's conversion comes from the cache."""
+        engine, precision, store = self.engine_choice.engine, self.engine_choice.frozen, self.network_cache
+        if engine != "openvino" or store is None or store.disabled:
+            return InferenceFunction(model, engine, precision)
+        converted = conversion.converted_network(store, self.network_key(), lambda: convert_to_openvino(model))
+        return InferenceFunction(model, engine, precision, converted)
+
+    def network_key(self) -> dict[str, object]:
+        """Return everything that the conversion of the part's own layers depends on, as the key of a cache space.
+
+        The network is converted in float32, whatever it is computed in.
+        """
+        key = self._activations_key(None)
+        packages = ("openvino", "keras", "tensorflow")
+        return {
+            "kind": "network",
+            "format": conversion.KEY_FORMAT,
+            **{name: value for name, value in key.items() if name in _NETWORK_FIELDS},
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+        }
 
     def inference_function(self) -> Callable[..., CutArrays]:
         """Return the whole part on the engine: images uint8 (B, S, S, 3) -> the cut tensors."""
@@ -168,12 +198,17 @@ class FrozenPart:
         self, store: DiskCache, view: AugmentedView | None, decode_options: DecodeOptions = DEFAULT_OPTIONS
     ) -> RowStore:
         """Return the cache space of the activations at this cut, for images decoded with these options."""
+        return store.space(self._activations_key(view, decode_options))
+
+    def _activations_key(
+        self, view: AugmentedView | None, decode_options: DecodeOptions = DEFAULT_OPTIONS
+    ) -> dict[str, object]:
         backbone, preprocess = self.backbone, backbone_table.backbone_spec(self.backbone.name).preprocess
         cut, choice = self.cut.names, self.engine_choice
         key = activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, decode_options)
         if self.source is not None:
             key["from"] = [list(part.cut.names) for part in self._sources]
-        return store.space(key)
+        return key
 
     def cached_activations(
         self,
@@ -243,22 +278,25 @@ def build_frozen_part(
     backbone: BackboneConfig,
     choice: EngineChoice,
     source: FrozenPart | None = None,
+    *,
     stored_views: int | None = None,
+    network_cache: DiskCache | None = None,
 ) -> FrozenPart:
     """Return the part of the network before the cut, to be run on the chosen engine."""
     from thaw.models.network import frozen_submodel
 
-    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice, source, stored_views)
+    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice, source, stored_views, network_cache)
 
 
-def _function_between(source: "Cut", cut: "Cut", choice: EngineChoice) -> Callable[..., CutArrays]:
+def _function_between(
+    source: "Cut", cut: "Cut", engine_function: Callable[[Any], InferenceFunction]
+) -> Callable[..., CutArrays]:
     """Return the layers between two cuts on the engine; a tensor that crosses both cuts passes unchanged."""
     import keras
 
     passed = {id(tensor): i for i, tensor in enumerate(source.tensors)}
     computed = [tensor for tensor in cut.tensors if id(tensor) not in passed]
-    between = keras.Model(list(source.tensors), computed, name="frozen_between")
-    function = InferenceFunction(between, choice.engine, choice.frozen)
+    function = engine_function(keras.Model(list(source.tensors), computed, name="frozen_between"))
 
     def run(*inputs: npt.NDArray[np.float32]) -> CutArrays:
         outputs = iter(function(*inputs))

@@ -1,10 +1,11 @@
 """Inference engines: OpenVINO on CPUs, a frozen TensorFlow graph on GPUs and where OpenVINO is not installed."""
 
-import copy
 import importlib.metadata
+import inspect
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,32 +147,20 @@ class InferenceFunction:
 
     The model's input named `images` takes uint8, all others float32. Threads may share the function; they take turns.
     It has a copy of the weights, except with the engine keras.
+
+    Args:
+        model: of Keras; with `converted` it is not used.
+        engine: openvino, tensorflow or keras.
+        precision: in which the engine computes.
+        converted: OpenVINO's model of the same network, if there is one already.
     """
 
-    def __init__(self, model: Any, engine: str, precision: str) -> None:
-        self._model, self._engine, self._precision = model, engine, precision
-        self._lock = threading.Lock()
-        self._converted: Any = _convert_to_openvino(model) if engine == "openvino" else None
-        self._run = self._build_runner()
-
-    def _build_runner(self) -> ChunkRunner:
-        if self._engine == "openvino":
-            return _openvino(self._converted, self._precision)
-        return {"tensorflow": _tensorflow, "keras": _keras}[self._engine](self._model, self._precision)
-
-    def select_outputs(self, outputs: Sequence[int]) -> "InferenceFunction":
-        """Return a function of the same network that computes only the outputs at these positions."""
-        import keras
-
-        if self._engine != "openvino":
-            model = keras.Model(self._model.inputs, [self._model.outputs[i] for i in outputs])
-            return InferenceFunction(model, self._engine, self._precision)
-        ov = import_openvino()
-        part = copy.copy(self)  # shares the conversion, which takes the most time
-        results = [self._converted.outputs[i].get_node().input_value(0) for i in outputs]
-        part._converted = ov.Model(results, self._converted.get_parameters())
-        part._lock, part._run = threading.Lock(), part._build_runner()
-        return part
+    def __init__(self, model: Any, engine: str, precision: str, converted: Any = None) -> None:
+        self._engine, self._lock = engine, threading.Lock()
+        if engine == "openvino":
+            self._run = _openvino(convert_to_openvino(model) if converted is None else converted, precision)
+        else:
+            self._run = {"tensorflow": _tensorflow, "keras": _keras}[engine](model, precision)
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> ArrayTuple:
         """Return the outputs for a batch of any size."""
@@ -224,19 +213,53 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _convert_to_openvino(model: Any) -> Any:
+def convert_to_openvino(model: Any) -> Any:
     """Return the network as OpenVINO's model with the same outputs in the same order.
 
     The conversion adds an output for every operation with a custom gradient (49 in EfficientNetB0, for its swish);
     they are removed, as each would be computed and copied.
     """
     ov = import_openvino()
-    with tensorflow_setup.quiet_stderr(), propagate_signals():
+    with tensorflow_setup.quiet_stderr(), propagate_signals(), _fast_variable_lookup():
         converted = ov.convert_model(_trace(model, "float32"))
     if len(converted.outputs) == len(model.outputs):
         return converted
     results = [output.get_node().input_value(0) for output in converted.outputs[: len(model.outputs)]]
     return ov.Model(results, converted.get_parameters())
+
+
+@contextmanager
+def _fast_variable_lookup() -> Iterator[None]:
+    """Let OpenVINO look variables up in a table during a conversion, as it searches all of them for each one.
+
+    The search took a third of InceptionV3's conversion, and grows with the square of the number of variables. An
+    OpenVINO whose code is another is left as it is.
+    """
+    from openvino.frontend.tensorflow.node_decoder import TFGraphNodeDecoder
+
+    search = getattr(TFGraphNodeDecoder, "get_variable", None)
+    if search is None or list(inspect.signature(search).parameters) != ["operation"]:
+        yield
+        return
+    tables: dict[int, dict[str, Any]] = {}
+
+    def look_up(operation: Any) -> Any:
+        graph = operation.graph
+        if not hasattr(graph, "captures"):
+            return search(operation)
+        if id(graph) not in tables:
+            variables = {id(variable.handle): variable for variable in graph.variables}
+            tables[id(graph)] = {inner.name: variables.get(id(outer), outer) for outer, inner in graph.captures}
+        found: Any = tables[id(graph)].get(operation.outputs[0].name)
+        if not hasattr(found, "read_value_no_copy"):  # not a variable
+            return search(operation)
+        return found.read_value_no_copy()
+
+    TFGraphNodeDecoder.get_variable = staticmethod(look_up)
+    try:
+        yield
+    finally:
+        TFGraphNodeDecoder.get_variable = staticmethod(search)
 
 
 def _openvino(converted: Any, precision: str) -> ChunkRunner:

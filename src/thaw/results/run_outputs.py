@@ -72,13 +72,15 @@ def export_run_features(context: RunContext, trained: TrainingOutcome) -> None:
     from thaw.frozen.activations import build_frozen_part
     from thaw.models.network import feature_cut
 
-    last = trained.stages[-1]
-    frozen = build_frozen_part(trained.network, feature_cut(trained.network), context.config.backbone, trained.engine)
-    cache = context.cache if last.features_kept else None
+    last, network, cache = trained.stages[-1], trained.network, context.cache
+    frozen = build_frozen_part(
+        network, feature_cut(network), context.config.backbone, trained.engine, network_cache=cache
+    )
+    kept_in = cache if last.features_kept else None
     for split, indices in trained.data.splits.by_name().items():
         for view in trained.data.views(split, min(context.config.cache.views, last.stage.epochs)):
             file = context.folder / "features" / (split if view is None else f"{split}-view{view.number + 1}")
-            feature_export.export_features(frozen, cache, trained.data.pixels, indices, view, file)
+            feature_export.export_features(frozen, kept_in, trained.data.pixels, indices, view, file)
 
 
 def write_run_result(

@@ -53,7 +53,10 @@ class SpaceListing:
     def description(self) -> str:
         """The fields of the key that tell it from other spaces."""
         names = [name for name in DESCRIBED_FIELDS if self.key.get(name) is not None] or list(self.key)[:3]
-        return " · ".join(_shortened(self.key[name]) for name in names) or "?"
+        described = [_shortened(self.key[name]) for name in names]
+        if isinstance(sources := self.key.get("from"), list) and sources:  # the cuts that they are computed through
+            described.append(f"from {_shortened(sources[-1])}")
+        return " · ".join(described) or "?"
 
 
 def cache(config: CacheToolConfig) -> None:

@@ -82,7 +82,14 @@ def _frozen_part(
     """Return the stage's frozen part behind those of the cuts that it is computed through; None if there is none."""
     if not parts.cut.index:
         return None
-    source, options = None, (inputs.backbone, inputs.choice)
+    options, source = (inputs.backbone, inputs.choice), None
     for cut in planned.sources:
-        source = build_frozen_part(network, cut_at(network, cut.index), *options, source, cut.stored_views)
-    return build_frozen_part(network, parts.cut, *options, source)
+        source = build_frozen_part(
+            network,
+            cut_at(network, cut.index),
+            *options,
+            source,
+            stored_views=cut.stored_views,
+            network_cache=inputs.cache,
+        )
+    return build_frozen_part(network, parts.cut, *options, source, network_cache=inputs.cache)

@@ -12,7 +12,7 @@ from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.data.dataset import Dataset
-from thaw.frozen import cut_choice
+from thaw.frozen import conversion, cut_choice
 from thaw.frozen.activations import STORAGE_DTYPES
 from thaw.frozen.cut_choice import CutChoice, StageWorkload
 from thaw.frozen.engine import EngineChoice
@@ -113,7 +113,8 @@ def plan_stages(
     plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm) for stage in stages]
     workloads = [_workload(stage, network, data, inputs) for stage in stages]
     budget = inputs.cache.budget(max(RESERVED_BYTES, _output_bytes(network, plans)))
-    chosen = cut_choice.choose_cuts(plans, graph, workloads, budget.nbytes - data.pixels.cache_bytes, fixed_cuts)
+    reserved = data.pixels.cache_bytes + _network_bytes(network, plans, inputs.choice, budget.nbytes)
+    chosen = cut_choice.choose_cuts(plans, graph, workloads, budget.nbytes - reserved, fixed_cuts)
     planned = []
     for stage, plan, workload, cut in zip(stages, plans, workloads, chosen, strict=True):
         if fixed_cuts is None and data.augmented and not inputs.views and cut.index < plan.boundary:
@@ -143,6 +144,13 @@ def _workload(stage: TrainingStage, network: Network, data: Dataset, inputs: Sta
         feature_values=int(np.prod(network.pooled_features.shape[1:])),
         head_macs=sum(layer.count_params() for layer in head_layers(network)),
     )
+
+
+def _network_bytes(network: Network, plans: Sequence[FreezePlan], choice: EngineChoice, budget: float) -> float:
+    """Bytes of the cache that the converted frozen layers take; only OpenVINO's are kept."""
+    frozen = network.backbone.layers[: max(plan.boundary for plan in plans)]
+    params = sum(layer.count_params() for layer in frozen)
+    return conversion.reserved_bytes(params, budget) if choice.engine == "openvino" and params else 0.0
 
 
 def _output_bytes(network: Network, plans: Sequence[FreezePlan]) -> int:
