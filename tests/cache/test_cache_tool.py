@@ -43,6 +43,14 @@ def test_list_says_what_is_kept(store, capsys):
     assert f"2 spaces · {format_bytes(store.used_bytes())} of 1.0 GB" in out
 
 
+def test_list_tells_activations_from_those_computed_through_another_cut(store, capsys):
+    for sources in ({}, {"from": [["mixed1"], ["mixed3", "mixed4"]]}, {"from": "odd"}):
+        fill(store.space({"kind": "activations", "cut": ["mixed6"], **sources}), range(2))
+    out = run(store, capsys)
+    assert out.count("activations · mixed6") == 3
+    assert out.count("activations · mixed6 · from mixed3") == 1
+
+
 def test_list_does_not_stumble_over_what_it_does_not_know(store, capsys):
     space = store.space({"something": "else"})
     fill(space, range(2))
