@@ -22,7 +22,7 @@ from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
 from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_job_folder
-from thaw.common import console
+from thaw.common import console, tensorflow_setup
 from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config import checks, command_lines, install_paths, key_conflicts
@@ -164,6 +164,7 @@ def _prepare() -> None:
     if not outputs.strip():
         raise empty_value_error("THAW_OUTPUTS")
     os.environ["THAW_OUTPUTS"] = str(Path(outputs).absolute())
+    tensorflow_setup.import_keras_without_extras()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach exit_with_one_error
     signal.signal(signal.SIGTERM, _terminate)
     keep_yaml_texts()

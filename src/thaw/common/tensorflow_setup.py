@@ -11,6 +11,18 @@ from pathlib import Path
 
 from thaw.common import environment
 from thaw.common.errors import UserError
+from thaw.common.quick_imports import collection_paused, modules_hidden
+
+# What Keras imports if it is installed, for parts that thaw does not use (a second): `keras.wrappers` and
+# `keras.visualization`.
+_KERAS_EXTRAS = ("sklearn", "matplotlib")
+_hidden_from_keras: tuple[str, ...] = ()
+
+
+def import_keras_without_extras() -> None:
+    """Let Keras be imported without scikit-learn and Matplotlib: for a process in which only thaw uses Keras."""
+    global _hidden_from_keras
+    _hidden_from_keras = _KERAS_EXTRAS
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def import_tensorflow() -> None:
 
 def _import() -> None:
     keras_json_error: AssertionError | None = None
-    with quiet_stderr():
+    with quiet_stderr(), collection_paused(), modules_hidden(*_hidden_from_keras):
         try:
             import tensorflow as tf
 

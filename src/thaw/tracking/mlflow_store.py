@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from thaw.common.errors import UserError
+from thaw.common.quick_imports import collection_paused
 from thaw.config import command_lines
 from thaw.tracking import mlflow_limits, store_schema
 from thaw.tracking.retry import RetryingClient, StoreRefused, root_cause, suggest_remedy
@@ -139,7 +140,9 @@ def _open_sqlite(database: Path, outputs: Path) -> MlflowStore:
     if set("%?") & set(uri):
         raise _unusable(uri, "a path with % or ? in it means another file to SQLAlchemy")
     quiet_mlflow()
-    from mlflow import MlflowClient
+    with collection_paused():
+        from mlflow import MlflowClient
+        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401  # the client would import it
 
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +176,8 @@ def _create_database(database: Path, artifacts: Path) -> None:
 
 def _connect(uri: str) -> RetryingClient:
     quiet_mlflow()
-    from mlflow import MlflowClient
+    with collection_paused():
+        from mlflow import MlflowClient
 
     with _environment(_SHORT_TIMEOUT):
         try:
