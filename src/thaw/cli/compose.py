@@ -1,9 +1,10 @@
 """From Hydra's composed config to the schema's dataclasses."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from thaw.config import checks
 from thaw.config.install_paths import conf_dir
 from thaw.config.schema import Config
 from thaw.config.schema_keys import dotted_keys
+
+_MAX_COMPOSED = 256  # configs that wait for their second use: 32 MB
 
 
 def initialized_hydra() -> initialize_config_dir:
@@ -81,6 +84,26 @@ def first_job_config(config: DictConfig) -> Iterator[DictConfig]:
         yield job
     finally:
         HydraConfig.instance().cfg = previous
+
+
+def compose_once(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Return Hydra's `load_configuration` such that what is composed a second time is a copy of the first.
+
+    Hydra composes every job of a sweep to check it before the first one, and again to run it (65 ms).
+    """
+    composed: dict[str, DictConfig] = {}
+
+    @wraps(load)
+    def load_configuration(loader: object, *args: Any, **kwargs: Any) -> DictConfig:
+        request = repr((args, sorted(kwargs.items())))
+        if request in composed:
+            return composed.pop(request)
+        config = load(loader, *args, **kwargs)
+        if len(composed) < _MAX_COMPOSED:
+            composed[request] = deepcopy(config)  # the caller may change its own
+        return config
+
+    return load_configuration
 
 
 def resolve_hydra_values(overrides: Iterable[str], config: DictConfig) -> list[str]:

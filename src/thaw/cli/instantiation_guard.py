@@ -19,6 +19,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from yaml import YAMLError
 
 from thaw.cli import logging_config, output_dirs
+from thaw.cli.compose import compose_once
 from thaw.common.errors import UserError
 from thaw.config.command_lines import script_command
 
@@ -61,7 +62,7 @@ def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
         UserError: something would be called that is not allowed.
     """
     check_arguments(arguments)
-    compose = ConfigLoaderImpl.load_configuration
+    original, compose = ConfigLoaderImpl.load_configuration, compose_once(ConfigLoaderImpl.load_configuration)
     made: set[Path] = set()
 
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
@@ -76,7 +77,7 @@ def forbid_instantiation(arguments: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
+        ConfigLoaderImpl.load_configuration = original  # type: ignore[method-assign]
 
 
 def check_composed(config: DictConfig, arguments: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
@@ -163,6 +164,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache  # reads the metadata of all packages
 def _cuda_packages() -> list[str]:
     """Return the packages of CUDA's libraries and cuDNN; installed otherwise, only the driver's version is known."""
     names = {(distribution.metadata["Name"] or "").lower() for distribution in distributions()}
