@@ -24,18 +24,24 @@ def memory_gb() -> float | None:
 
 
 def machine_caption(machine: dict[str, Any]) -> str:
-    """Return one line: the hardware, and whether it is what the targets are stated for."""
+    """Return one line: the hardware. What the targets are stated for, each part's note says."""
     bf16 = "AVX-512 bf16" if "avx512_bf16" in machine["cpu_flags"] else "no AVX-512 bf16"
     amx = "AMX" if machine["amx"] else f"no AMX ({bf16})"
-    is_target = machine["amx"] and machine["cpus"] == 2
-    return (
-        f"{machine['cpus']} cores of {machine['cpu']}, {amx}, {machine['memory_gb']} GB. Targets are stated for a "
-        f"2-core CPU with AMX{'' if is_target else ', which this is not'}."
-    )
+    return f"{machine['cpus']} cores of {machine['cpu']}, {amx}, {machine['memory_gb']} GB."
+
+
+def describe_commit(root: str) -> str:
+    """Return the commit of a checkout, and whether it has changes."""
+    fingerprint = tracking.collect_fingerprint(Path(root))
+    return _commit_text(fingerprint.commit, fingerprint.dirty)
 
 
 def version_line(machine: dict[str, Any]) -> str:
     """Return versions and commit in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    commit = f"{(machine['commit'] or 'no commit')[:12]}{' with changes' if machine['dirty'] else ''}"
+    commit = _commit_text(machine["commit"], machine["dirty"])
     return f"thaw {commit}, Python {machine['python']}, {packages}, {machine['platform']}."
+
+
+def _commit_text(commit: str | None, dirty: bool) -> str:
+    return f"{(commit or 'no commit')[:12]}{' with changes' if dirty else ''}"

@@ -114,20 +114,30 @@ class BenchmarkConfig:
     what: str = key(
         "all",
         "what to measure",
-        choices=("all", "extract", "jpeg", "stages", "rerun", "sweep", "scratch", "determinism", "growth"),
-    )
+        choices=(
+            "all", "chip", "extract", "jpeg", "step", "stages", "first", "rerun", "sweep", "scratch", "determinism",
+            "growth",
+        ),
+    )  # fmt: skip
     repeats: int = key(3, "times each side is measured, in turn; the medians are compared", min=1)
     images: int = key(256, "images of extract and jpeg", min=8)
-    photos: int = key(520, "photos of stages, rerun, sweep, determinism and growth's jobs", min=20)
+    step_images: int = key(128, "images of an epoch of step, in batches of 32", min=32)
+    photos: int = key(650, "photos of stages, rerun, sweep, determinism and growth's jobs", min=20)
+    first_photos: int = key(400, "photos of first", min=20)
     small_images: int = key(10_000, "32-pixel images of scratch and determinism", min=100)
     backbones: list[str] = key(
-        ["inceptionv3", "vgg16", "resnet50", "mobilenetv2", "efficientnet_lite0"], "networks of extract and jpeg"
+        ["inceptionv3", "vgg16", "resnet50", "mobilenetv2", "efficientnet_lite0"],
+        "networks of extract, jpeg and step",
     )
     image_size: int | None = key(None, "side of all inputs in pixels; default: each network's own", min=75, max=1024)
-    epochs: int = key(3, "epochs of each stage, and of scratch and determinism, whose first one is left out", min=2)
+    epochs: int = key(
+        3, "epochs of each stage, and of step, scratch and determinism, whose first one is left out", min=1
+    )
     jobs: list[int] = key([1, 2, 5, 10, 20], "jobs of growth's sweeps; sweep runs the largest")
     growth: list[int] = key([250, 1000, 4000, 16000], "photos of growth")
     growth_repeats: int = key(1, "times growth measures each point", min=1)
+    baseline: str | None = key(None, "folder of another checkout of thaw, whose training step is measured too")
+    pytorch: str | None = key(None, "python of an environment with torch and torchvision, to measure these too")
     output: str = key("${oc.env:THAW_OUTPUTS,outputs}/benchmark", "folder for the table, the figures and the plot")
 
 

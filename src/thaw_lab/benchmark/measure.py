@@ -55,16 +55,31 @@ class PartRunner:
 
     def run_module(self, what: str, side: str, module: str, *arguments: object) -> Measurement:
         """Run a module of thaw_lab.benchmark that writes its figures to `--json FILE`."""
-        return self._record(what, side, self._run(what, side, module, *arguments))
+        return self._record(what, side, self._run_module(what, side, module, *arguments))
 
-    def run_training(self, what: str, run_dir: str, *overrides: object) -> Measurement:
+    def run_file(self, what: str, side: str, python: str, file: Path, *arguments: object) -> Measurement:
+        """Run a script with another interpreter, which need not have thaw; it writes its figures to `--json FILE`."""
+        return self._record(what, side, self._run_script(what, side, [python, str(file)], *arguments))
+
+    def run_training(self, what: str, run_dir: str, *overrides: object, side: str = "thaw") -> Measurement:
         """Run train.py in a folder below runs/; the report has result.json, and the epochs as `history`."""
-        folder = self.work_dir / "runs" / run_dir
         measured = self._train(what, f"hydra.run.dir=runs/{run_dir}", *overrides)
-        result = json.loads((folder / "result.json").read_text())
+        return self._record(what, side, measured, **self._result(run_dir))
+
+    def run_command(self, what: str, run_dir: str, *overrides: object, side: str = "thaw") -> Measurement:
+        """Run train.py as a user does, to measure the whole process; the report is that of `run_training`.
+
+        `run_training` imports everything first, so that imports which a run overlaps with its work, or never needs,
+        are not in its seconds, but all in the process's.
+        """
+        command = [sys.executable, str(self.root / "train.py"), f"hydra.run.dir=runs/{run_dir}", *map(str, overrides)]
+        return self._record(what, side, self._run(what, side, command, None), **self._result(run_dir))
+
+    def _result(self, run_dir: str) -> dict[str, Any]:
+        folder = self.work_dir / "runs" / run_dir
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         history = folder / "report" / "history.json"
-        epochs = json.loads(history.read_text()) if history.exists() else []
-        return self._record(what, "thaw", measured, **result, history=epochs)
+        return {**result, "history": json.loads(history.read_text()) if history.exists() else []}
 
     def run_sweep(self, what: str, sweep_dir: str, *overrides: object) -> Measurement:
         """Run a sweep with train.py in a folder below runs/; the report has each job's `seconds` as `jobs`."""
@@ -75,11 +90,18 @@ class PartRunner:
         return self._record(what, "thaw", measured, jobs=jobs, seconds=measured.report["work_seconds"])
 
     def _train(self, what: str, *overrides: object) -> Measurement:
-        return self._run(what, "thaw", "thaw_scripts.thaw_train", self.root, *overrides)
+        return self._run_module(what, "thaw", "thaw_scripts.thaw_train", self.root, *overrides)
 
-    def _run(self, what: str, side: str, module: str, *arguments: object) -> Measurement:
+    def _run_module(self, what: str, side: str, module: str, *arguments: object) -> Measurement:
+        command = [sys.executable, "-m", f"thaw_lab.benchmark.{module}"]
+        return self._run_script(what, side, command, *arguments)
+
+    def _run_script(self, what: str, side: str, command: list[str], *arguments: object) -> Measurement:
         report = self.work_dir / "report.json"
         report.unlink(missing_ok=True)
+        return self._run(what, side, [*command, *map(str, arguments), "--json", str(report)], report)
+
+    def _run(self, what: str, side: str, command: list[str], report: Path | None) -> Measurement:
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w.-]", "-", f"{self.part} {what} {side} {len(self.measurements)}")
         log = self.logs_dir / f"{name}.log"
@@ -88,13 +110,12 @@ class PartRunner:
             **os.environ, "PYTHONPATH": str(self.root / "src"), "THAW_OUTPUTS": str(self.work_dir / "outputs"),
             "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
-        command = [sys.executable, "-m", f"thaw_lab.benchmark.{module}", *map(str, arguments), "--json", str(report)]
         with ProcessGroup().kill_on_exit() as processes:
             ended = processes.start(command, self.work_dir, env, log).wait_for_exit(timeout=None)
-        if ended.exit_code or not report.exists():
+        if ended.exit_code or (report and not report.exists()):
             end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise UserError(f"{self.part}: {what} with {side} ended with exit code {ended.exit_code}. {log}:\n{end}")
-        return Measurement(json.loads(report.read_text()), ended.wall_seconds, ended.peak_mb)
+        return Measurement(json.loads(report.read_text()) if report else {}, ended.wall_seconds, ended.peak_mb)
 
     def _record(self, what: str, side: str, measured: Measurement, **more: Any) -> Measurement:
         measured = replace(measured, report={**measured.report, **more})

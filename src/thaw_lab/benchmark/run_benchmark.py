@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from thaw import tracking
 from thaw.common.console import print_table, say
@@ -17,22 +19,43 @@ from thaw_lab import machine
 from thaw_lab.benchmark import plot
 from thaw_lab.benchmark.keras_scripts import keras_networks
 from thaw_lab.benchmark.measure import PartRunner
-from thaw_lab.benchmark.part_result import COLUMNS, BenchmarkRow, PartResult
-from thaw_lab.benchmark.parts import bottleneck, extraction, growth, training_speed, two_stages
+from thaw_lab.benchmark.part_result import COLUMNS, KERAS, LIMIT_COLUMNS, BenchmarkRow, LimitRow, PartResult
+from thaw_lab.benchmark.parts import (
+    bottleneck,
+    chip,
+    extraction,
+    first_run,
+    growth,
+    training_speed,
+    training_step,
+    two_stages,
+)
+from thaw_lab.benchmark.thaw_scripts import thaw_step
 from thaw_lab.tables import markdown_table, rich_table
 
 JSON, MARKDOWN, PNG = "benchmark.json", "benchmark.md", "benchmark.png"
 
-PARTS: dict[str, Callable[[PartRunner], PartResult]] = {  # in the order in which they are measured
-    "extract": extraction.extract,
-    "jpeg": extraction.jpeg,
+Row = TypeVar("Row", BenchmarkRow, LimitRow)
+
+PARTS: dict[str, Callable[[PartRunner], PartResult]] = {
+    "chip": chip.chip,
     "stages": two_stages.stages,
+    "first": first_run.first,
     "rerun": bottleneck.rerun,
     "sweep": bottleneck.sweep,
     "scratch": training_speed.scratch,
     "determinism": training_speed.determinism,
     "growth": growth.growth,
 }
+# Measured network by network: one that is measured again replaces only its own rows.
+NETWORK_PARTS: dict[str, Callable[..., PartResult]] = {  # of the runner and the network's name
+    "extract": extraction.extract,
+    "jpeg": extraction.jpeg,
+    "step": training_step.step,
+}
+ORDER = (  # in which parts are measured and written
+    "chip", "extract", "jpeg", "step", "stages", "first", "rerun", "sweep", "scratch", "determinism", "growth",
+)  # fmt: skip
 
 
 def benchmark(config: BenchmarkConfig, root: Path) -> None:
@@ -54,17 +77,34 @@ def benchmark(config: BenchmarkConfig, root: Path) -> None:
         work_dir = Path(temporary)
         # A user has the store's database after one run.
         tracking.open_store(f"sqlite:///{work_dir}/outputs/mlflow.db", work_dir / "outputs")
-        for name in PARTS if config.what == "all" else [config.what]:
+        for name, measure in chosen_parts(config).items():
             runner = PartRunner(config, root, work_dir, output / "logs", name)
             say(f"{name}:")
-            result = PARTS[name](runner)
+            result = measure(runner)
             content["parts"][name] = part_entry(result, runner)
             write_results(content, output)
             for used in (*work_dir.glob("cache-*"), work_dir / "runs"):  # no part needs another's
                 shutil.rmtree(used, ignore_errors=True)
-            cells = [row.cells() for row in result.rows]
-            print_table(rich_table(COLUMNS, cells, left=("what",), title=name, caption=f"{caption}\n{result.note}"))
+            notes = "\n".join([caption, *result.notes])
+            if result.rows:
+                cells = [row.cells() for row in result.rows]
+                print_table(rich_table(COLUMNS, cells, left=("what", "against"), title=name, caption=notes))
+            if result.limits:
+                cells = [row.cells() for row in result.limits]
+                caption_below = "" if result.rows else notes
+                print_table(rich_table(LIMIT_COLUMNS, cells, left=("what",), title=name, caption=caption_below))
     say(f"written: {output / JSON}, {MARKDOWN}, {PNG}")
+
+
+def chosen_parts(config: BenchmarkConfig) -> dict[str, Callable[[PartRunner], PartResult]]:
+    """Return what to measure, by the name that benchmark.json has for it: a part's, or a part's with a network's."""
+    chosen: dict[str, Callable[[PartRunner], PartResult]] = {}
+    for part in ORDER if config.what == "all" else [config.what]:
+        if part in PARTS:
+            chosen[part] = PARTS[part]
+        else:
+            chosen |= {f"{part} {name}": partial(NETWORK_PARTS[part], name=name) for name in config.backbones}
+    return chosen
 
 
 def check_benchmark_config(config: BenchmarkConfig) -> None:
@@ -81,6 +121,37 @@ def check_benchmark_config(config: BenchmarkConfig) -> None:
             raise UserError(f"{key}=[] leaves nothing to measure")
         if key != "backbones" and min(values) < least:
             raise UserError(f"{key}={min(values)} is out of range: it must be at least {least}")
+    leaves_out_first = [part for part in ("step", "scratch", "determinism") if config.what in ("all", part)]
+    if config.epochs < 2 and leaves_out_first:
+        raise UserError(
+            f"epochs={config.epochs} leaves {joined(leaves_out_first)} nothing to measure: the first one is left out. "
+            "Set epochs=2 or more"
+        )
+    check_step_images(config)
+    check_other_programs(config)
+
+
+def check_step_images(config: BenchmarkConfig) -> None:
+    """Raise UserError if an epoch of step would end with a part of a batch."""
+    if config.step_images % thaw_step.BATCH_SIZE:
+        raise UserError(f"step_images={config.step_images} is no multiple of the batches of {thaw_step.BATCH_SIZE}")
+
+
+def check_other_programs(config: BenchmarkConfig) -> None:
+    """Raise UserError if `baseline` is no checkout of thaw, or `pytorch` no Python with torch and torchvision."""
+    if config.baseline and not (Path(config.baseline) / "src" / "thaw" / "__init__.py").exists():
+        raise UserError(f"baseline={config.baseline} is no checkout of thaw: it has no src/thaw. Name its folder")
+    if config.pytorch:
+        try:
+            ran = subprocess.run([config.pytorch, "-c", "import torch, torchvision"], capture_output=True, text=True)
+            error = ran.stderr.strip().splitlines()[-1:] if ran.returncode else []
+        except OSError as failure:
+            error = [str(failure)]
+        if error:
+            raise UserError(
+                f"pytorch={config.pytorch} does not import torch and torchvision: {error[0]}. Name the python of an "
+                "environment that has both (pip install torch torchvision)"
+            )
 
 
 def load_earlier(file: Path, hardware: dict[str, Any]) -> dict[str, Any]:
@@ -99,22 +170,44 @@ def load_earlier(file: Path, hardware: dict[str, Any]) -> dict[str, Any]:
 def part_entry(result: PartResult, runner: PartRunner) -> dict[str, Any]:
     """Return a part as benchmark.json has it: rows with ratios, what they include, and every single measurement."""
     rows = [{**dataclasses.asdict(row), "ratio": row.ratio, "reached": row.reached} for row in result.rows]
+    limits = [
+        {**dataclasses.asdict(row), "used": row.used, "share": row.share, "reached": row.reached}
+        for row in result.limits
+    ]
     settings = dataclasses.asdict(runner.config)
     return {
-        "settings": settings, "rows": rows, "note": result.note, "lines": result.curves, "raw": runner.measurements,
+        "settings": settings, "rows": rows, "limits": limits, "notes": result.notes, "lines": result.curves,
+        "raw": runner.measurements,
     }  # fmt: skip
 
 
 def write_results(content: dict[str, Any], output: Path) -> None:
     """Write the three files from all parts so far."""
-    parts = {name: content["parts"][name] for name in PARTS if name in content["parts"]}
-    names = [field.name for field in dataclasses.fields(BenchmarkRow)]
-    rows = [BenchmarkRow(**{name: row[name] for name in names}) for part in parts.values() for row in part["rows"]]
+    parts = dict(sorted(content["parts"].items(), key=lambda entry: _place(entry[0])))
+    rows = [_from_json(BenchmarkRow, row) for part in parts.values() for row in part["rows"]]
+    limits = [_from_json(LimitRow, row) for part in parts.values() for row in part["limits"]]
     caption, versions = machine.machine_caption(content["machine"]), machine.version_line(content["machine"])
-    table = markdown_table(COLUMNS, [row.cells() for row in rows])
-    notes = "".join(f"- {part['note']}\n" for part in parts.values())
+    tables = [
+        f"{title}\n\n{markdown_table(columns, [row.cells() for row in table])}"
+        for title, columns, table in (("## Limits", LIMIT_COLUMNS, limits), ("## Ratios", COLUMNS, rows))
+        if table
+    ]
+    notes = "".join(f"- {note}\n" for note in dict.fromkeys(note for part in parts.values() for note in part["notes"]))
+    text = "\n\n".join([caption, versions, "\n".join(tables)])
     write_atomically(output / JSON, json.dumps({**content, "parts": parts}, indent=1).encode())
-    write_atomically(output / MARKDOWN, f"{caption}\n\n{versions}\n\n{table}\n{notes}".encode())
-    ratios = [(row.what, row.ratio, row.target) for row in rows if row.ratio is not None and row.unit != "MB"]
+    write_atomically(output / MARKDOWN, f"{text}\n{notes}".encode())
+    ratios = [
+        (row.what, row.ratio, row.target) for row in rows if row.ratio and row.unit != "MB" and row.against == KERAS
+    ]
     curves: dict[str, Any] = next((part["lines"] for part in parts.values() if part["lines"]), {})
     plot.benchmark_png(ratios, curves, caption, output / PNG)
+
+
+def _place(entry: str) -> tuple[int, int]:
+    """Return where an entry of benchmark.json stands."""
+    part, _, network = entry.partition(" ")
+    return ORDER.index(part), keras_networks.NAMES.index(network) if network else 0
+
+
+def _from_json(row_type: type[Row], values: dict[str, Any]) -> Row:
+    return row_type(**{field.name: values[field.name] for field in dataclasses.fields(row_type)})

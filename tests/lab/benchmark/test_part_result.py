@@ -2,7 +2,7 @@
 
 import pytest
 
-from thaw_lab.benchmark.part_result import COLUMNS, BenchmarkRow
+from thaw_lab.benchmark.part_result import COLUMNS, LIMIT_COLUMNS, BenchmarkRow, LimitRow
 from thaw_lab.benchmark.parts.two_stages import accuracy_margin
 from thaw_lab.tables import markdown_table
 
@@ -33,11 +33,20 @@ def test_targets(row, reached) -> None:
 
 def test_a_row_says_what_was_aimed_at_and_whether_it_was_reached() -> None:
     assert BenchmarkRow("extract", "vgg16", "images/s", 6.0, 1234.4, 3.0).cells() == [
-        "vgg16", "6.00 images/s", "1,234 images/s", "205.73x", "≥ 3x", "yes",
+        "vgg16", "Keras float32", "6.00 images/s", "1,234 images/s", "205.73x", "≥ 3x", "yes",
     ]  # fmt: skip
-    assert BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0).cells() == ["whole", "", "10.2 s", "", "< 5 s", "NO"]
+    assert BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0).cells() == [
+        "whole",
+        "",
+        "",
+        "10.2 s",
+        "",
+        "< 5 s",
+        "NO",
+    ]
     assert BenchmarkRow("stages", "acc", "accuracy", 0.9, 0.91, 0.05).cells() == [
         "acc",
+        "Keras float32",
         "0.900",
         "0.910",
         "",
@@ -46,12 +55,27 @@ def test_a_row_says_what_was_aimed_at_and_whether_it_was_reached() -> None:
     ]
 
 
+def test_a_share_is_arithmetic_in_a_second_by_the_limit() -> None:
+    row = LimitRow("step", "resnet50", "bfloat16", "GFLOP/s", 400.0, 60.0, 4.0, 0.6)
+    assert (row.used, row.share, row.reached) == (240.0, 0.6, True)
+    assert LimitRow("step", "resnet50", "bfloat16", "GFLOP/s", 401.0, 60.0, 4.0, 0.6).reached is False
+    assert LimitRow("step", "resnet50", "bfloat16", "GFLOP/s", 400.0, 60.0, 4.0).reached is None
+
+
+def test_a_limit_alone_has_no_share() -> None:
+    row = LimitRow("chip", "memory copy", "", "GB/s", 31.42)
+    assert (row.used, row.share, row.reached) == (None, None, None)
+    assert dict(zip(LIMIT_COLUMNS, row.cells(), strict=True)) == {
+        **dict.fromkeys(LIMIT_COLUMNS, ""), "what": "memory copy", "limit": "31.4 GB/s",
+    }  # fmt: skip
+
+
 def test_markdown_has_a_line_a_row_and_as_many_cells_as_columns() -> None:
     rows = [BenchmarkRow("rerun", "whole", "s", None, 10.24, 5.0), BenchmarkRow("extract", "b", "images/s", 1.0, 2.0)]
     lines = markdown_table(COLUMNS, [row.cells() for row in rows]).splitlines()
-    assert lines[0] == "| what | Keras | thaw | ratio | target | reached |"
-    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
-    assert lines[3] == "| b | 1.00 images/s | 2.00 images/s | 2.00x |  |  |"
+    assert lines[0] == "| what | against | its figure | thaw | ratio | target | reached |"
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[3] == "| b | Keras float32 | 1.00 images/s | 2.00 images/s | 2.00x |  |  |"
     assert all(line.count("|") == len(COLUMNS) + 1 for line in lines)
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Return the command line's arguments."""
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", required=True)
     parser.add_argument("--size", type=int, help="side of the input in pixels; default: the network's own")
     parser.add_argument("--images", type=int, default=256, help="random images in memory")
     parser.add_argument("--photos", help="folder of class folders, instead of images in memory")
     parser.add_argument("--json", default="features.json", help="file for what was measured")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
     """Compute the features and write the speed."""
-    args = parse_arguments()
+    args = argument_parser().parse_args()
     started = time.perf_counter()
     import keras
     import numpy as np

@@ -27,7 +27,7 @@ def growth(runner: PartRunner) -> PartResult:
     most = max(runner.config.jobs)
     rows.append(BenchmarkRow(runner.part, f"growth, sweep of {most} jobs", "s", keras, sweep))
     note = NOTE.format(size=_size(runner), epochs=runner.config.epochs, photos=runner.config.photos)
-    return PartResult(rows, note, {"images": images, "jobs": jobs})
+    return PartResult(rows, [note], {"images": images, "jobs": jobs})
 
 
 def _images(runner: PartRunner) -> tuple[Curves, list[BenchmarkRow]]:

@@ -12,7 +12,8 @@ MOBILENET_SIZE = 96  # pixels
 SCRATCH_NOTE = (
     "scratch: the baseline CNN on {count:,} images of 32 pixels ({kind}), images/s in training, batches of 32, median "
     "of the epochs but the first, validation left out. Keras: `fit` in float32 on arrays in memory, "
-    "`from_tensor_slices.shuffle.batch.prefetch`. thaw: `train.py recipe=scratch` on an image folder, precision=auto."
+    "`from_tensor_slices.shuffle.batch.prefetch`. thaw: `train.py recipe=scratch` on an image folder, precision=auto. "
+    "The target is for a CPU with AMX."
 )
 DETERMINISM_NOTE = (
     "determinism: images/s in training with deterministic=true, the default, and with deterministic=false, median of "
@@ -39,7 +40,7 @@ def scratch(runner: PartRunner) -> PartResult:
     keras_speed = median_figure(sides["Keras"], lambda measured: measured.images_per_second)
     thaw_speed = median_figure(sides["thaw"], _training_speed)
     row = BenchmarkRow(runner.part, "scratch: the baseline CNN", "images/s", keras_speed, thaw_speed, 2.0)
-    return PartResult([row], SCRATCH_NOTE.format(count=config.small_images, kind=kind))
+    return PartResult([row], [SCRATCH_NOTE.format(count=config.small_images, kind=kind)])
 
 
 def determinism(runner: PartRunner) -> PartResult:
@@ -71,7 +72,8 @@ def determinism(runner: PartRunner) -> PartResult:
             rows.append(BenchmarkRow(runner.part, what, "images/s", None, speed))
         costs.append(f"{name} {1 - speeds['true'] / speeds['false']:.1%}")
     counts = {"small": config.small_images, "photos": config.photos}
-    return PartResult(rows, DETERMINISM_NOTE.format(**counts, kind=kind, size=size, costs=", ".join(costs)))
+    note = DETERMINISM_NOTE.format(**counts, kind=kind, size=size, costs=", ".join(costs))
+    return PartResult(rows, [note])
 
 
 def _scratch_overrides(runner: PartRunner, folder: object) -> list[str]:

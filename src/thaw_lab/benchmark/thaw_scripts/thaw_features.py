@@ -6,15 +6,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thaw_lab.benchmark import arithmetic
 from thaw_lab.benchmark.keras_scripts import keras_features
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
     from thaw.frozen.activations import FrozenPart
 
 
 def main() -> None:
     """Compute the features and write the speed."""
-    args = keras_features.parse_arguments()
+    parser = keras_features.argument_parser()
+    parser.add_argument("--precision", default="auto", help="as frozen_precision")
+    args = parser.parse_args()
     started = time.perf_counter()
     from thaw.common import tensorflow_setup
 
@@ -22,7 +30,8 @@ def main() -> None:
     from thaw.models import backbones, network  # noqa: F401
 
     report: dict[str, Any] = {"import_seconds": time.perf_counter() - started}
-    frozen, size = _frozen_part(args.network, args.size)
+    frozen, size, gflop, auto = _frozen_part(args.network, args.size, args.precision)
+    report |= {"gflop": gflop, "auto": auto}
     started = time.perf_counter()
     frozen.inference_function()
     report["convert_seconds"] = time.perf_counter() - started
@@ -35,8 +44,8 @@ def main() -> None:
     Path(args.json).write_text(json.dumps(report))
 
 
-def _frozen_part(name: str, size: int | None) -> tuple["FrozenPart", int]:
-    """Return the network up to its pooled features on the engine and precision that `auto` chooses, and its size."""
+def _frozen_part(name: str, size: int | None, precision: str) -> tuple["FrozenPart", int, float, str]:
+    """Return the network up to its pooled features, its size, its arithmetic, and the precision that `auto` chooses."""
     from thaw.common import tensorflow_setup
     from thaw.common.hardware import detect_hardware
     from thaw.config.schema import BackboneConfig, HeadConfig
@@ -46,11 +55,35 @@ def _frozen_part(name: str, size: int | None) -> tuple["FrozenPart", int]:
     weights = "imagenet" if name == "efficientnet_lite0" else "none"
     config = BackboneConfig(name=name, weights=weights, image_size=size)
     hardware, depthwise = detect_hardware(), backbone_table.backbone_spec(name).depthwise
-    choice = engine.choose_engine("auto", "auto", "auto", depthwise=depthwise, trains_backbone=False, hardware=hardware)
+    auto, choice = (
+        engine.choose_engine("auto", "auto", frozen, depthwise=depthwise, trains_backbone=False, hardware=hardware)
+        for frozen in ("auto", precision)
+    )
     tensorflow_setup.start_tensorflow(0, True)
     backbone = backbones.build_backbone(config)
     joined = network.attach_head(backbone, HeadConfig(name="linear"), ("one", "other"))
-    return activations.build_frozen_part(joined, network.feature_cut(joined), config, choice), backbone.image_size
+    # What int8 is calibrated on does not change its speed.
+    calibration: Any = {"calibration": RandomCalibration(backbone.image_size)} if choice.frozen == "int8" else {}
+    part = activations.build_frozen_part(joined, network.feature_cut(joined), config, choice, **calibration)
+    return part, backbone.image_size, arithmetic.forward_gflop(backbone.graph), auto.frozen
+
+
+class RandomCalibration:
+    """Random images in place of a run's training images, as `frozen.quantization.Calibration` has them."""
+
+    def __init__(self, size: int) -> None:
+        self.indices, self._size = range(16), size
+
+    def key(self) -> dict[str, object]:
+        """Return what the quantized network depends on; nothing here is cached by it."""
+        return {"images": "random"}
+
+    def batches(self) -> "Iterator[npt.NDArray[np.uint8]]":
+        """Yield the images, uint8 (B, S, S, 3)."""
+        import numpy as np
+
+        for seed in range(2):
+            yield np.random.default_rng(seed).integers(0, 256, (8, self._size, self._size, 3), np.uint8)
 
 
 def _in_memory(frozen: "FrozenPart", count: int, size: int) -> tuple[int, float]:
