@@ -5,10 +5,13 @@ import json
 import pytest
 
 TINY = (
-    "repeats=1", "images=8", "photos=40", "small_images=300", "image_size=75", "backbones=[efficientnet_lite0]",
-    "epochs=2", "jobs=[1,2]", "growth=[20,40]",
+    "repeats=1", "images=8", "step_images=32", "photos=40", "first_photos=20", "small_images=300", "image_size=75",
+    "backbones=[efficientnet_lite0]", "epochs=2", "jobs=[1,2]", "growth=[20,40]",
 )  # fmt: skip
-PARTS = ["extract", "jpeg", "stages", "rerun", "sweep", "scratch", "determinism", "growth"]
+PARTS = [
+    "chip", "extract efficientnet_lite0", "jpeg efficientnet_lite0", "step efficientnet_lite0", "stages", "first", "rerun",
+    "sweep", "scratch", "determinism", "growth",
+]  # fmt: skip
 
 
 def test_an_unknown_part_is_answered_with_the_nearest(commands) -> None:
@@ -26,6 +29,9 @@ def test_everything_is_measured_and_nothing_else_is_left(commands, tmp_path) -> 
     found = json.loads((output / "benchmark.json").read_text())
     assert list(found["parts"]) == PARTS
     assert all(row["thaw"] > 0 for part in found["parts"].values() for row in part["rows"])
+    assert all(row["limit"] > 0 for part in found["parts"].values() for row in part["limits"])
+    shares = [row["what"] for part in found["parts"].values() for row in part["limits"] if row["share"] is not None]
+    assert {what.split(":")[0] for what in shares} == {"extract", "step"}
     assert {point[0] for point in found["parts"]["growth"]["lines"]["images"]["Keras script"]} == {20, 40}
     sides = {entry["side"] for entry in found["parts"]["stages"]["raw"]}
     assert sides == {"Keras", "thaw"}

@@ -46,16 +46,16 @@ def extract(runner: PartRunner, name: str) -> PartResult:
     precisions = available_precisions()
     sides = {"Keras": partial(_run_keras, runner, name, images)}
     for precision in precisions:
-        sides[precision] = partial(_run_thaw, runner, name, [*images, "--precision", precision])
+        sides[precision] = partial(_run_thaw, runner, f"{name}, {precision}", [*images, "--precision", precision])
     if config.pytorch:
         sides["PyTorch"] = partial(_run_pytorch, runner, name)
-    for library in ("openvino", "tensorflow"):
-        sides[library] = partial(chip.run_limits, runner, library, f"{name}, limits")
+    library = "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
+    sides[library] = partial(chip.run_limits, runner, library, f"{name}, limits")
     measured = run_alternating(config.repeats, sides)
     notes = [EXTRACT_NOTE, SHARE_NOTE, chip.limits_note(), *[TORCH_NOTE] * bool(config.pytorch)]
     if "int8" not in precisions:
         notes.append("extract: int8 is not measured: this thaw has no frozen_precision=int8, or nncf is not installed.")
-    notes.append(_conversions(runner, name, {precision: measured[precision] for precision in precisions}))
+    notes.append(_conversions(name, {precision: measured[precision] for precision in precisions}))
     return PartResult(_extract_rows(runner, name, measured), notes, limits=_limit_rows(runner, name, measured))
 
 
@@ -95,7 +95,7 @@ def _limit_rows(runner: PartRunner, name: str, measured: Measurements) -> list[L
     rows = []
     for precision in (side for side in measured if side in PRECISIONS):
         report = measured[precision][0].report
-        limits = chip.median_limits(measured[report["engine"]])
+        limits = chip.median_limits(measured[report["engine"]]) if report["engine"] in measured else {}
         if precision in limits:
             speed = median_figure(measured[precision], lambda one: one.images_per_second)
             rows.append(
@@ -115,7 +115,7 @@ def jpeg(runner: PartRunner, name: str) -> PartResult:
     keras, thaw = (median_figure(side, lambda one: one.images_per_second) for side in sides.values())
     precision = sides["thaw"][0].report["precision"]
     row = BenchmarkRow(runner.part, f"jpeg: {name}, {precision} (auto)", "images/s", keras, thaw, JPEG_TARGET)
-    return PartResult([row], [JPEG_NOTE, _conversions(runner, name, {precision: sides["thaw"]})])
+    return PartResult([row], [JPEG_NOTE, _conversions(name, {precision: sides["thaw"]})])
 
 
 def _arguments(runner: PartRunner, name: str, images: list[object]) -> list[object]:
@@ -127,8 +127,8 @@ def _run_keras(runner: PartRunner, name: str, arguments: list[object], _repeat: 
     return runner.run_module(name, "Keras", "keras_scripts.keras_features", *arguments)
 
 
-def _run_thaw(runner: PartRunner, name: str, arguments: list[object], _repeat: int) -> Measurement:
-    return runner.run_module(name, "thaw", "thaw_scripts.thaw_features", *arguments)
+def _run_thaw(runner: PartRunner, what: str, arguments: list[object], _repeat: int) -> Measurement:
+    return runner.run_module(what, "thaw", "thaw_scripts.thaw_features", *arguments)
 
 
 def _run_pytorch(runner: PartRunner, name: str, _repeat: int) -> Measurement:
@@ -144,11 +144,11 @@ def run_pytorch(runner: PartRunner, name: str, work: str, *arguments: object) ->
     )
 
 
-def _conversions(runner: PartRunner, name: str, repeats: Measurements) -> str:
+def _conversions(name: str, repeats: Measurements) -> str:
     """Return how long the engine's conversion of the network took, once a process and not in the figures."""
     seconds = (
         f"{median_figure(measured, lambda one: one.report['convert_seconds']):.1f} s in {precision}"
         for precision, measured in repeats.items()
     )
     engine = next(iter(repeats.values()))[0].report["engine"]
-    return f"{runner.part}: {name} was converted by {engine} in {', '.join(seconds)}; not in the figures."
+    return f"{name} was converted by {engine} in {', '.join(seconds)}; not in the figures."
