@@ -54,8 +54,8 @@ class FitStudy:
             reference = features["float32"][0]
             fitted_on, head_seed = (reference, seed + 100) if precision == RESEEDED else (features[precision][0], seed)
             self._records[key] = fit_once(key, images, fitted_on, reference, head, head_seed)
-            with self._path.open("a") as file:
-                file.write(json.dumps(asdict(self._records[key])) + "\n")
+            with self._path.open("ab", buffering=0) as file:  # one write, as two studies may share the file
+                file.write((json.dumps(asdict(self._records[key])) + "\n").encode())
         return self._records[key]
 
 

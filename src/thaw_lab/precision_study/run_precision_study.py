@@ -29,18 +29,18 @@ def main() -> None:
     parser.add_argument("--mobilenet", required=True, help="Keras's MobileNet weights, alpha 0.25, 224 px, no top")
     parser.add_argument("--networks", default="0,1,2,3", help="of lite0, mobilenet, lite1, lite2, lite0@160")
     parser.add_argument("--data", default=",".join(SOURCES))
-    parser.add_argument("--heads", default="logistic,dense")
+    parser.add_argument("--heads", default="logistic,dense", help="of part accuracy")
     options = parser.parse_args()
     networks = study_networks(options.mobilenet)
     data = [load_study_images(name, options.folder / "images") for name in options.data.split(",")]
     store = FeatureStore(options.folder / "features")
     study = FitStudy(store, options.folder / "fits.jsonl")
+    chosen = [networks[int(i)] for i in options.networks.split(",")]
     if options.part == "accuracy":
-        chosen = [networks[int(i)] for i in options.networks.split(",")]
-        for head in [{"logistic": LOGISTIC, "dense": DENSE}[name] for name in options.heads.split(",")]:
-            _accuracy(study, chosen, data, head)
+        for name in options.heads.split(","):
+            _accuracy(study, chosen, data, {"logistic": LOGISTIC, "dense": DENSE}[name])
     elif options.part == "ranking":
-        study_ranking.ranking(study, networks, data)
+        study_ranking.ranking(study, study_ranking.candidates(chosen), data)
     else:
         study_ranking.explore_rankings(store, networks[0], data)
 

@@ -17,35 +17,29 @@ from thaw_lab.precision_study.study_images import StudyImages
 from thaw_lab.tables import markdown_table
 
 SEEDS = (0, 1, 2)
+SWEEP_REGULARIZATION = (1e-4, 1e-3, 1e-2, 1e-1)
 SIMILARITY = 0.85  # of near duplicates, the default of explore
 Candidate = tuple[StudyNetwork, Head]
 
 
 def candidates(networks: list[StudyNetwork]) -> list[Candidate]:
-    """Return what a sweep would try: every network with the default head, and other heads on some."""
-    lite0, mobilenet, lite1, lite2, _ = networks
-    rates = [Head(learning_rate=rate) for rate in (1e-4, 3e-4, 3e-3)]
-    others = [Head(hidden=0), Head(hidden=0, learning_rate=1e-4), Head(hidden=256), Head(dropout=0.5)]
-    return [
-        *((network, Head()) for network in networks),
-        *((lite0, head) for head in (*rates, *others)),
-        *((lite2, head) for head in (rates[0], others[0], others[3])),
-        (lite1, rates[0]), (lite1, others[3]), (mobilenet, rates[1]), (mobilenet, others[0]),
-    ]  # fmt: skip
+    """Return what a sweep of probes would try: every network with every regularization."""
+    heads = [Head(hidden=None, regularization=(c,)) for c in SWEEP_REGULARIZATION]
+    return list(itertools.product(networks, heads))
 
 
-def ranking(study: FitStudy, networks: list[StudyNetwork], data: list[StudyImages]) -> None:
+def ranking(study: FitStudy, candidates: list[Candidate], data: list[StudyImages]) -> None:
     """Print rank correlations of validation accuracies, and what the winner costs on the test images."""
     for images in data:
         fits = {
-            (p, seed): [study.fit(images, network, p, head, seed) for network, head in candidates(networks)]
+            (p, seed): [study.fit(images, network, p, head, seed) for network, head in candidates]
             for seed in SEEDS
             for p in PRECISIONS
         }
         rows = [_agreement(p, f"float32 of the same seed, {p}", fits, images, same_seed=True) for p in PRECISIONS[1:]]
         rows += [_agreement(p, f"float32 of another seed, {p}", fits, images, same_seed=False) for p in PRECISIONS]
         columns = ("compared", "Spearman", "Kendall", "same winner", "regret on test, points", "winners' rank")
-        print(f"{images.name}, {len(candidates(networks))} candidates:\n{markdown_table(columns, rows)}", flush=True)
+        print(f"{images.name}, {len(candidates)} candidates:\n{markdown_table(columns, rows)}", flush=True)
 
 
 def _agreement(
