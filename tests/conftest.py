@@ -23,7 +23,8 @@ NOT_FAST = {
     "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
-    "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export",
+    "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export "
+    "quantization",
     "lab": "faults",
     "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
     "reproduce": "original_run",

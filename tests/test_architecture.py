@@ -51,6 +51,7 @@ ONLY = {
     "mlflow": {"tracking"},
     "matplotlib": {"results/report"},
     "openvino": {"frozen/engine"},
+    "nncf": {"frozen/quantization"},
     "cleanlab": {"explore/label_errors"},
     "jinja2": {"explore/html_page"},
 }

@@ -7,6 +7,7 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
+from thaw.frozen import engine
 from thaw.frozen.engine import EngineChoice, choose_engine
 
 PLAIN = Hardware(openvino=True, bfloat16=False, float16=False)
@@ -16,6 +17,8 @@ BARE = Hardware(openvino=False, bfloat16=True, float16=False)  # no openvino
 PASCAL = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((6, 1),))
 TURING = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((7, 5),))
 AMPERE = Hardware(openvino=True, bfloat16=False, float16=False, gpu_capabilities=((8, 0),))
+VNNI = Hardware(openvino=True, bfloat16=True, float16=False, int8=True)
+VNNI_GPU = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0),), int8=True)
 MIXED = Hardware(openvino=True, bfloat16=True, float16=False, gpu_capabilities=((8, 0), (7, 5)))
 
 # What was asked for: engine, precision, frozen_precision.
@@ -108,6 +111,55 @@ def test_openvino_is_never_given_float16_on_a_processor_without_it(hardware: Har
             except UserError:
                 continue
             assert engine == "tensorflow" or "float16" not in precisions, asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "hardware", "options", "expected"),
+    [
+        # draft: int8 where the processor is fast in it, else what is fastest, depthwise or not; training as with auto.
+        (("auto", "draft", "auto"), VNNI, {}, ("openvino", "int8", "bfloat16")),
+        (("auto", "draft", "auto"), VNNI, {"depthwise": True}, ("openvino", "int8", "float32")),
+        (("auto", "draft", "auto"), BF16, {"depthwise": True}, ("openvino", "bfloat16", "float32")),
+        (("auto", "draft", "auto"), PLAIN, {}, ("openvino", "float32", "float32")),
+        (("tensorflow", "draft", "auto"), VNNI, {}, ("tensorflow", "bfloat16", "bfloat16")),
+        (("auto", "draft", "auto"), VNNI_GPU, {}, ("tensorflow", "bfloat16", "bfloat16")),
+        (("openvino", "draft", "auto"), VNNI_GPU, {}, ("openvino", "int8", "bfloat16")),
+        # int8 asked for, on a processor that is slow in it too.
+        (("auto", "auto", "int8"), VNNI, {}, ("openvino", "int8", "bfloat16")),
+        (("openvino", "float32", "int8"), PLAIN, {"depthwise": True}, ("openvino", "int8", "float32")),
+        (("openvino", "auto", "int8"), VNNI_GPU, {}, ("openvino", "int8", "bfloat16")),
+    ],
+)
+def test_frozen_layers_are_in_int8_when_asked_for_and_in_drafts_where_it_is_fast(
+    asked: tuple, hardware: Hardware, options: dict, expected: tuple
+) -> None:
+    assert chosen(asked, hardware, **options) == expected
+    choice = choose_engine(*asked, depthwise=False, trains_backbone=False, hardware=hardware)
+    assert choice.draft == (asked[1] == "draft") == ("draft" in choice.summary())
+
+
+def test_a_draft_without_nncf_is_computed_in_the_fastest_precision_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "nncf_installed", lambda: False)
+    assert chosen(("auto", "draft", "auto"), VNNI, depthwise=True) == ("openvino", "bfloat16", "float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "hardware", "nncf", "message"),
+    [
+        ("tensorflow", VNNI, True, r"int8 is computed by OpenVINO: set engine=openvino.*leave frozen_precision out"),
+        ("auto", BARE, True, r"int8 needs the package openvino.*Install it, or leave"),
+        ("auto", VNNI_GPU, True, r"has a GPU.*set engine=openvino"),
+        ("auto", Hardware(True, True, False, int8=True, gpu_visible=True), True, r"has a GPU.*set engine=openvino"),
+        ("auto", VNNI, False, r"int8 needs the package nncf.*pip install '\.\[int8\]'"),
+        ("openvino", VNNI_GPU, False, r"int8 needs the package nncf.*pip install '\.\[int8\]'"),
+    ],
+)
+def test_int8_that_nothing_here_computes_is_refused_with_what_to_do(
+    name: str, hardware: Hardware, nncf: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "nncf_installed", lambda: nncf)
+    with pytest.raises(UserError, match=message):
+        engine.check_engine(name, "auto", "int8", hardware)
 
 
 def test_the_choice_is_said_in_one_line() -> None:

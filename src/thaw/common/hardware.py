@@ -8,6 +8,7 @@ from pathlib import Path
 
 # Instruction sets that change which kernels run, and so speed and the last bits of a result; by their Linux names.
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8")
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}  # of which one multiplies bytes several times as fast as float32
 _HALF_PRECISION = re.compile("bf16|fp16|amx")
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia")  # files of NVIDIA's driver, on Linux
 
@@ -16,8 +17,9 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia")  # files of NVIDIA's driver, on Lin
 class Hardware:
     """What this machine computes with.
 
-    openvino: whether the package is installed. bfloat16, float16: whether they are fast on this CPU.
+    openvino: whether the package is installed. bfloat16, float16, int8: whether they are fast on this CPU.
     gpu_capabilities: compute capability of each GPU that TensorFlow sees. unused_gpus: names of those that it does not.
+    gpu_visible: the driver has a GPU, and no variable hides it; known before TensorFlow is imported.
     """
 
     openvino: bool
@@ -25,10 +27,12 @@ class Hardware:
     float16: bool
     gpu_capabilities: tuple[tuple[int, int], ...] = ()
     unused_gpus: tuple[str, ...] = ()
+    int8: bool = False
+    gpu_visible: bool = False
 
     def unused_gpu_note(self) -> str:
         """Return a note that a GPU is not used, with what to do; empty when there is none, or the CPU is meant."""
-        if not self.unused_gpus or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden on purpose
+        if not self.unused_gpus or _gpus_hidden():
             return ""
         return (
             f"note: this machine has a GPU ({self.unused_gpus[0]}) that TensorFlow does not see, so the CPU computes. "
@@ -60,7 +64,19 @@ def detect_processor() -> Hardware:
         openvino=importlib.util.find_spec("openvino") is not None,
         bfloat16=bool(flags & {"avx512_bf16", "amx_bf16"}),
         float16=bool(flags & {"avx512_fp16", "amx_fp16"}),
+        int8=bool(vnni_sets()),
+        gpu_visible=bool(gpu_names()) and not _gpus_hidden(),
     )
+
+
+def vnni_sets() -> tuple[str, ...]:
+    """Return this processor's instruction sets for products of bytes (VNNI, AMX), by their Linux names."""
+    return tuple(sorted(_VNNI & set(cpuinfo("flags").split())))
+
+
+def _gpus_hidden() -> bool:
+    """Whether the processor is meant although there is a GPU."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def cpu_count() -> int:

@@ -27,6 +27,11 @@ def takes_head_optimizer(number: int, stages: Sequence[StageConfig]) -> bool:
 
 def contradictions(config: Config) -> Iterator[str]:
     """Yield a line for each set of keys that together cannot be meant."""
+    if config.precision == "draft" and config.frozen_precision != "auto":
+        yield (
+            f"precision=draft chooses the precision of frozen layers, and frozen_precision={config.frozen_precision} "
+            "does too: leave one of them out"
+        )
     for stage in _stages(config):
         optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
         if warmup >= stage.epochs:

@@ -242,13 +242,15 @@ class Config:
     )
     precision: str = key(
         "auto",
-        "precision of computation, weights stay float32; auto: what this hardware does fast for the network",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        "precision of computation, weights stay float32; auto: what this hardware does fast for the network; draft: "
+        "what is fastest for frozen layers, to compare runs; a sweep trains its best one again with auto",
+        choices=("auto", "draft", "float32", "bfloat16", "float16"),
     )
     frozen_precision: str = key(
         "auto",
-        "precision of the engine; auto: as precision, and if that is auto too, what the hardware does fast",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        "precision of the engine; auto: as precision, and if that is auto too, what the hardware does fast; int8: "
+        "quantised on training images, needs nncf",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
     )
     training_step: str = key(
         "auto",

@@ -1,6 +1,7 @@
 """Inference engines: OpenVINO on CPUs, a frozen TensorFlow graph on GPUs and where OpenVINO is not installed."""
 
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 import threading
@@ -36,17 +37,11 @@ class EngineChoice:
 
     engine: str
     version: str  # of the engine's package
-    frozen: str  # precision of frozen layers: float32, bfloat16 or float16
-    trained: str  # precision of training: of dense layers and convolutions
+    frozen: str  # precision of frozen layers: float32, bfloat16, float16 or int8
+    trained: str  # precision of training
     device: str = "cpu"  # or gpu: they round differently
     tf32: bool = False  # a GPU may compute float32 products with 10 bits of mantissa (TensorFloat-32)
-    training_step: str = "keras"  # or folded: how thawed layers are computed, see `models.folding`
-    trained_depthwise: str = ""  # precision of depthwise convolutions in training; empty: that of `trained`
-
-    @property
-    def evaluated(self) -> str:
-        """Return the precision in which the engine runs the trained part of a network that has been trained."""
-        return self.trained_depthwise or self.trained
+    draft: bool = False  # precision=draft: the figures are for comparing runs, not for judging one
 
     def summary(self) -> str:
         """Return the choice as one printed line."""
@@ -55,7 +50,7 @@ class EngineChoice:
         depthwise = f", depthwise in {self.trained_depthwise}" if self.trained_depthwise else ""
         return (
             f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
-            f"{self.trained}{depthwise}{device}"
+            f"{self.trained}{device}{' · draft' if self.draft else ''}"
         )
 
 
@@ -77,7 +72,8 @@ def choose_engine(
 
     Args:
         engine: auto, openvino or tensorflow.
-        precision: of training, and of the frozen part if `frozen_precision` is auto.
+        precision: of training, and of the frozen part if `frozen_precision` is auto. draft: training as with auto, and
+            of the frozen part the fastest, int8 where NNCF is installed and the processor multiplies bytes fast.
         frozen_precision: of the frozen part.
         depthwise: the network has depthwise convolutions, which rule out bfloat16 for its frozen part by default:
             features of EfficientNet-Lite0 were off by 9 % of their spread on CIFAR-10 at 160 pixels, and 2.7 % of 5,000
@@ -93,39 +89,32 @@ def choose_engine(
         UserError: this machine cannot do what was requested.
     """
     check_engine(engine, precision, frozen_precision, hardware)
+    draft = precision == "draft"
+    precision = "auto" if draft else precision
     requested = precision if frozen_precision == "auto" else frozen_precision
     if engine == "auto":
         possible = hardware.openvino and not _lacks_float16(precision, frozen_precision, hardware)
         engine = "openvino" if possible and not hardware.gpu_capabilities else "tensorflow"
-    if training_step == "folded" and hardware.gpu_capabilities:
-        raise UserError("training_step=folded is for CPUs, and this machine trains on a GPU. Set training_step=auto")
-    if training_step == "auto":
-        training_step = "keras" if hardware.gpu_capabilities or not trains_backbone else "folded"
-    fast = fast_depthwise = hardware.fastest_precision(engine)
+    fast = hardware.fastest_precision(engine)
+    if draft and requested == "auto":
+        requested = "int8" if engine == "openvino" and hardware.int8 and nncf_installed() else fast
     if depthwise and fast == "bfloat16":
         fast_depthwise = "float32"
     tf32 = bool(hardware.gpu_capabilities) and not deterministic and "float32" not in (precision, frozen_precision)
     if precision == "auto":
-        precision = "float32"
-        if trains_backbone:
-            precision = fast if training_step == "folded" else fast_depthwise
-    return EngineChoice(
-        engine=engine,
-        version=importlib.metadata.version(engine),
-        frozen=fast_depthwise if requested == "auto" else requested,
-        trained=precision,
-        device="gpu" if hardware.gpu_capabilities else "cpu",
-        tf32=tf32,
-        training_step=training_step,
-        trained_depthwise="float32" if depthwise and training_step == "folded" else "",
-    )
+        precision = fast if trains_backbone else "float32"
+    frozen = fast if requested == "auto" else requested
+    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpu_capabilities else "cpu"
+    return EngineChoice(engine, version, frozen, precision, device, tf32, draft)
 
 
 def check_engine(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:
     """Raise UserError if this machine cannot run the requested engine and precisions.
 
-    Of the hardware only the processor counts, so TensorFlow need not be imported to detect it.
+    Of the hardware what `detect_processor` knows is enough, so TensorFlow need not be imported.
     """
+    if frozen_precision == "int8":
+        _check_int8(engine, hardware)
     if engine != "openvino":
         return
     if not hardware.openvino:
@@ -135,6 +124,30 @@ def check_engine(engine: str, precision: str, frozen_precision: str, hardware: H
             "engine=openvino in float16: this processor does not compute in float16. Set precision=bfloat16, float32 "
             "or auto, or engine=tensorflow"
         )
+
+
+def _check_int8(engine: str, hardware: Hardware) -> None:
+    """Raise UserError where nothing computes in int8: that is OpenVINO on a CPU, and NNCF, which quantises for it."""
+    asked, remedy = "frozen_precision=int8", "or leave frozen_precision out"
+    if engine == "tensorflow":
+        raise UserError(f"{asked} is computed by OpenVINO: set engine=openvino instead of tensorflow, {remedy}")
+    if not hardware.openvino:
+        raise UserError(f"{asked} needs the package openvino, which is not installed. Install it, {remedy}")
+    if engine == "auto" and (hardware.gpu_capabilities or hardware.gpu_visible):
+        raise UserError(
+            f"{asked} is computed on the processor, and this machine has a GPU, which engine=auto would use: set "
+            f"engine=openvino, {remedy}"
+        )
+    if not nncf_installed():
+        raise UserError(
+            f"{asked} needs the package nncf, which is not installed: it is thaw's extra int8. Install it with pip "
+            f"install '.[int8]' in a checkout or with pip install 'nncf>=3.4,<4', {remedy}"
+        )
+
+
+def nncf_installed() -> bool:
+    """Return whether NNCF is there, without importing it."""
+    return importlib.util.find_spec("nncf") is not None
 
 
 def _lacks_float16(precision: str, frozen_precision: str, hardware: Hardware) -> bool:
@@ -151,11 +164,13 @@ class InferenceFunction:
     Args:
         model: of Keras; with `converted` it is not used.
         engine: openvino, tensorflow or keras.
-        precision: in which the engine computes.
-        converted: OpenVINO's model of the same network, if there is one already.
+        precision: of computation. int8 is that of a quantised network, whose other operations are in float32.
+        converted: OpenVINO's model of the same network, if there is one already; in int8 the quantised one.
     """
 
     def __init__(self, model: Any, engine: str, precision: str, converted: Any = None) -> None:
+        if precision == "int8" and converted is None:
+            raise ValueError("int8 needs a quantised network")
         self._engine, self._lock = engine, threading.Lock()
         if engine == "openvino":
             self._run = _openvino(convert_to_openvino(model) if converted is None else converted, precision)
@@ -262,13 +277,17 @@ def _fast_variable_lookup() -> Iterator[None]:
         TFGraphNodeDecoder.get_variable = staticmethod(search)
 
 
+# What int8 leaves in floating point is float32: it takes little time, and bfloat16 would add an error of its own.
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
+
+
 def _openvino(converted: Any, precision: str) -> ChunkRunner:
     ov = import_openvino()
     compiled = ov.Core().compile_model(
         converted,
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision],
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             # Each stream has its own cores: while images are decoded, no stream waits for another one.
             "PERFORMANCE_HINT": "THROUGHPUT",
         },
