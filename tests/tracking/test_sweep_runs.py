@@ -6,9 +6,16 @@ import pytest
 from mlflow.entities import Metric
 
 from thaw.tracking.cross_validation import fold_summaries
+from thaw.tracking.draft_runs import best_drafts, full_precision_overrides
 from thaw.tracking.mlflow_store import open_store
 from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, find_run
-from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep
+from thaw.tracking.sweep_runs import (
+    best_objective,
+    close_sweep,
+    open_sweep,
+    ranked_children,
+    ranked_fold_summaries,
+)
 from thaw.tracking.tracked_run import create_run, start_run
 from thaw.tracking.unsent_file import UnsentWrites
 
@@ -120,3 +127,60 @@ def test_a_child_whose_end_the_store_did_not_hear_of_keeps_its_figures(tracking,
     (closed,) = close_sweep(parent)
     assert (closed.status, closed.objective) == ("FINISHED", 0.5)
     assert find_run(tracking.uri, outputs, child.id).tags["mood"] == "good"
+
+
+def draft(tracking, outputs, parent, name, value, overrides, **tags):
+    with start_run(
+        tracking, outputs, name=name, folder=outputs / name, tags={OVERRIDES_TAG: " ".join(overrides), **tags},
+        parent=parent.id,
+    ) as run:  # fmt: skip
+        run.log_text("\n".join(overrides) + "\n", "overrides.txt")
+        run.log_params({"split.folds": "2" if any("split.fold=" in word for word in overrides) else "None"})
+        run.log_objective("val/accuracy", value)
+    return run.id
+
+
+def test_a_sweeps_best_draft_is_trained_again_and_that_run_is_its_result(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "drafts", outputs / "sweep")
+    tag = {"thaw.draft": "True"}
+    draft(tracking, outputs, parent, "low", 0.7, ["precision=draft", "finetune.freeze=all"], **tag)
+    best = draft(
+        tracking, outputs, parent, "high", 0.9, ["hydra.searchpath=[a]", "precision=draft", "finetune.freeze=5"], **tag
+    )
+    (found,) = best_drafts(ranked_children(parent))
+    assert found.id == best
+    assert full_precision_overrides(found) == ["precision=auto", "finetune.freeze=5"]
+    again = draft(tracking, outputs, parent, "again", 0.85, ["precision=auto"], **{"thaw.repeats_draft": best})
+    children = close_sweep(parent)
+    assert [child.objective for child in children] == [0.85, 0.9, 0.7]
+    stored = find_run(tracking.uri, outputs, parent.id)
+    assert stored.tags["thaw.best_run"] == again
+    assert stored.metrics["objective"] == 0.85
+
+
+def test_all_folds_of_the_best_draft_setting_are_trained_again(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "drafts", outputs / "sweep")
+    tag = {"thaw.draft": "True"}
+    ids = {}
+    for rate, fold, value in (("1", 0, 0.95), ("1", 1, 0.55), ("2", 0, 0.8), ("2", 1, 0.9)):
+        words = ["precision=draft", f"optimizer.learning_rate={rate}", f"split.fold={fold}"]
+        ids[rate, fold] = draft(tracking, outputs, parent, f"{rate}-{fold}", value, words, **tag)
+    found = best_drafts(ranked_children(parent))
+    assert {run.id for run in found} == {ids["2", 0], ids["2", 1]}
+    for run in found:
+        words = full_precision_overrides(run)
+        draft(tracking, outputs, parent, f"again {words[-1]}", 0.7, words, **{"thaw.repeats_draft": run.id})
+    children = close_sweep(parent)
+    summaries = ranked_fold_summaries(children)
+    assert summaries[0].overrides == "precision=auto optimizer.learning_rate=2"
+    stored = find_run(tracking.uri, outputs, parent.id)
+    assert stored.tags["thaw.best_setting"] == summaries[0].overrides
+    assert "thaw.repeats_draft" in find_run(tracking.uri, outputs, stored.tags["thaw.best_run"]).tags
+
+
+def test_a_sweep_whose_best_run_is_no_draft_trains_nothing_again(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "mixed", outputs / "sweep")
+    draft(tracking, outputs, parent, "draft", 0.7, ["precision=draft"], **{"thaw.draft": "True"})
+    draft(tracking, outputs, parent, "full", 0.9, ["precision=auto"])
+    assert best_drafts(ranked_children(parent)) == []
+    close_sweep(parent)

@@ -73,6 +73,7 @@ def train_command() -> None:
             sweep_checks.check_sweep(given.arguments)
         resumed = prepare_resume(sys.argv[1:])
         SweepCallback.resumed_run_id = resumed.run_id if resumed else None
+        SweepCallback.task = staticmethod(job)
         if resumed:
             sys.argv[1:] = resumed.arguments
         try:
@@ -125,7 +126,8 @@ def _checked(
     overrides = [*search_path, *resolve_hydra_values(hydra_config.overrides.task, cfg)]
     if resumed:
         return config, Job(install_paths.checkout_root(), folder, overrides, resumed.parent_run_id, resumed.run_id)
-    return config, Job(install_paths.checkout_root(), folder, overrides, parent)
+    tags = SweepCallback.job_tags if parent else {}
+    return config, Job(install_paths.checkout_root(), folder, overrides, parent, tags=tags)
 
 
 def _start(checked: tuple[Config, Job]) -> "RunResult":

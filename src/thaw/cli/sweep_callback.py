@@ -33,16 +33,20 @@ class SweepCallback(Callback):
 
     Attributes:
         resumed_run_id: the run that may start in its own folder again.
+        task: what runs a job.
+        job_tags: that the job gets which runs now.
         errors: those of the sweep's end, which Hydra would turn into warnings.
     """
 
     PARENT_ID_FILE = "parent_run_id"
     resumed_run_id: str | None = None
+    task: ClassVar[Any] = None
+    job_tags: ClassVar[dict[str, str]] = {}
     errors: ClassVar[list[UserError]] = []
     _open: "SweepCallback | None" = None
 
     def __init__(self) -> None:
-        self._failed = 0
+        self._jobs = self._failed = 0
 
     @classmethod
     def read_parent_id(cls, folder: str) -> str | None:
@@ -78,19 +82,49 @@ class SweepCallback(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
         """Count a failed job, and free what Hydra would hold of each job until the sweep ends."""
+        self._jobs += 1
         if job_return.status.name != "COMPLETED":
             self._failed += 1
             drop_traceback_frames(job_return._return_value)
         job_return.cfg = job_return.hydra_cfg = None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """End the parent run and print the best job and the summary over folds."""
+        """Train the best draft again in full precision, end the parent run and print the best job and the folds."""
         if SweepCallback._open is self:
+            try:
+                self._train_best_drafts_again(config)
+            except Exception as error:  # Hydra would make a warning of it, and the sweep would stay open
+                self.errors.append(error if isinstance(error, UserError) else UserError(str(error)))
             reason = f"{self._failed} of its jobs failed" if self._failed else ""
             try:
                 self._close("FAILED" if self._failed else "FINISHED", reason)
             except UserError as error:
                 self.errors.append(error)
+
+    def _train_best_drafts_again(self, config: DictConfig) -> None:
+        """Run one more job for the best draft, or for each fold of the best setting, in full precision."""
+        from hydra._internal.callbacks import Callbacks
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.types import HydraContext
+
+        from thaw import tracking
+
+        children = tracking.ranked_children(self._sweep)
+        callbacks, launcher = Callbacks(), BasicLauncher()
+        callbacks.callbacks = [self]
+        context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=callbacks)
+        launcher.setup(hydra_context=context, task_function=self.task, config=config)
+        for draft in tracking.best_drafts(children):
+            say(f"best draft {draft.id}: {draft.objective:.4f}. Training it again in full precision")
+            SweepCallback.job_tags = {tracking.REPEATS_DRAFT_TAG: draft.id}
+            try:
+                number = max(self._jobs, len(children))  # a parallel launcher's jobs end in other processes
+                (done,) = launcher.launch([tracking.full_precision_overrides(draft)], number)
+            finally:
+                SweepCallback.job_tags = {}
+            if done.status.name != "COMPLETED":
+                raise UserError(f"the best draft could not be trained in full precision: {done._return_value}")
 
     def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
         from thaw import tracking
@@ -100,7 +134,7 @@ class SweepCallback(Callback):
         if children and children[0].objective is not None:
             best = children[0]
             say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
-        if summaries := tracking.fold_summaries(children):
+        if summaries := tracking.ranked_fold_summaries(children):
             for summary in summaries:
                 say(summary.line())
             file = self._folder / "folds.json"

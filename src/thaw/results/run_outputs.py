@@ -30,9 +30,16 @@ def log_final_metrics(
 
 
 def keeps_model(context: RunContext, objective: float) -> bool:
-    """Whether the run keeps its model, report and predictions: a sweep's job only if it is the best so far."""
+    """Whether the run keeps its model, report and predictions: a sweep's job only if it is the best so far.
+
+    A sweep's drafts keep nothing, as the best of them is trained again; that run is the sweep's result.
+    """
     job, options, best = context.job, context.config.tracking, None
-    if job.parent_run_id is not None and options.complete == "best":
+    if job.parent_run_id is not None and options.complete == "best" and context.config.precision == "draft":
+        context.tracked.set_tags({"thaw.complete": False})
+        return False
+    repeats_draft = tracking.REPEATS_DRAFT_TAG in job.tags
+    if not repeats_draft and job.parent_run_id is not None and options.complete == "best":
         best = tracking.best_objective(context.tracked, job.parent_run_id)
     complete = options.complete != "none" and (best is None or objective > best)
     context.tracked.set_tags({"thaw.complete": complete})

@@ -1,6 +1,7 @@
 """Tracking of runs, sweeps and models in MLflow. No other room imports mlflow, and importing this one does not."""
 
 from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json
+from thaw.tracking.draft_runs import DRAFT_TAG, REPEATS_DRAFT_TAG, best_drafts, full_precision_overrides
 from thaw.tracking.fingerprint import (
     CONFIG_LOGGED_TAG,
     FINGERPRINT_PREFIX,
@@ -22,13 +23,14 @@ from thaw.tracking.run_lookup import (
     find_run_of_folder,
     resolve_run_weights,
 )
-from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep
+from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep, ranked_children, ranked_fold_summaries
 from thaw.tracking.tracked_run import WEIGHTS_TAG, RunNotClosed, TrackedRun, start_run
 
 __all__ = [
-    "CONFIG_LOGGED_TAG", "CWD_TAG", "EPOCH_PREFIX", "FINGERPRINT_PREFIX", "FOLDER_TAG", "OVERRIDES_TAG", "PARENT_TAG",
-    "REASON_TAG", "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "RunNotClosed", "StoredRun", "TrackedRun",
-    "best_objective", "best_run", "check_single_run", "close_sweep", "collect_fingerprint", "find_run",
-    "find_run_of_folder", "fingerprint_differences", "fingerprint_entries", "fold_summaries", "folds_json",
-    "open_store", "open_sweep", "owner_of_folder", "resolve_run_weights", "sqlite_path", "start_run",
+    "CONFIG_LOGGED_TAG", "CWD_TAG", "DRAFT_TAG", "EPOCH_PREFIX", "FINGERPRINT_PREFIX", "FOLDER_TAG", "OVERRIDES_TAG",
+    "PARENT_TAG", "REASON_TAG", "REPEATS_DRAFT_TAG", "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "RunNotClosed",
+    "StoredRun", "TrackedRun", "best_drafts", "best_objective", "best_run", "check_single_run", "close_sweep",
+    "collect_fingerprint", "find_run", "find_run_of_folder", "fingerprint_differences", "fingerprint_entries",
+    "fold_summaries", "folds_json", "full_precision_overrides", "open_store", "open_sweep", "owner_of_folder",
+    "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "sqlite_path", "start_run",
 ]  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Literal
 from filelock import FileLock
 
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import folder_owner, orphaned_runs, run_lock
-from thaw.tracking.cross_validation import fold_summaries, folds_json, objective_rank
+from thaw.tracking import draft_runs, folder_owner, orphaned_runs, run_lock
+from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json, objective_rank
 from thaw.tracking.mlflow_store import MlflowStore, open_store
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
 from thaw.tracking.run_lookup import BEST_RUN_TAG, PARENT_TAG, StoredRun, stored_run_of_mlflow
@@ -71,6 +71,8 @@ def close_sweep(
 ) -> list[StoredRun]:
     """Close the parent run and return its child runs, best objective first, those without one last.
 
+    Runs that trained the best draft again in full precision come before all others: they are the sweep's result.
+
     The parent gets the best `objective` as a metric, the tags `thaw.best_run` and `thaw.best_overrides`, and
     `sweep.csv`, the table of children. After a cross-validation it also gets the metrics of the best setting
     (`val/accuracy_mean`, `val/accuracy_std`, ..., `folds`), the tag `thaw.best_setting`, and all settings as
@@ -83,21 +85,37 @@ def close_sweep(
         sweep.lock.release()
 
 
+def ranked_children(sweep: Sweep, *, maximize: bool = True) -> list[StoredRun]:
+    """Return the child runs of a sweep whose jobs have ended, in the order of `close_sweep`."""
+    return _ranked(sweep.run, maximize)
+
+
+def ranked_fold_summaries(children: list[StoredRun], *, maximize: bool = True) -> list[FoldSummary]:
+    """Return `fold_summaries`, with the setting first that was trained again in full precision, if one was."""
+    again = [child for child in children if draft_runs.repeats_draft(child)]
+    others = [child for child in children if not draft_runs.repeats_draft(child)]
+    return [*fold_summaries(again, maximize=maximize), *fold_summaries(others, maximize=maximize)]
+
+
+def _rank(child: StoredRun, maximize: bool) -> float:
+    return objective_rank(child.objective if child.status == "FINISHED" else None, maximize)
+
+
+def _ranked(run: TrackedRun, maximize: bool) -> list[StoredRun]:
+    children = _children(run._store, run)
+    return sorted(children, key=lambda child: (not draft_runs.repeats_draft(child), _rank(child, maximize)))
+
+
 def _close(run: TrackedRun, status: str, maximize: bool, summary: Mapping[str, object]) -> list[StoredRun]:
-    store = run._store
-    store.client.set_terminated(run.id, status)
-
-    def rank(child: StoredRun) -> float:
-        return objective_rank(child.objective if child.status == "FINISHED" else None, maximize)
-
-    children = sorted(_children(store, run), key=rank)
+    run._store.client.set_terminated(run.id, status)
+    children = _ranked(run, maximize)
     run.log_text(_table(children), "sweep.csv")
     best = children[0] if children else None
-    if best is not None and best.objective is not None and rank(best) < math.inf:
+    if best is not None and best.objective is not None and _rank(best, maximize) < math.inf:
         run.log_metrics({"objective": best.objective})
         run.set_tags({BEST_RUN_TAG: best.id, "thaw.best_overrides": best.overrides})
         run.set_tags({OBJECTIVE_TAG: best.tags.get(OBJECTIVE_TAG, "objective")})
-    if summaries := fold_summaries(children, maximize=maximize):
+    if summaries := ranked_fold_summaries(children, maximize=maximize):
         run.log_metrics(summaries[0].as_metrics())
         run.set_tags({"thaw.best_setting": summaries[0].overrides})
         run.log_text(folds_json(summaries), "folds.json")
