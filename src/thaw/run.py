@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def run(config: Config, job: Job) -> RunResult:
         data = load_run_data(context)
         weights_leakage.check_leakage(config, data, tracked)
 
-        choice = _choose_engine(asked, tracked)
+        choice = _choose_engine(asked, tracked, draft=config.precision == "draft")
         tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
         network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
         trained = TrainingOutcome(network, choice, data, train_stages(context, choice, network, data))
@@ -74,8 +75,11 @@ def _check_supported(config: Config) -> None:
     engine.check_engine(config.engine, config.precision, config.frozen_precision, detect_processor())
 
 
-def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice:
-    """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same."""
+def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool) -> EngineChoice:
+    """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same.
+
+    draft: the run was asked for as a draft; of a resumed one `config` has the precisions that were chosen for it.
+    """
     tensorflow_setup.import_tensorflow()
     hardware = detect_hardware()
     choice = engine.choose_engine(
@@ -88,14 +92,14 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun) -> EngineChoice
         deterministic=config.deterministic,
         training_step=config.training_step,
     )
+    choice = dataclasses.replace(choice, draft=draft)
     run_fingerprint.report_device_change(tracked, choice.device)
     tracked.set_tags(
         {
             run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
-            "thaw.evaluated_precision": choice.evaluated,
-            run_fingerprint.TRAINING_STEP_TAG: choice.training_step,
+            **({tracking.DRAFT_TAG: True} if draft else {}),
         }
     )
     run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)

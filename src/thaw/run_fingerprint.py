@@ -19,6 +19,7 @@ from thaw.tracking import TrackedRun
 ENGINE_TAG, TRAINING_STEP_TAG = "thaw.engine", "thaw.training_step"
 # Entries that a run adds to its fingerprint.
 DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256 = "data_sha256", "weights_sha256", "graph_sha256"
+CALIBRATION_SHA256 = "calibration_sha256"  # of a run in int8
 DEVICE, CUTS, CHAIN = "device", "cuts", "chain"
 # Value of CHAIN: a stage's activations are computed from those at the nearest cut that a later stage uses. A run that
 # lacks the entry began in a version that computed all activations from the images.

@@ -10,6 +10,7 @@ from thaw import run_fingerprint
 from thaw.common.console import say
 from thaw.data.dataset import Dataset
 from thaw.frozen.engine import EngineChoice
+from thaw.frozen.quantization import run_calibration
 from thaw.run_context import RunContext
 from thaw.tracking import TrackedRun
 from thaw.training import recipes
@@ -30,7 +31,14 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     from thaw.training.stages import run_stage
 
     config, tracked, clock = context.config, context.tracked, context.clock
-    inputs = StageInputs(choice, context.cache, config.cache.views, config.backbone, config.train, config.head)
+    calibration = run_calibration(choice, data.pixels, data.splits.train)
+    if calibration:
+        sha256 = calibration.sha256
+        run_fingerprint.check_same_hash(tracked, run_fingerprint.CALIBRATION_SHA256, sha256, "the calibration images")
+        run_fingerprint.log_entry(tracked, run_fingerprint.CALIBRATION_SHA256, sha256)
+    inputs = StageInputs(
+        choice, context.cache, config.cache.views, config.backbone, config.train, config.head, calibration
+    )
     fixed_cuts = context.job.cuts or run_fingerprint.stored_cuts(tracked.resumed_tags)
     resumed = context.job.resumed_run_id is not None
     chained = run_fingerprint.has_chained_cuts(tracked.resumed_tags) if resumed else context.job.chained_cuts

@@ -18,9 +18,10 @@ from thaw.data import dataset_cache, decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.image_batches import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
-from thaw.frozen import conversion
+from thaw.frozen import conversion, quantization
 from thaw.frozen.batch_runner import prefetch
 from thaw.frozen.engine import EngineChoice, InferenceFunction, convert_to_openvino
+from thaw.frozen.quantization import Calibration
 from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
 from thaw.models.weights_hash import weights_sha256
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # cached activations are read without Keras
 
 KEY_FORMAT = 2  # raise it when the same key stands for other values
 STORAGE_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
+# A quantised network's outputs are floating point. Rounding them to 256 values once more would lose as much again.
+STORAGE_DTYPES["int8"] = STORAGE_DTYPES["bfloat16"]
 BATCH_SIZE = 64  # images decoded and run together; the number does not change the outputs
 
 # Fields of the key of activations that their network depends on too.
@@ -135,7 +138,8 @@ class FrozenPart:
     model: of Keras, images (B, S, S, 3) RGB 0-255 -> the cut tensors. source: a part that ends before this one, from
     whose activations, rounded as they are stored, this one's are computed; None: from the images. stored_views: of a
     source, how many augmented views of a training image are stored on the way to the next cut; None: nothing is stored.
-    network_cache: where the converted network is kept; None: it is not.
+    network_cache: where the converted network is kept; None: it is not. calibration: the images on which the part's own
+    layers are quantised; only in int8.
     """
 
     model: Any
@@ -145,6 +149,7 @@ class FrozenPart:
     source: "FrozenPart | None" = None
     stored_views: int | None = None
     network_cache: DiskCache | None = None
+    calibration: Calibration | None = None
 
     @cached_property
     def own_function(self) -> Callable[..., CutArrays]:
@@ -158,16 +163,35 @@ class FrozenPart:
 
     def _engine_function(self, model: Any) -> InferenceFunction:
         """Return a model of the part's own layers on the engine; OpenVINO's conversion comes from the cache."""
-        engine, precision, store = self.engine_choice.engine, self.engine_choice.frozen, self.network_cache
-        if engine != "openvino" or store is None or store.disabled:
+        engine, precision = self.engine_choice.engine, self.engine_choice.frozen
+        if engine != "openvino":
             return InferenceFunction(model, engine, precision)
-        converted = conversion.converted_network(store, self.network_key(), lambda: convert_to_openvino(model))
-        return InferenceFunction(model, engine, precision, converted)
+        return InferenceFunction(model, engine, precision, self.converted(model))
+
+    def converted(self, model: Any) -> Any:
+        """Return OpenVINO's form of the part's own layers, from the cache if it has it; in int8 quantised."""
+
+        def convert() -> Any:
+            converted = convert_to_openvino(model)
+            if self.calibration is None:
+                return converted
+            return quantization.quantize(converted, self._calibration_inputs, self.calibration)
+
+        return conversion.converted_network(self.network_cache, self.network_key(), convert)
+
+    def _calibration_inputs(self) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        """Yield the images that calibrate as the part's own layers get them: pixels, or activations of the source."""
+        assert self.calibration is not None
+        before = None
+        if self.source is not None:
+            before = round_as_stored(self.source.inference_function(), self.engine_choice)
+        for images in self.calibration.batches():
+            yield (images,) if before is None else before(images)
 
     def network_key(self) -> dict[str, object]:
         """Return everything that the conversion of the part's own layers depends on, as the key of a cache space.
 
-        The network is converted in float32, whatever it is computed in.
+        The network is converted in float32, whatever it is computed in, except in int8.
         """
         key = self._activations_key(None)
         packages = ("openvino", "keras", "tensorflow")
@@ -176,7 +200,11 @@ class FrozenPart:
             "format": conversion.KEY_FORMAT,
             **{name: value for name, value in key.items() if name in _NETWORK_FIELDS},
             "versions": {name: importlib.metadata.version(name) for name in packages},
+            **self._calibration_key(),
         }
+
+    def _calibration_key(self) -> dict[str, object]:
+        return {} if self.calibration is None else {"calibration": self.calibration.key()}
 
     def inference_function(self) -> Callable[..., CutArrays]:
         """Return the whole part on the engine: images uint8 (B, S, S, 3) -> the cut tensors."""
@@ -208,7 +236,7 @@ class FrozenPart:
         key = activations_key(self.model, *self._digests, cut, backbone, preprocess, choice, view, decode_options)
         if self.source is not None:
             key["from"] = [list(part.cut.names) for part in self._sources]
-        return key
+        return key | self._calibration_key()
 
     def cached_activations(
         self,
@@ -281,11 +309,13 @@ def build_frozen_part(
     *,
     stored_views: int | None = None,
     network_cache: DiskCache | None = None,
+    calibration: Calibration | None = None,
 ) -> FrozenPart:
     """Return the part of the network before the cut, to be run on the chosen engine."""
     from thaw.models.network import frozen_submodel
 
-    return FrozenPart(frozen_submodel(network, cut), cut, backbone, choice, source, stored_views, network_cache)
+    model = frozen_submodel(network, cut)
+    return FrozenPart(model, cut, backbone, choice, source, stored_views, network_cache, calibration)
 
 
 def _function_between(

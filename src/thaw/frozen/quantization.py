@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from thaw.common import hardware
 from thaw.common.console import ProgressHandle, progress
+from thaw.data import dataset_cache, decode
 from thaw.data.pixels import Pixels
-from thaw.frozen.engine import ArrayTuple, import_openvino
+from thaw.frozen.engine import ArrayTuple, EngineChoice, import_openvino
 
 KEY_FORMAT = 1  # raise it when the same key stands for another quantised network
 MAX_IMAGES, BATCH_SIZE = 304, 8  # NNCF recommends 300 images; whole batches count alike
@@ -54,6 +55,10 @@ class Calibration:
             "fast_bias_correction": FAST_BIAS_CORRECTION,
             "nncf": importlib.metadata.version("nncf"),
             "instructions": list(hardware.vnni_sets()),
+            "decode": decode.VERSION,
+            "resize": decode.RESIZE_RULE,
+            "decoders": dataset_cache.decoder_versions(),
+            **self.pixels.decode_options.key_fields(),
         }
 
     def batches(self) -> Iterator[npt.NDArray[np.uint8]]:
@@ -70,6 +75,11 @@ def of_training_images(pixels: Pixels, train: npt.NDArray[np.int64]) -> Calibrat
     by_content = dict(zip(pixels.digests(train), train.tolist(), strict=True))
     chosen = sorted(by_content, key=lambda digest: hashlib.sha256(f"calibration {digest}".encode()).digest())
     return Calibration(pixels, np.array([by_content[digest] for digest in chosen[:MAX_IMAGES]], np.int64))
+
+
+def run_calibration(choice: EngineChoice, pixels: Pixels, train: npt.NDArray[np.int64]) -> Calibration | None:
+    """Return the calibration of a run on the chosen engine; None if it does not compute in int8."""
+    return of_training_images(pixels, train) if choice.frozen == "int8" else None
 
 
 class _Inputs(Protocol):

@@ -80,9 +80,8 @@ def export_run_features(context: RunContext, trained: TrainingOutcome) -> None:
     from thaw.models.network import feature_cut
 
     last, network, cache = trained.stages[-1], trained.network, context.cache
-    frozen = build_frozen_part(
-        network, feature_cut(network), context.config.backbone, trained.engine, network_cache=cache
-    )
+    cut, backbone, calibration = feature_cut(network), context.config.backbone, trained.calibration()
+    frozen = build_frozen_part(network, cut, backbone, trained.engine, network_cache=cache, calibration=calibration)
     kept_in = cache if last.features_kept else None
     for split, indices in trained.data.splits.by_name().items():
         for view in trained.data.views(split, min(context.config.cache.views, last.stage.epochs)):

@@ -18,7 +18,7 @@ CONFIG_LOGGED_TAG = f"{FINGERPRINT_PREFIX}python"
 
 _PACKAGES = (  # ml-dtypes rounds to bfloat16
     "tensorflow", "keras", "numpy", "pillow", "hydra-core", "omegaconf", "mlflow", "scikit-learn", "openvino",
-    "ml-dtypes", "h5py", "scipy",
+    "ml-dtypes", "h5py", "scipy", "nncf",
 )  # fmt: skip
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # never changed: runs of all versions are compared by them
 # The only environment variables that the first versions recorded.
@@ -29,7 +29,10 @@ _FIRST_VARIABLES = (
 )  # fmt: skip
 _CODE = (".py", ".yaml")  # untracked files that are hashed, as they can change a run's numbers
 # Entries that are logged after the run's beginning, or that earlier versions did not record.
-_OPTIONAL = ("data_sha256", "weights_sha256", "graph_sha256", "cuts", "chain", "device", "seed", "gpu", "env")
+_OPTIONAL = (
+    "data_sha256", "weights_sha256", "graph_sha256", "cuts", "chain", "calibration_sha256", "device", "seed", "gpu",
+    "env", "package.nncf",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where the batches of a stage come from: cached activations, the engine, or the images themselves."""
 
 import time
+from functools import partial
 
 from thaw.cache import CachedRows, CacheFull
 from thaw.common.console import say
@@ -82,14 +83,10 @@ def _frozen_part(
     """Return the stage's frozen part behind those of the cuts that it is computed through; None if there is none."""
     if not parts.cut.index:
         return None
-    options, source = (inputs.backbone, inputs.choice), None
+    source: FrozenPart | None = None
+    build = partial(build_frozen_part, network, network_cache=inputs.cache, calibration=inputs.calibration)
     for cut in planned.sources:
-        source = build_frozen_part(
-            network,
-            cut_at(network, cut.index),
-            *options,
-            source,
-            stored_views=cut.stored_views,
-            network_cache=inputs.cache,
+        source = build(
+            cut_at(network, cut.index), inputs.backbone, inputs.choice, source, stored_views=cut.stored_views
         )
-    return build_frozen_part(network, parts.cut, *options, source, network_cache=inputs.cache)
+    return build(parts.cut, inputs.backbone, inputs.choice, source)

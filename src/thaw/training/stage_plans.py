@@ -16,6 +16,7 @@ from thaw.frozen import conversion, cut_choice
 from thaw.frozen.activations import STORAGE_DTYPES
 from thaw.frozen.cut_choice import CutChoice, StageWorkload
 from thaw.frozen.engine import EngineChoice
+from thaw.frozen.quantization import Calibration
 from thaw.models import freeze
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import Network, head_layers
@@ -30,7 +31,7 @@ class StageInputs:
     """What all stages of a run work with.
 
     choice: the engine and the precisions. cache: of activations. views: augmented views cached of an image; 0: images
-    are augmented anew in every epoch.
+    are augmented anew in every epoch. calibration: the images on which frozen layers are quantised; only in int8.
     """
 
     choice: EngineChoice
@@ -39,6 +40,7 @@ class StageInputs:
     backbone: BackboneConfig
     train_config: TrainConfig
     head: HeadConfig
+    calibration: Calibration | None = None
 
     def cached_views(self, stage: TrainingStage) -> int:
         """Return how many views are cached of a training image: one for each epoch is enough."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from thaw.data.dataset import Dataset
 from thaw.frozen.engine import EngineChoice
+from thaw.frozen.quantization import Calibration, run_calibration
 
 if TYPE_CHECKING:  # results are read without TensorFlow
     from thaw.models.freeze import FreezePlan
@@ -92,6 +93,10 @@ class TrainingOutcome:
     def history(self) -> list[dict[str, Any]]:
         """Return the entries of all epochs, in order."""
         return [entry for stage in self.stages for entry in stage.fit.history]
+
+    def calibration(self) -> Calibration | None:
+        """Return the images on which the frozen layers were quantised; None if they were not."""
+        return run_calibration(self.engine, self.data.pixels, self.data.splits.train)
 
     def cuts(self) -> tuple[int, ...]:
         """Return the index of the layer behind which each stage was cut."""
