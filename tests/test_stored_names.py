@@ -30,12 +30,13 @@ ARRAYS = {"weights", "optimizer", "metrics", "seeds"}
 RESULT = {
     "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "weights_sha256", "config_sha256",
     "data_sha256", "model", "class_names", "engine", "parity", "graph_sha256", "cache",
+    "quantization",
 }  # fmt: skip
 PARTS = {
     "objective": {"name", "value"},
     "seconds": {"total", "scan", "extract", "train", "evaluate"},
     "images_per_second": {"train", "extract", "evaluate"},
-    "engine": {"engine", "version", "frozen", "trained", "device", "tf32", "training_step", "trained_depthwise"},
+    "engine": {"engine", "version", "frozen", "trained", "device", "tf32", "draft"},
     "parity": {
         "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with",
     },

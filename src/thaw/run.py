@@ -19,6 +19,7 @@ from thaw.models import backbone_table
 from thaw.results import run_outputs
 from thaw.results.evaluate import evaluate
 from thaw.results.final_predictions import trusted_predictions
+from thaw.results.quantized_network import compare_with_float32, save_quantized_part
 from thaw.results.result import OBJECTIVE, RunResult
 from thaw.run_context import open_run
 from thaw.run_data import load_run_data
@@ -50,6 +51,7 @@ def run(config: Config, job: Job) -> RunResult:
         data.pixels.check_unchanged()  # cached pixels and activations would not show it
         with context.clock("evaluate"):
             predictions = trusted_predictions(context, trained)
+            quantization = compare_with_float32(context, trained, predictions.probabilities["test"])
         evaluations = {
             split: evaluate(probabilities, data.labels(split), data.class_names)
             for split, probabilities in predictions.probabilities.items()
@@ -60,11 +62,18 @@ def run(config: Config, job: Job) -> RunResult:
         if run_outputs.keeps_model(context, metrics[OBJECTIVE]):
             run_outputs.write_run_report(context, trained, evaluations["test"])
             model_file = run_outputs.save_model(context, trained)
+            quantization |= save_quantized_part(context, trained, model_file.parent)
             if config.recipe == "bottleneck":
                 run_outputs.export_run_features(context, trained)
         tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         return run_outputs.write_run_result(
-            context, trained, metrics, predictions.parity, pretrained_sha256=pretrained_sha256, model_file=model_file
+            context,
+            trained,
+            metrics,
+            predictions.parity,
+            pretrained_sha256=pretrained_sha256,
+            model_file=model_file,
+            quantization=quantization,
         )
 
 

@@ -1,6 +1,7 @@
 """A trained network's probabilities: as its run computed them, and as Keras computes them in float32."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,16 +27,17 @@ class TwoPartClassifier:
         network: the trained network.
         index: `Cut.index` of the last stage.
         choice: the engine and the precisions of the run.
+        quantized: in int8 OpenVINO's model of the part before the cut.
     """
 
-    def __init__(self, network: Network, index: int, choice: EngineChoice) -> None:
+    def __init__(self, network: Network, index: int, choice: EngineChoice, quantized: Any = None) -> None:
         cut = cut_at(network, index)
         rest = keras.Model(list(cut.tensors), network.model.output, name="rest")
         head_alone = index == len(network.backbone.layers)
         self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.evaluated)
         self._frozen: Callable[..., ArrayTuple] = lambda images: (images,)
         if index:
-            frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen)
+            frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen, quantized)
             self._frozen = round_as_stored(frozen, choice)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """A trained network on disk: a folder with its weights, its classes and the config that it is built from."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # classes and size of a saved network are read without Tensor
     from thaw.models.network import Network
 
 WEIGHTS_FILE, CLASSES_FILE, CONFIG_FILE, GRAPH_FILE = "model.keras", "classes.json", "config.yaml", "graph.json"
+
+QUANTIZED_FILE = "frozen_int8.xml"  # of a run in int8: the frozen part as OpenVINO has it, its weights beside it
+QUANTIZED_TAG = "thaw.quantized_sha256"  # of such a run
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,33 @@ def save_network(network: "Network", config: str, folder: Path, existing_file: P
     content = {"sha256": graph_digest.graph_sha256(network.model), "keras": version("keras")}
     (folder / GRAPH_FILE).write_text(json.dumps(content), encoding="utf-8")
     return SavedNetwork(folder / WEIGHTS_FILE, folder)
+
+
+def quantized_files(folder: Path) -> list[Path]:
+    """Return the files of a quantised frozen part in a network's folder, whether they are there or not."""
+    return [folder / QUANTIZED_FILE, (folder / QUANTIZED_FILE).with_suffix(".bin")]
+
+
+def quantized_sha256(folder: Path) -> str:
+    """Return the sha256 of the quantised frozen part in a network's folder: of its graph, then of its weights."""
+    digest = hashlib.sha256()
+    for file in quantized_files(folder):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def check_quantized(folder: Path, sha256: str) -> Path:
+    """Return the file of the quantised frozen part; raise UserError when it is missing or not the run's."""
+    missing = [file for file in quantized_files(folder) if not file.is_file()]
+    remedy = (
+        "Bring it back from the run's artifacts in the store (network/), or predict with precision=float32, which runs "
+        "the kept network: result.json has the accuracy of both"
+    )
+    if missing:
+        raise UserError(f"{missing[0]} is missing: it is the quantised part that the run was judged with. {remedy}")
+    if sha256 and quantized_sha256(folder) != sha256:
+        raise UserError(f"{folder / QUANTIZED_FILE} or the .bin file beside it is not the one of the run. {remedy}")
+    return folder / QUANTIZED_FILE
 
 
 def _link(source: Path, target: Path) -> None:

@@ -30,7 +30,8 @@ def trusted_predictions(context: RunContext, trained: TrainingOutcome) -> FinalP
     """Compare the engine's probabilities with the saved network's on a sample, and return those that can be trusted.
 
     Where too many images get another class, Keras runs all of validation and test again, end to end in float32: a
-    training that has finished is not lost, and its figures are those of the network that is saved.
+    training that has finished is not lost, and its figures are those of the network that is saved. A run in int8 keeps
+    the quantised part, with which predictions are made: its figures are always the engine's.
     """
     run_keras = _KerasInference(context, trained)
     data, probabilities = trained.data, trained.stages[-1].probabilities
@@ -42,8 +43,8 @@ def trusted_predictions(context: RunContext, trained: TrainingOutcome) -> FinalP
         data.seed,
         sum(layer.macs or 0 for layer in trained.network.backbone.graph.layers),
     )
-    _log(parity, context.tracked)
-    if not parity.failed:
+    _log(parity, context.tracked, passed=_passed(parity, trained.engine))
+    if _passed(parity, trained.engine):
         say(
             f"parity: {parity.images - parity.differ} of {parity.images} images get the same class from the kept "
             f"network end to end; probabilities differ by at most {parity.max_probability_difference:.2g}, "
@@ -72,15 +73,20 @@ class _KerasInference:
         return keras_probabilities(network, self._backbone, pixels, indices, self._cache if fits else None)
 
 
-def _log(parity: Parity, tracked: TrackedRun) -> None:
+def _passed(parity: Parity, choice: EngineChoice) -> bool:
+    """Whether predictions are made as the run computed: always in int8, whose quantised part is kept for them."""
+    return choice.frozen == "int8" or not parity.failed
+
+
+def _log(parity: Parity, tracked: TrackedRun, *, passed: bool) -> None:
     metrics = {f"parity/{name}": value for name, value in asdict(parity).items()}
     tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
-    tracked.set_tags({PARITY_TAG: "failed" if parity.failed else "passed"})
+    tracked.set_tags({PARITY_TAG: "passed" if passed else "failed"})
 
 
 def _entry(parity: Parity, judged_with: EngineChoice) -> dict[str, Any]:
     """Return what result.json has of it."""
-    return {"passed": not parity.failed, **asdict(parity), "judged_with": asdict(judged_with)}
+    return {"passed": _passed(parity, judged_with), **asdict(parity), "judged_with": asdict(judged_with)}
 
 
 def _failure(parity: Parity, choice: EngineChoice) -> str:

@@ -25,11 +25,14 @@ class RunResult:
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
     trainable_params, boundary, cut` each; cut: how many layers ran on the engine. seconds: `total`, `scan`, `extract`,
     `train`, `evaluate`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions
-    `frozen` and `trained`, `device`, `tf32`.
+    `frozen` and `trained`, `device`, `tf32`, `draft`.
     parity: `passed`, the fields of `Parity`, and `judged_with`, as `engine`: what computed the metrics, which is Keras
     in float32 if it was not passed.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
     model: path of the saved network, None without one.
+    quantization: empty unless frozen layers are in int8; `calibration_sha256`, `calibration_images`, `nncf`, `accuracy`
+    (the fields of `PrecisionComparison`; not of drafts), and with a kept network `file` and `sha256` of the quantised
+    part.
     """
 
     run_id: str
@@ -46,6 +49,7 @@ class RunResult:
     engine: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
     graph_sha256: str | None = None
+    quantization: Mapping[str, Any] = field(default_factory=dict)
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
 

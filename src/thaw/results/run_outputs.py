@@ -97,10 +97,12 @@ def write_run_result(
     *,
     pretrained_sha256: str,
     model_file: Path | None,
+    quantization: Mapping[str, Any],
 ) -> RunResult:
     """Write and log result.json, print the last lines, and return the result.
 
     pretrained_sha256: of the backbone's weights as they were loaded. model_file: None if the model was not kept.
+    quantization: of a run in int8, as result.json has it.
     """
     from thaw.models.graph_digest import graph_sha256
     from thaw.models.weights_hash import weights_sha256
@@ -131,6 +133,7 @@ def write_run_result(
         },
         engine=dataclasses.asdict(trained.engine),
         parity=parity,
+        quantization=quantization,
     )
     file = context.folder / "result.json"
     write_result(result, file)

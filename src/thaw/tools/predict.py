@@ -42,20 +42,27 @@ class InferenceSettings:
 
     engine: auto if that is not known. frozen_precision, trained_precision: of its two parts. boundary: how many layers
     ran on the engine in the last stage; None for published networks and runs of earlier versions, which run as one, in
-    the precision of the frozen part.
+    the precision of the frozen part. quantized_sha256: of a quantised frozen part, which is kept beside the network.
     """
 
     engine: str = "auto"
     frozen_precision: str = "float32"
     trained_precision: str = "float32"
     boundary: int | None = None
+    quantized_sha256: str = ""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the frozen part was in int8; without frozen layers there is none."""
+        return self.frozen_precision == "int8" and bool(self.boundary)
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A network, the names of its outputs, and the side of its square input in pixels.
 
-    bits: `dataset.bits` of its run. saved_network: the same network with its parts, if thaw trained it.
+    bits: `dataset.bits` of its run. saved_network: the same network with its parts, if thaw trained it. folder: that of
+    a network that thaw trained.
     """
 
     model: Any
@@ -64,6 +71,7 @@ class Classifier:
     judged_with: InferenceSettings
     bits: int | None = None
     saved_network: Any = None
+    folder: Path | None = None
 
 
 def predict(config: PredictConfig) -> None:
@@ -133,7 +141,7 @@ def load_classifier(config: PredictConfig) -> Classifier:
         tensorflow_setup.start_tensorflow(0, None)
         network = saved_model.load_network(saved)
         names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
-        return Classifier(network.model, names, size, settings, bits, network)
+        return Classifier(network.model, names, size, settings, bits, network, saved.folder)
     backbone_table.check_backbone(config.backbone)
     if config.backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
@@ -168,8 +176,9 @@ def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:
     if tags.get("thaw.parity") == "failed":
         return InferenceSettings("keras")
     frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_fingerprint.stored_cuts(tags)
-    trained = tags.get("thaw.evaluated_precision", tags.get("thaw.precision", "float32"))
-    return InferenceSettings(tags.get("thaw.engine", "auto").split()[0], frozen, trained, cuts[-1] if cuts else None)
+    trained, quantized = tags.get("thaw.precision", "float32"), tags.get(saved_model.QUANTIZED_TAG, "")
+    name, boundary = tags.get("thaw.engine", "auto").split()[0], cuts[-1] if cuts else None
+    return InferenceSettings(name, frozen, trained, boundary, quantized)
 
 
 def settings_of_result(result: Path) -> InferenceSettings:
@@ -179,8 +188,8 @@ def settings_of_result(result: Path) -> InferenceSettings:
     if not choice:
         return InferenceSettings()
     cut = content["stages"][-1].get("cut") if content.get("stages") and choice["engine"] != "keras" else None
-    trained = choice.get("trained_depthwise") or choice.get("trained", "float32")
-    return InferenceSettings(choice["engine"], choice["frozen"], trained, cut)
+    quantized = content.get("quantization", {}).get("sha256", "")
+    return InferenceSettings(choice["engine"], choice["frozen"], choice.get("trained", "float32"), cut, quantized)
 
 
 def _predict_files(
@@ -224,6 +233,8 @@ def probability_function(classifier: Classifier, config: PredictConfig) -> Calla
     It runs on the engine of the network's run unless another is asked for.
     """
     settings = classifier.judged_with
+    if settings.is_quantized and config.engine in ("auto", "openvino") and config.precision == "auto":
+        return _quantized_classifier(classifier)
     choice = choose_prediction_engine(config.engine, config.precision, settings, detect_hardware())
     as_evaluated = (choice.engine, choice.frozen) == (settings.engine, settings.frozen_precision)
     if classifier.saved_network is not None and settings.boundary is not None and as_evaluated:
@@ -233,6 +244,21 @@ def probability_function(classifier: Classifier, config: PredictConfig) -> Calla
         return TwoPartClassifier(classifier.saved_network, settings.boundary, choice)
     function = InferenceFunction(classifier.model, choice.engine, choice.frozen)
     return lambda images: expand_sigmoid(function(images)[0])
+
+
+def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Return the function of a network whose frozen part was quantised, as its run computed it. It needs no NNCF."""
+    from thaw.frozen import quantization
+    from thaw.frozen.inference import TwoPartClassifier
+
+    settings = classifier.judged_with
+    assert classifier.folder is not None
+    assert settings.boundary is not None
+    engine.check_engine("openvino", "auto", "auto", detect_processor())
+    file = saved_model.check_quantized(classifier.folder, settings.quantized_sha256)
+    choice = EngineChoice("openvino", "", "int8", settings.trained_precision)
+    loaded = quantization.load_quantized(file)
+    return TwoPartClassifier(classifier.saved_network, settings.boundary, choice, loaded)
 
 
 def choose_prediction_engine(
@@ -245,7 +271,8 @@ def choose_prediction_engine(
     4e-6 of a probability in float32. A network whose engine this machine cannot run runs on TensorFlow, which is
     printed on standard error.
     """
-    precision = settings.frozen_precision if precision == "auto" else precision
+    judged_in = settings.frozen_precision if settings.frozen_precision != "int8" else "float32"
+    precision = judged_in if precision == "auto" else precision
     wanted = engine_asked if engine_asked != "auto" else settings.engine
 
     def choose(name: str) -> EngineChoice:
