@@ -205,7 +205,7 @@ def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> np
         (520, 1280)
     """
     config: ExploreConfig = _compose("explore", ExploreConfig, [*overrides, f"backbone={backbone}"])
-    backbone_features.check_pretrained(config)
+    backbone_features.check_supported(config)
     config.backbone = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, Path(config.outputs))
     catalog = _catalog(images)

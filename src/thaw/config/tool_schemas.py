@@ -5,6 +5,8 @@ from typing import Any
 
 from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, key
 
+EXPLORE_PRECISION = "auto"  # the default of explore's `precision`
+
 
 @dataclass
 class LayersConfig:
@@ -99,9 +101,10 @@ class ExploreConfig:
         choices=("auto", "openvino", "tensorflow"),
     )
     precision: str = key(
-        "auto",
-        "precision of computation; auto: what this hardware does fast for the network",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        EXPLORE_PRECISION,
+        "precision of computation; auto: what this hardware does fast for the network; draft: what is fastest; int8: "
+        "quantised on the images, needs nncf",
+        choices=("auto", "draft", "float32", "bfloat16", "float16", "int8"),
     )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs are written to, the cache among it")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")

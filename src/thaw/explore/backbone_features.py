@@ -9,25 +9,34 @@ from thaw.cache import DiskCache
 from thaw.common import tensorflow_setup
 from thaw.common.console import progress, say
 from thaw.common.errors import UserError
-from thaw.common.hardware import detect_hardware
+from thaw.common.hardware import detect_hardware, detect_processor
 from thaw.config.schema import HeadConfig
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.data.catalog import IntArray
 from thaw.data.pixels import Pixels
-from thaw.frozen import engine
+from thaw.frozen import engine, quantization
 from thaw.frozen.activations import BATCH_SIZE, FrozenPart, build_frozen_part
 from thaw.frozen.batch_runner import prefetch
 from thaw.models import backbone_table
 
 
-def check_pretrained(config: ExploreConfig) -> None:
-    """Raise UserError for a backbone with random weights: its features say nothing about similarity."""
+def check_supported(config: ExploreConfig) -> None:
+    """Raise UserError for what this machine cannot compute, and for a backbone with random weights.
+
+    The features of random weights say nothing about similarity.
+    """
+    engine.check_engine(config.engine, *_precisions(config), detect_processor())
     backbone_table.check_backbone(config.backbone)
     if config.backbone.weights == "none":
         raise UserError(
             f"backbone={config.backbone.name} with backbone.weights=none has random weights: pictures are compared by "
             "what a pretrained backbone sees in them. Use imagenet or a weights file"
         )
+
+
+def _precisions(config: ExploreConfig) -> tuple[str, str]:
+    """Return `precision` and `frozen_precision` of a run that computes its frozen layers so."""
+    return ("draft", "auto") if config.precision == "draft" else ("auto", config.precision)
 
 
 def pooled_features(
@@ -37,7 +46,7 @@ def pooled_features(
 
     indices: ascending, into the catalog.
     """
-    frozen = _frozen_backbone(config, deterministic, store)
+    frozen = _frozen_backbone(config, deterministic, store, pixels, indices)
     if store.disabled:
         return np.concatenate(list(_compute(frozen, pixels, indices)))
     activations = frozen.cached_activations(store, pixels, indices)
@@ -45,11 +54,16 @@ def pooled_features(
     return activations.take(indices)[0]
 
 
-def _frozen_backbone(config: ExploreConfig, deterministic: bool | None, store: DiskCache) -> FrozenPart:
-    """Return the backbone up to its pooled features, on the engine of a run in which all of it is frozen."""
+def _frozen_backbone(
+    config: ExploreConfig, deterministic: bool | None, store: DiskCache, pixels: Pixels, indices: IntArray
+) -> FrozenPart:
+    """Return the backbone up to its pooled features, on the engine of a run in which all of it is frozen.
+
+    In int8 it is quantised on the images at `indices`.
+    """
     tensorflow_setup.import_tensorflow()
     choice = engine.choose_engine(
-        config.engine, "auto", config.precision,
+        config.engine, *_precisions(config),
         depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
         trains_backbone=False, hardware=detect_hardware(),
     )  # fmt: skip
@@ -59,7 +73,14 @@ def _frozen_backbone(config: ExploreConfig, deterministic: bool | None, store: D
     backbone = backbones.build_backbone(config.backbone)
     joined = network.attach_head(backbone, HeadConfig(name="linear"), ("one", "other"))  # the head is behind the cut
     say(f"backbone: {backbone.name} · {backbone.image_size}x{backbone.image_size} · {choice.engine} in {choice.frozen}")
-    return build_frozen_part(joined, network.feature_cut(joined), config.backbone, choice, network_cache=store)
+    return build_frozen_part(
+        joined,
+        network.feature_cut(joined),
+        config.backbone,
+        choice,
+        network_cache=store,
+        calibration=quantization.run_calibration(choice, pixels, indices),
+    )
 
 
 def _compute(frozen: FrozenPart, pixels: Pixels, indices: IntArray) -> Iterator[npt.NDArray[np.float32]]:

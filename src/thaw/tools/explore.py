@@ -36,7 +36,7 @@ def explore(config: ExploreConfig) -> None:
 
     Bad files are findings and stop nothing; other mistakes raise UserError, as in a run.
     """
-    backbone_features.check_pretrained(config)
+    backbone_features.check_supported(config)
     backbone = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     config = dataclasses.replace(config, backbone=backbone)
     folder = Path(config.output).expanduser().absolute()
