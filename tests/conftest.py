@@ -24,7 +24,7 @@ NOT_FAST = {
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
     "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export "
-    "quantization",
+    "quantization quantized_parts",
     "lab": "faults",
     "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
     "reproduce": "original_run",

@@ -173,8 +173,9 @@ class FrozenPart:
 
         def convert() -> Any:
             converted = convert_to_openvino(model)
-            if self.calibration is None:
+            if self.engine_choice.frozen != "int8":
                 return converted
+            assert self.calibration is not None, "int8 needs a calibration"
             return quantization.quantize(converted, self._calibration_inputs, self.calibration)
 
         return conversion.converted_network(self.network_cache, self.network_key(), convert)
