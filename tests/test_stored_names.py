@@ -29,14 +29,15 @@ EPOCH = {
 ARRAYS = {"weights", "optimizer", "metrics", "seeds"}
 RESULT = {
     "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "weights_sha256", "config_sha256",
-    "data_sha256", "model", "class_names", "engine", "parity", "graph_sha256", "cache",
-    "quantization",
+    "data_sha256", "model", "class_names", "engine", "parity", "graph_sha256", "cache", "quantization",
 }  # fmt: skip
 PARTS = {
     "objective": {"name", "value"},
     "seconds": {"total", "scan", "extract", "train", "evaluate"},
     "images_per_second": {"train", "extract", "evaluate"},
-    "engine": {"engine", "version", "frozen", "trained", "device", "tf32", "draft"},
+    "engine": {
+        "engine", "version", "frozen", "trained", "device", "tf32", "draft", "training_step", "trained_depthwise",
+    },
     "parity": {
         "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with",
     },

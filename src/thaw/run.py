@@ -108,6 +108,8 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool)
             run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
             "thaw.precision": choice.trained,
             "thaw.frozen_precision": choice.frozen,
+            "thaw.evaluated_precision": choice.evaluated,
+            run_fingerprint.TRAINING_STEP_TAG: choice.training_step,
             **({tracking.DRAFT_TAG: True} if draft else {}),
         }
     )

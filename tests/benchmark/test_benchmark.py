@@ -9,8 +9,8 @@ TINY = (
     "backbones=[efficientnet_lite0]", "epochs=2", "jobs=[1,2]", "growth=[20,40]",
 )  # fmt: skip
 PARTS = [
-    "chip", "extract efficientnet_lite0", "jpeg efficientnet_lite0", "step efficientnet_lite0", "stages", "first", "rerun",
-    "sweep", "scratch", "determinism", "growth",
+    "chip", "extract efficientnet_lite0", "jpeg efficientnet_lite0", "step efficientnet_lite0", "stages", "first",
+    "rerun", "sweep", "scratch", "determinism", "growth",
 ]  # fmt: skip
 
 

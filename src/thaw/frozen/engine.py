@@ -38,10 +38,17 @@ class EngineChoice:
     engine: str
     version: str  # of the engine's package
     frozen: str  # precision of frozen layers: float32, bfloat16, float16 or int8
-    trained: str  # precision of training
+    trained: str  # precision of training: of dense layers and convolutions
     device: str = "cpu"  # or gpu: they round differently
     tf32: bool = False  # a GPU may compute float32 products with 10 bits of mantissa (TensorFloat-32)
     draft: bool = False  # precision=draft: the figures are for comparing runs, not for judging one
+    training_step: str = "keras"  # or folded: how thawed layers are computed, see `models.folding`
+    trained_depthwise: str = ""  # precision of depthwise convolutions in training; empty: that of `trained`
+
+    @property
+    def evaluated(self) -> str:
+        """Return the precision in which the engine runs the trained part of a network that has been trained."""
+        return self.trained_depthwise or self.trained
 
     def summary(self) -> str:
         """Return the choice as one printed line."""
@@ -50,7 +57,7 @@ class EngineChoice:
         depthwise = f", depthwise in {self.trained_depthwise}" if self.trained_depthwise else ""
         return (
             f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
-            f"{self.trained}{device}{' · draft' if self.draft else ''}"
+            f"{self.trained}{depthwise}{device}{' · draft' if self.draft else ''}"
         )
 
 
@@ -95,17 +102,31 @@ def choose_engine(
     if engine == "auto":
         possible = hardware.openvino and not _lacks_float16(precision, frozen_precision, hardware)
         engine = "openvino" if possible and not hardware.gpu_capabilities else "tensorflow"
-    fast = hardware.fastest_precision(engine)
+    if training_step == "folded" and hardware.gpu_capabilities:
+        raise UserError("training_step=folded is for CPUs, and this machine trains on a GPU. Set training_step=auto")
+    if training_step == "auto":
+        training_step = "keras" if hardware.gpu_capabilities or not trains_backbone else "folded"
+    fast = fast_depthwise = hardware.fastest_precision(engine)
     if draft and requested == "auto":
         requested = "int8" if engine == "openvino" and hardware.int8 and nncf_installed() else fast
     if depthwise and fast == "bfloat16":
         fast_depthwise = "float32"
     tf32 = bool(hardware.gpu_capabilities) and not deterministic and "float32" not in (precision, frozen_precision)
     if precision == "auto":
-        precision = fast if trains_backbone else "float32"
-    frozen = fast if requested == "auto" else requested
-    version, device = importlib.metadata.version(engine), "gpu" if hardware.gpu_capabilities else "cpu"
-    return EngineChoice(engine, version, frozen, precision, device, tf32, draft)
+        precision = "float32"
+        if trains_backbone:
+            precision = fast if training_step == "folded" else fast_depthwise
+    return EngineChoice(
+        engine=engine,
+        version=importlib.metadata.version(engine),
+        frozen=fast_depthwise if requested == "auto" else requested,
+        trained=precision,
+        device="gpu" if hardware.gpu_capabilities else "cpu",
+        tf32=tf32,
+        draft=draft,
+        training_step=training_step,
+        trained_depthwise="float32" if depthwise and training_step == "folded" else "",
+    )
 
 
 def check_engine(engine: str, precision: str, frozen_precision: str, hardware: Hardware) -> None:

@@ -176,7 +176,8 @@ def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:
     if tags.get("thaw.parity") == "failed":
         return InferenceSettings("keras")
     frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_fingerprint.stored_cuts(tags)
-    trained, quantized = tags.get("thaw.precision", "float32"), tags.get(saved_model.QUANTIZED_TAG, "")
+    trained = tags.get("thaw.evaluated_precision", tags.get("thaw.precision", "float32"))
+    quantized = tags.get(saved_model.QUANTIZED_TAG, "")
     name, boundary = tags.get("thaw.engine", "auto").split()[0], cuts[-1] if cuts else None
     return InferenceSettings(name, frozen, trained, boundary, quantized)
 
@@ -189,7 +190,8 @@ def settings_of_result(result: Path) -> InferenceSettings:
         return InferenceSettings()
     cut = content["stages"][-1].get("cut") if content.get("stages") and choice["engine"] != "keras" else None
     quantized = content.get("quantization", {}).get("sha256", "")
-    return InferenceSettings(choice["engine"], choice["frozen"], choice.get("trained", "float32"), cut, quantized)
+    trained = choice.get("trained_depthwise") or choice.get("trained", "float32")
+    return InferenceSettings(choice["engine"], choice["frozen"], trained, cut, quantized)
 
 
 def _predict_files(
