@@ -68,10 +68,10 @@ class FeatureStore:
     def _compute(self, network: StudyNetwork, images: StudyImages, layers: str, paths: dict[str, Path]) -> None:
         model = build_feature_model(network, layers)
         pixels = self._pixels_at(images, network.size)
-        function: Any = engine.InferenceFunction(model, "openvino", "float32")
+        converted = engine.convert_to_openvino(model)
+        calibration = pixels[images.calibration_rows(CALIBRATION_IMAGES)]
         for precision in PRECISIONS:
-            calibration = pixels[images.calibration_rows(CALIBRATION_IMAGES)]
-            use_precision(function, precision, calibration)
+            function = function_in(precision, model, converted, calibration)
             start = time.process_time()
             outputs = run_in_batches(function, pixels, precision)
             seconds = time.process_time() - start
@@ -101,19 +101,21 @@ def build_feature_model(network: StudyNetwork, layers: str) -> Any:
     return keras.Model(backbone.model.inputs, [pool()(layer.output) for layer in ends.values()], name="blocks")
 
 
-def use_precision(function: Any, precision: str, calibration: npt.NDArray[np.uint8]) -> None:
-    """Make the engine's function compute in this precision; int8 by post-training quantisation of its network."""
+def function_in(
+    precision: str, model: Any, converted: Any, calibration: npt.NDArray[np.uint8]
+) -> engine.InferenceFunction:
+    """Return the converted network on the engine in this precision; int8 by post-training quantisation."""
     if precision != "int8":
-        function._run = engine._openvino(function._converted, precision)
-        return
+        return engine.InferenceFunction(model, "openvino", precision, converted)
     import nncf  # type: ignore[import-untyped, unused-ignore]
 
     batches = [calibration[i : i + 8] for i in range(0, len(calibration), 8)]
-    quantised = nncf.quantize(function._converted, nncf.Dataset(batches))
-    function._run = engine._openvino(quantised, "float32")
+    return engine.InferenceFunction(model, "openvino", "float32", nncf.quantize(converted, nncf.Dataset(batches)))
 
 
-def run_in_batches(function: Any, pixels: npt.NDArray[np.uint8], precision: str) -> Sequence[npt.NDArray[np.float32]]:
+def run_in_batches(
+    function: engine.InferenceFunction, pixels: npt.NDArray[np.uint8], precision: str
+) -> Sequence[npt.NDArray[np.float32]]:
     """Return the outputs for all images, rounded as the cache stores them."""
     dtype = STORAGE_DTYPES["bfloat16" if precision == "bfloat16" else "float32"]
     batches = [function(pixels[i : i + 64]) for i in range(0, len(pixels), 64)]
