@@ -29,7 +29,7 @@ NOT_FAST = {
     "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
     "reproduce": "original_run",
     "results": "report",
-    "": "api determinism docs package predict_matches_run run_fingerprint stored_names weights_leakage",
+    "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "predict",
     "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
     "tracked_run write_queue",
