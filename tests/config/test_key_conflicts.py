@@ -43,6 +43,10 @@ def notes(*arguments: str) -> list[str]:
         ),
         (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
         (
+            ("precision=draft", "frozen_precision=bfloat16"),
+            "precision=draft chooses the precision of frozen layers, and frozen_precision=bfloat16 does too",
+        ),
+        (
             ("finetune.stages=[{name:a,epochs:2,optimizer:{name:sgd,nesterov:true}}]",),
             "finetune.stages[0].optimizer.nesterov=true needs a momentum",
         ),

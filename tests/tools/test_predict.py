@@ -70,6 +70,15 @@ def test_an_engine_that_was_asked_for_is_not_replaced() -> None:
         choose_prediction_engine("openvino", "auto", STOCK, BARE)
 
 
+def test_only_a_network_with_frozen_layers_in_int8_is_quantised_and_the_kept_one_is_float32() -> None:
+    quantised = InferenceSettings("openvino", "int8", "float32", 150, "ab")
+    assert quantised.is_quantized
+    assert not InferenceSettings("openvino", "int8", "float32", 0).is_quantized
+    assert not InferenceSettings("openvino", "bfloat16", "float32", 150).is_quantized
+    choice = choose_prediction_engine("tensorflow", "auto", quantised, BF16)
+    assert (choice.engine, choice.frozen) == ("tensorflow", "float32")
+
+
 def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     assert settings_of_result(file) == STOCK
@@ -80,6 +89,10 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
         (parted, InferenceSettings("tensorflow", "bfloat16", "float32", 88)),
         ({**parted, **keras}, InferenceSettings("keras", "float32")),  # where the engine did not agree with the network
         ({"engine": engine}, InferenceSettings("tensorflow", "bfloat16")),  # an earlier version
+        (
+            {**parted, "quantization": {"file": "frozen_int8.xml", "sha256": "ab"}},
+            InferenceSettings("tensorflow", "bfloat16", "float32", 88, "ab"),
+        ),
         ({"run_id": "a"}, STOCK),
     ):
         file.write_text(json.dumps(content))
@@ -105,6 +118,15 @@ def test_a_runs_folder_says_what_it_was_judged_with(tmp_path: Path) -> None:
         (
             {"thaw.engine": "openvino 2026.1", "thaw.frozen_precision": "bfloat16", "thaw.parity": "failed"},
             InferenceSettings("keras", "float32"),
+        ),
+        (
+            {
+                "thaw.engine": "openvino 2026.4",
+                "thaw.frozen_precision": "int8",
+                "fingerprint.cuts": "150",
+                "thaw.quantized_sha256": "ab",
+            },
+            InferenceSettings("openvino", "int8", "float32", 150, "ab"),
         ),
         ({}, STOCK),
     ],

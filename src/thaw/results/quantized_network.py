@@ -111,6 +111,11 @@ def compare_with_float32(
     full = _float32_probabilities(trained, test[chosen])
     comparison = compare_accuracies(probabilities[chosen].argmax(axis=1) == labels, full.argmax(axis=1) == labels)
     say(comparison.line())
+    if comparison.difference_interval[0] > 0:
+        say(
+            "note: model.keras alone, which is float32, is less accurate than this run: its head was fitted on int8. "
+            "Predict with thaw, or train with frozen_precision=auto"
+        )
     content = asdict(comparison)
     context.tracked.log_metrics(
         {f"int8/{name}": value for name, value in content.items() if isinstance(value, (int, float))}

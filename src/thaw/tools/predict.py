@@ -52,6 +52,11 @@ class InferenceSettings:
     quantized_sha256: str = ""
 
     @property
+    def network_precision(self) -> str:
+        """In which precision the saved network's frozen part is run; a quantised part is not in it."""
+        return "float32" if self.frozen_precision == "int8" else self.frozen_precision
+
+    @property
     def is_quantized(self) -> bool:
         """Whether the frozen part was in int8; without frozen layers there is none."""
         return self.frozen_precision == "int8" and bool(self.boundary)
@@ -238,7 +243,8 @@ def probability_function(classifier: Classifier, config: PredictConfig) -> Calla
     if settings.is_quantized and config.engine in ("auto", "openvino") and config.precision == "auto":
         return _quantized_classifier(classifier)
     choice = choose_prediction_engine(config.engine, config.precision, settings, detect_hardware())
-    as_evaluated = (choice.engine, choice.frozen) == (settings.engine, settings.frozen_precision)
+    judged = (settings.engine, settings.network_precision)
+    as_evaluated = (choice.engine, choice.frozen) == judged and not settings.is_quantized
     if classifier.saved_network is not None and settings.boundary is not None and as_evaluated:
         from thaw.frozen.inference import TwoPartClassifier
 
@@ -273,8 +279,7 @@ def choose_prediction_engine(
     4e-6 of a probability in float32. A network whose engine this machine cannot run runs on TensorFlow, which is
     printed on standard error.
     """
-    judged_in = settings.frozen_precision if settings.frozen_precision != "int8" else "float32"
-    precision = judged_in if precision == "auto" else precision
+    precision = settings.network_precision if precision == "auto" else precision
     wanted = engine_asked if engine_asked != "auto" else settings.engine
 
     def choose(name: str) -> EngineChoice:
