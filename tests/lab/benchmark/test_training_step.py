@@ -23,12 +23,13 @@ def speeds(*values: float, **report: object) -> list[Measurement]:
 def test_thaw_is_held_against_every_other_side_and_its_target_is_by_the_commit_before() -> None:
     measured = {
         "Keras float32": speeds(40.0, 50.0, 45.0),
-        "thaw": speeds(90.0, 80.0, 85.0, precision="bfloat16"),
+        "thaw": speeds(90.0, 80.0, 85.0, precision="bfloat16", depthwise="float32"),
         "before": speeds(40.0, 41.0, 42.0),
         "PyTorch step": speeds(50.0),
         "limits": [Measurement({"limits": {"bfloat16": 400.0}}, 0.0, 0.0)],
     }
     rows = training_step.step_rows("step", "efficientnet_lite0", measured)
+    assert {row.what for row in rows} == {"step: efficientnet_lite0, freeze=block3b, bfloat16 (depthwise float32)"}
     assert [(row.against, row.other, row.thaw, row.target) for row in rows] == [
         ("Keras float32", 45.0, 85.0, None),
         ("thaw before", 41.0, 85.0, 1.8),
@@ -58,5 +59,6 @@ def test_both_sides_train_the_same_layers(tmp_path) -> None:
     assert mine["cut_tensors"] == by_hand["cut_tensors"] == 2
     assert mine["trained_weights"] == by_hand["trained_weights"]
     assert Path(mine["thaw"]) == ROOT / "src" / "thaw"
+    assert mine["training_step"] == "folded"  # what a run's training_step=auto is on a CPU
     assert mine["images_per_second"] > 0
     assert by_hand["images_per_second"] > 0

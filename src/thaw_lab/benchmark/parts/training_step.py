@@ -85,8 +85,9 @@ def step_rows(part: str, name: str, measured: Measurements) -> list[BenchmarkRow
         for side, repeats in measured.items()
         if side != "limits"
     }
-    thaw, precision = speeds.pop("thaw"), measured["thaw"][0].report["precision"]
-    what = f"step: {name}, freeze={FREEZES[name][0]}, {precision}"
+    thaw, report = speeds.pop("thaw"), measured["thaw"][0].report
+    depthwise = f" (depthwise {report['depthwise']})" if report["depthwise"] else ""
+    what = f"step: {name}, freeze={FREEZES[name][0]}, {report['precision']}{depthwise}"
     names = {"before": "thaw before", "PyTorch step": "PyTorch bfloat16", "PyTorch whole": "PyTorch bfloat16, whole"}
     return [
         BenchmarkRow(

@@ -4,6 +4,7 @@ python -m thaw_lab.benchmark.thaw_scripts.thaw_step --thaw CHECKOUT --network vg
 """
 
 import argparse
+import inspect
 import json
 import sys
 import time
@@ -27,6 +28,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--freeze", required=True, help="as finetune.freeze")
     parser.add_argument("--size", type=int, help="side of the input in pixels; default: the network's own")
     parser.add_argument("--precision", default="auto", help="as precision")
+    parser.add_argument("--training-step", default="auto", help="as training_step, if the checkout has it")
     parser.add_argument("--images", type=int, default=128, help="of an epoch")
     parser.add_argument("--epochs", type=int, default=3, help="the first one, which compiles, is left out")
     parser.add_argument("--json", default="step.json", help="file for what was measured")
@@ -53,7 +55,9 @@ def main() -> None:
         layer.count_params() for layer in network.model.layers if layer.name in ("head_hidden", "predictions")
     )
     report |= {
-        "precision": choice.trained, "frozen_layers": plan.boundary, "cut_tensors": len(plan.cut_names),
+        "precision": choice.trained, "depthwise": getattr(choice, "trained_depthwise", ""),
+        "training_step": getattr(choice, "training_step", "keras"),
+        "frozen_layers": plan.boundary, "cut_tensors": len(plan.cut_names),
         "trained_weights": trained_weights,
         "gflop": arithmetic.step_gflop(graph, plan.boundary, plan.boundary, head_macs),
         "epoch_images_per_second": speeds, "images_per_second": float(np.median(speeds[1:])),
@@ -73,10 +77,10 @@ def _network(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     network = attach_head(backbone, HeadConfig(), tuple(f"class {i}" for i in range(CLASSES)))
     plan = freeze.make_plan(args.freeze, backbone.graph, args.network, "frozen")
     depthwise = backbone_table.backbone_spec(args.network).depthwise
-    choice = engine.choose_engine(
-        "auto", args.precision, "auto", depthwise=depthwise, trains_backbone=True, hardware=detect_hardware()
-    )
-    return network, plan, choice
+    options: dict[str, Any] = {"depthwise": depthwise, "trains_backbone": True, "hardware": detect_hardware()}
+    if "training_step" in inspect.signature(engine.choose_engine).parameters:  # checkouts before it have one way only
+        options["training_step"] = args.training_step
+    return network, plan, engine.choose_engine("auto", args.precision, "auto", **options)
 
 
 def _train(network: Any, plan: Any, choice: Any, args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
