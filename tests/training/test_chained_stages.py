@@ -132,10 +132,10 @@ def test_the_same_stages_give_the_same_weights_when_the_disk_fills_up(tmp_path: 
     data, compute = dataset(), RowStore.get_or_compute
     _, roomy = train(tmp_path, data)
 
-    def full(self, *arguments: object) -> object:
+    def full(self, *arguments: object, **options: object) -> object:
         if "from" not in self.key:
             raise CacheFull("the disk is full")
-        return compute(self, *arguments)
+        return compute(self, *arguments, **options)
 
     monkeypatch.setattr(RowStore, "get_or_compute", full)
     results, narrow = train(tmp_path / "full", data)
