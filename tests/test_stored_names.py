@@ -39,7 +39,7 @@ PARTS = {
         "engine", "version", "frozen", "trained", "device", "tf32", "draft", "training_step", "trained_depthwise",
     },
     "parity": {
-        "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with",
+        "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with", "seconds",
     },
     "cache": {"hits", "misses", "bytes"},
 }  # fmt: skip

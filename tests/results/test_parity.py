@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from thaw.results import parity
-from thaw.results.parity import LARGE_SAMPLE, MAX_SAMPLE_MACS, SAMPLE, Parity, compare_probabilities, compare_sample
-
-HEAVY = 1e12  # multiplications an image: so large a network is compared on the small sample first
+from thaw.results.parity import (
+    ENOUGH_IMAGES,
+    LARGE_SAMPLE,
+    MAX_CHUNK,
+    Parity,
+    SampleLimits,
+    compare_probabilities,
+    compare_sample,
+    sample_order,
+    seconds_for_parity,
+)
 
 
 def probabilities(count: int, classes: int = 3, seed: int = 0) -> np.ndarray:
@@ -29,26 +36,30 @@ def flipped(given: np.ndarray, rows: object) -> np.ndarray:
 
 
 class SavedNetwork:
-    """Answers for the saved network and remembers what it was asked for."""
+    """Answers for the saved network, remembers what it was asked for, and has a clock that each image takes time on."""
 
-    def __init__(self, answers: np.ndarray) -> None:
-        self.answers = answers
+    def __init__(self, answers: np.ndarray, seconds: float = 1.0, first: float = 0.0) -> None:
+        self.answers, self._seconds = answers, seconds
         self.asked: list[np.ndarray] = []
+        self.now, self._first = 0.0, first
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
+        self.now += self._seconds * len(rows) + (0 if self.asked else self._first)
         self.asked.append(rows)
         return self.answers[rows]
 
+    def compare(self, engine: np.ndarray, seed: int = 0, **limits: object) -> Parity:
+        order = sample_order(len(engine), seed)
+        return compare_sample(engine, self, order, SampleLimits(**limits), lambda: self.now)
+
     @property
-    def sizes(self) -> list[int]:
-        return [len(rows) for rows in self.asked]
+    def rows(self) -> list[int]:
+        return np.concatenate(self.asked).tolist()
 
 
-def sampled(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the first sample, and those of the large one."""
-    saved = SavedNetwork(flipped(probabilities(count), slice(None)))
-    compare_sample(probabilities(count), saved, seed, HEAVY)
-    return saved.asked[0], saved.asked[1]
+def slightly_off(given: np.ndarray) -> np.ndarray:
+    """The same as another precision gives: the same classes, with a difference that could change others."""
+    return given * np.float32(0.98)
 
 
 def test_equal_probabilities_do_not_differ() -> None:
@@ -112,97 +123,134 @@ def test_more_than_one_percent_is_broken_and_one_percent_is_not() -> None:
     assert not Parity(500, 5, 0, 0).failed
 
 
-def test_a_small_network_is_compared_on_the_large_sample_at_once() -> None:
+def test_the_check_takes_three_seconds_or_three_percent_of_the_run() -> None:
+    assert seconds_for_parity(0) == seconds_for_parity(100) == 3
+    assert seconds_for_parity(1000) == 30
+
+
+@pytest.mark.parametrize("seconds", [3.0, 30.0, 7.7])
+@pytest.mark.parametrize("image", [1e-6, 0.004, 0.03, 0.21, 0.375])
+def test_a_network_of_any_speed_is_compared_for_as_long_as_it_may_take(image: float, seconds: float) -> None:
     given = probabilities(2000)
-    for macs in (0.0, 1e6, MAX_SAMPLE_MACS / LARGE_SAMPLE):
-        saved = SavedNetwork(given)
-        assert compare_sample(given, saved, 0, macs) == Parity(LARGE_SAMPLE, 0, 0.0, 0.0)
-        assert saved.sizes == [LARGE_SAMPLE]
+    saved = SavedNetwork(slightly_off(given), image)
+    compared = saved.compare(given, seconds=seconds)
+    assert saved.now <= seconds
+    assert compared.images == len(set(saved.rows)) == LARGE_SAMPLE or saved.now > seconds - 8 * image, "nor for less"
+    assert compared.images % 8 == 0
+    assert max(map(len, saved.asked)) <= MAX_CHUNK
 
 
-def test_the_small_sample_is_enough_for_a_large_network_where_all_agree() -> None:
+def test_a_network_too_slow_for_the_time_is_compared_on_one_chunk() -> None:
     given = probabilities(2000)
-    saved = SavedNetwork(given)
-    compared = compare_sample(given, saved, 0, HEAVY)
-    assert (compared.images, compared.differ, compared.failed) == (SAMPLE, 0, False)
-    assert saved.sizes == [SAMPLE]
+    for chunk in (1, 8):
+        assert SavedNetwork(given, seconds=100).compare(given, seconds=3, chunk=chunk).images == chunk
 
 
-def test_between_them_as_many_images_as_the_arithmetic_allows_are_compared() -> None:
-    given = probabilities(2240)
-    saved = SavedNetwork(given)
-    assert compare_sample(given, saved, 0, MAX_SAMPLE_MACS / 224).images == 224
-    assert saved.sizes == [224]
-
-
-@pytest.mark.parametrize(("macs", "sizes"), [(HEAVY, [SAMPLE, LARGE_SAMPLE]), (0.0, [LARGE_SAMPLE])])
-def test_too_many_flips_are_found_broken_after_the_large_sample(macs: float, sizes: list[int]) -> None:
+def test_a_slow_first_call_is_counted() -> None:
     given = probabilities(2000)
-    saved = SavedNetwork(flipped(given, slice(None, None, 20)))  # 5 %
-    compared = compare_sample(given, saved, 0, macs)
-    assert (compared.images, compared.failed) == (512, True)
-    assert saved.sizes == sizes
+    saved = SavedNetwork(slightly_off(given), 0.1, first=2.5)
+    assert saved.compare(given, seconds=3.0).images == 8
 
 
-def test_flips_only_in_the_first_sample_pass_when_the_large_one_has_few() -> None:
+def test_where_probabilities_are_close_a_few_images_are_enough() -> None:
+    """In float32 engines differ by 1e-5: no class changes that is no tie."""
     given = probabilities(2000)
-    first, large = sampled(2000)
-    assert set(first) <= set(large), "the large sample holds the small one"
-    saved = SavedNetwork(flipped(given, first[:3]))
-    compared = compare_sample(given, saved, 0, HEAVY)
-    assert saved.sizes == [SAMPLE, LARGE_SAMPLE]
-    assert (compared.images, compared.differ, compared.failed) == (LARGE_SAMPLE, 3, False)
+    saved = SavedNetwork(given * np.float32(1 - 1e-4), 1e-6)
+    assert saved.compare(given, seconds=3).images == ENOUGH_IMAGES
+    assert SavedNetwork(slightly_off(given), 1e-6).compare(given, seconds=3).images == LARGE_SAMPLE
 
 
-def test_a_single_flip_calls_for_the_large_sample() -> None:
-    """One of 32 is 3 %: whether it is chance, 512 tell."""
+def test_what_an_earlier_run_has_computed_is_enough() -> None:
+    """A job of a sweep takes no time for what the job before it has compared."""
     given = probabilities(2000)
-    first, _ = sampled(2000)
-    saved = SavedNetwork(flipped(given, first[:1]))
-    assert compare_sample(given, saved, 0, HEAVY).differ == 1
-    assert saved.sizes == [SAMPLE, LARGE_SAMPLE]
+    for known in (8, 24, 100, LARGE_SAMPLE):
+        saved = SavedNetwork(slightly_off(given), 1e-6)
+        assert saved.compare(given, seconds=3, known=known).images == known
+        assert len(saved.asked) == 1
+    assert SavedNetwork(slightly_off(given), 1e-6).compare(given, seconds=3, known=3).images == LARGE_SAMPLE
 
 
-@pytest.mark.parametrize("macs", [HEAVY, 0.0])
-@pytest.mark.parametrize("count", [1, 5, SAMPLE, SAMPLE + 1, 300])
-def test_fewer_images_than_a_sample_are_all_compared(count: int, macs: float) -> None:
+def test_a_run_that_is_reproduced_compares_the_same_images_whatever_the_time() -> None:
+    given = probabilities(2000)
+    first = SavedNetwork(flipped(given, slice(None, None, 150)), 0.1)
+    compared = first.compare(given, seconds=3)
+    again = SavedNetwork(first.answers, 100)
+    assert again.compare(given, seconds=3, known=50, images=compared.images) == compared
+    assert sorted(again.rows) == sorted(first.rows)
+
+
+@pytest.mark.parametrize("known", [0, 8])
+def test_a_single_flip_is_looked_into_until_it_is_one_percent(known: int) -> None:
+    """One of 8 is 12 %: whether it is chance, 100 tell. The time does not count then."""
+    given = probabilities(2000)
+    first = sample_order(2000, 0)[:1]
+    saved = SavedNetwork(flipped(given, first), 100)
+    compared = saved.compare(given, seconds=3, known=known)
+    assert (compared.differ, compared.failed) == (1, False)
+    assert 100 <= compared.images < 100 + MAX_CHUNK
+
+
+def test_flips_in_the_first_images_alone_pass_when_the_sample_has_grown() -> None:
+    given = probabilities(2000)
+    saved = SavedNetwork(flipped(given, sample_order(2000, 0)[:3]), 100)
+    compared = saved.compare(given, seconds=3)
+    assert (compared.differ, compared.failed) == (3, False)
+    assert 300 <= compared.images <= LARGE_SAMPLE
+
+
+def test_three_percent_of_flips_are_found_failed_by_a_sample_that_has_grown() -> None:
+    given = probabilities(2000)
+    answers = flipped(given, slice(None, None, 33))
+    answers = flipped(answers, np.setdiff1d(sample_order(2000, 0)[:1], np.arange(0, 2000, 33)))  # the first differs
+    compared = SavedNetwork(answers, 100).compare(given, seconds=3)
+    assert compared.failed
+    assert compared.differ > 5, "more than 1 % of the large sample: no rest could make up for it"
+
+
+def test_a_broken_engine_fails_at_once() -> None:
+    given = probabilities(2000)
+    saved = SavedNetwork(flipped(given, slice(None)), 100)
+    compared = saved.compare(given, seconds=3)
+    assert (compared.images, compared.differ, compared.failed) == (8, 8, True)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_failure_never_rests_on_a_sample_that_could_have_grown(seconds: float) -> None:
+    """Whatever the time allows, a failed sample fails with all 512 images too."""
+    generator = np.random.default_rng(5)
+    given = probabilities(600)
+    for _ in range(60):
+        answers = flipped(given, generator.random(600) < generator.choice([0.002, 0.01, 0.02]))
+        if SavedNetwork(answers).compare(given, seconds=seconds).failed:
+            assert SavedNetwork(answers).compare(given, images=LARGE_SAMPLE).failed
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 9, 30])
+def test_a_small_set_is_compared_whole(count: int) -> None:
     given = probabilities(count)
     saved = SavedNetwork(given)
-    assert compare_sample(given, saved, 0, macs).images == min(count, SAMPLE if macs else LARGE_SAMPLE)
-    if count <= SAMPLE or not macs:
-        assert saved.asked[0].tolist() == list(range(count))
+    assert saved.compare(given, seconds=1e9).images == count
+    assert sorted(saved.rows) == list(range(count))
 
 
-@pytest.mark.parametrize("macs", [HEAVY, 0.0])
-def test_a_small_set_whose_classes_differ_is_broken_without_asking_twice(macs: float) -> None:
+def test_a_small_set_fails_by_two_flips() -> None:
     given = probabilities(30)
-    saved = SavedNetwork(flipped(given, [3, 4]))
-    compared = compare_sample(given, saved, 0, macs)
-    assert (compared.images, compared.differ, compared.failed) == (30, 2, True)
-    assert saved.sizes == [30]
-
-
-def test_a_set_between_the_samples_is_decided_by_all_of_it() -> None:
-    given = probabilities(300)
-    first, all_of_it = sampled(300)
-    assert all_of_it.tolist() == list(range(300))
-    compared = compare_sample(given, SavedNetwork(flipped(given, first[:3])), 0, HEAVY)
-    assert (compared.images, compared.differ) == (300, 3)
-    assert not compared.failed
-    assert compare_sample(given, SavedNetwork(flipped(given, first[:4])), 0, HEAVY).failed
+    order = sample_order(30, 0)
+    for flips in (1, 2):
+        compared = SavedNetwork(flipped(given, order[:flips]), 100).compare(given, seconds=3)
+        assert (compared.differ, compared.failed) == (flips, flips > 1)
 
 
 def test_the_sample_is_spread_over_all_images_and_the_same_for_a_seed() -> None:
     """A sorted data set: its first 64 images are of one class."""
-    one, again, other = (sampled(2000, seed)[0] for seed in (0, 0, 1))
+    one, again, other = (sample_order(2000, seed) for seed in (0, 0, 1))
     assert one.tolist() == again.tolist() != other.tolist()
-    assert one.tolist() == sorted(set(one.tolist()))
+    assert len(set(one.tolist())) == len(one) == LARGE_SAMPLE
     assert one.max() > 1500
-    assert one.min() < 500
+    assert one[:64].min() < 500
 
 
 def test_what_is_compared_are_the_same_images() -> None:
-    """run_kept answers in the order of the rows that it was given."""
     given = probabilities(1000, classes=7)
-    assert compare_sample(given, lambda rows: given[rows], 3).max_probability_difference == 0.0
-    assert parity.compare_sample(given, SavedNetwork(given), 4).max_logit_difference == 0.0
+    for limits in ({"seconds": 1e9}, {"images": 300}, {"known": 40}):
+        assert SavedNetwork(given).compare(given, 3, **limits).max_probability_difference == 0.0

@@ -251,13 +251,13 @@ def test_one_epoch_is_announced_as_one(data, tmp_path: Path, capsys) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_end_a_run_that_is_done(data, tmp_path: Path, monkeypatch) -> None:
-    from thaw.frozen.inference import keras_probabilities
+    from thaw.frozen.inference import KerasReference
 
     network, *_ = run(data, tmp_path, request="all", epochs=1)
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
     free(monkeypatch, 100)
     cached, uncached = (
-        keras_probabilities(network, config, data.pixels, data.splits.test, store)
+        KerasReference(network, config, data.pixels, store).probabilities(data.splits.test)
         for store in (DiskCache(tmp_path, 1e9), None)
     )
     np.testing.assert_array_equal(cached, uncached)

@@ -187,12 +187,15 @@ class InferenceFunction:
         engine: openvino, tensorflow or keras.
         precision: of computation. int8 is that of a quantised network, whose other operations are in float32.
         converted: OpenVINO's model of the same network, if there is one already; in int8 the quantised one.
+        chunk: images of a request; None: as in CHUNK_SIZES.
     """
 
-    def __init__(self, model: Any, engine: str, precision: str, converted: Any = None) -> None:
+    def __init__(
+        self, model: Any, engine: str, precision: str, converted: Any = None, chunk: int | None = None
+    ) -> None:
         if precision == "int8" and converted is None:
             raise ValueError("int8 needs a quantised network")
-        self._engine, self._lock = engine, threading.Lock()
+        self._chunk, self._lock = chunk or CHUNK_SIZES[engine], threading.Lock()
         if engine == "openvino":
             self._run = _openvino(convert_to_openvino(model) if converted is None else converted, precision)
         else:
@@ -200,7 +203,7 @@ class InferenceFunction:
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> ArrayTuple:
         """Return the outputs for a batch of any size."""
-        count, size = len(inputs[0]), CHUNK_SIZES[self._engine]
+        count, size = len(inputs[0]), self._chunk
         padded = -count % size
         if padded:
             inputs = tuple(np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in inputs)
@@ -358,17 +361,17 @@ def _tensorflow(model: Any, precision: str) -> ChunkRunner:
 
 
 def _keras(model: Any, precision: str) -> ChunkRunner:
-    import keras
+    import tensorflow as tf
 
+    from thaw.frozen.eager_keras import run_operations
     from thaw.models.compute_precision import computing_in
 
     def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
         results = []
         with computing_in(model, precision):
             for chunk in chunks:
-                floats = [x.astype(np.float32) for x in chunk]
-                outputs = model(keras.tree.pack_sequence_as(model.input, floats), training=False)
-                results.append(tuple(np.asarray(y, np.float32) for y in keras.tree.flatten(outputs)))
+                outputs = run_operations(model, [tf.constant(x.astype(np.float32)) for x in chunk])
+                results.append(tuple(np.asarray(y, np.float32) for y in outputs))
         return results
 
     return run

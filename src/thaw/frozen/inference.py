@@ -1,19 +1,20 @@
 """A trained network's probabilities: as its run computed them, and as Keras computes them in float32."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from thaw.cache import CacheFull, DiskCache
-from thaw.common.console import progress
+from thaw.cache import DiskCache
+from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.data.pixels import Pixels
 from thaw.frozen.activations import BATCH_SIZE, build_frozen_part, round_as_stored
 from thaw.frozen.batch_runner import expand_sigmoid
-from thaw.frozen.engine import ArrayTuple, EngineChoice, InferenceFunction, keras_float32
+from thaw.frozen.engine import CHUNK_SIZES, ArrayTuple, EngineChoice, InferenceFunction, keras_float32
 from thaw.models.network import Network, cut_at, feature_cut, frozen_submodel
 
 
@@ -45,42 +46,59 @@ class TwoPartClassifier:
         return expand_sigmoid(self._rest(*self._frozen(images))[0])
 
 
-def keras_probabilities(
-    network: Network,
-    backbone: BackboneConfig,
-    pixels: Pixels,
-    indices: npt.NDArray[np.int64],
-    store: DiskCache | None,
-) -> npt.NDArray[np.float32]:
-    """Run the whole network in Keras in float32, the reference for engines and for stored activations.
+class KerasReference:
+    """Runs a whole network in Keras in float32: the reference for engines and for stored activations.
 
     Args:
         network: the trained network.
         backbone: the backbone's section of the config.
         pixels: the images.
-        indices: catalog indices of the images, int64 (N,).
         store: cache of the backbone's features, by the hash of its weights; a backbone of other weights does not find
             them. None for a backbone that was trained: its weights are new in every run.
-
-    Returns:
-        probabilities float32 (N, C), in the order of `indices`.
+        chunk: images that are run together where none are cached; the last bits of an output may depend on it.
     """
-    choice = keras_float32()
-    inputs: Callable[[npt.NDArray[np.int64]], ArrayTuple]
-    if store is None:
-        model, inputs = network.model, lambda rows: (pixels.sample(rows),)
-    else:
-        model = keras.Model(network.pooled_features, network.model.output, name="head")
-        features = build_frozen_part(network, feature_cut(network), backbone, choice)
-        try:
-            inputs = features.cached_activations(store, pixels, indices).take
-        except CacheFull:  # the disk was filled after planning; a finished run must not fail for that
-            return keras_probabilities(network, backbone, pixels, indices, None)
-    function = InferenceFunction(model, choice.engine, choice.trained)
-    outputs = []
-    with progress("kept network", len(indices)) as steps:
+
+    def __init__(
+        self,
+        network: Network,
+        backbone: BackboneConfig,
+        pixels: Pixels,
+        store: DiskCache | None,
+        chunk: int = CHUNK_SIZES["keras"],
+    ) -> None:
+        self._network, self._pixels, self._store = network, pixels, store
+        choice = keras_float32()
+        self._whole = InferenceFunction(network.model, choice.engine, choice.trained, chunk)
+        if store is not None:
+            head = keras.Model(network.pooled_features, network.model.output, name="head")
+            self._head = InferenceFunction(head, choice.engine, choice.trained)
+            self._features = build_frozen_part(network, feature_cut(network), backbone, choice)
+
+    def count_cached(self, indices: npt.NDArray[np.int64]) -> int:
+        """Return how many images from the first on have their features in the cache."""
+        if self._store is None:
+            return 0
+        space = self._features.cache_space(self._store, None, self._pixels.decode_options)
+        missing = space.missing(self._pixels.digests(indices))
+        return missing[0] if missing else len(indices)
+
+    def probabilities(
+        self, indices: npt.NDArray[np.int64], advance: Callable[[int], None] = lambda images: None
+    ) -> npt.NDArray[np.float32]:
+        """Return probabilities float32 (N, C), in the order of the catalog indices, int64 (N,).
+
+        advance: called after every few images, with their number.
+        """
+        inputs: Callable[[npt.NDArray[np.int64]], ArrayTuple]
+        function, inputs = self._whole, lambda rows: (self._pixels.sample(rows),)
+        if self._store is not None:
+            # A finished run must not fail for a cache that was filled or damaged after planning.
+            with suppress(UserError):
+                inputs = self._features.cached_activations(self._store, self._pixels, indices).take
+                function = self._head
+        outputs = []
         for start in range(0, len(indices), BATCH_SIZE):
             rows = indices[start : start + BATCH_SIZE]
             outputs.append(function(*inputs(rows))[0])
-            steps.advance(len(rows))
-    return expand_sigmoid(np.concatenate(outputs))
+            advance(len(rows))
+        return expand_sigmoid(np.concatenate(outputs))

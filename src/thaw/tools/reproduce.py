@@ -22,6 +22,7 @@ from thaw.reproduce import manifest_check, original_run, verdict_report
 from thaw.reproduce.comparison import compare
 from thaw.reproduce.manifest_check import FileDifference
 from thaw.reproduce.original_run import OriginalRun
+from thaw.results.final_predictions import PARITY_IMAGES_TAG
 from thaw.run import run
 from thaw.training import recipes
 
@@ -88,12 +89,14 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
     overrides = [*original.overrides, *(f"{key}={values[key]}" for key in keys)]
     if rerun_config.dataset.path:
         overrides.append(f"dataset.path={quote(rerun_config.dataset.path)}")
-    tags = original.run.tags
+    tags, rerun_tags = original.run.tags, {REPRODUCES_TAG: original.run.id}
+    if images := original.run.metrics.get("parity/images"):  # on fewer or more of them, the verdict may differ
+        rerun_tags[PARITY_IMAGES_TAG] = str(int(images))
     return Job(
         root,
         folder,
         overrides,
-        tags={REPRODUCES_TAG: original.run.id},
+        tags=rerun_tags,
         cuts=run_fingerprint.stored_cuts(tags),
         chained_cuts=run_fingerprint.has_chained_cuts(tags),
     )
