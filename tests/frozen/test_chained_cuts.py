@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 from thaw.cache import DiskCache
 from thaw.frozen import activations
@@ -32,7 +33,9 @@ def chained_parts(joined, choice: EngineChoice = CHOICE, stored_views: int | Non
     parts: list[FrozenPart] = []
     for index in (*CUTS, len(joined.backbone.layers)):
         source = parts[-1] if parts else None
-        parts.append(build_frozen_part(joined, cut_at(joined, index), BACKBONE, choice, source, stored_views))
+        parts.append(
+            build_frozen_part(joined, cut_at(joined, index), BACKBONE, choice, source, stored_views=stored_views)
+        )
     return [with_function(part, CountingFunction(part.own_function)) for part in parts]
 
 
@@ -108,6 +111,21 @@ def test_whether_the_sources_activations_are_stored_changes_no_bit(tmp_path, joi
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize("stored_views", [0, None])
+def test_the_next_part_gets_rounded_activations_whether_they_are_stored_or_not(
+    tmp_path, store, joined, stored_views
+) -> None:
+    """An engine may give more digits than are stored."""
+    pictures, indices = read_photos(tmp_path / "data", list(range(4))), np.arange(4)
+    _, second, last = chained_parts(joined, EngineChoice("openvino", "1", "bfloat16", "float32"), stored_views)
+    more_digits, given = second.own_function, []
+    with_function(second, lambda *inputs: tuple(y * np.float32(1.003) for y in more_digits(*inputs)))
+    with_function(last, lambda x: given.append(x) or (np.zeros((len(x), 256), np.float32),))
+    last.cached_activations(store, pictures, indices)
+    assert given[0].tobytes() == given[0].astype(bfloat16).astype(np.float32).tobytes()
+    assert np.ptp(given[0]) > 0
+
+
 def test_a_source_for_which_there_is_no_room_is_computed_on_the_way(tmp_path, joined, capsys) -> None:
     pictures, indices = read_photos(tmp_path / "data", list(range(12))), np.arange(12)
     roomy, small = DiskCache(tmp_path / "a", 1e9), DiskCache(tmp_path / "b", 20_000)
@@ -153,11 +171,11 @@ def test_nothing_is_converted_or_read_when_every_row_is_cached(tmp_path, store, 
     from thaw.models.network import cut_at, feature_cut
 
     pictures, indices = read_photos(tmp_path / "data", list(range(6))), np.arange(6)
-    source = build_frozen_part(joined, cut_at(joined, CUTS[0]), BACKBONE, CHOICE, None, 0)
+    source = build_frozen_part(joined, cut_at(joined, CUTS[0]), BACKBONE, CHOICE, stored_views=0)
     build_frozen_part(joined, feature_cut(joined), BACKBONE, CHOICE, source).cached_activations(
         store, pictures, indices
     )
-    empty = build_frozen_part(joined, cut_at(joined, CUTS[0]), BACKBONE, CHOICE, None, 0)
+    empty = build_frozen_part(joined, cut_at(joined, CUTS[0]), BACKBONE, CHOICE, stored_views=0)
     again = build_frozen_part(joined, feature_cut(joined), BACKBONE, CHOICE, empty)
     assert again.cached_activations(store, pictures, indices).rows.misses == 0
     assert not has_function(empty)
