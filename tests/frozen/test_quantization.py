@@ -21,13 +21,23 @@ sys.path[:0] = [sys.argv[1], sys.argv[1] + "/src"]
 import hashlib
 import numpy as np
 from pathlib import Path
-from tests.frozen.small_network import build_network, divide, picture, read_photos
-from thaw.config.schema import HeadConfig
+from tests.frozen.small_network import picture, read_photos
+from thaw.common import tensorflow_setup
 from thaw.frozen import engine, quantization
 
-for _ in range(int(sys.argv[3])):  # Keras names layers on, and the conversion its operations
-    built = build_network(HeadConfig(name="linear"))
-model = divide(built, "all").frozen
+tensorflow_setup.start_tensorflow(0, deterministic=True)
+import keras
+
+def network():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((32, 32, 3), name="images")
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3)(images))
+    x = keras.layers.Activation("relu")(x)
+    x = keras.layers.Add()([x, keras.layers.DepthwiseConv2D(3, padding="same")(x)])
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(16, 1)(x)))
+
+for _ in range(int(sys.argv[3])):  # Keras counts the names of layers on, and the conversion names operations after them
+    model = network()
 calibration = quantization.of_training_images(read_photos(Path(sys.argv[2]), list(range(12))), np.arange(12))
 converted = engine.convert_to_openvino(model)
 np.random.seed(3)
