@@ -53,3 +53,18 @@ def test_without_a_cache_the_features_are_the_same(config_and_pixels, tmp_path):
         backbone_features.pooled_features(config, images, images.indices, DiskCache(tmp_path / "off", 0.0)), cached
     )
     assert not (tmp_path / "off").exists()
+
+
+def test_features_in_int8_are_about_the_same_and_rows_of_their_own(config_and_pixels, tmp_path):
+    pytest.importorskip("nncf")
+    config, images = config_and_pixels
+    store = DiskCache(tmp_path / "cache", 1e9)
+    exact = backbone_features.pooled_features(config, images, images.indices, store)
+    config.precision = "int8"
+    rounded = backbone_features.pooled_features(config, images, images.indices, store)
+    assert exact.tobytes() != rounded.tobytes()
+    assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.9
+    np.testing.assert_array_equal(
+        backbone_features.pooled_features(config, images, images.indices, DiskCache(tmp_path / "off", 0.0)),
+        rounded,
+    )

@@ -15,7 +15,7 @@ from thaw.config.tool_schemas import ExploreConfig
 from thaw.data.catalog import IntArray
 from thaw.data.pixels import Pixels
 from thaw.frozen import engine, quantization
-from thaw.frozen.activations import BATCH_SIZE, FrozenPart, build_frozen_part
+from thaw.frozen.activations import BATCH_SIZE, FrozenPart, build_frozen_part, round_as_stored
 from thaw.frozen.batch_runner import prefetch
 from thaw.models import backbone_table
 
@@ -84,7 +84,7 @@ def _frozen_backbone(
 
 
 def _compute(frozen: FrozenPart, pixels: Pixels, indices: IntArray) -> Iterator[npt.NDArray[np.float32]]:
-    function = frozen.inference_function()
+    function = round_as_stored(frozen.inference_function(), frozen.engine_choice)
     batches = [indices[i : i + BATCH_SIZE] for i in range(0, len(indices), BATCH_SIZE)]
     with progress("features", len(indices)) as steps:
         for images in prefetch(batches, pixels.take):
