@@ -108,6 +108,7 @@ class RowStore:
         when another run computes in the space. Adding raises as `get_or_compute` does.
         """
         self._check_enabled()
+        self._merge()
         first = _first_positions(digests)
         with try_space_lock(self._cache_folder, self.id, SHORT_WAIT_SECONDS) as locked:
             if not locked:
