@@ -118,7 +118,7 @@ def lite0() -> list[nn.Module]:
 
 def forward(network: nn.Module, images: torch.Tensor, epochs: int) -> list[float]:
     """Return images/s of each epoch, from pixels to pooled features; the network's weights are bfloat16."""
-    network = network.to(torch.bfloat16, memory_format=torch.channels_last).eval()
+    network = network.to(torch.bfloat16, memory_format=torch.channels_last).train(False)
 
     def run(batch: torch.Tensor) -> None:
         network(preprocessed(batch).to(torch.bfloat16)).mean((2, 3))
@@ -131,8 +131,8 @@ def training(
     frozen: nn.Module, thawed: nn.Module, images: torch.Tensor, epochs: int, *, from_pixels: bool
 ) -> list[float]:
     """Return images/s of each epoch, with autocast; statistics of BatchNorm are fixed, gamma and beta train."""
-    frozen = frozen.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    thawed = thawed.to(memory_format=torch.channels_last).eval()
+    frozen = frozen.to(memory_format=torch.channels_last).train(False).requires_grad_(False)
+    thawed = thawed.to(memory_format=torch.channels_last).train(False)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         features = frozen(preprocessed(images[:BATCH_SIZE]))
         channels = thawed(features).shape[1]
