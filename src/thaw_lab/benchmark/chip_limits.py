@@ -55,7 +55,7 @@ def _best(runs: list[tuple[float, Callable[[], Any]]]) -> float:
 
 
 def openvino_products(size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield precision and product: models of MatMul alone, compiled as thaw compiles a network."""
+    """Yield precision and product: models of MatMul alone, on all cores at once."""
     import numpy as np
 
     from thaw.frozen.engine import import_openvino

@@ -66,6 +66,7 @@ def benchmark(config: BenchmarkConfig, root: Path) -> None:
     Raises:
         UserError: a network is not compared, a count is out of range, or a process failed.
     """
+    config = with_absolute_programs(config)
     check_benchmark_config(config)
     output = Path(config.output).expanduser().absolute()
     output.mkdir(parents=True, exist_ok=True)
@@ -137,6 +138,15 @@ def check_step_images(config: BenchmarkConfig) -> None:
         raise UserError(f"step_images={config.step_images} is no multiple of the batches of {thaw_step.BATCH_SIZE}")
 
 
+def with_absolute_programs(config: BenchmarkConfig) -> BenchmarkConfig:
+    """Return the config with absolute paths: what is measured runs in a working directory of its own."""
+    baseline = config.baseline and str(Path(config.baseline).expanduser().absolute())
+    # A name without a folder is looked up on PATH.
+    is_path = config.pytorch and len(Path(config.pytorch).parts) > 1
+    pytorch = str(Path(config.pytorch).expanduser().absolute()) if config.pytorch and is_path else config.pytorch
+    return dataclasses.replace(config, baseline=baseline, pytorch=pytorch)
+
+
 def check_other_programs(config: BenchmarkConfig) -> None:
     """Raise UserError if `baseline` is no checkout of thaw, or `pytorch` no Python with torch and torchvision."""
     if config.baseline and not (Path(config.baseline) / "src" / "thaw" / "__init__.py").exists():
@@ -144,12 +154,13 @@ def check_other_programs(config: BenchmarkConfig) -> None:
     if config.pytorch:
         try:
             ran = subprocess.run([config.pytorch, "-c", "import torch, torchvision"], capture_output=True, text=True)
-            error = ran.stderr.strip().splitlines()[-1:] if ran.returncode else []
+            error = "" if not ran.returncode else f"exit code {ran.returncode}"
+            error = (ran.stderr.strip().splitlines() or [error])[-1] if error else ""
         except OSError as failure:
-            error = [str(failure)]
+            error = str(failure)
         if error:
             raise UserError(
-                f"pytorch={config.pytorch} does not import torch and torchvision: {error[0]}. Name the python of an "
+                f"pytorch={config.pytorch} does not import torch and torchvision: {error}. Name the python of an "
                 "environment that has both (pip install torch torchvision)"
             )
 

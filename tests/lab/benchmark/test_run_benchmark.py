@@ -99,3 +99,16 @@ def test_one_epoch_is_enough_where_the_first_is_not_left_out() -> None:
 def test_a_mistake_is_found_before_anything_is_measured(wrong, message) -> None:
     with pytest.raises(UserError, match=message):
         run_benchmark.check_benchmark_config(BenchmarkConfig(**wrong))
+
+
+def test_other_programs_are_named_from_where_the_command_was_given(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = run_benchmark.with_absolute_programs(BenchmarkConfig(baseline="before", pytorch="env/bin/python"))
+    assert (config.baseline, config.pytorch) == (str(tmp_path / "before"), str(tmp_path / "env/bin/python"))
+    named = run_benchmark.with_absolute_programs(BenchmarkConfig(pytorch="python3"))
+    assert (named.baseline, named.pytorch) == (None, "python3"), "a bare name is looked up on PATH"
+
+
+def test_a_program_that_fails_without_a_word_is_no_pytorch() -> None:
+    with pytest.raises(UserError, match="exit code 1"):
+        run_benchmark.check_benchmark_config(BenchmarkConfig(pytorch="/bin/false"))

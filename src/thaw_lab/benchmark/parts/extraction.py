@@ -21,7 +21,8 @@ EXTRACT_NOTE = (
     "extract: images/s from uint8 arrays in memory to pooled features, preprocessing included, after one warm "
     "batch. Keras: `preprocess_input` and `predict`, float32, batches of 32. thaw: engine=auto, each "
     "frozen_precision. Targets against Keras are for the precision that `auto` chooses, on a CPU with AMX; those of "
-    "int8 for AVX-512 with bfloat16, without AMX."
+    "int8 for AVX-512 with bfloat16, without AMX. int8 is calibrated on random images: what it does to accuracy is in "
+    "docs/measured/accuracy.md."
 )
 SHARE_NOTE = (
     "Shares of the limit: all multiplications with kernels and their additions, for an image times images/s, by the "

@@ -21,9 +21,9 @@ SHARE_TARGETS = dict.fromkeys(("inceptionv3", "resnet50", "vgg16"), 0.6)
 NOTE = (
     "step: images/s of training steps of the thawed part and the head (Dense 1024, 10 classes) with batches of 32, "
     "from random activations in memory; frozen through what `freeze=` says; statistics of thawed BatchNorm are fixed,"
-    " its gamma and beta train; SGD with momentum; random weights; median of the epochs but the first, {images} "
-    "images each. Keras: `fit` on arrays, float32 and mixed_bfloat16. thaw: `run_stage` with precision=auto. Targets "
-    "are for AVX-512 with bfloat16, without AMX."
+    " its gamma and beta train; SGD with momentum; random weights, but those of ImageNet for EfficientNet-Lite0; "
+    "median of the epochs but the first, {images} images each. Keras: `fit` on arrays, float32 and mixed_bfloat16. "
+    "thaw: `run_stage` with precision=auto. Targets are for AVX-512 with bfloat16, without AMX."
 )
 SHARE_NOTE = (
     "Shares of step: multiplications with kernels and their additions of the thawed layers and the head, forward, for "
