@@ -1,5 +1,7 @@
 """The features are those of recipe=bottleneck: computed once for both."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -55,8 +57,8 @@ def test_without_a_cache_the_features_are_the_same(config_and_pixels, tmp_path):
     assert not (tmp_path / "off").exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs nncf, thaw's extra int8")
 def test_features_in_int8_are_about_the_same_and_rows_of_their_own(config_and_pixels, tmp_path):
-    pytest.importorskip("nncf")
     config, images = config_and_pixels
     store = DiskCache(tmp_path / "cache", 1e9)
     exact = backbone_features.pooled_features(config, images, images.indices, store)

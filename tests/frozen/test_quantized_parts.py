@@ -1,9 +1,9 @@
 """Frozen parts in int8: rows of their own, the same from the images or through cuts, warm or cold."""
 
+import importlib.util
+
 import numpy as np
 import pytest
-
-pytest.importorskip("nncf")
 
 from thaw.cache import DiskCache
 from thaw.frozen import quantization
@@ -11,6 +11,9 @@ from thaw.frozen.activations import FrozenPart, build_frozen_part
 from thaw.frozen.engine import EngineChoice
 
 from .small_network import BACKBONE, read_photos
+
+# Found, not imported: the import would bring telemetry into the process, which quantization.py keeps out.
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs nncf, thaw's extra int8")
 
 INT8 = EngineChoice("openvino", "1", "int8", "float32")
 FLOAT32 = EngineChoice("openvino", "1", "float32", "float32")
