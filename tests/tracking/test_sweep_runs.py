@@ -8,7 +8,7 @@ from mlflow.entities import Metric
 from thaw.tracking.cross_validation import fold_summaries
 from thaw.tracking.draft_runs import best_drafts, full_precision_overrides
 from thaw.tracking.mlflow_store import open_store
-from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, find_run
+from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, best_run, find_run
 from thaw.tracking.sweep_runs import (
     best_objective,
     close_sweep,
@@ -184,3 +184,27 @@ def test_a_sweep_whose_best_run_is_no_draft_trains_nothing_again(tracking, outpu
     draft(tracking, outputs, parent, "full", 0.9, ["precision=auto"])
     assert best_drafts(ranked_children(parent)) == []
     close_sweep(parent)
+
+
+def test_a_network_is_that_of_a_run_in_full_precision_though_a_draft_was_better(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "mixed", outputs / "sweep")
+    best = draft(tracking, outputs, parent, "draft", 0.9, ["precision=draft"], **{"thaw.draft": "True"})
+    full = draft(tracking, outputs, parent, "full", 0.7, ["precision=auto"])
+    draft(tracking, outputs, parent, "worse", 0.6, ["precision=auto"])
+    with start_run(tracking, outputs, name="next", folder=outputs / "next", parent=parent.id) as run:
+        assert best_objective(run, parent.id) == 0.7
+    stored = find_run(tracking.uri, outputs, parent.id)
+    assert best_run(stored).id == full
+    again = draft(tracking, outputs, parent, "again", 0.5, ["precision=auto"], **{"thaw.repeats_draft": best})
+    assert best_run(stored).id == again
+    close_sweep(parent)
+    assert best_run(find_run(tracking.uri, outputs, parent.id)).id == again
+
+
+def test_a_sweep_of_drafts_alone_stands_for_the_best_of_them(tracking, outputs):
+    parent = open_sweep(tracking, outputs, "drafts", outputs / "sweep")
+    tag = {"thaw.draft": "True"}
+    draft(tracking, outputs, parent, "low", 0.7, ["precision=draft"], **tag)
+    best = draft(tracking, outputs, parent, "high", 0.9, ["precision=draft"], **tag)
+    close_sweep(parent, status="FAILED")
+    assert best_run(find_run(tracking.uri, outputs, parent.id)).id == best

@@ -38,7 +38,8 @@ def keeps_model(context: RunContext, objective: float) -> bool:
     if job.parent_run_id is not None and options.complete == "best" and context.config.precision == "draft":
         context.tracked.set_tags({"thaw.complete": False})
         return False
-    repeats_draft = tracking.REPEATS_DRAFT_TAG in job.tags
+    # A resumed run has its tags in the store only.
+    repeats_draft = tracking.REPEATS_DRAFT_TAG in {**context.tracked.resumed_tags, **job.tags}
     if not repeats_draft and job.parent_run_id is not None and options.complete == "best":
         best = tracking.best_objective(context.tracked, job.parent_run_id)
     complete = options.complete != "none" and (best is None or objective > best)

@@ -1,7 +1,7 @@
 """Tracking of runs, sweeps and models in MLflow. No other room imports mlflow, and importing this one does not."""
 
 from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json
-from thaw.tracking.draft_runs import DRAFT_TAG, REPEATS_DRAFT_TAG, best_drafts, full_precision_overrides
+from thaw.tracking.draft_runs import best_drafts, full_precision_overrides
 from thaw.tracking.fingerprint import (
     CONFIG_LOGGED_TAG,
     FINGERPRINT_PREFIX,
@@ -15,8 +15,10 @@ from thaw.tracking.mlflow_store import open_store, sqlite_path
 from thaw.tracking.reopen import EPOCH_PREFIX, REASON_TAG
 from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
 from thaw.tracking.run_lookup import (
+    DRAFT_TAG,
     OVERRIDES_TAG,
     PARENT_TAG,
+    REPEATS_DRAFT_TAG,
     StoredRun,
     best_run,
     find_run,

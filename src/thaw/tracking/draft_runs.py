@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from thaw.tracking.cross_validation import fold_summaries
 from thaw.tracking.run_lookup import StoredRun
 
-DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
-REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
 _DRAFT, _FULL = "precision=draft", "precision=auto"
 
 
@@ -19,7 +17,7 @@ def best_drafts(children: Sequence[StoredRun]) -> list[StoredRun]:
         best = [child for child in children if child.id in summaries[0].run_ids]
     else:
         best = [child for child in children[:1] if child.status == "FINISHED" and child.objective is not None]
-    return best if any(child.tags.get(DRAFT_TAG) == "True" for child in best) else []
+    return best if any(child.is_draft for child in best) else []
 
 
 def full_precision_overrides(draft: StoredRun) -> list[str]:
@@ -29,8 +27,3 @@ def full_precision_overrides(draft: StoredRun) -> list[str]:
     if _DRAFT not in overrides:
         return [*overrides, _FULL]
     return [_FULL if override == _DRAFT else override for override in overrides]
-
-
-def repeats_draft(run: StoredRun) -> bool:
-    """Whether a run trained a sweep's best draft again in full precision, and so is the sweep's result."""
-    return REPEATS_DRAFT_TAG in run.tags and run.status == "FINISHED"

@@ -19,6 +19,8 @@ from thaw.tracking.orphaned_runs import SWEEP_TAG
 PARENT_TAG = "mlflow.parentRunId"
 OVERRIDES_TAG = "thaw.overrides"
 BEST_RUN_TAG = "thaw.best_run"
+DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
+REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
 _MODEL_FILE = "model/model.keras"  # in a run's folder
 
 
@@ -70,6 +72,10 @@ class StoredRun:
             owner = folder_owner.owner_of_folder(folder)
             if owner is not None and owner[0] == self.id:
                 return folder / _MODEL_FILE
+        if self.is_draft:
+            raise UserError(
+                f"run {self.id} ({self.name}) is a draft, of which no network is kept: train it with precision=auto"
+            )
         raise UserError(
             f"run {self.id} ({self.name}, {self.status}) has no model in the store, and none in a folder on this "
             "machine. Was tracking.log_model=false, or tracking.complete=none?"
@@ -79,6 +85,16 @@ class StoredRun:
     def is_sweep(self) -> bool:
         """Whether the run is a sweep, the parent of its runs."""
         return SWEEP_TAG in self.tags
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether the run was made in draft precision, to be compared with others."""
+        return self.tags.get(DRAFT_TAG) == "True"
+
+    @property
+    def repeats_draft(self) -> bool:
+        """Whether the run trained a sweep's best draft again in full precision, and so is the sweep's result."""
+        return REPEATS_DRAFT_TAG in self.tags and self.status == "FINISHED"
 
     @property
     def overrides(self) -> str:
@@ -142,6 +158,8 @@ def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun
 def best_run(run: StoredRun, report: Callable[[str], None] = say) -> StoredRun:
     """Return the best run of a sweep, and report which it is; return any other run as it is.
 
+    Runs that repeat a draft in full precision come first, and drafts, which keep no network, last.
+
     Raises:
         UserError: No run of the sweep has finished.
     """
@@ -149,9 +167,11 @@ def best_run(run: StoredRun, report: Callable[[str], None] = say) -> StoredRun:
         return run
     finished = [child for child in run.child_runs("FINISHED") if child.objective is not None]
     best_id = run.tags.get(BEST_RUN_TAG)
-    best = next((child for child in finished if child.id == best_id), finished[0] if finished else None)
-    if best is None:
+    # The highest objective is first already; the sweep itself knows whether it is the best.
+    finished.sort(key=lambda child: (not child.repeats_draft, child.is_draft, child.id != best_id))
+    if not finished:
         raise UserError(f"run {run.id} is a sweep ({run.name}, {run.status}) of which no run has finished")
+    best = finished[0]
     report(f"{run.id} is a sweep: this is its best run, {best.id}, objective {best.objective:.4f}: {best.overrides}")
     return best
 

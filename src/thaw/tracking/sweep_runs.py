@@ -11,11 +11,11 @@ from typing import Literal
 from filelock import FileLock
 
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import draft_runs, folder_owner, orphaned_runs, run_lock
+from thaw.tracking import folder_owner, orphaned_runs, run_lock
 from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json, objective_rank
 from thaw.tracking.mlflow_store import MlflowStore, open_store
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
-from thaw.tracking.run_lookup import BEST_RUN_TAG, PARENT_TAG, StoredRun, stored_run_of_mlflow
+from thaw.tracking.run_lookup import BEST_RUN_TAG, DRAFT_TAG, PARENT_TAG, StoredRun, stored_run_of_mlflow
 from thaw.tracking.tracked_run import OBJECTIVE_TAG, TrackedRun, create_run
 
 
@@ -48,6 +48,7 @@ def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path)
 def best_objective(run: TrackedRun, parent_id: str) -> float | None:
     """Return the highest objective among the sweep's finished runs; None before the first, and without an answer.
 
+    Drafts do not count: they keep no network, which a run in full precision would have to be compared with.
     An error of the store must not end `run`, which has trained by then.
     """
     try:
@@ -55,11 +56,11 @@ def best_objective(run: TrackedRun, parent_id: str) -> float | None:
             [run.experiment_id],
             f"tags.`{PARENT_TAG}` = '{parent_id}' AND attributes.status = 'FINISHED'",
             order_by=["metrics.objective DESC"],
-            max_results=1,
         )
     except (StoreRefused, StoreUnreachable):
         return None
-    return best[0].data.metrics.get("objective") if best else None
+    full = [run for run in best if run.data.tags.get(DRAFT_TAG) != "True"]
+    return full[0].data.metrics.get("objective") if full else None
 
 
 def close_sweep(
@@ -92,8 +93,8 @@ def ranked_children(sweep: Sweep, *, maximize: bool = True) -> list[StoredRun]:
 
 def ranked_fold_summaries(children: list[StoredRun], *, maximize: bool = True) -> list[FoldSummary]:
     """Return `fold_summaries`, with the setting first that was trained again in full precision, if one was."""
-    again = [child for child in children if draft_runs.repeats_draft(child)]
-    others = [child for child in children if not draft_runs.repeats_draft(child)]
+    again = [child for child in children if child.repeats_draft]
+    others = [child for child in children if not child.repeats_draft]
     return [*fold_summaries(again, maximize=maximize), *fold_summaries(others, maximize=maximize)]
 
 
@@ -103,7 +104,7 @@ def _rank(child: StoredRun, maximize: bool) -> float:
 
 def _ranked(run: TrackedRun, maximize: bool) -> list[StoredRun]:
     children = _children(run._store, run)
-    return sorted(children, key=lambda child: (not draft_runs.repeats_draft(child), _rank(child, maximize)))
+    return sorted(children, key=lambda child: (not child.repeats_draft, _rank(child, maximize)))
 
 
 def _close(run: TrackedRun, status: str, maximize: bool, summary: Mapping[str, object]) -> list[StoredRun]:
