@@ -151,6 +151,12 @@ def test_features_of_files_need_no_cache(photos: Path, outputs: str) -> None:
         thaw.features("efficientnet_lite0", files, ["backbone.weights=none"])
 
 
+@pytest.mark.parametrize("precision", ["int8", "draft"])
+def test_features_that_depend_on_the_other_images_of_a_call_are_refused(arrays: np.ndarray, precision: str) -> None:
+    with pytest.raises(thaw.UserError, match=rf"precision={precision} .* Use precision=auto or bfloat16"):
+        thaw.features("efficientnet_lite0", arrays, [f"precision={precision}"])
+
+
 def test_a_plan_is_data_and_a_line() -> None:
     plan = thaw.plan_freeze("efficientnet_lite0", "block6c")
     assert (plan.block, plan.inside_block, len(plan.cut_names)) == ("block6c", False, 1)

@@ -192,19 +192,25 @@ def features(backbone: str, images: Images, overrides: Sequence[str] = ()) -> np
         backbone: a choice of conf/backbone, such as `"efficientnet_lite0"`.
         images: see `thaw.api.Images`.
         overrides: keys of `thaw explore`, as `"backbone.weights=RUN_ID"`, `"cache.dir=/big/cache"` or
-            `"cache.max_gb=0"` to keep nothing.
+            `"cache.max_gb=0"` to keep nothing. `precision` is not `int8` or `draft` here.
 
     Returns:
         float32 (N, D), in the order of the images; D is the backbone's number of channels, 1,280 of EfficientNet-Lite0.
 
     Raises:
-        UserError: files cannot be read (all of them are listed), or the backbone has random weights.
+        UserError: files cannot be read (all of them are listed), the backbone has random weights, or the precision
+            depends on the images.
 
     Examples:
         >>> thaw.features("efficientnet_lite0", "photos").shape
         (520, 1280)
     """
     config: ExploreConfig = _compose("explore", ExploreConfig, [*overrides, f"backbone={backbone}"])
+    if config.precision in ("int8", "draft"):
+        raise UserError(
+            f"precision={config.precision} may quantise the backbone on the images of the call: features of two calls, "
+            "as of training and test images, could not be compared. Use precision=auto or bfloat16"
+        )
     backbone_features.check_supported(config)
     config.backbone = tracking.resolve_run_weights(config.backbone, config.tracking_uri, Path(config.outputs))
     store = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, Path(config.outputs))

@@ -1,4 +1,7 @@
-"""Pooled features of a frozen backbone, cached in the same rows as those of recipe=bottleneck."""
+"""Pooled features of a frozen backbone, cached in the same rows as those of recipe=bottleneck; not in int8.
+
+In int8 the backbone is quantised on the images that are explored, and a run's on its training images.
+"""
 
 from collections.abc import Iterator
 
