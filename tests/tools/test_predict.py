@@ -211,3 +211,31 @@ def test_a_run_on_data_of_few_bits_sees_it_and_so_does_its_network(commands) -> 
     )
     rows = list(csv.DictReader(listing.out.splitlines()))
     assert sum(row["image"].split("/")[-2] == row["class"] for row in rows) >= 38, listing.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "quantized_file", "asked", "noted"),
+    [
+        (STOCK, True, {}, True),  # the model's folder alone
+        (InferenceSettings("openvino", "int8", boundary=9), True, {"engine": "tensorflow"}, True),
+        (InferenceSettings("openvino", "int8", boundary=9), True, {"precision": "float32"}, False),
+        (STOCK, False, {}, False),
+    ],
+)
+def test_float32_predictions_of_a_head_that_was_fitted_on_int8_are_noted(
+    settings, quantized_file, asked, noted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    if quantized_file:
+        (tmp_path / "frozen_int8.xml").write_text("")
+    monkeypatch.setattr(predict, "InferenceFunction", lambda *args: None)
+    classifier = predict.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
+    predict.probability_function(classifier, PredictConfig(**asked))
+    assert capsys.readouterr().err == (f"{predict.FLOAT32_NOTE}\n" if noted else "")
+
+
+def test_a_run_in_int8_needs_openvino_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "detect_processor", lambda: BARE)
+    settings = InferenceSettings("openvino", "int8", boundary=9)
+    classifier = predict.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
+    with pytest.raises(UserError, match=r"int8, which OpenVINO computes.*or predict with precision=float32"):
+        predict.probability_function(classifier, PredictConfig())

@@ -33,6 +33,10 @@ from thaw.models import backbone_table, saved_model
 from thaw.models.saved_model import SavedNetwork
 
 Prediction = tuple[str, float]  # class name, probability
+FLOAT32_NOTE = (
+    "note: these predictions are those of the network in float32, and its head was fitted on int8. The run's id or "
+    "whole folder predicts as the run was evaluated, with engine and precision left out"
+)
 DECODE_GROUP = 64  # images that are decoded, in threads, while the network runs on as many
 
 
@@ -242,6 +246,8 @@ def probability_function(classifier: Classifier, config: PredictConfig) -> Calla
     settings = classifier.judged_with
     if settings.is_quantized and config.engine in ("auto", "openvino") and config.precision == "auto":
         return _quantized_classifier(classifier)
+    if config.precision == "auto" and _has_quantized_part(classifier):
+        print(FLOAT32_NOTE, file=sys.stderr)
     choice = choose_prediction_engine(config.engine, config.precision, settings, detect_hardware())
     judged = (settings.engine, settings.network_precision)
     as_evaluated = (choice.engine, choice.frozen) == judged and not settings.is_quantized
@@ -254,6 +260,14 @@ def probability_function(classifier: Classifier, config: PredictConfig) -> Calla
     return lambda images: expand_sigmoid(function(images)[0])
 
 
+def _has_quantized_part(classifier: Classifier) -> bool:
+    """Whether the head was fitted on int8: its run says so, or the quantised part lies beside the network."""
+    folder = classifier.folder
+    return classifier.judged_with.is_quantized or (
+        folder is not None and (folder / saved_model.QUANTIZED_FILE).is_file()
+    )
+
+
 def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray[np.float32]]:
     """Return the function of a network whose frozen part was quantised, as its run computed it. It needs no NNCF."""
     from thaw.frozen import quantization
@@ -262,7 +276,11 @@ def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray
     settings = classifier.judged_with
     assert classifier.folder is not None
     assert settings.boundary is not None
-    engine.check_engine("openvino", "auto", "auto", detect_processor())
+    if not detect_processor().openvino:
+        raise UserError(
+            "the run was judged in int8, which OpenVINO computes, and the package openvino is not installed. Install "
+            "it, or predict with precision=float32, which runs the kept network"
+        )
     file = saved_model.check_quantized(classifier.folder, settings.quantized_sha256)
     choice = EngineChoice("openvino", "", "int8", settings.trained_precision)
     loaded = quantization.load_quantized(file)
