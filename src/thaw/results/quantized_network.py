@@ -46,7 +46,8 @@ class PrecisionComparison:
         q, f, d = self.quantized_interval, self.float32_interval, self.difference_interval
         return (
             f"int8 against float32 on {self.images:,} test images: accuracy {self.quantized:.4f} "
-            f"({q[0]:.4f} to {q[1]:.4f}), in float32 {self.float32:.4f} ({f[0]:.4f} to {f[1]:.4f}); difference "
+            f"({q[0]:.4f} to {q[1]:.4f}), the same network in float32 (its head was "
+            f"fitted on int8) {self.float32:.4f} ({f[0]:.4f} to {f[1]:.4f}); difference "
             f"{self.difference:+.4f} ({d[0]:+.4f} to {d[1]:+.4f}), p = {self.p_value:.2g}"
         )
 
@@ -116,6 +117,8 @@ def compare_with_float32(
             "note: model.keras alone, which is float32, is less accurate than this run: its head was fitted on int8. "
             "Predict with thaw, or train with frozen_precision=auto"
         )
+    elif comparison.difference_interval[1] < 0:
+        say("note: float32 is more accurate: leave frozen_precision=int8 out")
     content = asdict(comparison)
     context.tracked.log_metrics(
         {f"int8/{name}": value for name, value in content.items() if isinstance(value, (int, float))}
