@@ -243,7 +243,7 @@ class Config:
     precision: str = key(
         "auto",
         "precision of computation, weights stay float32; auto: what this hardware does fast for the network; draft: "
-        "what is fastest for frozen layers, to compare runs; a sweep trains its best one again with auto",
+        "what is fastest for frozen layers and many images, to compare runs; a sweep trains its best again with auto",
         choices=("auto", "draft", "float32", "bfloat16", "float16"),
     )
     frozen_precision: str = key(
