@@ -43,7 +43,8 @@ def run(config: Config, job: Job) -> RunResult:
         data = load_run_data(context)
         weights_leakage.check_leakage(config, data, tracked)
 
-        choice = _choose_engine(asked, tracked, draft=config.precision == "draft")
+        draft = config.precision == "draft" and config.recipe != "scratch"  # which freezes nothing: it is as with auto
+        choice = _choose_engine(asked, tracked, draft=draft)
         tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
         network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
         trained = TrainingOutcome(network, choice, data, train_stages(context, choice, network, data))
@@ -59,7 +60,7 @@ def run(config: Config, job: Job) -> RunResult:
         metrics = run_outputs.log_final_metrics(context, trained, evaluations)
 
         model_file = None
-        if run_outputs.keeps_model(context, metrics[OBJECTIVE]):
+        if run_outputs.keeps_model(context, metrics[OBJECTIVE], draft=draft):
             run_outputs.write_run_report(context, trained, evaluations["test"])
             model_file = run_outputs.save_model(context, trained)
             quantization |= save_quantized_part(context, trained, model_file.parent)
@@ -93,7 +94,7 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool)
     hardware = detect_hardware()
     choice = engine.choose_engine(
         config.engine,
-        config.precision,
+        config.precision if draft or config.precision != "draft" else "auto",
         config.frozen_precision,
         depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
         trains_backbone=config.recipe != "bottleneck",

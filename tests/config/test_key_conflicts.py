@@ -116,3 +116,9 @@ def test_what_the_command_sets_and_nothing_reads_is_named_in_one_line(arguments:
 )
 def test_what_has_an_effect_and_what_is_a_default_is_not_talked_about(arguments: tuple[str, ...]) -> None:
     assert notes(*arguments) == []
+
+
+def test_a_draft_of_a_recipe_that_freezes_nothing_is_none() -> None:
+    (note,) = notes("recipe=scratch", "precision=draft")
+    assert note == "note: precision has no effect: recipe=scratch freezes nothing"
+    assert notes("recipe=scratch", "precision=float32") == []

@@ -26,3 +26,11 @@ def test_a_repeated_draft_keeps_its_network_resumed_or_not(
     job = Job(None, Path(), parent_run_id="parent", tags=given)
     context: Any = SimpleNamespace(config=Config(), job=job, tracked=tracked)
     assert run_outputs.keeps_model(context, 0.9) is kept
+
+
+@pytest.mark.parametrize("draft", [True, False])
+def test_a_sweeps_draft_keeps_figures_only(draft: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "best_objective", lambda *_: None)
+    tracked: Any = SimpleNamespace(resumed_tags={}, set_tags=lambda tags: None)
+    context: Any = SimpleNamespace(config=Config(), job=Job(None, Path(), parent_run_id="parent"), tracked=tracked)
+    assert run_outputs.keeps_model(context, 0.9, draft=draft) is not draft

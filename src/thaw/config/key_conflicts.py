@@ -107,6 +107,8 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         yield "finetune.batchnorm", "everything stays frozen"
     if config.recipe == "scratch":
         yield "frozen_precision", "recipe=scratch freezes nothing"
+        if config.precision == "draft":
+            yield "precision", "recipe=scratch freezes nothing"
     if config.recipe == "bottleneck":
         yield "training_step", "recipe=bottleneck thaws nothing"
     yield from _idle_optimizers(config)

@@ -29,13 +29,13 @@ def log_final_metrics(
     return metrics
 
 
-def keeps_model(context: RunContext, objective: float) -> bool:
+def keeps_model(context: RunContext, objective: float, *, draft: bool = False) -> bool:
     """Whether the run keeps its model, report and predictions: a sweep's job only if it is the best so far.
 
     A sweep's drafts keep nothing, as the best of them is trained again; that run is the sweep's result.
     """
     job, options, best = context.job, context.config.tracking, None
-    if job.parent_run_id is not None and options.complete == "best" and context.config.precision == "draft":
+    if job.parent_run_id is not None and options.complete == "best" and draft:
         context.tracked.set_tags({"thaw.complete": False})
         return False
     # A resumed run has its tags in the store only.
