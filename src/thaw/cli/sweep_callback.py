@@ -1,5 +1,6 @@
 """Hydra's callback: one parent run for a sweep, and no run in a folder that holds another run's files."""
 
+import shlex
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from thaw.cli.compose import first_job_config, to_config
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
+from thaw.config import command_lines
 from thaw.config.schema import Config
 
 if TYPE_CHECKING:
@@ -134,6 +136,16 @@ class SweepCallback(Callback):
         if children and children[0].objective is not None:
             best = children[0]
             say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
+        if not any(child.repeats_draft for child in children):
+            for draft in tracking.best_drafts(children):  # a job failed, or the sweep was stopped
+                try:
+                    command = shlex.join(tracking.full_precision_overrides(draft))
+                except UserError:  # its files are gone; what ended the sweep is the error to be told
+                    continue
+                say(
+                    f"note: the best draft, {draft.id}, was not trained again. In full precision: "
+                    f"{command_lines.script_command('train')} {command}"
+                )
         if summaries := tracking.ranked_fold_summaries(children):
             for summary in summaries:
                 say(summary.line())
