@@ -100,7 +100,7 @@ def quantize(converted: Any, inputs: _Inputs, calibration: Calibration) -> Any:
     model = _with_fixed_names(converted.clone())
     count = -(-len(calibration.indices) // BATCH_SIZE)
     with progress("calibrating int8", len(calibration.indices)) as steps:
-        return nncf.quantize(
+        quantized = nncf.quantize(
             model,
             nncf.Dataset(_Batches(inputs, count, steps)),
             preset=nncf.QuantizationPreset(PRESET),
@@ -108,6 +108,7 @@ def quantize(converted: Any, inputs: _Inputs, calibration: Calibration) -> Any:
             subset_size=count,
             fast_bias_correction=FAST_BIAS_CORRECTION,
         )
+    return _with_fixed_names(quantized)  # of what NNCF adds, names count on with every network of a process
 
 
 class _Batches:
