@@ -19,14 +19,15 @@ ROOT = Path(__file__).parent.parent
 NOT_FAST = {
     "cache": "cache_tool compaction crashes eviction",
     "cli": "argument_quoting empty_values error_handling instantiation_guard output_dirs resume sweep_checks",
-    "common": "downloads environment signals tensorflow_setup",
+    "common": "downloads environment quick_imports signals tensorflow_setup",
     "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
     "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export "
     "quantization quantized_parts",
     "lab": "faults",
-    "models": "backbone_reuse backbones compute_precision efficientnet_lite graph_digest weight_files",
+    "models": "backbone_reuse backbones compute_precision convolutions efficientnet_lite folding graph_digest "
+    "weight_files",
     "reproduce": "original_run",
     "results": "report",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from thaw.common import tensorflow_setup
 from thaw.config.schema import HeadConfig
 from thaw.models import freeze, network
 from thaw.models.backbone_table import BACKBONES
@@ -51,6 +52,15 @@ def test_any_other_batchnorm_is_left_alone(rows) -> None:
     assert foldable_batchnorms(graph(("in", "InputLayer", ()), *rows)) == {}
 
 
+def test_a_batchnorm_over_another_axis_is_left_alone() -> None:
+    tensorflow_setup.start_tensorflow(0, deterministic=True)
+    images = keras.Input((8, 8, 8))
+    x = keras.layers.BatchNormalization(axis=2, name="bn")(keras.layers.Conv2D(8, 1, name="conv")(images))
+    chain = graph(("in", "InputLayer", ()), ("conv", "Conv2D", (0,)), ("bn", "BatchNormalization", (1,)))
+    computed = with_trained_convolutions(keras.Model(images, x), chain, fold=True)
+    assert "bn" in {layer.name for layer in computed.layers}
+
+
 # BatchNorm layers that are in front of a convolution instead of behind it; every other network has none.
 NOT_FOLDED = {
     "resnet50v2": 17, "resnet101v2": 34, "resnet152v2": 51,  # of each block, and the last
@@ -67,6 +77,7 @@ def test_every_backbones_batchnorms_are_folded_or_left_alone_by_one_rule(name: s
     layers = {layer.name: layer for layer in built.layers}
     assert set(pairs.values()) <= set(norms)
     assert len(set(pairs.values())) == len(pairs)
+    assert all(len(layer._inbound_nodes) == 1 for layer in built.layers), "the rule is for layers used at one place"
     for conv, norm in pairs.items():
         assert layers[norm].input is layers[conv].output
     computed = with_trained_convolutions(built.model, built.graph, fold=True)

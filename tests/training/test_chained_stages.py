@@ -28,7 +28,9 @@ from thaw.training.stage_result import StageResult
 
 HEAD = HeadConfig(name="linear")
 BACKBONE = BackboneConfig(name="mobilenet", alpha=0.25, image_size=32, weights="none")
-CHOICE = EngineChoice("openvino", "test", "bfloat16", "float32")
+CHOICE = EngineChoice(  # as `auto` chooses it for a network with depthwise convolutions
+    "openvino", "test", "bfloat16", "bfloat16", training_step="folded", trained_depthwise="float32"
+)
 STAGES = (("head", "all"), ("top", "conv_pw_12_relu"), ("deep", "conv_pw_9_relu"))
 IMAGES = 24
 

@@ -1,9 +1,11 @@
 """The command line: Hydra's `key=value` for training and for every tool, with errors that name the nearest match."""
 
+import faulthandler
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +171,8 @@ def _prepare() -> None:
     tensorflow_setup.import_keras_without_extras()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach exit_with_one_error
     signal.signal(signal.SIGTERM, _terminate)
+    with suppress(ValueError, OSError, AttributeError):  # a standard error that is closed or no file
+        faulthandler.enable()  # a crash in a library's C++ code leaves the Python stack
     keep_yaml_texts()
 
 

@@ -85,9 +85,7 @@ def with_trained_convolutions(model: Any, graph: LayerGraph, *, fold: bool) -> A
     # An output of the model between the two layers would get the folded value.
     outputs = {tensor._keras_history.operation.name for tensor in model.outputs}
     pairs = {
-        conv: norm
-        for conv, norm in pairs.items()
-        if conv not in outputs and is_convolution(layers[conv]) and layers[conv].activation is keras.activations.linear
+        conv: norm for conv, norm in pairs.items() if conv not in outputs and _can_fold(layers[conv], layers[norm])
     }
     folded = set(pairs.values())
 
@@ -101,11 +99,17 @@ def with_trained_convolutions(model: Any, graph: LayerGraph, *, fold: bool) -> A
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
+def _can_fold(conv: Any, norm: Any) -> bool:
+    """Return whether a BatchNorm scales the channels that a convolution gives as they are."""
+    return is_convolution(conv) and conv.activation is keras.activations.linear and norm.axis in (-1, 3)
+
+
 def foldable_batchnorms(graph: LayerGraph) -> dict[str, str]:
     """Return the BatchNorm that can be folded into each convolution, by the names of the two.
 
     It normalizes the output of a convolution that nothing else takes. Left alone are those in front of an activation
-    and a convolution (ResNetV2, DenseNet), and those behind a concatenation, an addition or a pooling (NASNet).
+    and a convolution (ResNetV2, DenseNet), and those behind a concatenation, an addition or a pooling (NASNet). No
+    backbone uses a layer at two places; `read_graph` sees the first one only.
     """
     types = [None if o.layer is None else graph.layers[o.layer].type for o in graph.operations]
     consumers: dict[int, list[int]] = {}
