@@ -118,6 +118,8 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool)
     say(f"engine: {choice.summary()}")
     if note := hardware.unused_gpu_note():
         say(note)
+    if choice.frozen == "int8" and not hardware.int8:
+        say("note: this processor has no instructions for products of bytes (VNNI, AMX): int8 may be no faster here")
     return choice
 
 
