@@ -50,7 +50,7 @@ ONLY = {
     "omegaconf": {"cli", "config/yaml_text", "config/stored_config"},
     "mlflow": {"tracking"},
     "matplotlib": {"results/report"},
-    "openvino": {"frozen/engine"},
+    "openvino": {"frozen/engine", "frozen/openvino_runtime"},
     "nncf": {"frozen/quantization"},
     "cleanlab": {"explore/label_errors"},
     "jinja2": {"explore/html_page"},

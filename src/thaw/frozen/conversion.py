@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from thaw.cache import CacheFull, DiskCache
 from thaw.common.errors import UserError
-from thaw.frozen.engine import import_openvino
+from thaw.frozen.openvino_runtime import import_openvino, openvino_core
 
 KEY_FORMAT = 1  # raise it when the same key stands for another network, or for other bytes
 # A larger share of the cache is not spent on one network: activations save more.
@@ -71,4 +71,4 @@ def _to_row(converted: Any) -> npt.NDArray[np.uint8]:
 def _from_row(row: npt.NDArray[np.uint8]) -> Any:
     ov, length = import_openvino(), int(row[:8].view("<i8")[0])
     weights = ov.Tensor(np.ascontiguousarray(row[8 + length :]), shared_memory=False)
-    return ov.Core().read_model(row[8 : 8 + length].tobytes(), weights)
+    return openvino_core().read_model(row[8 : 8 + length].tobytes(), weights)

@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import inspect
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.common.signals import propagate_signals
+from thaw.frozen.openvino_runtime import import_openvino, openvino_core
 
 ArrayTuple = tuple[npt.NDArray[Any], ...]
 ChunkRunner = Callable[[list[ArrayTuple]], list[ArrayTuple]]  # chunks of inputs -> chunks of outputs
@@ -241,18 +241,6 @@ def _trace(model: Any, precision: str) -> Any:
         return tf.function(call, autograph=False).get_concrete_function(*_input_specs(model))
 
 
-def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry.
-
-    With it, every conversion forks this process to report to a server of Google's, and writes to ~/intel. Without the
-    package OpenVINO uses a substitute (openvino/tools/ovc/telemetry_utils.py).
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes its import fail
-    import openvino
-
-    return openvino
-
-
 def convert_to_openvino(model: Any) -> Any:
     """Return the network as OpenVINO's model with the same outputs in the same order.
 
@@ -307,8 +295,7 @@ _PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int
 
 
 def _openvino(converted: Any, precision: str) -> ChunkRunner:
-    ov = import_openvino()
-    compiled = ov.Core().compile_model(
+    compiled = openvino_core().compile_model(
         converted,
         "CPU",
         {

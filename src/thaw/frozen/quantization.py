@@ -18,7 +18,8 @@ from thaw.common import hardware
 from thaw.common.console import ProgressHandle, progress
 from thaw.data import dataset_cache, decode
 from thaw.data.pixels import Pixels
-from thaw.frozen.engine import ArrayTuple, EngineChoice, import_openvino
+from thaw.frozen.engine import ArrayTuple, EngineChoice
+from thaw.frozen.openvino_runtime import import_openvino, openvino_core, sharing_the_core
 
 KEY_FORMAT = 1  # raise it when the same key stands for another quantised network
 MAX_IMAGES, BATCH_SIZE = 304, 8  # NNCF recommends 300 images; whole batches count alike
@@ -99,7 +100,7 @@ def quantize(converted: Any, inputs: _Inputs, calibration: Calibration) -> Any:
     nncf = _import_nncf()
     model = _with_fixed_names(converted.clone())
     count = -(-len(calibration.indices) // BATCH_SIZE)
-    with progress("calibrating int8", len(calibration.indices)) as steps:
+    with progress("calibrating int8", len(calibration.indices)) as steps, sharing_the_core():
         quantized = nncf.quantize(
             model,
             nncf.Dataset(_Batches(inputs, count, steps)),
@@ -147,7 +148,7 @@ def save_quantized(quantized: Any, file: Path) -> None:
 
 def load_quantized(file: Path) -> Any:
     """Return OpenVINO's model of an .xml file and the .bin file beside it; NNCF is not needed."""
-    return import_openvino().Core().read_model(file)
+    return openvino_core().read_model(file)
 
 
 @functools.cache

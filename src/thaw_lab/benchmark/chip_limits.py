@@ -58,13 +58,14 @@ def openvino_products(size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield precision and product: models of MatMul alone, on all cores at once."""
     import numpy as np
 
-    from thaw.frozen.engine import import_openvino
+    from thaw.frozen.openvino_runtime import import_openvino, openvino_core
 
     ov = import_openvino()
     values = np.random.default_rng(0).standard_normal((size, size)).astype(np.float32)
     for precision, hint in (("float32", "f32"), ("bfloat16", "bf16"), ("int8", "f32")):
         hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-        request = ov.Core().compile_model(_matmul_model(ov, values, precision), "CPU", hints).create_infer_request()
+        compiled = openvino_core().compile_model(_matmul_model(ov, values, precision), "CPU", hints)
+        request = compiled.create_infer_request()
         request.set_input_tensor(ov.Tensor(values))
         yield precision, request.infer
 

@@ -22,11 +22,11 @@ def main() -> None:
     started = time.perf_counter()
     from thaw.cli import main as cli
     from thaw.common import tensorflow_setup
-    from thaw.frozen import engine
+    from thaw.frozen import openvino_runtime
     from thaw.tracking.mlflow_store import quiet_mlflow
 
     tensorflow_setup.import_tensorflow()
-    engine.import_openvino()  # without its telemetry, whose forked process may hang
+    openvino_runtime.import_openvino()  # without its telemetry, whose forked process may hang
     quiet_mlflow()
     for name in LATE_IMPORTS:
         importlib.import_module(name)
