@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thaw import tracking
+from thaw.models import saved_model
+
 from .conftest import Commands, Ran
 
 SMALL = (
@@ -133,3 +136,10 @@ def test_what_a_store_refused_is_kept_under_the_names_it_had(tmp_path: Path) -> 
     spooled = read_unsent(tmp_path)
     assert spooled is not None
     assert spooled.metrics[0].step == 1
+
+
+def test_names_of_drafts_and_of_quantised_networks_stay() -> None:
+    """The runs that have them are made in tests/test_int8.py, where NNCF is installed."""
+    assert (tracking.DRAFT_TAG, tracking.REPEATS_DRAFT_TAG) == ("thaw.draft", "thaw.repeats_draft")
+    assert saved_model.QUANTIZED_TAG == "thaw.quantized_sha256"
+    assert saved_model.QUANTIZED_FILE == "frozen_int8.xml"

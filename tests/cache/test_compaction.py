@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from thaw.cache import DiskCache, compaction, eviction, file_pool, rows, segment, writer
-from thaw.cache.locks import space_lock
 from thaw.common.errors import UserError
 
 from .synthetic_rows import KEY, assert_clean, content, count, digest, fill, scatter, start
@@ -78,15 +77,6 @@ def test_a_space_of_many_commits_is_opened_by_reading_few_files(space, monkeypat
     assert len(reads) <= 3 * (compaction.MAX_SMALL_SEGMENTS + 1)
 
 
-def test_what_is_added_aside_by_many_runs_is_merged_too(space, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda file: None)
-    for n in range(100):
-        with space.row_writer([digest(n)]) as add:
-            add(digest(n), content(n))
-    assert count(space) <= compaction.MAX_SMALL_SEGMENTS + 1
-    assert fill(space, range(100))[1] == []
-
-
 def test_many_short_calls_leave_few_segments_and_few_open_files(store):
     """A scan commits every few thousand files, and whoever reads the rows may keep all that it was given."""
     script = """
@@ -105,40 +95,20 @@ def test_rows_that_come_along_make_one_segment_however_often_they_are_committed(
     monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
     space = store.space(KEY)
     fill(space, [3])
-    with space.row_writer([digest(n) for n in range(100)]) as add:
-        for n in range(100):
-            add(digest(n), content(n))
-            assert len(space.missing([digest(n)])) == 0, "committed at once"
+
+    numbers = [n for n in range(100) if n != 3]
+
+    def compute(positions):
+        for before, position in zip([None, *positions], positions, strict=False):
+            if before is not None:
+                assert len(space.missing([digest(numbers[before])])) == 0, "committed at once"
+            yield content(numbers[position])
+
+    space.get_or_compute([digest(n) for n in numbers], compute)
     assert count(space) == 2
     assert_clean(space)
     assert fill(space, range(100))[1] == []
     assert sum(len(each.table) for each in segment.read_segments(space._folder)[0]) == 100, "no row twice"
-
-
-def test_what_came_along_before_an_exception_stays(space):
-    def broken_off():
-        with space.row_writer([digest(n) for n in range(9)]) as add:
-            for n in range(5):
-                add(digest(n), content(n))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        broken_off()
-    assert_clean(space)
-    assert fill(space, range(9))[1] == [5, 6, 7, 8]
-
-
-def test_nobody_waits_to_add_what_comes_along(store, space):
-    script = """
-space = DiskCache(Path(sys.argv[1]), 1e9).space(KEY)
-with space.row_writer([digest(0)]) as add:
-    print("added nothing" if add is None else "added")
-"""
-    with space_lock(store.folder, space.id, "waiting"):
-        process = start(script, store.folder)
-        assert process.communicate(timeout=60)[0] == "added nothing\n"
-    process = start(script, store.folder)
-    assert process.communicate(timeout=60)[0] == "added\n"
 
 
 def test_a_computation_that_ends_early_lets_go_of_other_spaces_at_once(store):
@@ -146,10 +116,12 @@ def test_a_computation_that_ends_early_lets_go_of_other_spaces_at_once(store):
     space, other = store.space(KEY), store.space(KEY | {"view": 1})
 
     def compute(positions):
-        with other.row_writer([digest(0)]) as add:
-            add(digest(0), content(0))
+        def of_other(of_positions):
+            yield content(0)
             for _ in positions:
                 yield np.array([object()])  # no row
+
+        yield from other.get_or_compute([digest(0), digest(1)], of_other)
 
     with pytest.raises(ValueError, match="array of numbers") as error_info:
         space.get_or_compute([digest(n) for n in range(3)], compute)

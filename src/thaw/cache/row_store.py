@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.cache import compaction, rows, segment
 from thaw.cache.eviction import SegmentReservation
-from thaw.cache.locks import SHORT_WAIT_SECONDS, cache_errors_explained, cache_lock, space_lock, try_space_lock
+from thaw.cache.locks import cache_errors_explained, cache_lock, space_lock, try_space_lock
 from thaw.cache.rows import CachedRows
 from thaw.cache.segment import RowLocation, Segment
 from thaw.cache.writer import SegmentWriter
@@ -22,7 +22,6 @@ from thaw.common.files import write_atomically
 MAX_ATTEMPTS = 5
 
 ComputeRows = Callable[[list[int]], Iterable[np.ndarray]]
-AddRow = Callable[[str, np.ndarray], None]
 
 
 class RowStore:
@@ -99,33 +98,6 @@ class RowStore:
             if loaded is not None or all(locations[digest][0].rows_path.exists() for digest in damaged):
                 return loaded
         return None
-
-    @contextmanager
-    def row_writer(self, digests: Sequence[str]) -> Iterator[AddRow | None]:
-        """Yield a function that adds the row of one of these digests; a row that is there is not written again.
-
-        Rows are committed every few seconds, and when the block ends, however it ends. Yields None, without waiting,
-        when another run computes in the space. Adding raises as `get_or_compute` does.
-        """
-        self._check_enabled()
-        self._merge()
-        first = _first_positions(digests)
-        with try_space_lock(self._cache_folder, self.id, SHORT_WAIT_SECONDS) as locked:
-            if not locked:
-                yield None
-                return
-            self._prepare()
-            present = self._locate(first)
-            added: set[bytes] = set()
-
-            def add(digest: str, array: np.ndarray) -> None:
-                parsed = bytes.fromhex(digest)
-                if parsed not in present and parsed not in added:
-                    writer.add(parsed, array)
-                    added.add(parsed)
-
-            with self._writer(present, len(digests)) as writer:
-                yield add
 
     def _merge(self) -> None:
         """Merge small segments when there are many; what cannot be merged now stays as it is."""

@@ -50,13 +50,14 @@ class FreezePlan:
         return " · ".join(parts)
 
 
-def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
+def resolve_boundary(request: object, graph: LayerGraph, backbone: str, key: str = "finetune.freeze") -> int:
     """Return the number N of frozen layers, `layers[:N]`, that a request stands for.
 
     Args:
         request: an index, a layer or block name (frozen through it), a fraction 0 < f < 1 of the layers, all or none.
         graph: the backbone's graph.
         backbone: the backbone's name, for error messages.
+        key: the config key that the request was given with, for error messages.
 
     Raises:
         UserError: there is no such layer or block, or the number is out of range; with the nearest name.
@@ -64,16 +65,16 @@ def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
     total, hint = len(graph.layers), f"See them all: {command_lines.script_command('layers')} backbone={backbone}"
     request = _as_number(request)
     if isinstance(request, bool) or request is None:
-        raise UserError(f"finetune.freeze={request} is not understood. {_ALLOWED_REQUESTS} {hint}")
+        raise UserError(f"{key}={request} is not understood. {_ALLOWED_REQUESTS} {hint}")
     if isinstance(request, int):
         if not 0 <= request <= total:
-            raise UserError(f"finetune.freeze={request}: {backbone} has {total} layers; give 0 to {total}. {hint}")
+            raise UserError(f"{key}={request}: {backbone} has {total} layers; give 0 to {total}. {hint}")
         return request
     if isinstance(request, float):
         if not 0 < request < 1:
             raise UserError(
-                f"finetune.freeze={request} is no fraction between 0 and 1. "
-                "Use finetune.freeze=all or none for everything or nothing, or a whole number for an index"
+                f"{key}={request} is no fraction between 0 and 1. "
+                f"Use {key}=all or none for everything or nothing, or a whole number for an index"
             )
         return round(request * total)
     name = str(request)
@@ -83,7 +84,7 @@ def resolve_boundary(request: object, graph: LayerGraph, backbone: str) -> int:
     indices.update({block.name: block.last_layer for block in graph.blocks})
     if name not in indices:
         raise UserError(
-            f"finetune.freeze={name} is neither a layer nor a block of {backbone}."
+            f"{key}={name} is neither a layer nor a block of {backbone}."
             f"{did_you_mean(name, indices)} {_ALLOWED_REQUESTS} {hint}"
         )
     return indices[name] + 1
@@ -103,9 +104,11 @@ def _as_number(request: object) -> object:
     return request
 
 
-def make_plan(request: object, graph: LayerGraph, backbone: str, batchnorm: str) -> FreezePlan:
+def make_plan(
+    request: object, graph: LayerGraph, backbone: str, batchnorm: str, key: str = "finetune.freeze"
+) -> FreezePlan:
     """Return the plan for a request; raises UserError as `resolve_boundary` does."""
-    boundary = resolve_boundary(request, graph, backbone)
+    boundary = resolve_boundary(request, graph, backbone, key)
     block = next((b for b in graph.blocks if boundary - 1 <= b.last_layer), None)
     cut = cut_operations(graph, boundary)
     return FreezePlan(

@@ -19,7 +19,8 @@ from thaw.run_context import RunContext
 from thaw.tracking import TrackedRun
 from thaw.training.stage_result import TrainingOutcome
 
-PARITY_TAG = "thaw.parity"  # of a run: passed, failed, or unchecked
+# Of a run: passed, failed, unchecked, or differs: in int8 the kept float32 network gives other classes than the run.
+PARITY_TAG = "thaw.parity"
 # Of a rerun: how many images the run compared that it reproduces. The time decides on them otherwise.
 PARITY_IMAGES_TAG = "thaw.parity_images"
 # Networks of which 8 images take longer than the check may: EfficientNetB7 5 s, ConvNeXtXLarge 10 s on 2 cores.
@@ -50,10 +51,10 @@ def trusted_predictions(context: RunContext, trained: TrainingOutcome) -> FinalP
         raise
     except Exception as error:  # out of memory, or whatever else Keras may raise
         return _unchecked(context, trained, error)
-    passed = _passed(parity, trained.engine)
-    entry = {"passed": passed, **asdict(parity), "seconds": time.monotonic() - started}
-    _log(parity, context.tracked, passed=passed)
-    if passed:
+    trusted = _trusted(parity, trained.engine)
+    entry = {"passed": not parity.failed, **asdict(parity), "seconds": time.monotonic() - started}
+    _log(parity, context.tracked, trusted=trusted)
+    if trusted:
         say(
             f"parity: {parity.images - parity.differ} of {parity.images} images get the same class from the kept "
             f"network end to end; probabilities differ by at most {parity.max_probability_difference:.2g}, "
@@ -131,15 +132,15 @@ def _unchecked(context: RunContext, trained: TrainingOutcome, error: Exception) 
     return FinalPredictions(trained.stages[-1].probabilities, entry)
 
 
-def _passed(parity: Parity, choice: EngineChoice) -> bool:
+def _trusted(parity: Parity, choice: EngineChoice) -> bool:
     """Whether predictions are made as the run computed: always in int8, whose quantised part is kept for them."""
     return choice.frozen == "int8" or not parity.failed
 
 
-def _log(parity: Parity, tracked: TrackedRun, *, passed: bool) -> None:
+def _log(parity: Parity, tracked: TrackedRun, *, trusted: bool) -> None:
     metrics = {f"parity/{name}": value for name, value in asdict(parity).items()}
     tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
-    tracked.set_tags({PARITY_TAG: "passed" if passed else "failed"})
+    tracked.set_tags({PARITY_TAG: ("differs" if parity.failed else "passed") if trusted else "failed"})
 
 
 def _failure(parity: Parity, choice: EngineChoice) -> str:

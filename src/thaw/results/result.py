@@ -27,7 +27,7 @@ class RunResult:
     `train`, `evaluate`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions
     `frozen` and `trained`, `device`, `tf32`, `draft`.
     parity: `passed`, the fields of `Parity`, and `judged_with`, as `engine`: what computed the metrics, which is Keras
-    in float32 if it was not passed.
+    in float32 if it was not passed, but for int8, whose quantised part is kept.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
     model: path of the saved network, None without one.
     quantization: empty unless frozen layers are in int8; `calibration_sha256`, `calibration_images`, `nncf`, `accuracy`

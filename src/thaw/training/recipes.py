@@ -12,7 +12,7 @@ class TrainingStage:
     """One stage of training.
 
     number: 0-based, in the run. freeze: the request, as in finetune.freeze. first_epoch: how many epochs earlier stages
-    have, so that all stages share one axis.
+    have, so that all stages share one axis. freeze_key: the config key that the request was given with.
     """
 
     number: int
@@ -22,6 +22,7 @@ class TrainingStage:
     epochs: int
     first_epoch: int
     optimizer: OptimizerConfig
+    freeze_key: str = "finetune.freeze"
 
 
 def plan_recipe(config: Config) -> list[TrainingStage]:
@@ -62,8 +63,9 @@ def finetune(config: Config) -> list[TrainingStage]:
         optimizer = stage.optimizer or default
         if stage.learning_rate is not None:
             optimizer = replace(optimizer, learning_rate=stage.learning_rate)
+        key = f"finetune.stages[{number}].freeze" if options.stages else "finetune.freeze"
         stages.append(
-            TrainingStage(number, stage.name, stage.freeze, options.batchnorm, stage.epochs, epochs, optimizer)
+            TrainingStage(number, stage.name, stage.freeze, options.batchnorm, stage.epochs, epochs, optimizer, key)
         )
         epochs += stage.epochs
     return stages

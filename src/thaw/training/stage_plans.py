@@ -112,7 +112,7 @@ def plan_stages(
     graph, name = network.backbone.graph, network.backbone.name
     if fixed_cuts is not None and len(fixed_cuts) != len(stages):
         raise UserError(f"the run was planned in {len(fixed_cuts)} stages, and there are {len(stages)} now. Train anew")
-    plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm) for stage in stages]
+    plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm, stage.freeze_key) for stage in stages]
     workloads = [_workload(stage, network, data, inputs) for stage in stages]
     budget = inputs.cache.budget(max(RESERVED_BYTES, _output_bytes(network, plans)))
     reserved = data.pixels.cache_bytes + _network_bytes(network, plans, inputs.choice, budget.nbytes)
