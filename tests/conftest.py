@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from thaw.common import console
@@ -29,7 +30,7 @@ NOT_FAST = {
     "models": "backbone_reuse backbones compute_precision convolutions efficientnet_lite folding graph_digest "
     "weight_files",
     "reproduce": "original_run",
-    "results": "report",
+    "results": "report_tables",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "predict",
     "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
@@ -63,7 +64,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     if config.getoption("--fast"):  # real commands are processes that import TensorFlow
-        items[:] = [item for item in items if "commands" not in getattr(item, "fixturenames", ())]
+        items[:] = [
+            item for item in items if not {"commands", "finished_runs"} & set(getattr(item, "fixturenames", ()))
+        ]
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,13 @@ class Commands:
         self.folder, self.outputs = folder, folder / "outputs"
         # No network, whatever the machine has: nothing answers at this port.
         proxy = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-        self.env = {**os.environ, **proxy, "THAW_OUTPUTS": str(self.outputs), "KERAS_HOME": str(folder / "keras")}
+        self.env = {
+            **os.environ,
+            **proxy,
+            "THAW_OUTPUTS": str(self.outputs),
+            "KERAS_HOME": str(folder / "keras"),
+            "THAW_REPORT": "none",
+        }
 
     def start(self, *arguments: str) -> subprocess.Popen:
         script = arguments[0] if arguments[0].endswith(".py") else "train.py"
@@ -136,7 +145,10 @@ def commands(tmp_path_factory) -> Commands:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """Three classes of 20 pictures that differ in colour and texture, in class folders."""
-    folder = tmp_path_factory.mktemp("photos") / "my photos (1)"
+    return make_photos(tmp_path_factory.mktemp("photos") / "my photos (1)")
+
+
+def make_photos(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     for label, (name, colour) in enumerate(
         {"apple": (200, 40, 40), "lime": (60, 190, 60), "sky": (70, 90, 210)}.items()
@@ -147,3 +159,41 @@ def photos(tmp_path_factory) -> Path:
             picture = np.clip(np.array(colour) + stripes + rng.normal(0, 25, (48, 64, 3)), 0, 255)
             Image.fromarray(picture.astype(np.uint8)).save(folder / name / f"{i:02}.jpg")
     return folder
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """Two runs on the same photos in one store, to look at and not to change: other tests read them too.
+
+    finetuned: stage head, then one thaw, with its whole report. bottleneck: the head alone, without a report.
+    """
+
+    commands: Commands
+    photos: Path
+    finetuned: Ran
+    bottleneck: Ran
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory) -> FinishedRuns:
+    """The two runs, trained once for all processes of a test session."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished runs"
+    with FileLock(f"{folder}.lock"):
+        commands = Commands(folder)
+        if not (folder / "ran.json").exists():
+            folder.mkdir()
+            photos = make_photos(folder / "photos")
+            small = (
+                "dataset=image_folder", f"dataset.path={photos}", "backbone.image_size=64", "train.batch_size=8",
+                "head.hidden=32",
+            )  # fmt: skip
+            ran = [
+                commands.run(*small, "report=full", "finetune.head_epochs=3", "finetune.epochs=2",
+                             "optimizer.learning_rate=1e-3"),
+                commands.run(*small, "recipe=bottleneck", "bottleneck.epochs=2"),
+            ]  # fmt: skip
+            assert [run.code for run in ran] == [0, 0], [run.err for run in ran]
+            (folder / "ran.json").write_text(json.dumps([[run.code, run.out, run.err] for run in ran]))
+        ran = [Ran(*entry, folder) for entry in json.loads((folder / "ran.json").read_text())]
+    return FinishedRuns(commands, folder / "photos", *ran)

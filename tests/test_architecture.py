@@ -13,6 +13,8 @@ ALLOWED = {
     "common": set(),
     "config": {"common"},
     "cache": {"common", "config"},
+    "analysis": {"common"},
+    "report": {"common", "analysis"},
     "data": {"common", "config", "cache"},
     "models": {"common", "config"},
     "tracking": {"common", "config"},
@@ -22,7 +24,7 @@ ALLOWED = {
     "run_context": {"common", "config", "cache", "tracking", "training", "run_fingerprint"},
     "results": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_fingerprint",
-        "run_context",
+        "run_context", "analysis", "report",
     },
     "weights_leakage": {"common", "config", "data", "models", "tracking"},
     "run_data": {"common", "config", "data", "models", "training", "run_fingerprint", "run_context"},
@@ -34,10 +36,11 @@ ALLOWED = {
     },
     "explore": {"common", "config", "cache", "data", "models", "frozen"},
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
+    "compare": {"common", "config", "data", "models", "tracking", "analysis", "report", "results"},
     "cli": {"common", "config", "tracking", "results", "run"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
-        "run", "explore", "reproduce", "cli",
+        "run", "explore", "reproduce", "cli", "analysis", "report", "compare",
     },
     "api": {
         "common", "config", "cache", "data", "models", "tracking", "results", "explore", "cli", "tools",
@@ -49,11 +52,15 @@ ONLY = {
     "hydra": {"cli", "config/yaml_text"},
     "omegaconf": {"cli", "config/yaml_text", "config/stored_config"},
     "mlflow": {"tracking"},
-    "matplotlib": {"results/report"},
+    "matplotlib": {"results/report_tables"},
     "openvino": {"frozen/engine", "frozen/openvino_runtime"},
     "nncf": {"frozen/quantization"},
     "cleanlab": {"explore/label_errors"},
-    "jinja2": {"explore/html_page"},
+    "jinja2": {"explore/html_page", "report/page"},
+    "altair": {"report"},
+    "vl_convert": {"report"},
+    "statsmodels": {"analysis"},
+    "pyarrow": {"tools", "results"},
 }
 
 

@@ -32,11 +32,12 @@ from thaw.data.file_bytes import BadImageError
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan
+from thaw.results import trained_classifier
 from thaw.results.result import RunResult
 from thaw.tools import predict
 
 if TYPE_CHECKING:
-    from thaw.tools.predict import Classifier
+    from thaw.results.trained_classifier import Classifier
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[np.uint8]
 """A file, a folder (its pictures at any depth), a pattern, a list of these; or uint8 (N, H, W, 3), RGB, 0-255."""
@@ -104,7 +105,7 @@ class TrainedModel:
 
     @cached_property
     def _probabilities(self) -> Any:
-        return predict.probability_function(self._classifier, self._config)
+        return trained_classifier.probability_function(self._classifier, self._config.engine, self._config.precision)
 
     def _resized(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         size = (self.image_size, self.image_size)
@@ -149,7 +150,10 @@ def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedM
     """
     config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={os.fspath(run)}"])
     _fix_threads()
-    return TrainedModel(predict.load_classifier(config), config)
+    classifier = trained_classifier.load_classifier(
+        config.model, config.backbone, Path(config.outputs), config.tracking_uri
+    )
+    return TrainedModel(classifier, config)
 
 
 def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str] = ()) -> FreezePlan:

@@ -17,8 +17,8 @@ from thaw.frozen import engine
 from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table
 from thaw.results import run_outputs
-from thaw.results.evaluate import evaluate
 from thaw.results.final_predictions import trusted_predictions
+from thaw.results.metrics import evaluate
 from thaw.results.quantized_network import compare_with_float32, save_quantized_part
 from thaw.results.result import OBJECTIVE, RunResult
 from thaw.run_context import open_run

@@ -27,8 +27,8 @@ from thaw.data.decode import decode
 from thaw.results import parity
 from thaw.results.final_predictions import PARITY_IMAGES_TAG
 from thaw.results.parity import Parity
+from thaw.results.trained_classifier import InferenceSettings, settings_of_result
 from thaw.run import run
-from thaw.tools.predict import InferenceSettings, settings_of_result
 
 ROOT = Path(__file__).parents[2]
 

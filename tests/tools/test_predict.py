@@ -14,8 +14,14 @@ from thaw.config.schema import Config, DatasetConfig
 from thaw.config.stored_config import config_yaml
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models.saved_model import SavedNetwork
+from thaw.results import trained_classifier
+from thaw.results.trained_classifier import (
+    InferenceSettings,
+    choose_prediction_engine,
+    settings_of_result,
+    settings_of_tags,
+)
 from thaw.tools import predict
-from thaw.tools.predict import InferenceSettings, choose_prediction_engine, settings_of_result, settings_of_tags
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
 BARE = Hardware(openvino=False, bfloat16=True, float16=False)
@@ -142,7 +148,7 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
 ) -> None:
     name = str(tmp_path / "caf\udce9\r.png")
     Path(name).write_bytes(b"")
-    monkeypatch.setattr(predict, "load_classifier", lambda config: None)
+    monkeypatch.setattr(predict, "load_classifier", lambda *_: None)
     predicted = {name: [("lion", 0.5)]}
     monkeypatch.setattr(predict, "_predict_files", lambda classifier, files, config: (predicted, []))
     output = tmp_path / "listing"
@@ -173,11 +179,11 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
         return [np.array([[0.75, 0.25]], np.float32)]
 
     (tmp_path / "config.yaml").write_text(config_yaml(Config(dataset=DatasetConfig(bits=bits))))
-    network = predict.Classifier(
+    network = trained_classifier.Classifier(
         None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
     )
-    monkeypatch.setattr(predict, "load_classifier", lambda config: network)
-    monkeypatch.setattr(predict, "InferenceFunction", lambda *given: function)
+    monkeypatch.setattr(predict, "load_classifier", lambda *_: network)
+    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *given: function)
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]
     printed = capsys.readouterr()
@@ -217,7 +223,7 @@ def test_a_run_on_data_of_few_bits_sees_it_and_so_does_its_network(commands) -> 
     ("settings", "quantized_file", "asked", "noted"),
     [
         (STOCK, True, {}, True),  # the model's folder alone
-        (InferenceSettings("openvino", "int8", boundary=9), True, {"engine": "tensorflow"}, True),
+        (InferenceSettings("openvino", "int8", boundary=9), True, {"engine_asked": "tensorflow"}, True),
         (InferenceSettings("openvino", "int8", boundary=9), True, {"precision": "float32"}, False),
         (STOCK, False, {}, False),
     ],
@@ -227,15 +233,15 @@ def test_float32_predictions_of_a_head_that_was_fitted_on_int8_are_noted(
 ) -> None:
     if quantized_file:
         (tmp_path / "frozen_int8.xml").write_text("")
-    monkeypatch.setattr(predict, "InferenceFunction", lambda *args: None)
-    classifier = predict.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
-    predict.probability_function(classifier, PredictConfig(**asked))
-    assert capsys.readouterr().err == (f"{predict.FLOAT32_NOTE}\n" if noted else "")
+    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *args: None)
+    classifier = trained_classifier.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
+    trained_classifier.probability_function(classifier, **asked)
+    assert capsys.readouterr().err == (f"{trained_classifier.FLOAT32_NOTE}\n" if noted else "")
 
 
 def test_a_run_in_int8_needs_openvino_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "detect_processor", lambda: BARE)
+    monkeypatch.setattr(trained_classifier, "detect_processor", lambda: BARE)
     settings = InferenceSettings("openvino", "int8", boundary=9)
-    classifier = predict.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
+    classifier = trained_classifier.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
     with pytest.raises(UserError, match=r"int8, which OpenVINO computes.*or predict with precision=float32"):
-        predict.probability_function(classifier, PredictConfig())
+        trained_classifier.probability_function(classifier)

@@ -8,7 +8,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models import backbone_table, saved_model
-from thaw.tools.predict import find_saved_network
+from thaw.results.trained_classifier import find_saved_network
 from thaw.tracking.run_lookup import OVERRIDES_TAG, best_run, find_run, find_run_of_folder, resolve_run_weights
 from thaw.tracking.sweep_runs import close_sweep, open_sweep
 from thaw.tracking.tracked_run import start_run
@@ -63,7 +63,7 @@ def test_predict_and_weights_take_a_sweep_and_its_folder(swept, tracking, output
     expected = tmp_path / "sweep" / "1" / "model" / saved_model.WEIGHTS_FILE
     for wanted in (sweep, sweep[:8], str(tmp_path / "sweep")):
         config = PredictConfig(model=wanted, outputs=str(outputs), tracking_uri=tracking.uri)
-        saved, _ = find_saved_network(wanted, config)
+        saved, _ = find_saved_network(wanted, Path(config.outputs), config.tracking_uri)
         assert saved.weights_file == expected
         output = capsys.readouterr()
         assert output.out == "", "the listing may be read by a program"

@@ -22,7 +22,7 @@ from thaw.data.dataset import Dataset
 from thaw.data.splits import Splits
 from thaw.frozen.engine import EngineChoice
 from thaw.models import freeze, freeze_proof
-from thaw.results.evaluate import evaluate
+from thaw.results.metrics import evaluate
 from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import CheckpointDir
 from thaw.training.recipes import TrainingStage

@@ -261,6 +261,11 @@ class Config:
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: continue where it stopped")
     leak: str = key("warn", "on test images that the run in backbone.weights trained on", choices=("warn", "stop"))
+    report: str = key(
+        "full",
+        "the report of a run; short: without charts as PNG, heat maps and feature maps; none: tables and figures only",
+        choices=("full", "short", "none"),
+    )
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder for everything that runs write")
     backbone: BackboneConfig = key(BackboneConfig, "")
     dataset: DatasetConfig = key(DatasetConfig, "")

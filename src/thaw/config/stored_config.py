@@ -15,7 +15,7 @@ from thaw.config.yaml_text import restore_yaml_texts
 
 # Folders, stores, checkpoints, refusals and resuming change no number. The cache's budget does so only by the cuts that
 # it leads to, and those are recorded.
-RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "resume")
+RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "report", "resume")
 
 
 # What runs did before there was a key for it, where new runs do something else.

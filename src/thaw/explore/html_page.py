@@ -1,7 +1,5 @@
 """explore.html: one file with all images in it, which opens from disk and needs no network."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from thaw.common.parallel import prefetch_map, with_progress
 from thaw.data.catalog import SPLIT_NAMES
-from thaw.data.decode import decode, resize
+from thaw.data.thumbnails import jpeg_uri, thumbnail_jpeg
 from thaw.explore import histograms
 from thaw.explore.findings import FINDING_KINDS, Finding
 from thaw.explore.image_stats import ImageStats
@@ -21,8 +18,6 @@ from thaw.explore.scanned_images import ScannedImages
 
 MAX_SHEET_IMAGES = 2000  # images on all contact sheets together: 6 MB, which a phone still opens
 TEXT_ONLY_FACTOR = 10  # so many more findings are shown of kinds without an image, which need less room
-MAX_SIDE = 112  # pixels of a thumbnail; smaller images keep their size
-JPEG_QUALITY = 70  # 2 to 4 kB for a thumbnail
 
 
 @dataclass(frozen=True)
@@ -139,27 +134,5 @@ def _contact_sheet(images: ScannedImages, label: int, max_shown: int) -> Contact
 def _thumbnail_uris(images: ScannedImages, rows: Iterable[int]) -> dict[int, str]:
     """Return `data:image/jpeg;base64,...` by row; raise BadImage for a file that has changed since the scan."""
     ordered = sorted(set(rows))
-    uris = prefetch_map(lambda row: _data_uri(_thumbnail(images, row)), ordered)
+    uris = prefetch_map(lambda row: jpeg_uri(thumbnail_jpeg(images.pixels, int(images.pixels.indices[row]))), ordered)
     return dict(zip(ordered, with_progress(uris, "thumbnails", len(ordered)), strict=True))
-
-
-def _thumbnail(images: ScannedImages, row: int) -> Image.Image:
-    path = images.path(row)
-    if path is None:
-        arrays = images.pixels.catalog.arrays
-        assert arrays is not None  # a catalog has paths or arrays
-        image = Image.fromarray(arrays[images.pixels.indices[row]])
-        return resize(image, _thumbnail_size(*image.size))
-    picture = decode(path, size=(MAX_SIDE, MAX_SIDE), options=images.pixels.decode_options)
-    return resize(picture.image, _thumbnail_size(picture.width, picture.height), picture.box)
-
-
-def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, MAX_SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _data_uri(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -12,8 +12,8 @@ from thaw.common.console import display_path, say
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
-from thaw.results import report
-from thaw.results.evaluate import Evaluation
+from thaw.results import report_tables
+from thaw.results.metrics import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
 from thaw.run_context import RunContext
 from thaw.training.stage_result import StageResult, TrainingOutcome
@@ -54,10 +54,10 @@ def write_run_report(context: RunContext, trained: TrainingOutcome, test: Evalua
     data, folder, history = trained.data, context.folder / "report", trained.history()
     names = data.class_names
     folder.mkdir(exist_ok=True)
-    report.curves_png(history, folder / "curves.png")
-    report.confusion_png(test.confusion, names, folder / "confusion.png")
-    report.per_class_csv(test, names, folder / "per_class.csv", data.class_counts())
-    report.predictions_csv(data.image_names("test"), test, names, folder / "predictions.csv")
+    report_tables.curves_png(history, folder / "curves.png")
+    report_tables.confusion_png(test.confusion, names, folder / "confusion.png")
+    report_tables.per_class_csv(test, names, folder / "per_class.csv", data.class_counts())
+    report_tables.predictions_csv(data.image_names("test"), test, names, folder / "predictions.csv")
     (folder / "history.json").write_text(json.dumps(history, indent=1))
     context.tracked.log_artifact(folder, "report")
 

@@ -70,7 +70,7 @@ class LearningRateCallback(keras.callbacks.Callback):
 class ValidationCallback(keras.callbacks.Callback):
     """Adds `val_loss` and `val_accuracy` to an epoch's metrics, computed as the run's val/loss and val/accuracy are.
 
-    The loss is the mean cross-entropy of `results.evaluate`. objective: it is what training minimizes instead, label
+    The loss is the mean cross-entropy of `results.metrics`. objective: it is what training minimizes instead, label
     smoothing included. Keras's own validation starts a data set anew every time, which takes longer than a head takes
     on a thousand images. after_batch: is called after each batch.
     """
@@ -119,7 +119,7 @@ class ValidationCallback(keras.callbacks.Callback):
 
 
 def _cross_entropy(out: Any, targets: Any) -> Any:
-    """Mean over a batch, of a softmax (B, C) or a sigmoid (B, 1); clipped as `results.evaluate` clips it."""
+    """Mean over a batch, of a softmax (B, C) or a sigmoid (B, 1); clipped as `results.metrics` clips it."""
     out, targets = tf.cast(out, tf.float64), tf.cast(targets, tf.float64)
     of_label = 1 - tf.abs(targets - out)[:, 0] if out.shape[1] == 1 else tf.reduce_sum(out * targets, axis=1)
     return -tf.reduce_mean(tf.math.log(tf.clip_by_value(of_label, 1e-7, 1 - 1e-7)))

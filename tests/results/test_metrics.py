@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
 from thaw.common.errors import UserError
-from thaw.results.evaluate import class_metric_names, evaluate
+from thaw.results.metrics import class_metric_names, evaluate
 
 
 def test_figures_are_those_worked_out_by_hand():

@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.common.console import printable
 from thaw.common.csv_text import spreadsheet_text
-from thaw.results.evaluate import Evaluation, class_metric_names
+from thaw.results.metrics import Evaluation, class_metric_names
 
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
 _NAMES_UP_TO = 100

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import thaw
-from thaw.results.evaluate import evaluate
-from thaw.results.report import confusion_png, curves_png, per_class_csv, predictions_csv
+from thaw.results.metrics import evaluate
+from thaw.results.report_tables import confusion_png, curves_png, per_class_csv, predictions_csv
 
 
 def is_drawn(path):
@@ -94,7 +94,7 @@ def test_drawing_leaves_no_global_state():
     env = {**os.environ, "PYTHONPATH": str(Path(thaw.__file__).parents[1])}  # thaw is not installed
     code = """
 import sys, tempfile, numpy
-from thaw.results.report import confusion_png
+from thaw.results.report_tables import confusion_png
 assert "matplotlib" not in sys.modules
 confusion_png(numpy.eye(2, dtype=int), ["a", "b"], tempfile.mkdtemp() + "/c.png")
 print("matplotlib.pyplot" in sys.modules)

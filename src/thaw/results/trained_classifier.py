@@ -1,0 +1,210 @@
+"""A trained network, or a published one, as it is used again: found, loaded, and run as its run evaluated it."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw import run_fingerprint, tracking
+from thaw.common import tensorflow_setup
+from thaw.common.errors import UserError
+from thaw.common.hardware import Hardware, detect_hardware, detect_processor
+from thaw.config.schema import BackboneConfig
+from thaw.frozen import engine
+from thaw.frozen.batch_runner import expand_sigmoid
+from thaw.frozen.engine import EngineChoice, InferenceFunction
+from thaw.models import backbone_table, saved_model
+from thaw.models.saved_model import SavedNetwork
+
+FLOAT32_NOTE = (
+    "note: these predictions are those of the network in float32, and its head was fitted on int8. The run's id or "
+    "whole folder predicts as the run was evaluated, with engine and precision left out"
+)
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What a run evaluated its network with.
+
+    engine: auto if that is not known. frozen_precision, trained_precision: of its two parts. boundary: how many layers
+    ran on the engine in the last stage; None for published networks and runs of earlier versions, which run as one, in
+    the precision of the frozen part. quantized_sha256: of a quantised frozen part, which is kept beside the network.
+    """
+
+    engine: str = "auto"
+    frozen_precision: str = "float32"
+    trained_precision: str = "float32"
+    boundary: int | None = None
+    quantized_sha256: str = ""
+
+    @property
+    def network_precision(self) -> str:
+        """In which precision the saved network's frozen part is run; a quantised part is not in it."""
+        return "float32" if self.frozen_precision == "int8" else self.frozen_precision
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the frozen part was in int8; without frozen layers there is none."""
+        return self.frozen_precision == "int8" and bool(self.boundary)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network, the names of its outputs, and the side of its square input in pixels.
+
+    bits: `dataset.bits` of its run. saved_network: the same network with its parts, if thaw trained it. folder: that of
+    a network that thaw trained.
+    """
+
+    model: Any
+    class_names: list[str]
+    image_size: int
+    judged_with: InferenceSettings
+    bits: int | None = None
+    saved_network: Any = None
+    folder: Path | None = None
+
+
+def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, tracking_uri: str) -> Classifier:
+    """Return the network of `model`, as `find_saved_network`, or else the published ImageNet network of `backbone`."""
+    if model:
+        saved, settings = find_saved_network(model, outputs, tracking_uri)
+        tensorflow_setup.start_tensorflow(0, None)
+        network = saved_model.load_network(saved)
+        names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
+        return Classifier(network.model, names, size, settings, bits, network, saved.folder)
+    backbone_table.check_backbone(backbone)
+    if backbone.weights == "none":
+        raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
+    tensorflow_setup.start_tensorflow(0, None)
+    from thaw.models import backbones, imagenet_classes
+
+    published, size = backbones.build_imagenet_classifier(backbone), backbone_table.input_size(backbone)
+    return Classifier(published, imagenet_classes.imagenet_class_names(), size, InferenceSettings())
+
+
+def find_saved_network(model: str, outputs: Path, tracking_uri: str) -> tuple[SavedNetwork, InferenceSettings]:
+    """Return the network of `model`, which is a network's folder, a run's folder or a run id, and its settings."""
+    folder = Path(model).expanduser()
+    names = (saved_model.WEIGHTS_FILE, saved_model.CLASSES_FILE, saved_model.CONFIG_FILE)
+    for network_folder in (folder, folder / "model"):
+        if all((network_folder / name).is_file() for name in names):
+            run_folder = network_folder.absolute().parent
+            tracking.check_single_run(run_folder)
+            settings = settings_of_result(run_folder / "result.json")
+            return SavedNetwork(network_folder / saved_model.WEIGHTS_FILE, network_folder), settings
+    known = tracking.find_run_of_folder(folder, tracking_uri, outputs) if folder.is_dir() else None
+    asked = known[0] if known else tracking.find_run(tracking_uri, outputs, model)
+    run = tracking.best_run(asked, lambda line: print(f"note: {line}", file=sys.stderr))
+    if run.status != "FINISHED":
+        print(f"note: run {run.id} is {run.status}: {run.tags.get('thaw.reason', 'it did not end')}", file=sys.stderr)
+    return SavedNetwork(run.model_file(), run.artifact_path("network")), settings_of_tags(run.tags)
+
+
+def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:
+    """Return what a run evaluated its network with, as the run's tags say."""
+    if tags.get("thaw.parity") == "failed":
+        return InferenceSettings("keras")
+    frozen, cuts = tags.get("thaw.frozen_precision", "float32"), run_fingerprint.stored_cuts(tags)
+    trained = tags.get("thaw.evaluated_precision", tags.get("thaw.precision", "float32"))
+    quantized = tags.get(saved_model.QUANTIZED_TAG, "")
+    name, boundary = tags.get("thaw.engine", "auto").split()[0], cuts[-1] if cuts else None
+    return InferenceSettings(name, frozen, trained, boundary, quantized)
+
+
+def settings_of_result(result: Path) -> InferenceSettings:
+    """Return what a run evaluated its network with, as its result.json says."""
+    content = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    choice = content.get("parity", {}).get("judged_with") or content.get("engine")
+    if not choice:
+        return InferenceSettings()
+    cut = content["stages"][-1].get("cut") if content.get("stages") and choice["engine"] != "keras" else None
+    quantized = content.get("quantization", {}).get("sha256", "")
+    trained = choice.get("trained_depthwise") or choice.get("trained", "float32")
+    return InferenceSettings(choice["engine"], choice["frozen"], trained, cut, quantized)
+
+
+def probability_function(
+    classifier: Classifier, engine_asked: str = "auto", precision: str = "auto"
+) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Return a function of images, uint8 (B, S, S, 3), to probabilities, float32 (B, C).
+
+    It runs on the engine and in the precision of the network's run unless others are asked for.
+    """
+    settings = classifier.judged_with
+    if settings.is_quantized and engine_asked in ("auto", "openvino") and precision == "auto":
+        return _quantized_classifier(classifier)
+    if precision == "auto" and _has_quantized_part(classifier):
+        print(FLOAT32_NOTE, file=sys.stderr)
+    choice = choose_prediction_engine(engine_asked, precision, settings, detect_hardware())
+    judged = (settings.engine, settings.network_precision)
+    as_evaluated = (choice.engine, choice.frozen) == judged and not settings.is_quantized
+    if classifier.saved_network is not None and settings.boundary is not None and as_evaluated:
+        from thaw.frozen.inference import TwoPartClassifier
+
+        choice = replace(choice, trained=settings.trained_precision)
+        return TwoPartClassifier(classifier.saved_network, settings.boundary, choice)
+    function = InferenceFunction(classifier.model, choice.engine, choice.frozen)
+    return lambda images: expand_sigmoid(function(images)[0])
+
+
+def _has_quantized_part(classifier: Classifier) -> bool:
+    """Whether the head was fitted on int8: its run says so, or the quantised part lies beside the network."""
+    folder = classifier.folder
+    return classifier.judged_with.is_quantized or (
+        folder is not None and (folder / saved_model.QUANTIZED_FILE).is_file()
+    )
+
+
+def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Return the function of a network whose frozen part was quantised, as its run computed it. It needs no NNCF."""
+    from thaw.frozen import quantization
+    from thaw.frozen.inference import TwoPartClassifier
+
+    settings = classifier.judged_with
+    assert classifier.folder is not None
+    assert settings.boundary is not None
+    if not detect_processor().openvino:
+        raise UserError(
+            "the run was judged in int8, which OpenVINO computes, and the package openvino is not installed. Install "
+            "it, or predict with precision=float32, which runs the kept network"
+        )
+    file = saved_model.check_quantized(classifier.folder, settings.quantized_sha256)
+    choice = EngineChoice("openvino", "", "int8", settings.trained_precision)
+    loaded = quantization.load_quantized(file)
+    return TwoPartClassifier(classifier.saved_network, settings.boundary, choice, loaded)
+
+
+def choose_prediction_engine(
+    engine_asked: str, precision: str, settings: InferenceSettings, hardware: Hardware
+) -> EngineChoice:
+    """Return the engine and precision that the network was evaluated with, unless others are asked for.
+
+    That holds for few images too: OpenVINO converts a network and runs an image in no more time than TensorFlow traces
+    and folds it (EfficientNet-Lite0 1.5 and 2.9 s, InceptionV3 5 and 10 s), and another engine rounds otherwise, by
+    4e-6 of a probability in float32. A network whose engine this machine cannot run runs on TensorFlow, which is
+    printed on standard error.
+    """
+    precision = settings.network_precision if precision == "auto" else precision
+    wanted = engine_asked if engine_asked != "auto" else settings.engine
+
+    def choose(name: str) -> EngineChoice:
+        return engine.choose_engine(name, precision, "auto", depthwise=False, trains_backbone=False, hardware=hardware)
+
+    try:
+        return choose(wanted)
+    except UserError:
+        if engine_asked != "auto":
+            raise
+    choice = choose("auto")
+    print(
+        f"note: this machine cannot run {wanted} in {precision}, as the network was judged; it runs {choice.engine} in "
+        f"{choice.frozen}",
+        file=sys.stderr,
+    )
+    return choice
