@@ -64,7 +64,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """What a threshold on the probability of the second of two classes does, with the second class as the positive."""
+    """What a threshold on the probability of the second of two classes does, with the second class as the positive.
+
+    Images above the threshold count as positive. best_f1: found as the best F1's threshold on these very images.
+    """
 
     threshold: float
     predicted: int
@@ -73,6 +76,7 @@ class ThresholdRow:
     specificity: float | None
     f1: float | None
     accuracy: float
+    best_f1: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,190 @@
+"""What a split's figures say, in plain words: the first lines of a report, and a run's note in the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from thaw.analysis.figures import CalibrationFigures, ClassFigures, Share, SplitFigures, Verdict
+from thaw.analysis.intervals import wilson
+from thaw.common.console import printable
+
+# Fewer images than these are said to be few: 200 give an interval of 14 points at an accuracy of 0.5, 10 one of 50.
+FEW_IMAGES, FEW_IMAGES_OF_A_CLASS = 200, 10
+# Below 100 images nothing is said of the calibration; an ECE or a gap this small is called well calibrated.
+CALIBRATION_IMAGES, SMALL_GAP = 100, 0.02
+MAX_NAMES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class HeadAlone:
+    """Which images of the verdict's split the head alone got right, and which the run's final network did.
+
+    accuracy_right, run_right: bool (N,), of the same images in the same order. name: how it is called in sentences.
+    """
+
+    accuracy_right: npt.NDArray[np.bool_]
+    run_right: npt.NDArray[np.bool_]
+    name: str = "the head alone"
+
+
+def verdict(
+    figures: SplitFigures,
+    *,
+    head_alone: HeadAlone | None = None,
+    validation: SplitFigures | None = None,
+    suspects: int = 0,
+) -> Verdict:
+    """Return what `figures`, of test or of what else there is, say; a difference only where its interval is beyond 0.
+
+    validation: figures of the images that chose the epoch, to say whether they are too few. suspects: number of labels
+    of the split that are likely wrong.
+    """
+    share = figures.accuracy
+    right = sum(figures.confusion[i][i] for i in range(len(figures.class_names)))
+    accuracy = f"{figures.name} accuracy {_number(share.value)} (95 % interval {_span(share)}"
+    lines = [f"{accuracy}, {right:,} of {figures.images:,} images)", _against_majority(figures)]
+    sentence = f"{accuracy}); always guessing {printable(figures.majority_class)}: {figures.majority_share:.3f}"
+    if head_alone is not None:
+        lines.append(_against_head(head_alone))
+        sentence += f"; {_head_in_short(head_alone)}"
+    lines += [_worst_confusions(figures), _enough_images(figures)]
+    if validation is not None and validation is not figures:
+        lines.append(_enough_images(validation))
+    lines += _calibration_lines(figures)
+    if suspects:
+        labels, look = ("label", "looks") if suspects == 1 else ("labels", "look")
+        lines.append(f"{suspects:,} {labels} of {figures.name} {look} wrong")
+    return Verdict(sentence, lines)
+
+
+def _against_majority(figures: SplitFigures) -> str:
+    guess, share = figures.majority_share, figures.accuracy
+    always = f"always guessing {printable(figures.majority_class)} would give {guess:.3f}"
+    if share.value is None or share.low is None or share.high is None:
+        return always
+    if share.low > guess:
+        return f"{always}: the network is {100 * (share.value - guess):.1f} points better"
+    if share.high < guess:
+        return f"{always}: the network is {100 * (guess - share.value):.1f} points worse"
+    return f"{always}: the network is no better, within chance"
+
+
+def _against_head(head: HeadAlone) -> str:
+    points, low, high = _paired_points(head)
+    span = f"{points:+.1f} points against {printable(head.name)} (95 % interval {low:+.1f} to {high:+.1f})"
+    if low > 0:
+        return f"{span}: worth it"
+    if high < 0:
+        return f"{span}: worse than {printable(head.name)}"
+    return f"{span}: no better than {printable(head.name)}, within chance"
+
+
+def _head_in_short(head: HeadAlone) -> str:
+    points, low, high = _paired_points(head)
+    verdict_word = "worth it" if low > 0 else "worse" if high < 0 else "within chance"
+    return f"{printable(head.name)}: {np.mean(head.accuracy_right):.3f} ({points:+.1f} points, {verdict_word})"
+
+
+def _paired_points(head: HeadAlone) -> tuple[float, float, float]:
+    """Return the difference of two accuracies on the same images, and its 95 % interval, in points.
+
+    Newcombe's method 10 for paired shares (Statistics in Medicine, 1998), from Wilson's intervals of both.
+    """
+    run, alone = np.asarray(head.run_right, bool), np.asarray(head.accuracy_right, bool)
+    if run.shape != alone.shape or len(run) == 0:
+        raise ValueError(f"expected the same images for both, not empty; got {run.shape} and {alone.shape}")
+    n, both, neither = len(run), int((run & alone).sum()), int((~run & ~alone).sum())
+    only_run, only_alone = int((run & ~alone).sum()), int((~run & alone).sum())
+    (p1, low1, high1), (p2, low2, high2) = _limits(both + only_run, n), _limits(both + only_alone, n)
+    product = (both + only_run) * (only_alone + neither) * (both + only_alone) * (only_run + neither)
+    excess = both * neither - only_run * only_alone
+    phi = 0.0 if product == 0 else (max(excess - n / 2, 0.0) if excess > 0 else float(excess)) / sqrt(product)
+    below = sqrt((p1 - low1) ** 2 - 2 * phi * (p1 - low1) * (high2 - p2) + (high2 - p2) ** 2)
+    above = sqrt((high1 - p1) ** 2 - 2 * phi * (high1 - p1) * (p2 - low2) + (p2 - low2) ** 2)
+    return 100 * (p1 - p2), 100 * (p1 - p2 - below), 100 * (p1 - p2 + above)
+
+
+def _limits(count: int, n: int) -> tuple[float, float, float]:
+    share = wilson(count, n)
+    return count / n, float(share.low or 0.0), float(share.high or 0.0)
+
+
+def _worst_confusions(figures: SplitFigures) -> str:
+    if not figures.pairs:
+        return "no image is confused"
+    of_class = {row.name: row.images for row in figures.classes}
+    worst = [
+        f"{printable(pair.true)} taken for {printable(pair.predicted)} ({pair.count:,} of {of_class[pair.true]:,})"
+        for pair in figures.pairs[:3]
+    ]
+    return f"most confused: {'; '.join(worst)}"
+
+
+def _enough_images(figures: SplitFigures) -> str:
+    """Say how wide the interval is, and which classes have few or no images."""
+    low, high = figures.accuracy.low or 0.0, figures.accuracy.high or 0.0
+    width = f"the interval is {100 * (high - low):.1f} points wide"
+    if figures.images < FEW_IMAGES:
+        line = f"{figures.name} is too small to tell small differences: {figures.images} images, {width}"
+    else:
+        line = f"{figures.name} has {figures.images:,} images: {width}"
+    few = [row for row in figures.classes if 0 < row.images < FEW_IMAGES_OF_A_CLASS]
+    absent = [row for row in figures.classes if row.images == 0]
+    if few:
+        line += f"; too few to tell for {_names(sorted(few, key=lambda row: row.images), counts=True)}"
+    if absent:
+        line += f"; none of {_names(absent, counts=False)}"
+    return line
+
+
+def _names(rows: Sequence[ClassFigures], counts: bool) -> str:
+    names = [f"{printable(row.name)} ({row.images})" if counts else printable(row.name) for row in rows[:MAX_NAMES]]
+    return ", ".join(names) + (f" and {len(rows) - MAX_NAMES:,} more classes" if len(rows) > MAX_NAMES else "")
+
+
+def _calibration_lines(figures: SplitFigures) -> list[str]:
+    if figures.images < CALIBRATION_IMAGES:
+        return []
+    line = f"{_calibration_word(figures)} (ECE {figures.calibration.ece:.3f})"
+    if figures.temperature is not None and figures.calibrated is not None:
+        line += f"; with temperature {figures.temperature:.2f}, fitted on validation, ECE {figures.calibrated.ece:.3f}"
+    return [line]
+
+
+def _calibration_word(figures: SplitFigures) -> str:
+    """Say whether the network believes too much of itself, where that is beyond chance."""
+    calibration, accuracy = figures.calibration, figures.accuracy
+    confidence = sum(row.images * (row.confidence or 0.0) for row in calibration.bins) / figures.images
+    if calibration.ece >= SMALL_GAP and accuracy.low is not None and accuracy.high is not None:
+        if confidence > accuracy.high:
+            return f"overconfident: mean probability {confidence:.3f} of the predicted class"
+        if confidence < accuracy.low:
+            return f"underconfident: mean probability {confidence:.3f} of the predicted class"
+    if calibration.ece < SMALL_GAP or calibration.ece <= _ece_by_chance(calibration, figures.images):
+        return "probabilities are well calibrated"
+    return "probabilities are too high in places and too low in others"
+
+
+def _ece_by_chance(calibration: CalibrationFigures, images: int) -> float:
+    """Return the ECE that right probabilities stay below in about 97 of 100 splits of this size.
+
+    The accuracy of a bin then scatters normally around its confidence c with variance c (1 - c) / n.
+    """
+    spreads = [
+        row.images / images * sqrt(max(row.confidence * (1 - row.confidence), 0.0) / row.images)
+        for row in calibration.bins
+        if row.confidence is not None
+    ]
+    mean = sqrt(2 / np.pi) * sum(spreads)
+    return mean + 2 * sqrt((1 - 2 / np.pi) * sum(spread**2 for spread in spreads))
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _span(share: Share) -> str:
+    return f"{_number(share.low)} to {_number(share.high)}"
