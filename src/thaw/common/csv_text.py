@@ -34,7 +34,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def spreadsheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV as `csv_text` does, in which a spreadsheet takes no text for a formula."""
-    return csv_text(columns, ([_without_formula(cell) for cell in row] for row in rows))
+    return csv_text(columns, ([without_formula(cell) for cell in row] for row in rows))
 
 
 # Where a formula begins. Signs of full width count in East Asian versions; spaces and quotes in front may be dropped.
@@ -42,7 +42,8 @@ def spreadsheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -
 _FORMULA = re.compile(r"^(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
-def _without_formula(cell: object) -> object:
+def without_formula(cell: object) -> object:
+    """Return a cell as `spreadsheet_text` writes it: a text that is no formula, and anything else as it is."""
     if not isinstance(cell, str):
         return cell
     try:
