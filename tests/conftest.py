@@ -33,8 +33,8 @@ NOT_FAST = {
     "results": "report_tables",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "predict",
-    "tracking": "fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup store_schema sweep_runs "
-    "tracked_run write_queue",
+    "tracking": "evaluation_runs fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup "
+    "store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",
 }
 

@@ -75,7 +75,8 @@ def trained(own, *, without: str = "", parent: str | None = None) -> str:
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.yaml").write_text(left["config.yaml"])
     (folder / "model" / "model.keras").write_bytes(b"")
-    (folder / "manifest.csv").write_text(left["manifest.csv"])
+    if without != "manifest.csv":
+        (folder / "manifest.csv").write_text(left["manifest.csv"])
     return run.id
 
 

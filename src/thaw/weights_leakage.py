@@ -1,34 +1,17 @@
 """Leakage check: test and validation images that the run behind `backbone.weights` was trained on."""
 
-import csv
-import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from thaw import tracking
 from thaw.common.console import printable, say
 from thaw.common.errors import UserError, joined
 from thaw.config.schema import Config
+from thaw.data import manifest
 from thaw.data.dataset import Dataset
-from thaw.models import saved_model
-from thaw.tracking import TrackedRun
+from thaw.tracking import LineageRun, TrackedRun
 
-NETWORK_NAME = "thaw"  # of networks that thaw builds
 WEIGHTS_FROM_TAG = "thaw.weights_from"  # run ids, latest first
-
-
-@dataclass(frozen=True)
-class WeightsSource:
-    """A run that weights come from. manifest, config: local files. cwd: its relative paths start there."""
-
-    run_id: str
-    manifest: Path
-    config: Path
-    cwd: Path
 
 
 @dataclass
@@ -94,87 +77,22 @@ def _message(seen: SeenImages, hashes: dict[str, list[str]], trained: dict[str, 
 
 def collect_seen_images(weights: str, uri: str, outputs: Path) -> SeenImages:
     """Return what was seen by the run that `backbone.weights` names, and by the runs that its own weights come from."""
-    seen = SeenImages()
-    cwd = Path.cwd()
-    while weights not in ("imagenet", "none"):
-        source = _find_source(weights, uri, outputs, cwd)
-        if source is None:
-            file = (cwd / weights).expanduser()
-            if not file.is_file() or _is_thaw_network(file):  # a foreign file says nothing about images
-                seen.unknown_runs.append(weights)
-            break
-        if source.run_id in seen.run_ids:
-            break
-        seen.run_ids.append(source.run_id)
-        config = _read_config(source.config)
-        _add(seen, source, backbone_trained=not _is_backbone_frozen(config))
-        initial_weights = config.get("backbone", {}).get("weights")
-        if initial_weights is None:
-            seen.unknown_runs += [] if source.run_id in seen.unknown_runs else [source.run_id]
-            break
-        weights, cwd = str(initial_weights), source.cwd
+    lineage = tracking.weights_lineage(weights, uri, outputs)
+    seen = SeenImages(run_ids=[run.id for run in lineage.runs])
+    for run in lineage.runs:
+        _add(seen, run)
+    if lineage.unknown is not None and lineage.unknown not in seen.unknown_runs:
+        seen.unknown_runs.append(lineage.unknown)
     return seen
 
 
-def _is_thaw_network(file: Path) -> bool:
-    """Return whether a weights file is a network that a run trained, copied out of the run's folder."""
+def _add(seen: SeenImages, run: LineageRun) -> None:
     try:
-        with zipfile.ZipFile(file) as archive:
-            return bool(json.loads(archive.read("config.json"))["config"]["name"] == NETWORK_NAME)
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
-        return False
-
-
-def _add(seen: SeenImages, source: WeightsSource, *, backbone_trained: bool) -> None:
-    try:
-        with source.manifest.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            rows = [(row["split"], row["sha256"]) for row in csv.DictReader(lines)]
+        rows = [(row["split"], row["sha256"]) for row in manifest.read_rows(run.manifest)]
     except (OSError, KeyError):
-        seen.unknown_runs += [source.run_id] if backbone_trained else []
+        seen.unknown_runs += [run.id] if run.backbone_trained else []
         return
     trained_on = {sha256 for split, sha256 in rows if split == "train"}
-    (seen.trained_on if backbone_trained else seen.head_trained_on).update(trained_on)
-    if backbone_trained:
+    (seen.trained_on if run.backbone_trained else seen.head_trained_on).update(trained_on)
+    if run.backbone_trained:
         seen.validated_on.update(sha256 for split, sha256 in rows if split == "val")
-
-
-def _is_backbone_frozen(config: dict[str, Any]) -> bool:
-    """Return whether all of the backbone stayed frozen, in all stages."""
-    if config.get("recipe") != "finetune":
-        return config.get("recipe") == "bottleneck"
-    finetune = config.get("finetune", {})
-    stages = [stage.get("freeze") for stage in finetune.get("stages") or []]
-    return all(freeze == "all" for freeze in stages or [finetune.get("freeze")])
-
-
-def _find_source(weights: str, uri: str, outputs: Path, cwd: Path) -> WeightsSource | None:
-    """Return the run that `backbone.weights` names by id, folder or model file; a sweep stands for its best run."""
-    path = (cwd / weights).expanduser()
-    if path.is_file():
-        folder = path.parent.parent
-        owner = tracking.owner_of_folder(folder)
-        config = path.parent / saved_model.CONFIG_FILE
-        return WeightsSource(owner[0], folder / "manifest.csv", config, folder) if owner else None
-    try:
-        owner_run = tracking.find_run_of_folder(path, uri, outputs) if path.is_dir() else None
-        run = tracking.best_run(
-            owner_run[0] if owner_run else tracking.find_run(uri, outputs, weights), lambda line: None
-        )
-    except UserError:
-        return None
-    run_cwd = Path(run.tags.get(tracking.CWD_TAG, "."))
-    return WeightsSource(run.id, _artifact(run, "manifest.csv"), _artifact(run, "config.yaml"), run_cwd)
-
-
-def _artifact(run: tracking.StoredRun, name: str) -> Path:
-    try:
-        return run.artifact_path(name)
-    except UserError:
-        return Path(run.id) / name  # a path that does not exist, as its reader will find
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError, yaml.YAMLError):
-        return {}

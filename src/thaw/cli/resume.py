@@ -103,10 +103,10 @@ def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":
                 f"resume={wanted} is not the folder of a run: it has no run.json that says which. "
                 "Give the run's id instead"
             )
-        _refuse_sweep(known[0])
+        _refuse_others(known[0])
         return known[0], folder, known[1]
     run = tracking.find_run(asked.tracking.uri, Path(asked.outputs), wanted)
-    _refuse_sweep(run)
+    _refuse_others(run)
     folder = Path(run.tags.get(tracking.FOLDER_TAG, ""))
     if not folder.is_absolute() or not folder.is_dir():
         raise UserError(
@@ -116,10 +116,16 @@ def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":
     return run, folder, asked.tracking.uri
 
 
+def _refuse_others(run: "StoredRun") -> None:
+    """Raise UserError for what is not a single training."""
+    if run.is_evaluation:
+        raise UserError(f"run {run.id} ({run.name}) is an evaluation, which cannot be resumed: evaluate again")
+    if run.is_sweep:
+        _refuse_sweep(run)
+
+
 def _refuse_sweep(sweep: "StoredRun") -> None:
-    """Raise UserError for a sweep, and name those of its runs that can resume."""
-    if not sweep.is_sweep:
-        return
+    """Raise UserError that names those of a sweep's runs that can resume."""
     stopped = [job for status in ("KILLED", "FAILED", "RUNNING") for job in sweep.child_runs(status)]
     best = sweep.child_runs("FINISHED")[:1]
     if best and not stopped:

@@ -1,7 +1,9 @@
 """The manifest of a run: every image that it used or refused, and one hash over the data."""
 
+import csv
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from thaw.common.csv_text import csv_text
 from thaw.data.pixels import Pixels
@@ -39,6 +41,12 @@ def manifest_rows(scanned: ScanResult, splits: Splits) -> Iterator[tuple[str | i
 def manifest_csv(scanned: ScanResult, splits: Splits) -> str:
     """Return the manifest as CSV, to be written with `encoding="utf-8", errors="surrogateescape", newline=""`."""
     return csv_text(COLUMNS, manifest_rows(scanned, splits))
+
+
+def read_rows(file: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a manifest by column; early versions had fewer columns. Raises OSError without a file."""
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        yield from csv.DictReader(lines)
 
 
 def data_sha256(pixels: Pixels, splits: Splits) -> str:

@@ -1,6 +1,5 @@
 """A run that is reproduced, read from the store: config, overrides, manifest, fingerprint and outcome."""
 
-import csv
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -129,8 +128,7 @@ def _with_absolute_paths(config: Config, run: StoredRun) -> Config:
 
 
 def _read_manifest(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = list(manifest.read_rows(file))
     missing = set(manifest.COLUMNS) - set(rows[0] if rows else manifest.COLUMNS)
     if missing:
         raise UserError(f"{file} is no manifest of this version of thaw: it has no column {min(missing)}")

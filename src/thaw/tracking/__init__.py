@@ -2,6 +2,7 @@
 
 from thaw.tracking.cross_validation import FoldSummary, fold_summaries, folds_json
 from thaw.tracking.draft_runs import best_drafts, full_precision_overrides
+from thaw.tracking.evaluation_runs import EVALUATED_RUN_TAG, EVALUATION, KIND_TAG, is_evaluation
 from thaw.tracking.fingerprint import (
     CONFIG_LOGGED_TAG,
     FINGERPRINT_PREFIX,
@@ -10,7 +11,7 @@ from thaw.tracking.fingerprint import (
     fingerprint_differences,
     fingerprint_entries,
 )
-from thaw.tracking.folder_owner import check_single_run, owner_of_folder
+from thaw.tracking.folder_owner import check_run_folder, check_single_run, owner_of_folder
 from thaw.tracking.mlflow_store import open_store, sqlite_path
 from thaw.tracking.reopen import EPOCH_PREFIX, REASON_TAG
 from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
@@ -27,12 +28,15 @@ from thaw.tracking.run_lookup import (
 )
 from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep, ranked_children, ranked_fold_summaries
 from thaw.tracking.tracked_run import WEIGHTS_TAG, RunNotClosed, TrackedRun, start_run
+from thaw.tracking.weights_lineage import Lineage, LineageRun, weights_lineage
 
 __all__ = [
-    "CONFIG_LOGGED_TAG", "CWD_TAG", "DRAFT_TAG", "EPOCH_PREFIX", "FINGERPRINT_PREFIX", "FOLDER_TAG", "OVERRIDES_TAG",
-    "PARENT_TAG", "REASON_TAG", "REPEATS_DRAFT_TAG", "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "RunNotClosed",
-    "StoredRun", "TrackedRun", "best_drafts", "best_objective", "best_run", "check_single_run", "close_sweep",
+    "CONFIG_LOGGED_TAG", "CWD_TAG", "DRAFT_TAG", "EPOCH_PREFIX", "EVALUATED_RUN_TAG", "EVALUATION",
+    "FINGERPRINT_PREFIX", "FOLDER_TAG", "KIND_TAG", "OVERRIDES_TAG", "PARENT_TAG", "REASON_TAG", "REPEATS_DRAFT_TAG",
+    "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "Lineage", "LineageRun", "RunNotClosed", "StoredRun", "TrackedRun",
+    "best_drafts", "best_objective", "best_run", "check_run_folder", "check_single_run", "close_sweep",
     "collect_fingerprint", "find_run", "find_run_of_folder", "fingerprint_differences", "fingerprint_entries",
-    "fold_summaries", "folds_json", "full_precision_overrides", "open_store", "open_sweep", "owner_of_folder",
-    "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "sqlite_path", "start_run",
+    "fold_summaries", "folds_json", "full_precision_overrides", "is_evaluation", "open_store", "open_sweep",
+    "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "sqlite_path", "start_run",
+    "weights_lineage",
 ]  # fmt: skip

@@ -6,11 +6,11 @@ from pathlib import Path
 from thaw.common.errors import UserError
 from thaw.tracking import run_lock, unsent_file
 
-# Files and folders that runs and sweeps write. `.hydra` and the lock are not among them: a refused command leaves
-# these too, and must be able to start in the same folder once it is corrected.
+# Files and folders that runs, sweeps and evaluations write. `.hydra` and the lock are not among them: a refused command
+# leaves these too, and must be able to start in the same folder once it is corrected.
 RUN_FILES = (
     run_lock.RUN_FILE, "result.json", unsent_file.UNSENT_FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv",
-    "checkpoints", "model", "report", "features", "parent_run_id", "folds.json",
+    "checkpoints", "model", "report", "features", "parent_run_id", "folds.json", "evaluation.json",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from thaw.common.console import say
 from thaw.config import command_lines
-from thaw.tracking import run_lock, unsent_file
+from thaw.tracking import evaluation_runs, run_lock, unsent_file
 from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.reopen import REASON_TAG
 from thaw.tracking.retry import StoreRefused
@@ -37,7 +37,7 @@ def close_orphaned_runs(store: MlflowStore, experiment: str) -> None:
 def close_orphaned_run(store: MlflowStore, run: Any) -> None:
     """Send what a dead run left in `unsent.json`, its end among it; without an end, close it as KILLED.
 
-    `thaw.reason` gets the command that resumes the run.
+    `thaw.reason` gets the command that resumes the run, but of sweeps and evaluations, which are started anew.
     """
     run_id = run.info.run_id
     folder = run_lock.local_folder(run.data.tags)
@@ -49,7 +49,8 @@ def close_orphaned_run(store: MlflowStore, run: Any) -> None:
         return
     run_folder = folder or Path(run.data.tags.get(run_lock.FOLDER_TAG, "."))
     resume = command_lines.run_id_command("train", "resume", run_id, run_folder, store.uri)
-    hint = "" if SWEEP_TAG in run.data.tags else f" resume: {resume}"
+    started_anew = SWEEP_TAG in run.data.tags or evaluation_runs.is_evaluation(run.data.tags)
+    hint = "" if started_anew else f" resume: {resume}"
     store.client.set_tag(run_id, REASON_TAG, _ORPHANED + hint)
     store.client.set_terminated(run_id, "KILLED")
     say(f"run {run_id} ({run.info.run_name}) {_ORPHANED} It is closed as KILLED.{hint}")

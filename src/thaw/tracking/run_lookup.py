@@ -12,7 +12,7 @@ from thaw.common.console import say
 from thaw.common.errors import UserError, joined
 from thaw.config import command_lines
 from thaw.config.schema import BackboneConfig
-from thaw.tracking import folder_owner, logged_model, run_lock
+from thaw.tracking import evaluation_runs, folder_owner, logged_model, run_lock
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store, sqlite_path
 from thaw.tracking.orphaned_runs import SWEEP_TAG
 
@@ -87,6 +87,11 @@ class StoredRun:
         return SWEEP_TAG in self.tags
 
     @property
+    def is_evaluation(self) -> bool:
+        """Whether the run is an evaluation of another run's network, and trained nothing."""
+        return evaluation_runs.is_evaluation(self.tags)
+
+    @property
     def is_draft(self) -> bool:
         """Whether the run was made in draft precision, to be compared with others."""
         return self.tags.get(DRAFT_TAG) == "True"
@@ -134,7 +139,8 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
     if re.fullmatch("[0-9a-f]{6,32}", run_id):
         matches = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
     if len(matches) != 1:
-        latest = store.client.search_runs(experiments, max_results=5, order_by=["attributes.start_time DESC"])
+        recent = store.client.search_runs(experiments, max_results=50, order_by=["attributes.start_time DESC"])
+        latest = [run for run in recent if not evaluation_runs.is_evaluation(run.data.tags)][:5]
         names = joined(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
         problem = f"{run_id} is the beginning of more than one run" if matches else f"no run {run_id}"
         raise UserError(f"{problem} in {store.uri}. The latest runs: {names}.")
@@ -156,13 +162,14 @@ def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun
 
 
 def best_run(run: StoredRun, report: Callable[[str], None] = say) -> StoredRun:
-    """Return the best run of a sweep, and report which it is; return any other run as it is.
+    """Return the best run of a sweep, and report which it is; return any other run that trained as it is.
 
     Runs that repeat a draft in full precision come first, and drafts, which keep no network, last.
 
     Raises:
-        UserError: No run of the sweep has finished.
+        UserError: No run of the sweep has finished, or the run is an evaluation.
     """
+    evaluation_runs.refuse_evaluation(run.id, run.name, run.tags)
     if not run.is_sweep:
         return run
     finished = [child for child in run.child_runs("FINISHED") if child.objective is not None]
