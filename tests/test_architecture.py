@@ -56,7 +56,7 @@ ONLY = {
     "openvino": {"frozen/engine", "frozen/openvino_runtime"},
     "nncf": {"frozen/quantization"},
     "cleanlab": {"explore/label_errors"},
-    "jinja2": {"explore/html_page", "report/page"},
+    "jinja2": {"explore/html_page", "report/page_base"},
     "altair": {"report"},
     "vl_convert": {"report"},
     "statsmodels": {"analysis"},

@@ -1,0 +1,36 @@
+"""Colours and sizes of all charts, for light and dark paper: a Vega-Lite `config`, which no chart repeats."""
+
+from typing import Any
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, lightened for dark paper (jfly.uni-koeln.de/color).
+_LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#5e3c99", "#737373", "#a6473b"]
+_DARK = ["#5aa9e6", "#ff8f4d", "#2fc79b", "#e39ac3", "#f2bd4b", "#a5d8f7", "#d1c04a", "#b59be0", "#a8a8a8", "#e58a7d"]
+_FONT = "system-ui, sans-serif"
+PNG_FONT = "Liberation Sans, DejaVu Sans, Noto Sans, Arial, sans-serif"
+
+
+def chart_config(dark: bool = False, font: str = _FONT) -> dict[str, Any]:
+    """Return the `config` of a Vega-Lite specification. The page's colours are those of base.html."""
+    paper, ink, soft, line = (
+        ("#16181b", "#e6e8eb", "#9aa3ad", "#34393f") if dark else ("#ffffff", "#1c1e21", "#5d646d", "#d9dde2")
+    )
+    colours = _DARK if dark else _LIGHT
+    return {
+        "background": paper,
+        "font": font,
+        "mark": {"color": colours[0]},
+        "text": {"color": ink, "fontSize": 12},
+        "rule": {"color": soft},
+        "range": {"category": colours},
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": soft, "titleColor": soft, "gridColor": line, "domainColor": line, "tickColor": line,
+            "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 180,
+        },
+        "legend": {
+            "labelColor": ink, "titleColor": soft, "labelFontSize": 12, "titleFontSize": 12,
+            "titleFontWeight": "normal", "labelLimit": 180, "orient": "top",
+        },
+        "title": {"color": ink, "fontSize": 13, "fontWeight": "normal", "anchor": "start", "subtitleColor": soft},
+        "header": {"labelColor": ink, "titleColor": soft, "labelFontSize": 12},
+    }  # fmt: skip

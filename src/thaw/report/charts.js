@@ -1,0 +1,35 @@
+// Draws the page's charts when they come into view, and again when the reader turns from light to dark.
+(() => {
+  const themes = JSON.parse(document.getElementById('chart-themes').textContent);
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  const specs = new Map();
+  const drawn = new Map();
+  for (const box of document.querySelectorAll('.chart')) {
+    specs.set(box, JSON.parse(box.querySelector('script').textContent));
+  }
+  async function draw(box) {
+    seen.unobserve(box);
+    drawn.get(box)?.finalize();
+    const config = structuredClone(themes[dark.matches ? 'dark' : 'light']);
+    if (box.clientWidth < 500) config.axis.labelLimit = config.legend.labelLimit = 90; // a phone: names leave room
+    try {
+      drawn.set(box, await vegaEmbed(box, specs.get(box), {
+        ast: true, // expressions are interpreted: the page's policy forbids to evaluate text as code
+        actions: {export: true, source: false, compiled: false, editor: false},
+        config, mode: 'vega-lite', renderer: 'svg', tooltip: {theme: dark.matches ? 'dark' : 'light'},
+      }));
+      box.dataset.drawn = 'yes';
+    } catch (error) {
+      box.dataset.drawn = 'failed';
+      box.textContent = 'This chart could not be drawn: ' + error.message;
+      console.error(error);
+    }
+  }
+  const seen = new IntersectionObserver(
+    entries => entries.filter(entry => entry.isIntersecting).forEach(entry => draw(entry.target)),
+    {rootMargin: '400px'},
+  );
+  specs.forEach((_, box) => seen.observe(box));
+  dark.addEventListener('change', () => drawn.forEach((_, box) => draw(box)));
+  addEventListener('beforeprint', () => specs.forEach((_, box) => box.dataset.drawn || draw(box)));
+})();
