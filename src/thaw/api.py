@@ -32,9 +32,8 @@ from thaw.data.file_bytes import BadImageError
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan
-from thaw.results import trained_classifier
+from thaw.results import predicted_files, trained_classifier
 from thaw.results.result import RunResult
-from thaw.tools import predict
 
 if TYPE_CHECKING:
     from thaw.results.trained_classifier import Classifier
@@ -293,11 +292,12 @@ def _checked(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _find_files(images: Any) -> list[str]:
     entries = images if isinstance(images, list | tuple) else [images]
-    return [file for entry in entries for file in predict.find_images(os.fspath(entry))]  # twice given is two rows
+    found = (predicted_files.find_images(os.fspath(entry)) for entry in entries)
+    return [file for files in found for file in files]  # twice given is two rows
 
 
 def _batches(images: Any) -> Iterator[Any]:
-    return (images[i : i + predict.DECODE_GROUP] for i in range(0, len(images), predict.DECODE_GROUP))
+    return (images[i : i + predicted_files.DECODE_GROUP] for i in range(0, len(images), predicted_files.DECODE_GROUP))
 
 
 def _catalog(images: Images) -> Catalog:

@@ -148,9 +148,10 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
 ) -> None:
     name = str(tmp_path / "caf\udce9\r.png")
     Path(name).write_bytes(b"")
-    monkeypatch.setattr(predict, "load_classifier", lambda *_: None)
+    classifier = trained_classifier.Classifier(None, ["lion"], 8, STOCK)
+    monkeypatch.setattr(predict, "load_classifier", lambda *_: classifier)
     predicted = {name: [("lion", 0.5)]}
-    monkeypatch.setattr(predict, "_predict_files", lambda classifier, files, config: (predicted, []))
+    monkeypatch.setattr(predict, "_predict_files", lambda classifier, reader, config: predicted)
     output = tmp_path / "listing"
     config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)
     predict.predict(config)
@@ -189,6 +190,25 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
     printed = capsys.readouterr()
     assert ("nearly black: bits=12 spreads 0 to 4,095" in printed.err) == (bits is asked is None)
     assert "warning" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("content", "temperature"),
+    [('{"temperature": 1.37, "fitted_on": "val", "images": 341}', 1.37), ('{"temperature": null}', None), (None, None)],
+)
+def test_a_network_knows_the_temperature_of_its_run(
+    content: str | None, temperature: float | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "calibration.json").write_text(content)
+    assert SavedNetwork(tmp_path / "model.keras", tmp_path).temperature() == temperature
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"temperature": "warm"}'])
+def test_a_file_without_a_temperature_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(UserError, match=r"calibration\.json does not hold a temperature"):
+        SavedNetwork(tmp_path / "model.keras", tmp_path).temperature()
 
 
 def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:

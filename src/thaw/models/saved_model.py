@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # classes and size of a saved network are read without Tensor
     from thaw.models.network import Network
 
 WEIGHTS_FILE, CLASSES_FILE, CONFIG_FILE, GRAPH_FILE = "model.keras", "classes.json", "config.yaml", "graph.json"
+CALIBRATION_FILE = "calibration.json"  # of runs whose temperature was fitted
 
 QUANTIZED_FILE = "frozen_int8.xml"  # of a run in int8: the frozen part as OpenVINO has it, its weights beside it
 QUANTIZED_TAG = "thaw.quantized_sha256"  # of such a run
@@ -53,6 +54,20 @@ class SavedNetwork:
         """Return `dataset.bits` of the run; None for runs from before this key existed."""
         bits = self.config().get("dataset", {}).get("bits")
         return None if bits is None else int(bits)
+
+    def temperature(self) -> float | None:
+        """Return the temperature that the run fitted to its probabilities; None where there is none.
+
+        Runs of earlier versions have none, nor those whose validation images were too few to fit one.
+        """
+        file = self.folder / CALIBRATION_FILE
+        if not file.is_file():
+            return None
+        try:
+            temperature = json.loads(file.read_text(encoding="utf-8"))["temperature"]
+            return None if temperature is None else float(temperature)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} does not hold a temperature. Bring it back from the run's artifacts") from error
 
     def image_size(self) -> int:
         """Return the side of the network's square input in pixels."""

@@ -58,7 +58,7 @@ class Classifier:
     """A network, the names of its outputs, and the side of its square input in pixels.
 
     bits: `dataset.bits` of its run. saved_network: the same network with its parts, if thaw trained it. folder: that of
-    a network that thaw trained.
+    a network that thaw trained. temperature: that its run fitted on validation, if there is one.
     """
 
     model: Any
@@ -68,6 +68,7 @@ class Classifier:
     bits: int | None = None
     saved_network: Any = None
     folder: Path | None = None
+    temperature: float | None = None
 
 
 def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, tracking_uri: str) -> Classifier:
@@ -77,7 +78,8 @@ def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, 
         tensorflow_setup.start_tensorflow(0, None)
         network = saved_model.load_network(saved)
         names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
-        return Classifier(network.model, names, size, settings, bits, network, saved.folder)
+        temperature = saved.temperature()
+        return Classifier(network.model, names, size, settings, bits, network, saved.folder, temperature)
     backbone_table.check_backbone(backbone)
     if backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
