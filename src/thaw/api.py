@@ -72,16 +72,18 @@ class TrainedModel:
         self.keras_model = classifier.model
         self._classifier, self._config = classifier, config
 
-    def predict(self, images: Images) -> Predictions:
+    def predict(self, images: Images, *, calibrated: bool = False) -> Predictions:
         """Return the most probable class of every image, and the probabilities of all classes.
 
         Files are decoded as in training; arrays of another size are resized as files are.
 
         Args:
             images: see `thaw.api.Images`.
+            calibrated: probabilities after the temperature that the run fitted on validation; classes stay the same.
 
         Raises:
-            UserError: there is no image, no file matches, or files cannot be read (all of them are listed).
+            UserError: there is no image, no file matches, files cannot be read (all of them are listed), or there is
+                no temperature.
 
         Examples:
             >>> model = thaw.load("3f2a91")
@@ -98,7 +100,9 @@ class TrainedModel:
         else:
             names = _find_files(images)
             batches = self._decoded(names)
+        calibrate = trained_classifier.calibration_function(self._classifier) if calibrated else None
         probabilities = np.concatenate([self._probabilities(np.stack(batch)) for batch in batches])
+        probabilities = calibrate(probabilities) if calibrate else probabilities
         best = probabilities.argmax(axis=1)
         return Predictions(names, [self.class_names[i] for i in best], probabilities)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thaw.analysis.calibration import apply_temperature
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.config.schema import Config, DatasetConfig
@@ -209,6 +210,27 @@ def test_a_file_without_a_temperature_is_named(content: str, tmp_path: Path) -> 
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(UserError, match=r"calibration\.json does not hold a temperature"):
         SavedNetwork(tmp_path / "model.keras", tmp_path).temperature()
+
+
+def test_calibrated_probabilities_are_those_after_the_temperature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = np.array([[0.75, 0.25]], np.float32)
+    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *given: lambda images: [plain])
+    network = trained_classifier.Classifier(None, ["a", "b"], 8, STOCK, saved_network=object(), temperature=2.0)
+    assert trained_classifier.probability_function(network)(None).tolist() == plain.tolist()
+    found = trained_classifier.probability_function(network, calibrated=True)(None)
+    assert found.tolist() == apply_temperature(plain, 2.0).tolist()
+    assert found[0, 0] == pytest.approx(3**0.5 / (3**0.5 + 1))  # odds of 3 to 1 become their root
+
+
+def test_a_network_without_a_temperature_says_why_it_has_none() -> None:
+    published = trained_classifier.Classifier(None, ["a", "b"], 8, STOCK)
+    with pytest.raises(UserError, match=r"a published network has none. Give model=RUN"):
+        trained_classifier.probability_function(published, calibrated=True)
+    old = trained_classifier.Classifier(None, ["a", "b"], 8, STOCK, saved_network=object())
+    with pytest.raises(UserError, match=r"of an earlier version, or none could be fitted.*Leave calibrated out"):
+        trained_classifier.probability_function(old, calibrated=True)
 
 
 def test_a_network_from_before_there_was_the_key_is_asked_for_none(tmp_path: Path) -> None:

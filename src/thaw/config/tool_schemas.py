@@ -42,6 +42,9 @@ class PredictConfig:
     top: int = key(5, "classes shown for an image", min=1)
     format: str = key("table", "format of the output", choices=("table", "csv", "json"))
     output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
+    calibrated: bool = key(
+        False, "probabilities after the temperature that the run fitted on validation; the classes stay the same"
+    )
     batch_size: int = key(32, "images a step", min=1)
     engine: str = key(
         "auto",

@@ -132,12 +132,40 @@ def settings_of_result(result: Path) -> InferenceSettings:
 
 
 def probability_function(
-    classifier: Classifier, engine_asked: str = "auto", precision: str = "auto"
+    classifier: Classifier, engine_asked: str = "auto", precision: str = "auto", *, calibrated: bool = False
 ) -> Callable[[Any], npt.NDArray[np.float32]]:
     """Return a function of images, uint8 (B, S, S, 3), to probabilities, float32 (B, C).
 
-    It runs on the engine and in the precision of the network's run unless others are asked for.
+    It runs on the engine and in the precision of the network's run unless others are asked for. calibrated: the
+    probabilities are those after the run's temperature; raises UserError where there is none.
     """
+    calibrate = calibration_function(classifier) if calibrated else None
+    function = _plain_probability_function(classifier, engine_asked, precision)
+    return function if calibrate is None else lambda images: calibrate(function(images))
+
+
+def calibration_function(classifier: Classifier) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """Return a function of probabilities, float32 (N, C), to those after the run's temperature.
+
+    Raises UserError where there is no temperature.
+    """
+    temperature = classifier.temperature
+    if temperature is not None:
+        from thaw.analysis.calibration import apply_temperature  # late: it imports statsmodels
+
+        return lambda probabilities: apply_temperature(probabilities, temperature)
+    why = (
+        "a published network has none. Give model=RUN, or leave calibrated out"
+        if classifier.saved_network is None
+        else "its run is of an earlier version, or none could be fitted to its validation images (too few, all of one "
+        "class, or all right). Leave calibrated out, or train the run again with more validation images"
+    )
+    raise UserError(f"calibrated=true: there is no temperature for this network's probabilities: {why}")
+
+
+def _plain_probability_function(
+    classifier: Classifier, engine_asked: str, precision: str
+) -> Callable[[Any], npt.NDArray[np.float32]]:
     settings = classifier.judged_with
     if settings.is_quantized and engine_asked in ("auto", "openvino") and precision == "auto":
         return _quantized_classifier(classifier)

@@ -34,7 +34,7 @@ def predict(config: PredictConfig) -> None:
 
 def _predict_files(classifier: Classifier, reader: ImageReader, config: PredictConfig) -> Predictions:
     """Return the most probable classes by file."""
-    probabilities = probability_function(classifier, config.engine, config.precision)
+    probabilities = probability_function(classifier, config.engine, config.precision, calibrated=config.calibrated)
     predictions = {}
     with progress("predicting", len(reader.files)) as bar:
         for batch in predicted_images(reader, probabilities, config.batch_size, bar.advance):
