@@ -27,8 +27,8 @@ NOT_FAST = {
     "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export "
     "quantization quantized_parts",
     "lab": "faults",
-    "models": "backbone_reuse backbones compute_precision convolutions efficientnet_lite folding graph_digest "
-    "weight_files",
+    "models": "backbone_reuse backbones compute_precision convolutions eager_keras efficientnet_lite folding grad_cam "
+    "graph_digest weight_files",
     "reproduce": "original_run",
     "results": "report_tables",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",

@@ -351,8 +351,8 @@ def _tensorflow(model: Any, precision: str) -> ChunkRunner:
 def _keras(model: Any, precision: str) -> ChunkRunner:
     import tensorflow as tf
 
-    from thaw.frozen.eager_keras import run_operations
     from thaw.models.compute_precision import computing_in
+    from thaw.models.eager_keras import run_operations
 
     def run(chunks: list[ArrayTuple]) -> list[ArrayTuple]:
         results = []

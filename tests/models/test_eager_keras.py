@@ -23,8 +23,8 @@ def started():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_outputs_are_those_of_the_model_bit_for_bit(name: str) -> None:
     from thaw.config.schema import BackboneConfig, HeadConfig
-    from thaw.frozen.eager_keras import run_operations
     from thaw.models import backbones, network
+    from thaw.models.eager_keras import run_operations
 
     size = backbone_table.backbone_spec(name).min_size
     built = backbones.build_backbone(BackboneConfig(name=name, image_size=size, weights="none"))
@@ -37,7 +37,7 @@ def test_outputs_are_those_of_the_model_bit_for_bit(name: str) -> None:
 def test_inputs_that_are_outputs_and_inputs_in_the_middle_are_kept() -> None:
     import keras
 
-    from thaw.frozen.eager_keras import run_operations
+    from thaw.models.eager_keras import run_operations
 
     first, second = keras.Input((3,)), keras.Input((3,))
     total = keras.layers.Add()([first, second])
@@ -52,7 +52,7 @@ def test_a_tensor_is_dropped_when_all_that_read_it_have_run() -> None:
     import keras
     import tensorflow as tf
 
-    from thaw.frozen.eager_keras import run_operations
+    from thaw.models.eager_keras import run_operations
 
     alive: list[weakref.ref] = []
     most = [0]
