@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from thaw.analysis.figures import CalibrationFigures, ReliabilityBin
 from thaw.analysis.intervals import wilson_shares
@@ -63,6 +62,8 @@ def fit_temperature(probabilities: Floats, labels: Labels) -> float | None:
     None where no T is the best: of fewer than 2 images, of one class only, or where the NLL falls up to an end of the
     range, as it does when every image is right.
     """
+    from scipy.optimize import minimize_scalar  # takes a second to import
+
     right = probabilities.argmax(axis=1) == labels
     if len(labels) < 2 or len(np.unique(labels)) < 2 or right.all():
         return None

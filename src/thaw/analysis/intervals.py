@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import bootstrap
-from statsmodels.stats.proportion import proportion_confint
 
 from thaw.analysis.figures import Share
 
@@ -20,6 +18,8 @@ def wilson(count: int, n: int) -> Share:
 
 def wilson_shares(counts: npt.NDArray[np.int64], totals: npt.NDArray[np.int64]) -> list[Share]:
     """Return `wilson` of each count (K,) and total (K,)."""
+    from statsmodels.stats.proportion import proportion_confint  # takes seconds to import
+
     if (counts < 0).any() or (counts > totals).any():
         raise ValueError(f"expected counts from 0 to their totals, got {counts} of {totals}")
     low, high = proportion_confint(counts, np.maximum(totals, 1), alpha=0.05, method="wilson")
@@ -35,6 +35,8 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]
     Both ends are NaN for fewer than 2 values.
     Of three to five values, as of seeds or folds, it is too narrow: they hardly show how far others may lie.
     """
+    from scipy.stats import bootstrap  # takes seconds to import
+
     sample = np.asarray(values, np.float64)
     if len(sample) < 2:
         return float("nan"), float("nan")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from thaw.analysis.figures import Curve, ThresholdRow
 
@@ -44,6 +43,8 @@ def roc_curves(probabilities: Floats, labels: Labels, class_names: Sequence[str]
 
     Every class shown must be in `labels`, and so must another one.
     """
+    from sklearn.metrics import roc_curve  # takes seconds to import
+
     curves = []
     for i in shown:
         false_positives, recall, thresholds = roc_curve(labels == i, probabilities[:, i])
@@ -56,6 +57,8 @@ def precision_recall_curves(
     probabilities: Floats, labels: Labels, class_names: Sequence[str], shown: Sequence[int]
 ) -> list[Curve]:
     """Return the precision-recall curves of the classes `shown`, from recall 0 to 1; as `roc_curves` does."""
+    from sklearn.metrics import precision_recall_curve
+
     curves = []
     for i in shown:
         precision, recall, thresholds = precision_recall_curve(labels == i, probabilities[:, i])
