@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.analysis.figures import CalibrationFigures, ClassFigures, Share, SplitFigures, Verdict
-from thaw.analysis.intervals import wilson
+from thaw.analysis.paired import score_interval
 from thaw.common.console import printable
 
 # Fewer images than these are said to be few: 200 give an interval of 14 points at an accuracy of 0.5, 10 one of 50.
@@ -44,7 +44,7 @@ def verdict(
     """
     share = figures.accuracy
     right = sum(figures.confusion[i][i] for i in range(len(figures.class_names)))
-    accuracy = f"{figures.name} accuracy {_number(share.value)} (95 % interval {_span(share)}"
+    accuracy = f"{_split_name(figures)} accuracy {_number(share.value)} (95 % interval {_span(share)}"
     lines = [f"{accuracy}, {right:,} of {figures.images:,} images)", _against_majority(figures)]
     sentence = f"{accuracy}); always guessing {printable(figures.majority_class)}: {figures.majority_share:.3f}"
     if head_alone is not None:
@@ -56,13 +56,13 @@ def verdict(
     lines += _calibration_lines(figures)
     if suspects:
         labels, look = ("label", "looks") if suspects == 1 else ("labels", "look")
-        lines.append(f"{suspects:,} {labels} of {figures.name} {look} wrong")
+        lines.append(f"{suspects:,} {labels} of {_split_name(figures)} {look} wrong")
     return Verdict(sentence, lines)
 
 
 def _against_majority(figures: SplitFigures) -> str:
     guess, share = figures.majority_share, figures.accuracy
-    always = f"always guessing {printable(figures.majority_class)} would give {guess:.3f}"
+    always = f"always guessing the majority class, {printable(figures.majority_class)}, would give {guess:.3f}"
     if share.value is None or share.low is None or share.high is None:
         return always
     if share.low > guess:
@@ -84,32 +84,21 @@ def _against_head(head: HeadAlone) -> str:
 
 def _head_in_short(head: HeadAlone) -> str:
     points, low, high = _paired_points(head)
-    verdict_word = "worth it" if low > 0 else "worse" if high < 0 else "within chance"
-    return f"{printable(head.name)}: {np.mean(head.accuracy_right):.3f} ({points:+.1f} points, {verdict_word})"
+    word = "worth it" if low > 0 else "worse" if high < 0 else "within chance"
+    return f"{printable(head.name)}: {np.mean(head.accuracy_right):.3f} ({points:+.1f} points, {word})"
 
 
 def _paired_points(head: HeadAlone) -> tuple[float, float, float]:
     """Return the difference of two accuracies on the same images, and its 95 % interval, in points.
 
-    Newcombe's method 10 for paired shares (Statistics in Medicine, 1998), from Wilson's intervals of both.
+    Tango's score interval, as in comparisons of runs (`paired`).
     """
     run, alone = np.asarray(head.run_right, bool), np.asarray(head.accuracy_right, bool)
     if run.shape != alone.shape or len(run) == 0:
         raise ValueError(f"expected the same images for both, not empty; got {run.shape} and {alone.shape}")
-    n, both, neither = len(run), int((run & alone).sum()), int((~run & ~alone).sum())
-    only_run, only_alone = int((run & ~alone).sum()), int((~run & alone).sum())
-    (p1, low1, high1), (p2, low2, high2) = _limits(both + only_run, n), _limits(both + only_alone, n)
-    product = (both + only_run) * (only_alone + neither) * (both + only_alone) * (only_run + neither)
-    excess = both * neither - only_run * only_alone
-    phi = 0.0 if product == 0 else (max(excess - n / 2, 0.0) if excess > 0 else float(excess)) / sqrt(product)
-    below = sqrt((p1 - low1) ** 2 - 2 * phi * (p1 - low1) * (high2 - p2) + (high2 - p2) ** 2)
-    above = sqrt((high1 - p1) ** 2 - 2 * phi * (high1 - p1) * (p2 - low2) + (p2 - low2) ** 2)
-    return 100 * (p1 - p2), 100 * (p1 - p2 - below), 100 * (p1 - p2 + above)
-
-
-def _limits(count: int, n: int) -> tuple[float, float, float]:
-    share = wilson(count, n)
-    return count / n, float(share.low or 0.0), float(share.high or 0.0)
+    only_alone, only_run = int((alone & ~run).sum()), int((run & ~alone).sum())
+    low, high = score_interval(only_alone, only_run, len(run))
+    return 100 * (only_run - only_alone) / len(run), 100 * low, 100 * high
 
 
 def _worst_confusions(figures: SplitFigures) -> str:
@@ -126,11 +115,9 @@ def _worst_confusions(figures: SplitFigures) -> str:
 def _enough_images(figures: SplitFigures) -> str:
     """Say how wide the interval is, and which classes have few or no images."""
     low, high = figures.accuracy.low or 0.0, figures.accuracy.high or 0.0
-    width = f"the interval is {100 * (high - low):.1f} points wide"
-    if figures.images < FEW_IMAGES:
-        line = f"{figures.name} is too small to tell small differences: {figures.images} images, {width}"
-    else:
-        line = f"{figures.name} has {figures.images:,} images: {width}"
+    images = "1 image" if figures.images == 1 else f"{figures.images:,} images"
+    size = "has" if figures.images >= FEW_IMAGES else "is too small to tell small differences:"
+    line = f"{_split_name(figures)} {size} {images}, the interval is {100 * (high - low):.1f} points wide"
     few = [row for row in figures.classes if 0 < row.images < FEW_IMAGES_OF_A_CLASS]
     absent = [row for row in figures.classes if row.images == 0]
     if few:
@@ -155,7 +142,7 @@ def _calibration_lines(figures: SplitFigures) -> list[str]:
 
 
 def _calibration_word(figures: SplitFigures) -> str:
-    """Say whether the network believes too much of itself, where that is beyond chance."""
+    """Say whether the predicted classes are more or less probable than right, where that is beyond chance."""
     calibration, accuracy = figures.calibration, figures.accuracy
     confidence = sum(row.images * (row.confidence or 0.0) for row in calibration.bins) / figures.images
     if calibration.ece >= SMALL_GAP and accuracy.low is not None and accuracy.high is not None:
@@ -180,6 +167,10 @@ def _ece_by_chance(calibration: CalibrationFigures, images: int) -> float:
     ]
     mean = sqrt(2 / np.pi) * sum(spreads)
     return mean + 2 * sqrt((1 - 2 / np.pi) * sum(spread**2 for spread in spreads))
+
+
+def _split_name(figures: SplitFigures) -> str:
+    return "validation" if figures.name == "val" else printable(figures.name)
 
 
 def _number(value: float | None) -> str:
