@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from thaw import run_fingerprint
 from thaw.common.console import say
+from thaw.data import manifest
 from thaw.data.dataset import Dataset
 from thaw.frozen.engine import EngineChoice
 from thaw.frozen.quantization import run_calibration
 from thaw.run_context import RunContext
 from thaw.tracking import TrackedRun
-from thaw.training import recipes
+from thaw.training import head_snapshot, recipes
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.recipes import TrainingStage
 from thaw.training.stage_result import StageResult
@@ -47,6 +48,8 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data.augmented)):
         say(line)
 
+    head, last = head_snapshot.head_stage(planned), len(planned) - 1
+    sample = head_snapshot.sample_rows(data.labels("test"))
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:
@@ -74,10 +77,14 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             data,
             inputs,
             checkpointer=checkpointer,
-            predict_splits=("val", "test") if number == len(planned) - 1 else (),
+            predict_splits=("val", "test") if number in (head, last) else (),
             on_start=logger.log_start,
             on_epoch=logger.log_epoch,
+            sample=data.splits.test[sample] if number in (head, last) else None,
         )
+        if number == head:  # before the next stage's first checkpoint, behind which this one is not trained again
+            sha256 = manifest.data_sha256(data.pixels, data.splits)
+            head_snapshot.save_head_alone(context.folder, tracked.id, sha256, result, sample)
         results.append(result)
     for result in results:
         clock.seconds["extract"] += result.extract_seconds

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,9 +45,20 @@ def dataset(augment: AugmentConfig | None = None) -> Dataset:
 
 
 def train(
-    folder: Path, data: Dataset, *, max_gb: float = 1.0, views: int = 0, epochs: int = 1, chained: bool = True
+    folder: Path,
+    data: Dataset,
+    *,
+    max_gb: float = 1.0,
+    views: int = 0,
+    epochs: int = 1,
+    chained: bool = True,
+    head: HeadConfig = HEAD,
+    snapshot: bool = False,
 ) -> tuple[list[StageResult], bytes]:
-    """Train all stages on a fresh network; return their results and the weights."""
+    """Train all stages on a fresh network; return their results and the weights.
+
+    snapshot: the head alone predicts too, and its features of two test images are taken.
+    """
     from thaw.models import backbones, network
     from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.resume_state import checkpointed_variables
@@ -59,11 +71,11 @@ def train(
         if hasattr(x, "moving_mean"):
             x.momentum = 0.0
     built.model([data.pixels.take(data.splits.train).astype(np.float32)], training=True)
-    joined = network.attach_head(built, HEAD, ("a", "b"))
+    joined = network.attach_head(built, head, ("a", "b"))
     sgd = OptimizerConfig(name="sgd", learning_rate=1e-3)
     stages = [TrainingStage(i, name, request, "frozen", epochs, 0, sgd) for i, (name, request) in enumerate(STAGES)]
     cache = DiskCache(folder / "cache", max_gb * 1e9)
-    inputs = StageInputs(CHOICE, cache, views, BACKBONE, TrainConfig(batch_size=8), HEAD)
+    inputs = StageInputs(CHOICE, cache, views, BACKBONE, TrainConfig(batch_size=8), head)
     planned = plan_stages(stages, joined, data, inputs, chained=chained)
     results: list[StageResult] = []
     for number, stage in enumerate(planned):
@@ -73,8 +85,9 @@ def train(
             run_stage(
                 stage.after(results), joined, data, inputs,
                 checkpointer=StageCheckpointer(checkpoints, CheckpointConfig(), number, variables),
-                predict_splits=("val", "test") if number == len(planned) - 1 else (),
+                predict_splits=("val", "test") if number == len(planned) - 1 or (snapshot and number == 0) else (),
                 on_start=lambda trainable: None, on_epoch=lambda entry: None,
+                sample=data.splits.test[[3, 1]] if snapshot else None,
             )
         )  # fmt: skip
     return results, b"".join(w.tobytes() for w in joined.model.get_weights())
@@ -162,3 +175,33 @@ def test_an_early_run_computes_each_stage_from_the_images(tmp_path: Path, conver
         (len(layers) for layers in conversions.layers[3:]), reverse=True
     )
     assert direct != chained
+
+
+def test_what_is_kept_of_the_head_alone_changes_no_number_of_the_run(tmp_path: Path) -> None:
+    """With dropout, whose random numbers a prediction must not draw from."""
+    data, head = dataset(), HeadConfig(name="linear", dropout=0.4)
+    plain, weights = train(tmp_path / "plain", data, head=head, epochs=2)
+    results, with_snapshot = train(tmp_path / "kept", data, head=head, epochs=2, snapshot=True)
+    assert with_snapshot == weights
+    assert results[-1].probabilities["test"].tobytes() == plain[-1].probabilities["test"].tobytes()
+    assert [result.fit.history[-1]["val_loss"] for result in results] == [
+        result.fit.history[-1]["val_loss"] for result in plain
+    ]
+    labels = data.labels("val")
+    alone = results[0].probabilities["val"]
+    assert (alone.argmax(axis=1) == labels).mean() == results[0].fit.history[-1]["val_accuracy"]
+    assert -np.log(alone[np.arange(6), labels]).mean() == pytest.approx(results[0].fit.history[-1]["val_loss"], 1e-4)
+    assert plain[0].probabilities == {}
+    assert [result.sampled_features is not None for result in results] == [True, False, False]
+    sampled = results[0].sampled_features
+    assert (sampled.shape, sampled.dtype) == ((2, 256), np.float32)
+    assert (sampled[0] != sampled[1]).any()
+
+
+def test_a_flattened_heads_features_are_averaged_over_positions() -> None:
+    from thaw.models.network import mean_over_positions
+
+    network = SimpleNamespace(backbone=SimpleNamespace(model=SimpleNamespace(output=np.empty((1, 2, 2, 3)))))
+    flat = np.arange(24, dtype=np.float32).reshape(2, 2 * 2 * 3)
+    assert mean_over_positions(network, flat).tolist() == [[4.5, 5.5, 6.5], [16.5, 17.5, 18.5]]
+    assert mean_over_positions(network, flat[:, :3]).tolist() == flat[:, :3].tolist()

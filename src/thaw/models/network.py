@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from thaw.common.errors import UserError
 from thaw.config.schema import HeadConfig
@@ -81,6 +83,12 @@ def cut_at(network: Network, index: int) -> Cut:
 def feature_cut(network: Network) -> Cut:
     """Return the cut behind the whole backbone: the pooled features."""
     return cut_at(network, len(network.backbone.layers))
+
+
+def mean_over_positions(network: Network, pooled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return pooled features (n, D) with one number a channel, (n, channels): a head may flatten them instead."""
+    channels = network.backbone.model.output.shape[-1]
+    return pooled.reshape(len(pooled), -1, channels).mean(axis=1)
 
 
 def frozen_submodel(network: Network, cut: Cut) -> Any:

@@ -10,7 +10,7 @@ from thaw.tracking import run_lock, unsent_file
 # leaves these too, and must be able to start in the same folder once it is corrected.
 RUN_FILES = (
     run_lock.RUN_FILE, "result.json", unsent_file.UNSENT_FILE, "manifest.csv", "bad_files.csv", "resumed_bad_files.csv",
-    "checkpoints", "model", "report", "features", "parent_run_id", "folds.json", "evaluation.json",
+    "checkpoints", "head_alone.npz", "model", "report", "features", "parent_run_id", "folds.json", "evaluation.json",
 )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class StageResult:
     extract_seconds: of the frozen part, for activations that are cached; judge_seconds: of `probabilities`. hits,
     misses: rows that the cache had, and that were computed; cache_bytes: of all that the stage read from it. unmoved:
     thawed layers whose weights stayed the same. features_kept: all of the backbone was frozen, and its features are in
-    the cache. probabilities: float32 (N, C) by split, under the stage's final weights.
+    the cache. probabilities: float32 (N, C) by split, under the stage's final weights. sampled_features: of some test
+    images, float32 (n, D), where the whole backbone was frozen and they were asked for.
     """
 
     planned: PlannedStage
@@ -53,6 +54,7 @@ class StageResult:
     unmoved: list[str]
     features_kept: bool
     probabilities: dict[str, npt.NDArray[np.float32]]
+    sampled_features: npt.NDArray[np.float32] | None = None
 
     @property
     def stage(self) -> TrainingStage:
@@ -70,7 +72,7 @@ class StageResult:
 
     @classmethod
     def from_state(cls, planned: PlannedStage, state: Mapping[str, Any]) -> StageResult:
-        """Return the result that `to_state` was called on, without probabilities."""
+        """Return the result that `to_state` was called on, without probabilities and features."""
         saved = {name: state[name] for name in _SAVED}
         return cls(planned=planned, fit=FitResult(**state["fit"]), probabilities={}, **saved)
 

@@ -15,7 +15,7 @@ from thaw.frozen.engine import InferenceFunction
 from thaw.models import freeze, freeze_proof
 from thaw.models.compute_precision import computing_in
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import Network, cut_at, divide_network, head_layers
+from thaw.models.network import Network, cut_at, divide_network, head_layers, mean_over_positions
 from thaw.training.checkpoint_callback import StageCheckpointer, WeightHashes
 from thaw.training.fit import FitInputs, fit
 from thaw.training.stage_batches import BatchSource
@@ -33,11 +33,13 @@ def run_stage(
     predict_splits: Sequence[str],
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], None],
+    sample: npt.NDArray[np.int64] | None = None,
 ) -> StageResult:
     """Train one stage of the network in place, from its beginning or from the checkpointer's checkpoint.
 
     predict_splits: the splits whose probabilities the result has. on_start is called with the number of trainable
-    weights, on_epoch with each entry of the history.
+    weights, on_epoch with each entry of the history. sample: test images, by their catalog indices, whose features the
+    result has if they are in the cache.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
@@ -72,6 +74,8 @@ def run_stage(
     say(_proof(plan, hashes, unmoved))
     started = time.perf_counter()
     probabilities = _predict(network, planned, inputs, source, data, predict_splits)
+    all_frozen = plan.all_frozen and planned.cut.index == plan.total_layers
+    sampled = None if sample is None or not all_frozen else _cached_features(network, source, sample)
     rows = source.rows()
     return StageResult(
         planned=planned,
@@ -83,8 +87,9 @@ def run_stage(
         misses=sum(r.misses for r in rows),
         cache_bytes=sum(r.nbytes for r in rows),
         unmoved=unmoved,
-        features_kept=plan.all_frozen and planned.cut.index == plan.total_layers and source.complete,
+        features_kept=all_frozen and source.complete,
         probabilities=probabilities,
+        sampled_features=sampled,
     )
 
 
@@ -105,6 +110,15 @@ def _predict(
     function = InferenceFunction(model, "keras" if head_alone else inputs.choice.engine, inputs.choice.evaluated)
     n_images = {split: len(indices) for split, indices in data.splits.by_name().items()}
     return {split: predict_probabilities(function, source.batches(split), split, n_images[split]) for split in splits}
+
+
+def _cached_features(
+    network: Network, source: BatchSource, indices: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32] | None:
+    """Return the pooled features of test images, float32 (n, D), as they are cached; None if they are not."""
+    if "test" not in source.cached:
+        return None
+    return mean_over_positions(network, source.cached["test"][0].take(indices)[0])
 
 
 def _proof(plan: FreezePlan, hashes: WeightHashes, unmoved: list[str]) -> str:

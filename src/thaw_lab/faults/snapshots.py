@@ -1,5 +1,6 @@
 """Snapshots of what a training left in its folder and in the store, and how two of them differ."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw import tracking
+from thaw.training import head_snapshot
 
 SPEED_KEY = "images_per_second"  # of an epoch: the one figure that may differ
 MetricHistory = dict[str, list[tuple[int, float]]]  # name: points (step, value)
@@ -25,6 +27,7 @@ class RunSnapshot:
         open_runs: other runs of the store that are RUNNING.
         run_files: names in the run folder, where no checkpoint should be left.
         outputs_files: names in the outputs folder, and what is half written anywhere below it.
+        head_alone: sha256 of what the head alone predicted; empty without.
     """
 
     status: str
@@ -36,6 +39,7 @@ class RunSnapshot:
     open_runs: list[str]
     run_files: list[str]
     outputs_files: list[str]
+    head_alone: str = ""
 
 
 def run_id_and_store(run_dir: Path) -> tuple[str, str]:
@@ -74,13 +78,26 @@ def read_snapshot(run_dir: Path, outputs: Path) -> RunSnapshot:
         open_runs=[f"{info.run_id} {info.status}" for info in others if info.status == "RUNNING"],
         run_files=sorted(str(file.relative_to(run_dir)) for file in run_dir.rglob("*")),
         outputs_files=sorted({str(file.relative_to(outputs)) for file in written}),
+        head_alone=_head_alone_sha256(run_dir, run_id),
     )
+
+
+def _head_alone_sha256(run_dir: Path, run_id: str) -> str:
+    """Return the hash of the predictions and features in the file, whose bytes hold the run's id too."""
+    probabilities = head_snapshot.load_head_alone(run_dir, run_id)
+    if probabilities is None:
+        return ""
+    features = head_snapshot.load_head_features(run_dir, run_id)
+    parts = [array.tobytes() for array in probabilities.values()]
+    if features is not None:
+        parts += [features.rows.tobytes(), features.features.tobytes()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def differences(snapshot: RunSnapshot, baseline: RunSnapshot) -> list[str]:
     """Return how a run differs from the baseline run, a line each."""
     lines = [] if snapshot.status == "FINISHED" else [f"the run is {snapshot.status}"]
-    for name in ("weights_sha256", "history", "metrics"):
+    for name in ("weights_sha256", "head_alone", "history", "metrics"):
         if not _equal(getattr(snapshot, name), getattr(baseline, name)):
             lines.append(f"{name} differs{_first_epoch(snapshot, baseline) if name == 'history' else ''}")
     lines += _metric_differences(snapshot.metric_history, baseline.metric_history)

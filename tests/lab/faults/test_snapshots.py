@@ -16,6 +16,7 @@ EXPECTED = RunSnapshot(
     open_runs=[],
     run_files=["result.json"],
     outputs_files=["mlflow.db"],
+    head_alone="ef" * 32,
 )
 
 
@@ -33,6 +34,7 @@ def test_the_store_may_be_elsewhere() -> None:
     [
         ({"status": "RUNNING"}, "the run is RUNNING"),
         ({"weights_sha256": "cd" * 32}, "weights_sha256 differs"),
+        ({"head_alone": "01" * 32}, "head_alone differs"),
         ({"history": [EXPECTED.history[0], {"epoch": 2, "loss": 0.3}]}, "history differs from epoch 2 on"),
         ({"history": EXPECTED.history[:1]}, "history differs: 1 epochs, not 2"),
         ({"metrics": {"test/accuracy": 0.75000001}}, "metrics differs"),
