@@ -42,6 +42,10 @@ class PredictConfig:
     top: int = key(5, "classes shown for an image", min=1)
     format: str = key("table", "format of the output", choices=("table", "csv", "json"))
     output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
+    chart: str | None = key(
+        None,
+        "FILE.png: the picture, its top classes and the output vector drawn; of several images FILE-NAME.png",
+    )
     calibrated: bool = key(
         False, "probabilities after the temperature that the run fitted on validation; the classes stay the same"
     )

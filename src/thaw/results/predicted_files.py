@@ -2,7 +2,7 @@
 
 import glob
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -60,7 +60,7 @@ class ImageReader:
         unreadable: the errors of the files read so far that cannot be decoded.
     """
 
-    files: Sequence[str]
+    files: list[str]
     size: int
     bits: int | None = None
     unreadable: list[BadImageError] = field(default_factory=list)

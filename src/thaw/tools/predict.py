@@ -10,6 +10,7 @@ from thaw.config.tool_schemas import PredictConfig
 from thaw.frozen import engine
 from thaw.results.predicted_files import ImageReader, find_images, predicted_images
 from thaw.results.trained_classifier import Classifier, load_classifier, probability_function
+from thaw.tools.chart_files import ChartFiles, check_chart
 from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text, top_classes
 
 
@@ -21,6 +22,8 @@ def predict(config: PredictConfig) -> None:
     """
     if config.output and not Path(config.output).expanduser().absolute().parent.is_dir():
         raise UserError(f"output={config.output}: its folder does not exist; make it first")
+    if config.chart:
+        check_chart(config.chart)
     engine.check_engine(config.engine, config.precision, "auto", detect_processor())
     files = find_images(config.images)
     classifier = load_classifier(config.model, config.backbone, Path(config.outputs), config.tracking_uri)
@@ -33,13 +36,18 @@ def predict(config: PredictConfig) -> None:
 
 
 def _predict_files(classifier: Classifier, reader: ImageReader, config: PredictConfig) -> Predictions:
-    """Return the most probable classes by file."""
+    """Return the most probable classes by file; draw the charts that are asked for."""
+    names, predictions = classifier.class_names, {}
     probabilities = probability_function(classifier, config.engine, config.precision, calibrated=config.calibrated)
-    predictions = {}
+    charts = ChartFiles(config.chart, reader.files, names, config.top, reader.bits) if config.chart else None
     with progress("predicting", len(reader.files)) as bar:
         for batch in predicted_images(reader, probabilities, config.batch_size, bar.advance):
             for image in batch:
-                predictions[image.file] = top_classes(image.probabilities, classifier.class_names, config.top)
+                predictions[image.file] = top_classes(image.probabilities, names, config.top)
+                if charts:
+                    charts.add(image)
+    if charts:
+        charts.report()
     return predictions
 
 
