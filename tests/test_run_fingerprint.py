@@ -14,7 +14,7 @@ from thaw.config.schema import Config
 class Tracked:
     """A run that remembers what was logged."""
 
-    id = "0123456789abcdef"
+    id, name = "0123456789abcdef", "photos-vgg16-finetune"
 
     def __init__(self, tags: dict[str, str] | None = None) -> None:
         self.resumed_tags, self.logged, self.texts = tags or {}, {}, {}
@@ -40,7 +40,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def begin(tracked: Tracked, job: Job, error: BaseException | None = None) -> None:
-    with run_fingerprint.resumable_run(tracked, "run", Config(seed=3), job, lambda: False):
+    with run_fingerprint.resumable_run(tracked, Config(seed=3), job, lambda: False):
         if error:
             raise error
 

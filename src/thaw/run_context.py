@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
+from thaw.config import run_names
 from thaw.config.job import Job
 from thaw.config.schema import Config
 from thaw.tracking import RunNotClosed, TrackedRun
@@ -67,7 +68,7 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
 
     Config and fingerprint are logged before the block runs. Checkpoints are removed once it has ended without error.
     """
-    name = f"{config.recipe}-{config.backbone.name}-{config.dataset.name}"
+    name = job.name or run_names.run_name(config, job.overrides)
     tags = {tracking.OVERRIDES_TAG: " ".join(job.overrides), "thaw.recipe": config.recipe, **job.tags}
     clock, outputs = StepTimer(), Path(config.outputs)
     with (
@@ -78,7 +79,7 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
         ) as tracked,
     ):  # fmt: skip
         checkpoints = _checkpoints(config, job, tracked.id)
-        with run_fingerprint.resumable_run(tracked, name, config, job, checkpoints.has_checkpoints):
+        with run_fingerprint.resumable_run(tracked, config, job, checkpoints.has_checkpoints):
             folder = Path(config.cache.dir).expanduser().absolute()
             cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
             yield RunContext(config, job, tracked, cache, checkpoints, clock)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thaw import run_fingerprint
 from thaw.common.console import display_path, say
+from thaw.config import run_names
 from thaw.data import exact_duplicates, manifest, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
 from thaw.data.scan import ScanResult
@@ -47,7 +48,7 @@ def _quarantine(context: RunContext, scan: ScanResult) -> None:
 
 def _log_data(context: RunContext, scan: ScanResult, data: Dataset) -> None:
     config, tracked, catalog = context.config, context.tracked, scan.catalog
-    name, classes = config.dataset.name, catalog.class_names
+    name, classes = run_names.dataset_name(config.dataset), catalog.class_names
     sha256 = manifest.data_sha256(data.pixels, data.splits)
     run_fingerprint.check_same_hash(tracked, run_fingerprint.DATA_SHA256, sha256, "the data")
     counts = {split: len(indices) for split, indices in data.splits.by_name().items()}
@@ -60,7 +61,8 @@ def _log_data(context: RunContext, scan: ScanResult, data: Dataset) -> None:
     }
     if not run_fingerprint.has_entry(tracked, run_fingerprint.DATA_SHA256):
         _log_file(context, manifest.manifest_csv(scan, data.splits), context.folder / "manifest.csv")
-        tracked.log_dataset(name, sha256, config.dataset.path or name, profile=profile)
+        source = config.dataset.path or config.dataset.name
+        tracked.log_dataset(name, sha256, source, profile=profile)
         run_fingerprint.log_entry(tracked, run_fingerprint.DATA_SHA256, sha256)  # last: it stands for the two above
     say(
         f"data: {name} · {len(classes)} classes · train {counts['train']:,} · val {counts['val']:,} · "

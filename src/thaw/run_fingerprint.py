@@ -27,9 +27,7 @@ NEAREST = "nearest"
 
 
 @contextmanager
-def resumable_run(
-    tracked: TrackedRun, name: str, config: Config, job: Job, has_checkpoints: Callable[[], bool]
-) -> Iterator[None]:
+def resumable_run(tracked: TrackedRun, config: Config, job: Job, has_checkpoints: Callable[[], bool]) -> Iterator[None]:
     """Log config and fingerprint before the block runs, so that a crash leaves evidence.
 
     If the block is stopped, or fails after a checkpoint, the command that resumes the run is printed.
@@ -38,7 +36,8 @@ def resumable_run(
     tracked.flush()
     try:
         # Not before: from its first line on, a run can be resumed.
-        say(f"run {tracked.id} · {name} · {display_path(job.folder)}{' · resumed' if job.resumed_run_id else ''}")
+        resumed = " · resumed" if job.resumed_run_id else ""
+        say(f"run {tracked.id} · {tracked.name} · {display_path(job.folder)}{resumed}")
         yield
     except BaseException as error:
         if has_checkpoints() or not isinstance(error, Exception):

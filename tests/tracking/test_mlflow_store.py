@@ -149,3 +149,44 @@ def test_importing_tracking_imports_no_mlflow():
 def test_a_database_without_its_driver_is_told_what_to_install(uri, tmp_path):
     with pytest.raises(UserError, match=r"driver is not installed \(Python package (MySQLdb|pyodbc)\). Install it"):
         open_store(uri, tmp_path)
+
+
+def test_mlflows_page_opens_an_experiment_at_its_runs(tracking, outputs, client):
+    """Without a kind it opens at traces of language models."""
+    with start_run(tracking, outputs, name="run", folder=outputs / "run"):
+        pass
+    assert client.get_experiment_by_name("thaw").tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "custom_model_development"),
+        ("no_inferred_type", "custom_model_development"),
+        ("genai_development_inferred", "custom_model_development"),
+        ("genai_development", "genai_development"),
+        ("classification", "classification"),
+    ],
+)
+def test_an_earlier_experiment_gets_a_kind_unless_somebody_chose_one(tracking, outputs, client, before, after):
+    client.create_experiment(
+        "thaw", (outputs / "artifacts").as_uri(), tags={"mlflow.experimentKind": before} if before else None
+    )
+    (outputs / "artifacts").mkdir()
+    experiment = open_store(tracking.uri, outputs).experiment_id("thaw")
+    assert client.get_experiment(experiment).tags["mlflow.experimentKind"] == after
+
+
+def test_who_may_not_change_an_experiment_can_still_use_it(tracking, outputs, client, monkeypatch):
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    (outputs / "artifacts").mkdir()
+    experiment = client.create_experiment("thaw", (outputs / "artifacts").as_uri())
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("you may not", PERMISSION_DENIED)
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    assert open_store(tracking.uri, outputs).experiment_id("thaw") == experiment

@@ -55,6 +55,10 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     assert stored.tags["thaw.best_overrides"] == f"finetune.freeze={order[0]}"
     assert stored.tags["thaw.objective"] == "val/accuracy"
     assert stored.tags["thaw.sampler"] == "grid"
+    best = children[0]
+    assert stored.tags["mlflow.note.content"] == (
+        f"Best of 5 finished runs: validation accuracy {best.objective:.4f} by `{best.id[:8]}`, {best.name}"
+    )
     rows = list(csv.DictReader(stored.artifact_path("sweep.csv").read_text().splitlines()))
     assert [row["run_id"] for row in rows] == [child.id for child in children]
     assert rows[0]["overrides"] == f"finetune.freeze={order[0]}"
@@ -92,6 +96,10 @@ def test_a_sweep_over_folds_logs_mean_and_deviation_of_the_best_setting(tracking
     assert stored.metrics["val/accuracy_mean"] == pytest.approx(0.8)
     assert stored.metrics["val/accuracy_std"] == pytest.approx(0.1 / 2**0.5)
     assert stored.tags["thaw.best_setting"] == "rate=2 split.folds=2"
+    assert (
+        "Best setting: 2 folds · val accuracy 0.8000 ± 0.0707: rate=2 split.folds=2"
+        in (stored.tags["mlflow.note.content"])
+    )
     best, other = json.loads(stored.artifact_path("folds.json").read_text())
     assert best["metrics"]["val/accuracy"]["mean"] == pytest.approx(0.8)
     assert other["overrides"] == "rate=1 split.folds=2"

@@ -24,6 +24,21 @@ def test_a_run_that_ends_well_is_finished(tracking, outputs, client):
     assert run.info.end_time is not None
 
 
+def test_a_run_has_a_name_and_a_note_for_mlflows_page(tracking, outputs, client):
+    """A resumed run keeps the name that it has, which somebody may have changed."""
+    folder = outputs / "runs" / "noted"
+    with pytest.raises(KeyboardInterrupt), start_run(tracking, outputs, name="first", folder=folder) as run:  # noqa: PT012
+        assert run.name == "first"
+        raise KeyboardInterrupt
+    client.update_run(run.id, name="renamed")
+    with start_run(tracking, outputs, name="first", folder=folder, resume=run.id) as resumed:
+        resumed.set_note("poor")
+        resumed.set_note("0.93 (0.90 to 0.95)\n\nreport/report.html")
+    assert resumed.name == "renamed"
+    assert only_run(client).info.run_name == "renamed"
+    assert only_run(client).data.tags["mlflow.note.content"] == "0.93 (0.90 to 0.95)\n\nreport/report.html"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [

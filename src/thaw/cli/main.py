@@ -24,10 +24,11 @@ from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
 from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_job_folder
+from thaw.cli.swept_keys import keys_of_job
 from thaw.common import console, tensorflow_setup
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.config import checks, command_lines, install_paths, key_conflicts
+from thaw.config import checks, command_lines, install_paths, key_conflicts, run_names
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
 from thaw.config.yaml_text import keep_yaml_texts
@@ -129,7 +130,9 @@ def _checked(
     if resumed:
         return config, Job(install_paths.checkout_root(), folder, overrides, resumed.parent_run_id, resumed.run_id)
     tags = SweepCallback.job_tags if parent else {}
-    return config, Job(install_paths.checkout_root(), folder, overrides, parent, tags=tags)
+    swept = keys_of_job(Path(hydra_config.sweep.dir), overrides) if parent else ()
+    name = run_names.run_name(config, overrides, swept)
+    return config, Job(install_paths.checkout_root(), folder, overrides, parent, tags=tags, name=name)
 
 
 def _start(checked: tuple[Config, Job]) -> "RunResult":

@@ -11,9 +11,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from thaw.cli.compose import first_job_config, to_config
+from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
-from thaw.config import command_lines
+from thaw.config import command_lines, run_names
 from thaw.config.schema import Config
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ class SweepCallback(Callback):
                 checked: Config = to_config(first_job, Config)
             self._folder = Path(config.hydra.sweep.dir).absolute()
             typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-            name = " ".join(typed) or "sweep"
-            self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder)
+            name = run_names.sweep_name(checked, typed, swept_keys(typed))
+            overrides = " ".join(typed) or "sweep"
+            self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder, overrides)
         (self._folder / self.PARENT_ID_FILE).write_text(self._sweep.id)
         SweepCallback._open = self
 

@@ -19,6 +19,7 @@ class Job:
         parent_run_id: of the sweep, if any.
         resumed_run_id: of the run that continues, if any.
         tags: that the run gets besides its own.
+        name: of the run in the store; empty: made of config and overrides. A resumed run keeps the one that it has.
         cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
         chained_cuts: whether a stage's activations are computed from those at a later stage's cut; not of a run that is
             reproduced and began in a version that computed all from the images.
@@ -30,5 +31,6 @@ class Job:
     parent_run_id: str | None = None
     resumed_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    name: str = ""
     cuts: tuple[int, ...] | None = None
     chained_cuts: bool = True

@@ -11,7 +11,7 @@ from thaw.cache import DiskCache
 from thaw.common.console import display_path, format_bytes, print_table, say
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
-from thaw.config import command_lines
+from thaw.config import command_lines, run_names
 from thaw.config.tool_schemas import ExploreConfig
 from thaw.explore import (
     backbone_features,
@@ -102,7 +102,8 @@ def _data_line(config: ExploreConfig, images: ScannedImages) -> str:
     counts = [f"{name} {images.splits.count(name):,}" for name in html_page.used_splits(images)]
     counts = counts or [f"{len(images):,} images"]
     bad = f" · {len(images.bad_files)} files cannot be used" if images.bad_files else ""
-    return f"data: {config.dataset.name} · {len(images.class_names)} classes · {' · '.join(counts)}{bad}"
+    name = run_names.dataset_name(config.dataset)
+    return f"data: {name} · {len(images.class_names)} classes · {' · '.join(counts)}{bad}"
 
 
 def _print_summary(images: ScannedImages, all_findings: list[Finding], remarks: list[str], folder: Path) -> None:

@@ -4,10 +4,11 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -32,6 +33,12 @@ _SHORT_TIMEOUT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_T
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "databricks")  # they choose where artifacts go
 _DATABASES = ("postgresql", "mysql", "mssql")
+
+
+# MLflow's page opens an experiment of this kind at its runs, and one without a kind at traces of language models.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+# What its page guesses is no choice of the user's.
+_GUESSED_KIND = re.compile("no_inferred_type|.*_inferred")
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class MlflowStore:
                     f"{mlflow_limits.EXPERIMENT_LENGTH}"
                 )
             try:
-                return str(self.client.create_experiment(name, self._new_artifacts()))
+                return str(self.client.create_experiment(name, self._new_artifacts(), tags={KIND_TAG: KIND}))
             except StoreRefused:  # another job was faster
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
@@ -80,7 +87,15 @@ class MlflowStore:
                 f"tracking.experiment={name} in {self.uri} keeps its artifacts in {artifacts}, which does not exist. "
                 f"Was the folder moved? Move it back, or choose another tracking.experiment."
             )
+        self._set_kind(experiment)
         return str(experiment.experiment_id)
+
+    def _set_kind(self, experiment: Any) -> None:
+        """Set the kind of an experiment that has none, of an earlier version or another program."""
+        kind = experiment.tags.get(KIND_TAG)
+        if kind is None or _GUESSED_KIND.fullmatch(kind):
+            with suppress(StoreRefused):  # a user who may not change the experiment may log to it all the same
+                self.client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
 
     def _new_artifacts(self) -> str | None:
         if self.artifact_folder is None:

@@ -28,17 +28,21 @@ class Sweep:
     lock: FileLock = field(repr=False)
 
 
-def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path) -> Sweep:
-    """Create a sweep's parent run, which is RUNNING and holds the lock of the sweep's folder until `close_sweep`."""
+def open_sweep(tracking: TrackingConfig, outputs: Path, name: str, folder: Path, overrides: str = "") -> Sweep:
+    """Create a sweep's parent run, which is RUNNING and holds the lock of the sweep's folder until `close_sweep`.
+
+    overrides: as typed; default: the name.
+    """
     folder = Path(folder).absolute()
     folder_owner.check_sweep_folder(folder)
     lock = run_lock.lock_run_folder(folder, "a sweep")
     try:
         store = open_store(tracking.uri, outputs)
         orphaned_runs.close_orphaned_runs(store, tracking.experiment)
-        run = create_run(store, tracking.experiment, name, folder, {orphaned_runs.SWEEP_TAG: name})
+        typed = overrides or name
+        run = create_run(store, tracking.experiment, name, folder, {orphaned_runs.SWEEP_TAG: typed})
         run_lock.write_run_file(folder, run.id, store.uri)
-        run.log_text(name + "\n", "overrides.txt")  # in full: name and tag are cut to fit MLflow
+        run.log_text(typed + "\n", "overrides.txt")  # in full: the tag is cut to fit MLflow
     except BaseException:
         lock.release()
         raise
@@ -120,11 +124,30 @@ def _close(run: TrackedRun, status: str, maximize: bool, summary: Mapping[str, o
         run.log_metrics(summaries[0].as_metrics())
         run.set_tags({"thaw.best_setting": summaries[0].overrides})
         run.log_text(folds_json(summaries), "folds.json")
+    if note := _note(children, summaries):
+        run.set_note(note)
     numbers = {key: value for key, value in summary.items() if isinstance(value, int | float)}
     run.log_metrics(numbers)
     run.set_tags({f"thaw.{key}": value for key, value in summary.items() if key not in numbers})
     run.flush()
     return children
+
+
+def _note(children: list[StoredRun], folds: list[FoldSummary]) -> str:
+    """Return the note above a sweep in MLflow's page, as Markdown: its best run and its best setting over folds.
+
+    children: best first.
+    """
+    best = children[0] if children else None
+    if best is None or best.objective is None or best.status != "FINISHED":
+        return ""
+    finished = sum(child.status == "FINISHED" for child in children)
+    figure = best.tags.get(OBJECTIVE_TAG, "objective").replace("val/", "validation ")
+    lines = [f"Best of {finished} finished run{'s' * (finished != 1)}: {figure} {best.objective:.4f}"]
+    lines[0] += f" by `{best.id[:8]}`, {best.name}"
+    if folds:
+        lines.append(f"Best setting: {folds[0].line()}")
+    return "\n\n".join(lines)
 
 
 def _children(store: MlflowStore, parent: TrackedRun) -> list[StoredRun]:

@@ -23,6 +23,7 @@ from thaw.tracking.retry import StoreRefused, StoreUnreachable
 from thaw.tracking.run_lookup import PARENT_TAG
 from thaw.tracking.write_queue import WriteQueue
 
+NAME_TAG, NOTE_TAG = "mlflow.runName", "mlflow.note.content"  # MLflow's own
 OBJECTIVE_TAG = "thaw.objective"
 WEIGHTS_TAG = "thaw.weights_sha256"  # of the final network
 
@@ -40,13 +41,21 @@ class TrackedRun:
     Before the first `flush` all methods raise StoreRefused and StoreUnreachable. After it the work has begun, and they
     do not: what the store does not take is spooled to `unsent.json` in the folder, and the run's end reports it.
 
-    resumed_tags: the tags that a resumed run had before; empty for a new run.
+    name: in the store. resumed_tags: the tags that a resumed run had before; empty for a new run.
     """
 
     def __init__(
-        self, store: MlflowStore, experiment_id: str, run_id: str, folder: Path, logged: LoggedState | None = None
+        self,
+        store: MlflowStore,
+        experiment_id: str,
+        run_id: str,
+        folder: Path,
+        logged: LoggedState | None = None,
+        *,
+        name: str = "",
     ) -> None:
         self.id, self.experiment_id, self.folder = run_id, experiment_id, folder
+        self.name = logged.tags.get(NAME_TAG, name) if logged else name
         self.resumed_tags: Mapping[str, str] = logged.tags if logged else {}
         self._store, self._client = store, store.client
         self._logged = logged
@@ -72,6 +81,10 @@ class TrackedRun:
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags, which may be set again; a value is cut at 8,000 characters, MLflow's limit."""
         self._queue.add([], _fitting_tags(tags))
+
+    def set_note(self, text: str) -> None:
+        """Set the note that MLflow's page shows above the run, as Markdown; it replaces an earlier one."""
+        self.set_tags({NOTE_TAG: text})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at a step: the epoch, counted over all stages, or 0 for metrics of the whole run.
@@ -224,7 +237,7 @@ def start_run(
         tags = {**(tags or {}), **({PARENT_TAG: parent} if parent else {})}
         if resume:
             logged = reopen.reopen_run(store, resume, folder)
-            run = TrackedRun(store, logged.experiment_id, resume, folder, logged)
+            run = TrackedRun(store, logged.experiment_id, resume, folder, logged, name=name)
             run.set_tags({**tags, **run_lock.location_tags(folder)})
         else:
             run = create_run(store, tracking.experiment, name, folder, tags)
@@ -261,7 +274,7 @@ def create_run(store: MlflowStore, experiment: str, name: str, folder: Path, tag
 
     folder_tag = run_lock.FOLDER_TAG
     created = store.client.retry(create, find_earlier)
-    return TrackedRun(store, experiment_id, created.info.run_id, folder)
+    return TrackedRun(store, experiment_id, created.info.run_id, folder, name=name)
 
 
 def _close(run: TrackedRun, error: BaseException | None) -> None:
