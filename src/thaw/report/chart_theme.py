@@ -17,10 +17,12 @@ def chart_config(dark: bool = False, font: str = _FONT) -> dict[str, Any]:
     colours = _DARK if dark else _LIGHT
     return {
         "background": paper,
+        "aria": False,  # no words for each of thousands of marks: the chart as a whole has a description
         "font": font,
         "mark": {"color": colours[0]},
         "text": {"color": ink, "fontSize": 12},
         "rule": {"color": soft},
+        "style": {"ink": {"color": ink, "fill": ink}},
         "range": {"category": colours},
         "view": {"stroke": None},
         "axis": {
@@ -28,7 +30,7 @@ def chart_config(dark: bool = False, font: str = _FONT) -> dict[str, Any]:
             "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 180,
         },
         "legend": {
-            "labelColor": ink, "titleColor": soft, "labelFontSize": 12, "titleFontSize": 12,
+            "labelColor": ink, "titleColor": soft, "labelFontSize": 12, "titleFontSize": 12, "symbolOpacity": 1,
             "titleFontWeight": "normal", "labelLimit": 180, "orient": "top",
         },
         "title": {"color": ink, "fontSize": 13, "fontWeight": "normal", "anchor": "start", "subtitleColor": soft},

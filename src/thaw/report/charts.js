@@ -11,12 +11,18 @@
     seen.unobserve(box);
     drawn.get(box)?.finalize();
     const config = structuredClone(themes[dark.matches ? 'dark' : 'light']);
-    if (box.clientWidth < 500) config.axis.labelLimit = config.legend.labelLimit = 90; // a phone: names leave room
+    if (box.clientWidth < 500) { // a phone: names leave room
+      config.axis.labelLimit = 90;
+      config.legend.labelLimit = 110;
+    }
     try {
       drawn.set(box, await vegaEmbed(box, specs.get(box), {
         ast: true, // expressions are interpreted: the page's policy forbids to evaluate text as code
         actions: {export: true, source: false, compiled: false, editor: false},
-        config, mode: 'vega-lite', renderer: 'svg', tooltip: {theme: dark.matches ? 'dark' : 'light'},
+        config,
+        mode: 'vega-lite',
+        renderer: 'canvas' in box.dataset ? 'canvas' : 'svg',
+        tooltip: {theme: dark.matches ? 'dark' : 'light'},
       }));
       box.dataset.drawn = 'yes';
     } catch (error) {

@@ -11,7 +11,7 @@ import vl_convert
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from thaw.common.console import printable
+from thaw.common.console import format_bytes, printable
 from thaw.report.chart_theme import chart_config
 from thaw.report.drawing import VEGA_LITE, Drawing
 
@@ -40,6 +40,7 @@ def environment(package: str = "thaw.report") -> Environment:
         "percent": percent,
         "decimal": decimal,
         "picture": picture,
+        "size": format_bytes,
     }
     return made
 
@@ -48,13 +49,18 @@ def chart(drawing: Drawing) -> Markup:
     """Return the place of a drawing, with what it shows in words; charts.js draws it there."""
     boxes = [
         Markup(
-            '<div class="chart" role="img" aria-label="{}"{}><script type="application/json">{}</script></div>'
-        ).format(drawing.description, _room(spec), json_for_page(spec))
+            '<div class="chart" role="img" aria-label="{}"{}{}><script type="application/json">{}</script></div>'
+        ).format(
+            drawing.description, _room(spec), Markup(" data-canvas") if drawing.canvas else "", json_for_page(spec)
+        )
         for spec in drawing.specs
     ]
+    hint = Markup(' <span class="hint">{}</span>').format(drawing.hint) if drawing.hint else ""
     table = Markup(' Numbers: <a href="{0}">{0}</a>.').format(drawing.table) if drawing.table else ""
-    caption = Markup("<figcaption>{}{}</figcaption>").format(drawing.description, table)
-    return Markup('<figure id="{}">{}{}</figure>').format(drawing.key, Markup("\n").join(boxes), caption)
+    width = Markup(' style="max-width:{}px"').format(drawing.max_width) if drawing.max_width else ""
+    return Markup('<figure id="chart-{}"{}>{}<figcaption>{}{}{}</figcaption></figure>').format(
+        drawing.key, width, Markup("\n").join(boxes), drawing.description, hint, table
+    )
 
 
 def json_for_page(value: Any) -> Markup:
@@ -86,8 +92,8 @@ def content_security_policy() -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return `91.3 %`, or a dash for None."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    """Return `91.3 %`, with a space at which no line ends, or a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def decimal(number: float | None, digits: int = 3) -> str:

@@ -1,0 +1,100 @@
+"""Which classes are taken for which: the square of all of them, or the worst pairs where there are many."""
+
+import altair as alt
+
+from thaw.analysis.figures import SplitFigures
+from thaw.report.drawing import Drawing, chart_names, layered, rows
+
+SQUARE_UP_TO = 50  # classes; above that a cell cannot be seen
+_NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
+_PAIRS = 30
+_KINDS = ["right", "wrong"]
+
+
+def confusion(split: SplitFigures) -> Drawing | None:
+    """Draw the confusion matrix, or for more than `SQUARE_UP_TO` classes the most confused pairs.
+
+    Returns None for many classes none of which was confused.
+    """
+    return _square(split) if len(split.class_names) <= SQUARE_UP_TO else _pairs(split)
+
+
+def _square(split: SplitFigures) -> Drawing:
+    names, classes = chart_names(split.class_names), len(split.class_names)
+    cells = []
+    for i, row in enumerate(split.confusion):
+        for j, count in enumerate(row):
+            if count:
+                share = count / sum(row)
+                cells.append(
+                    {"true": names[i], "predicted": names[j], "count": int(count), "share": share,
+                     "kind": _KINDS[i != j]}
+                )  # fmt: skip
+    step = min(34, max(11, 640 // classes))
+    axis = alt.Axis(labelOverlap=False, domain=False, ticks=False, labelFontSize=min(12, step), grid=False)
+    band = alt.Scale(domain=names, padding=0.04)
+    base = alt.Chart(rows(cells)).encode(
+        x=alt.X("predicted:N", title="predicted", scale=band, axis=alt.Axis(**{**axis.to_dict(), "labelAngle": -45})),
+        y=alt.Y("true:N", title="true", scale=band, axis=axis),
+    )
+    squares = base.mark_rect().encode(
+        color=alt.Color("kind:N", scale=alt.Scale(domain=_KINDS), legend=alt.Legend(title=None)),
+        # By the square root, so that 1 % confused with another class can be seen.
+        opacity=alt.Opacity("share:Q", scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.04, 1]), legend=None),
+        tooltip=["true:N", "predicted:N", alt.Tooltip("count:Q", title="images"),
+                 alt.Tooltip("share:Q", title="of the true class", format=".1%")],
+    )  # fmt: skip
+    layers = [squares]
+    if classes <= _NUMBERS_UP_TO:
+        strong = alt.datum["share"] > 0.4
+        layers.append(base.transform_filter(~strong).mark_text(fontSize=11).encode(text="count:Q"))
+        layers.append(base.transform_filter(strong).mark_text(fontSize=11, color="white").encode(text="count:Q"))
+    description = (
+        f"Confusion matrix of {split.images:,} images of {classes} classes: rows are true classes, columns what was "
+        f"predicted. {_worst(split)}"
+    )
+    height = max(120, step * classes)
+    return Drawing(
+        "confusion", "Confusion matrix", description, [layered(*layers, height=height)],
+        table="confusions.csv", max_width=max(480, int(1.25 * height) + 200), png_width=max(200, int(1.1 * height)),
+    )  # fmt: skip
+
+
+def _pairs(split: SplitFigures) -> Drawing | None:
+    pairs = split.pairs[:_PAIRS]
+    if not pairs:
+        return None
+    labels = chart_names(f"{pair.true} → {pair.predicted}" for pair in pairs)
+    data = rows(
+        {"pair": label, "true": pair.true, "predicted": pair.predicted, "count": pair.count, "share": pair.share}
+        for label, pair in zip(labels, pairs, strict=True)
+    )
+    bars = (
+        alt.Chart(data)
+        .mark_bar()
+        .encode(
+            x=alt.X("count:Q", title="images", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("pair:N", title=None, scale=alt.Scale(domain=labels), axis=alt.Axis(labelLimit=320, minExtent=0)),
+            tooltip=["pair:N", alt.Tooltip("count:Q", title="images"),
+                     alt.Tooltip("share:Q", title="of the true class", format=".1%")],
+        )
+    )  # fmt: skip
+    description = (
+        f"The {len(pairs)} most confused pairs of {len(split.class_names):,} classes (true → predicted), by images. "
+        f"{_worst(split)}"
+    )
+    return Drawing(
+        "confusion",
+        "Most confused pairs",
+        description,
+        [bars.properties(height=20 * len(pairs))],
+        table="confusions.csv",
+    )
+
+
+def _worst(split: SplitFigures) -> str:
+    if not split.pairs:
+        return "No image is in a wrong class."
+    worst = split.pairs[0]
+    true, predicted = chart_names([worst.true])[0], chart_names([worst.predicted])[0]
+    return f"Most often {true} is taken for {predicted}: {worst.count:,} images, {worst.share:.1%} of {true}."
