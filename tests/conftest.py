@@ -28,9 +28,9 @@ NOT_FAST = {
     "quantization quantized_parts",
     "lab": "faults",
     "models": "backbone_reuse backbones compute_precision convolutions eager_keras efficientnet_lite folding grad_cam "
-    "graph_digest weight_files",
+    "graph_digest preprocessing weight_files",
     "reproduce": "original_run",
-    "results": "report_tables",
+    "results": "network_pictures report_tables",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "predict",
     "tracking": "evaluation_runs fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup "

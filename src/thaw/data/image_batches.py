@@ -100,6 +100,13 @@ def augmented_view(pixels: Pixels, indices: IntArray, config: AugmentConfig, see
     return images
 
 
+def sample_view(pixels: Pixels, indices: IntArray, view: "AugmentedView") -> Images:
+    """Return what `augmented_view` does without decoding any other image: for a few of many."""
+    images = pixels.sample(indices)
+    _augment(images, pixels.digests(indices), view.augment, view.seed, "view", view.number)
+    return images
+
+
 def _augment(
     images: Images,
     digests: list[str],

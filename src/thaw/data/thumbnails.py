@@ -13,7 +13,12 @@ JPEG_QUALITY = 70  # 2 to 4 kB for a thumbnail of 112 pixels
 
 
 def thumbnail_jpeg(pixels: Pixels, index: int, max_side: int = MAX_SIDE) -> bytes:
-    """Return an image of the catalog, by its index, as a JPEG whose longer side has `max_side` pixels at most.
+    """Return an image as `thumbnail` does, as a JPEG."""
+    return encode_jpeg(thumbnail(pixels, index, max_side))
+
+
+def thumbnail(pixels: Pixels, index: int, max_side: int = MAX_SIDE) -> Image.Image:
+    """Return an image of the catalog, by its index, in RGB; its longer side has `max_side` pixels at most.
 
     Raises BadImageError for a file that has changed since the scan.
     """
@@ -21,9 +26,14 @@ def thumbnail_jpeg(pixels: Pixels, index: int, max_side: int = MAX_SIDE) -> byte
     if catalog.paths is None:
         assert catalog.arrays is not None  # a catalog has paths or arrays
         image = Image.fromarray(catalog.arrays[index])
-        return encode_jpeg(resize(image, _size(*image.size, max_side)))
+        return shrunk(image, max_side)
     picture = decode(catalog.paths[index], size=(max_side, max_side), options=pixels.decode_options)
-    return encode_jpeg(resize(picture.image, _size(picture.width, picture.height, max_side), picture.box))
+    return resize(picture.image, _size(picture.width, picture.height, max_side), picture.box)
+
+
+def shrunk(image: Image.Image, max_side: int) -> Image.Image:
+    """Return an image whose longer side has `max_side` pixels at most."""
+    return resize(image, _size(*image.size, max_side))
 
 
 def encode_jpeg(image: Image.Image) -> bytes:

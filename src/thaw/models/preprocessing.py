@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from thaw.models.eager_keras import ordered_nodes
+
 # What the published weights were trained on (keras.applications.imagenet_utils; EfficientNet-Lite's originals).
 PREPROCESSING_MODES: dict[str, str] = {
     "tf": "x / 127.5 - 1",
@@ -38,3 +40,22 @@ def add_preprocessing(images: Any, mode: str) -> Any:
     if mode == "built-in":
         return images
     raise ValueError(f"no preprocessing mode {mode!r}; there are {', '.join(PREPROCESSING_MODES)}")
+
+
+def preprocessed_tensor(model: Any) -> Any:
+    """Return the symbolic tensor behind the preprocessing of a functional network; its images where there is none.
+
+    That is what `add_preprocessing` adds, or the same layers where they are part of the backbone.
+    """
+    (tensor,) = model.inputs
+    layers = keras.layers
+    for node in ordered_nodes(model):
+        operation = node.operation
+        # The flip to BGR is an operation and no layer.
+        preprocesses = isinstance(operation, (layers.Rescaling, layers.Normalization)) or not isinstance(
+            operation, layers.Layer
+        )
+        if not preprocesses or [id(symbol) for symbol in node.input_tensors] != [id(tensor)]:
+            break
+        (tensor,) = node.outputs
+    return tensor
