@@ -105,7 +105,7 @@ def test_inputs_are_the_resized_pictures_with_the_values_behind_the_preprocessin
     assert (inputs.key, inputs.total) == ("inputs", 6)
     # Random pixels reach both 0 and 255.
     assert inputs.meaning == (
-        "Pictures are stretched to 32 x 32 pixels; behind the network's preprocessing (x / 255) the values of these "
+        "Pictures are stretched to 32 x 32 pixels; behind the network's preprocessing, x / 255, the values of these "
         "lie between 0 and 1."
     )
 

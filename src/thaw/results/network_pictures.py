@@ -119,7 +119,7 @@ def network_inputs(data: Dataset, network: Network, indices: IntArray, views: in
     low, high = value_range(network.model, read)
     mode = PREPROCESSING_MODES[backbone_spec(network.backbone.name).preprocess]
     meaning = (
-        f"Pictures are stretched to {size} x {size} pixels; behind the network's preprocessing ({mode}) the values of "
+        f"Pictures are stretched to {size} x {size} pixels; behind the network's preprocessing, {mode}, the values of "
         f"these lie between {low:.3g} and {high:.3g}."
     )
     total = len(data.labels("train"))
