@@ -22,7 +22,7 @@ def published(commands, photos):
                 shutil.copy(file, at)
     ran = commands.run(
         *SMALL, f"dataset.path={commands.folder / 'published'}", "recipe=finetune", "finetune.head_epochs=1",
-        "finetune.epochs=1",
+        "finetune.epochs=1", "report=full",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     return ran

@@ -18,7 +18,7 @@ from .conftest import Commands, Ran
 SMALL = (
     "dataset=digits", "dataset.limit_per_class=8", "backbone.image_size=64", "train.batch_size=16", "head.hidden=8",
     "augment=light", "head.dropout=0.2", "finetune.head_epochs=1", "finetune.epochs=60", "train.patience=50",
-    "finetune.freeze=block7a",  # few weights thaw: a checkpoint is small and quickly written
+    "report=full", "finetune.freeze=block7a",  # few weights thaw: a checkpoint is small and quickly written
 )  # fmt: skip
 HEAD = {"format", "place", "run", "state"}
 STATE = {"before", "callbacks", "done", "elapsed", "ended", "history", "seconds"}
@@ -33,10 +33,11 @@ ARRAYS = {"weights", "optimizer", "metrics", "seeds"}
 RESULT = {
     "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "weights_sha256", "config_sha256",
     "data_sha256", "model", "class_names", "engine", "parity", "graph_sha256", "cache", "quantization",
+    "calibration", "verdict", "report",
 }  # fmt: skip
 PARTS = {
     "objective": {"name", "value"},
-    "seconds": {"total", "scan", "extract", "train", "evaluate"},
+    "seconds": {"total", "scan", "extract", "train", "evaluate", "report"},
     "images_per_second": {"train", "extract", "evaluate"},
     "engine": {
         "engine", "version", "frozen", "trained", "device", "tf32", "draft", "training_step", "trained_depthwise",
@@ -45,6 +46,7 @@ PARTS = {
         "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with", "seconds",
     },
     "cache": {"hits", "misses", "bytes"},
+    "calibration": {"temperature", "fitted_on", "images", "test", "test_calibrated"},
 }  # fmt: skip
 STAGE = {
     "name", "epochs", "seconds", "learning_rate", "frozen_layers", "trainable_params", "boundary", "cut",
@@ -61,7 +63,8 @@ TAGS = {
 FILES = {
     "run.json", "run.lock", "manifest.csv", "result.json", "model/model.keras", "model/classes.json",
     "model/config.yaml",
-    "model/graph.json", "report/confusion.png", "report/curves.png", "report/predictions.csv", "report/per_class.csv",
+    "model/graph.json", "model/calibration.json", "report/report.html", "report/figures.json",
+    "report/confusion.png", "report/curves.png", "report/predictions.csv", "report/per_class.csv",
     "report/history.json", ".hydra/overrides.yaml", ".hydra/config.yaml", ".hydra/hydra.yaml",
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ def finetuned(commands, photos):
     """The default recipe with the real weights, gradual: head, then two thaws."""
     ran = commands.run(
         *SMALL, f"dataset.path={photos}", "head.hidden=32", "optimizer.learning_rate=1e-3", "optimizer.schedule=cosine",
+        "report=full",
         "finetune.stages=[{name:head,freeze:all,epochs:3},{name:top,freeze:block7a_expand_activation,epochs:1},"
         "{name:more,freeze:block6c,epochs:2}]",
     )  # fmt: skip

@@ -21,6 +21,8 @@ from thaw.results.final_predictions import trusted_predictions
 from thaw.results.metrics import evaluate
 from thaw.results.quantized_network import compare_with_float32, save_quantized_part
 from thaw.results.result import OBJECTIVE, RunResult
+from thaw.results.run_figures import run_figures
+from thaw.results.run_report import write_run_report
 from thaw.run_context import open_run
 from thaw.run_data import load_run_data
 from thaw.run_training import train_stages
@@ -59,21 +61,25 @@ def run(config: Config, job: Job) -> RunResult:
         }
         metrics = run_outputs.log_final_metrics(context, trained, evaluations)
 
-        model_file = None
+        figures = run_figures(context, trained, evaluations)
+        model_file = page = None
         if run_outputs.keeps_model(context, metrics[OBJECTIVE], draft=draft):
-            run_outputs.write_run_report(context, trained, evaluations["test"])
-            model_file = run_outputs.save_model(context, trained)
+            model_file = run_outputs.save_model(context, trained, figures)
             quantization |= save_quantized_part(context, trained, model_file.parent)
             if config.recipe == "bottleneck":
                 run_outputs.export_run_features(context, trained)
+            with context.clock("report"):
+                page = write_run_report(context, trained, evaluations, figures)
         tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
         return run_outputs.write_run_result(
             context,
             trained,
             metrics,
             predictions.parity,
+            figures,
             pretrained_sha256=pretrained_sha256,
             model_file=model_file,
+            page=page,
             quantization=quantization,
         )
 

@@ -21,7 +21,7 @@ class StepTimer:
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self.seconds: dict[str, float] = {"scan": 0.0, "extract": 0.0, "train": 0.0, "evaluate": 0.0}
+        self.seconds: dict[str, float] = {"scan": 0.0, "extract": 0.0, "train": 0.0, "evaluate": 0.0, "report": 0.0}
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:

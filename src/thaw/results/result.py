@@ -24,8 +24,8 @@ class RunResult:
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
     trainable_params, boundary, cut` each; cut: how many layers ran on the engine. seconds: `total`, `scan`, `extract`,
-    `train`, `evaluate`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the precisions
-    `frozen` and `trained`, `device`, `tf32`, `draft`.
+    `train`, `evaluate`, `report`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the
+    precisions `frozen` and `trained`, `device`, `tf32`, `draft`.
     parity: `passed`, the fields of `Parity`, and `judged_with`, as `engine`: what computed the metrics, which is Keras
     in float32 if it was not passed, but for int8, whose quantised part is kept.
     weights_sha256: of the final weights, in layer order; graph_sha256: of what the network computes with them.
@@ -33,6 +33,8 @@ class RunResult:
     quantization: empty unless frozen layers are in int8; `calibration_sha256`, `calibration_images`, `nncf`, `accuracy`
     (the fields of `PrecisionComparison`; not of drafts), and with a kept network `file` and `sha256` of the quantised
     part.
+    calibration: `temperature` (None if none could be fitted), `fitted_on`, `images`, and `ece`, `brier`, `nll` of
+    `test` and of `test_calibrated`. verdict: the report's first lines. report: path of its page, None without one.
     """
 
     run_id: str
@@ -50,6 +52,9 @@ class RunResult:
     parity: Mapping[str, Any] = field(default_factory=dict)
     graph_sha256: str | None = None
     quantization: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Sequence[str] = ()
+    report: str | None = None
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
 

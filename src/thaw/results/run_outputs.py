@@ -1,7 +1,6 @@
 """What a run leaves when it has trained: metrics, report, saved model, features, result.json and the last lines."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Any
 
 from thaw import run_fingerprint, tracking
 from thaw.common.console import display_path, say
+from thaw.common.files import write_json
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
-from thaw.results import report_tables
 from thaw.results.metrics import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
+from thaw.results.run_figures import RunFigures
 from thaw.run_context import RunContext
 from thaw.training.stage_result import StageResult, TrainingOutcome
 
@@ -49,27 +49,20 @@ def keeps_model(context: RunContext, objective: float, *, draft: bool = False) -
     return complete
 
 
-def write_run_report(context: RunContext, trained: TrainingOutcome, test: Evaluation) -> None:
-    """Write curves, confusion matrix, tables and history into `report/`, and log the folder."""
-    data, folder, history = trained.data, context.folder / "report", trained.history()
-    names = data.class_names
-    folder.mkdir(exist_ok=True)
-    report_tables.curves_png(history, folder / "curves.png")
-    report_tables.confusion_png(test.confusion, names, folder / "confusion.png")
-    report_tables.per_class_csv(test, names, folder / "per_class.csv", data.class_counts())
-    report_tables.predictions_csv(data.image_names("test"), test, names, folder / "predictions.csv")
-    (folder / "history.json").write_text(json.dumps(history, indent=1))
-    context.tracked.log_artifact(folder, "report")
-
-
-def save_model(context: RunContext, trained: TrainingOutcome) -> Path:
-    """Save the network into `model/`, log it if so configured, and return its .keras file."""
+def save_model(context: RunContext, trained: TrainingOutcome, figures: RunFigures) -> Path:
+    """Save the network and its temperature into `model/`, log both if so configured, and return its .keras file."""
     network, logged = trained.network, None
     if context.config.tracking.log_model:
         logged = context.tracked.log_model(network.model, metadata={"class_names": list(network.class_names)})
     text = stored_config.config_yaml(context.config)
     saved = saved_model.save_network(network, text, context.folder / "model", logged)
-    for file in (saved_model.CLASSES_FILE, saved_model.CONFIG_FILE, saved_model.GRAPH_FILE):
+    write_json(figures.calibration_entry(), saved.folder / saved_model.CALIBRATION_FILE)
+    for file in (
+        saved_model.CLASSES_FILE,
+        saved_model.CONFIG_FILE,
+        saved_model.GRAPH_FILE,
+        saved_model.CALIBRATION_FILE,
+    ):
         context.tracked.log_artifact(saved.folder / file, "network")  # `model` is the name of the logged model
     return saved.weights_file
 
@@ -95,14 +88,17 @@ def write_run_result(
     trained: TrainingOutcome,
     metrics: Mapping[str, float],
     parity: Mapping[str, Any],
+    figures: RunFigures,
     *,
     pretrained_sha256: str,
     model_file: Path | None,
+    page: Path | None,
     quantization: Mapping[str, Any],
 ) -> RunResult:
     """Write and log result.json, print the last lines, and return the result.
 
     pretrained_sha256: of the backbone's weights as they were loaded. model_file: None if the model was not kept.
+    page: the report's, None without one.
     quantization: of a run in int8, as result.json has it.
     """
     from thaw.models.graph_digest import graph_sha256
@@ -135,13 +131,22 @@ def write_run_result(
         engine=dataclasses.asdict(trained.engine),
         parity=parity,
         quantization=quantization,
+        calibration=figures.calibration_entry(),
+        verdict=list(figures.verdict.lines),
+        report=str(page) if page else None,
     )
     file = context.folder / "result.json"
     write_result(result, file)
     context.tracked.log_artifact(file)
     context.tracked.set_tags({tracking.WEIGHTS_TAG: result.weights_sha256})
+    context.tracked.set_note(_note(figures.verdict.sentence, page))
     _print_summary(context, result)  # before the store is told: it may refuse, and the result is there all the same
     return result
+
+
+def _note(sentence: str, page: Path | None) -> str:
+    """Return the run's description in the store: the verdict, and where the report is."""
+    return sentence + (f"\n\nReport: artifact `report/{page.name}`" if page else "")
 
 
 def _stage_entry(result: StageResult) -> dict[str, Any]:
@@ -163,7 +168,11 @@ def _print_summary(context: RunContext, result: RunResult) -> None:
         f"test accuracy {metrics['test/accuracy']:.4f} · macro F1 {metrics['test/macro_f1']:.4f} · "
         f"val accuracy {metrics['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
     )
+    for line in result.verdict:
+        say(f"  {line}")
     say(f"result {display_path(context.folder / 'result.json')}")
+    if result.report:
+        say(f"report {display_path(Path(result.report))}")
     if result.model:
         uri = options.uri if options.log_model else "only in the folder"
         predict = command_lines.run_id_command("predict", "model", result.run_id, context.folder, uri)

@@ -105,10 +105,10 @@ class PartRunner:
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w.-]", "-", f"{self.part} {what} {side} {len(self.measurements)}")
         log = self.logs_dir / f"{name}.log"
-        # The rest of the environment is the user's, as for a command of their own.
+        # The rest of the environment is the user's, as for a command of their own. The other sides draw no report.
         env = {
             **os.environ, "PYTHONPATH": str(self.root / "src"), "THAW_OUTPUTS": str(self.work_dir / "outputs"),
-            "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3",
+            "THAW_REPORT": "none", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
         with ProcessGroup().kill_on_exit() as processes:
             ended = processes.start(command, self.work_dir, env, log).wait_for_exit(timeout=None)
