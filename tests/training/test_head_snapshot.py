@@ -1,5 +1,7 @@
 """The file of the head alone: what it holds, of whom, and which images it samples. No TensorFlow."""
 
+import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,9 +93,30 @@ def test_a_sample_holds_every_class_by_its_share_and_so_does_its_beginning() -> 
     assert np.bincount(labels[rows]).tolist() == [59, 30, 10, 1]
     assert np.bincount(labels[rows[:14]], minlength=4).tolist() == [7, 4, 2, 1]
     assert sample_rows(labels, 100).tolist() == rows.tolist()
-    assert sorted(sample_rows(labels)) == list(range(1000))
+    assert sorted(sample_rows(labels[::2])) == list(range(500))
 
 
 def test_of_more_classes_than_the_sample_holds_each_has_one_image_at_most() -> None:
     labels = np.arange(50, dtype=np.int32) % 25
     assert np.bincount(labels[sample_rows(labels, 20)]).max() == 1
+
+
+def test_a_run_keeps_what_its_head_stage_was_validated_with(finished_runs) -> None:
+    """The accuracy of the file is the one that the stage's last epoch printed, and the later stage changed the rest."""
+    run = finished_runs.finetuned
+    folder = Path(run.result()["model"]).parents[1]
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = {split: [int(row["class"]) for row in rows if row["split"] == split] for split in ("val", "test")}
+    alone = load_head_alone(folder, run.result()["run_id"], run.result()["data_sha256"])
+    assert alone is not None
+    accuracy = float(np.mean(alone["val"].argmax(axis=1) == labels["val"]))
+    history = json.loads((folder / "report" / "history.json").read_text())
+    assert accuracy == pytest.approx([entry["val_accuracy"] for entry in history if entry["stage"] == "head"][-1])
+    assert alone["test"].shape == (len(labels["test"]), 3)
+    features = load_head_features(folder, run.result()["run_id"])
+    assert features is not None
+    assert sorted(features.rows) == list(range(len(labels["test"])))
+    assert features.features.shape == (len(labels["test"]), 1280)
+    bottleneck = Path(finished_runs.bottleneck.result()["model"]).parents[1]
+    assert not (bottleneck / FILE_NAME).exists()
