@@ -26,6 +26,7 @@ from thaw.tracking.run_lookup import (
     find_run_of_folder,
     resolve_run_weights,
 )
+from thaw.tracking.run_search import search_runs
 from thaw.tracking.sweep_runs import best_objective, close_sweep, open_sweep, ranked_children, ranked_fold_summaries
 from thaw.tracking.tracked_run import WEIGHTS_TAG, RunNotClosed, TrackedRun, start_run
 from thaw.tracking.weights_lineage import Lineage, LineageRun, weights_lineage
@@ -37,6 +38,6 @@ __all__ = [
     "best_drafts", "best_objective", "best_run", "check_run_folder", "check_single_run", "close_sweep",
     "collect_fingerprint", "find_run", "find_run_of_folder", "fingerprint_differences", "fingerprint_entries",
     "fold_summaries", "folds_json", "full_precision_overrides", "is_evaluation", "open_store", "open_sweep",
-    "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "sqlite_path", "start_run",
-    "weights_lineage",
+    "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "search_runs",
+    "sqlite_path", "start_run", "weights_lineage",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,17 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
         latest = [run for run in recent if not evaluation_runs.is_evaluation(run.data.tags)][:5]
         names = joined(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
         problem = f"{run_id} is the beginning of more than one run" if matches else f"no run {run_id}"
-        raise UserError(f"{problem} in {store.uri}. The latest runs: {names}.")
+        meant = "" if matches else _did_you_mean(run_id, {run.info.run_id: run.info.run_name for run in recent})
+        raise UserError(f"{problem} in {store.uri}.{meant} The latest runs: {names}.")
     return stored_run_of_mlflow(store, matches[0])
+
+
+def _did_you_mean(written: str, names: dict[str, str]) -> str:
+    """Return a hint at the run whose id begins almost so, or whose name is almost this; names: by id."""
+    beginnings = {run_id[: len(written)]: run_id for run_id in names} | {name: i for i, name in names.items()}
+    # Ids are random hexadecimal digits, of which any two have much in common: hence the high cutoff.
+    closest = get_close_matches(written, beginnings, n=1, cutoff=0.8)
+    return f" Did you mean '{beginnings[closest[0]]}' ({names[beginnings[closest[0]]]})?" if closest else ""
 
 
 def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun, str] | None:
