@@ -21,6 +21,7 @@ NOT_FAST = {
     "cache": "cache_tool compaction crashes eviction",
     "cli": "argument_quoting empty_values error_handling instantiation_guard output_dirs resume sweep_checks",
     "common": "downloads environment quick_imports signals tensorflow_setup",
+    "compare": "comparison_page",
     "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",

@@ -16,6 +16,7 @@ TOOLS = {
     "predict": tool_schemas.PredictConfig,
     "explore": tool_schemas.ExploreConfig,
     "layers": tool_schemas.LayersConfig,
+    "compare": tool_schemas.CompareConfig,
     "reproduce": tool_schemas.ReproduceConfig,
     "cache": tool_schemas.CacheToolConfig,
 }

@@ -105,6 +105,14 @@ def test_several_runs_of_a_setting_are_compared_by_their_shares() -> None:
     assert found == paired.compare_shares(softer, b), "the same numbers each time"
 
 
+@pytest.mark.parametrize("differences", [[0.5], [0.5, 0.0, 0.0]])
+def test_one_image_that_moves_is_luck(differences: list[float]) -> None:
+    found = paired.compare_shares(np.zeros(len(differences)), np.array(differences))
+    assert (found.p, found.test) == (1.0, paired.PERMUTATION)
+    assert found.difference == pytest.approx(np.mean(differences))
+    assert found.low < found.difference < found.high
+
+
 def test_shares_that_agree_do_not_differ() -> None:
     found = paired.compare_shares(np.array([0.5, 1.0]), np.array([0.5, 1.0]))
     assert (found.difference, found.p, found.test) == (0.0, 1.0, paired.PERMUTATION)

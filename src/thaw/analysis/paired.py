@@ -120,12 +120,13 @@ def _compare_means(differences: FloatArray, seed: int) -> PairedDifference:
     """
     from scipy import stats
 
+    count, mean = len(differences), float(differences.mean())
     moved = differences[differences != 0]  # the others have no sign to exchange
-    if not len(moved):
-        low, high = score_interval(0, 0, len(differences))
-        return PairedDifference(len(differences), 0.0, low, high, 1.0, 1.0, PERMUTATION)
+    if len(moved) < 2:  # there is nothing to resample: as few as these differ by luck
+        low, high = score_interval(0, 0, count)
+        return PairedDifference(count, mean, min(low, mean), max(high, mean), 1.0, 1.0, PERMUTATION)
     generator = np.random.default_rng(seed)
-    batch = max(1, 4_000_000 // len(differences))  # 32 MB at a time
+    batch = max(1, 4_000_000 // count)  # 32 MB at a time
     exchanged = stats.permutation_test(
         (moved,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, batch=batch, rng=generator
     )
@@ -133,5 +134,4 @@ def _compare_means(differences: FloatArray, seed: int) -> PairedDifference:
         (differences,), np.mean, n_resamples=RESAMPLES, batch=batch, method="percentile", rng=generator
     )
     p, interval = float(exchanged.pvalue), resampled.confidence_interval
-    mean, low, high = float(differences.mean()), float(interval.low), float(interval.high)
-    return PairedDifference(len(differences), mean, low, high, p, p, PERMUTATION)
+    return PairedDifference(count, mean, float(interval.low), float(interval.high), p, p, PERMUTATION)

@@ -14,7 +14,7 @@ from thaw.config.schema_keys import HYDRA_TEXT_KEYS, TEXT_OR_NUMBER_KEYS, sectio
 # Texts that may be paths: `~` is the home folder, and a comma may be part of a name.
 PATH_KEYS = {
     "dataset.path", "backbone.weights", "images", "model", "cache.dir", "outputs", "output", "tracking.uri",
-    "tracking_uri", "space", "resume", "run", "hydra.run.dir", "hydra.sweep.dir",
+    "tracking_uri", "space", "resume", "run", "runs", "hydra.run.dir", "hydra.sweep.dir",
 }  # fmt: skip
 SEARCH_PATH_KEY = "hydra.searchpath"
 

@@ -83,6 +83,29 @@ class ReproduceConfig:
 
 
 @dataclass
+class CompareConfig:
+    """scripts/compare.py: runs side by side: what differs, which is better, and whether that is luck."""
+
+    runs: Any = key(
+        None, "ids of runs, their first six characters or more, folders of runs, or a sweep, which stands for its runs"
+    )
+    filter: str | None = key(None, 'MLflow\'s filter instead, such as "metrics.objective > 0.8"')
+    tracking_experiment: str = key("thaw", "experiment that the filter looks in")
+    images: str = key(
+        "same",
+        "test images; same: refuse runs that were tested on others; common: compare on those that all have",
+        choices=("same", "common"),
+    )
+    aggregate: bool = key(True, "runs that differ in seed or fold only are one row; false: each run is one")
+    format: str = key("table", "format in the terminal", choices=("table", "csv", "json"))
+    output: str | None = key(
+        None, "folder, or name of the page (.html); default: outputs/comparisons/DATE/TIME/compare.html"
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the runs")
+
+
+@dataclass
 class ExploreConfig:
     """scripts/explore.py: a data set looked through, as one HTML page and three CSV files."""
 
