@@ -333,6 +333,8 @@ def test_the_val_loss_can_be_what_training_minimizes_as_keras_has_it(data, tmp_p
     assert result.fit.history[-1]["val_loss"] == pytest.approx(
         float(smoothed(targets, result.probabilities["val"])), rel=1e-4
     )
+    judged = evaluate(result.probabilities["val"], data.labels("val"), ("r", "g", "b"))
+    assert result.fit.history[-1]["val_cross_entropy"] == pytest.approx(judged.metrics["loss"], rel=1e-4)
 
 
 def test_the_learning_rate_follows_its_schedule(data, tmp_path: Path) -> None:

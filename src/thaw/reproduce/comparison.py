@@ -119,9 +119,26 @@ def _mismatches(original: RunOutcome, rerun: RunOutcome) -> Iterator[Mismatch]:
     yield from _hash_mismatch("initial weights", original.initial_sha256, rerun.initial_sha256)
     for epoch in sorted(original.epochs.keys() | (rerun.epochs.keys() if original.finished else set())):
         yield from _metric_mismatches(original.epochs.get(epoch, {}), rerun.epochs.get(epoch, {}), epoch)
-    final = rerun.final if original.finished else {k: v for k, v in rerun.final.items() if k in original.final}
-    yield from _metric_mismatches(original.final, final)
+    yield from _metric_mismatches(*_comparable(original, rerun))
     yield from _hash_mismatch("weights", original.weights_sha256, rerun.weights_sha256)
+
+
+def _comparable(original: RunOutcome, rerun: RunOutcome) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Return the final metrics of both runs that are compared.
+
+    Of an unfinished run, only those that it has. The figures of single classes, only where both have them: earlier
+    versions logged those of any number of classes.
+    """
+
+    def compared(name: str) -> bool:
+        if "/class/" in name:
+            return name in original.final and name in rerun.final
+        return original.finished or name in original.final
+
+    return (
+        {name: value for name, value in original.final.items() if compared(name)},
+        {name: value for name, value in rerun.final.items() if compared(name)},
+    )
 
 
 def _metric_mismatches(original: Mapping[str, float], rerun: Mapping[str, float], epoch: int = 0) -> Iterator[Mismatch]:

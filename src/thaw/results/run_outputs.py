@@ -1,7 +1,6 @@
 """What a run leaves when it has trained: metrics, report, saved model, features, result.json and the last lines."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from thaw.common.files import write_json
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
+from thaw.results import logged_metrics
 from thaw.results.metrics import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
 from thaw.results.run_figures import RunFigures
@@ -22,10 +22,14 @@ from thaw.training.stage_result import StageResult, TrainingOutcome
 def log_final_metrics(
     context: RunContext, trained: TrainingOutcome, evaluations: Mapping[str, Evaluation]
 ) -> dict[str, float]:
-    """Log the figures of all splits at the last epoch, and return them by name, such as `test/accuracy`."""
+    """Log the figures of all splits and of the best epoch; return those of the splits, such as `test/accuracy`.
+
+    They are of the whole run, at no epoch: of metrics at a later step than 0 MLflow draws curves, which are single
+    points here, and of others bars that compare runs.
+    """
     metrics = {f"{split}/{name}": value for split, e in evaluations.items() for name, value in e.metrics.items()}
-    last = max((entry["epoch"] for entry in trained.history()), default=0)
-    context.tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)}, step=last)
+    classes = len(trained.data.class_names)
+    context.tracked.log_metrics(logged_metrics.logged_metrics(metrics, trained.history(), classes))
     return metrics
 
 

@@ -71,8 +71,9 @@ class ValidationCallback(keras.callbacks.Callback):
     """Adds `val_loss` and `val_accuracy` to an epoch's metrics, computed as the run's val/loss and val/accuracy are.
 
     The loss is the mean cross-entropy of `results.metrics`. objective: it is what training minimizes instead, label
-    smoothing included. Keras's own validation starts a data set anew every time, which takes longer than a head takes
-    on a thousand images. after_batch: is called after each batch.
+    smoothing included, and `val_cross_entropy` is added, which can be compared with the run's val/loss.
+    after_batch: is called after each batch. Keras's own validation starts a data set anew every time, which takes
+    longer than a head takes on a thousand images.
     """
 
     def __init__(
@@ -89,33 +90,35 @@ class ValidationCallback(keras.callbacks.Callback):
         self._step: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Validate, and add the two metrics to `logs`."""
-        loss, correct, images = 0.0, 0, 0
+        """Validate, and add the metrics to `logs`."""
+        loss, cross_entropy, correct, images = 0.0, 0.0, 0, 0
         for inputs, targets in keras_batches(self._batches, self._sigmoid):
             if self._step is None:
                 specs = tensor_specs((inputs, targets))
                 self._step = tf.function(self._evaluate, input_signature=specs, autograph=False)
-            batch_loss, batch_correct = self._step(inputs, targets)
+            batch_loss, batch_cross_entropy, batch_correct = self._step(inputs, targets)
             loss += float(batch_loss) * len(targets)
+            cross_entropy += float(batch_cross_entropy) * len(targets)
             correct += int(batch_correct)
             images += len(targets)
             self._bar.advance()
             self._after_batch()
         assert logs is not None
         logs.update(val_loss=loss / images, val_accuracy=correct / images)
+        if self._objective:
+            logs.update(val_cross_entropy=cross_entropy / images)
 
-    def _evaluate(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
-        """Return the mean loss of a batch, and how many of its images get their own class."""
+    def _evaluate(self, inputs: Any, targets: Any) -> tuple[Any, Any, Any]:
+        """Return a batch's mean loss and mean cross-entropy, and how many of its images get their own class."""
         out = self.model(tf.nest.map_structure(lambda a: tf.cast(a, tf.float32), inputs), training=False)
+        loss = cross_entropy = _cross_entropy(out, targets)
         if self._objective:
             loss = self.model.compute_loss(x=inputs, y=targets, y_pred=out, training=False)
-        else:
-            loss = _cross_entropy(out, targets)
         if self._sigmoid:
             correct = tf.equal(out > 0.5, targets > 0.5)[:, 0]
         else:
             correct = tf.argmax(out, axis=1) == tf.argmax(targets, axis=1)
-        return loss, tf.reduce_sum(tf.cast(correct, tf.int32))
+        return loss, cross_entropy, tf.reduce_sum(tf.cast(correct, tf.int32))
 
 
 def _cross_entropy(out: Any, targets: Any) -> Any:
