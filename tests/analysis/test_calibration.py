@@ -89,7 +89,8 @@ def test_no_temperature_is_fitted_where_none_is_the_best() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], np.float32)
     assert fit_temperature(probabilities, np.array([0, 1, 0])) is None  # all right: the sharper the better
     assert fit_temperature(probabilities, np.array([1, 0, 1])) is None  # all wrong: the flatter the better
-    assert fit_temperature(probabilities[[0, 2]], np.array([0, 0])) is None  # one class only
+    assert fit_temperature(probabilities, np.array([0, 0, 0])) is None  # one class only
+    assert fit_temperature(np.eye(2, dtype=np.float32), np.array([0, 1])) is None  # all right and certain
     assert fit_temperature(probabilities[:1], np.array([1])) is None
     assert fit_temperature(probabilities[:0], np.array([], int)) is None
     assert fit_temperature(np.full((4, 2), 0.5), np.array([0, 1, 0, 1])) is None  # the same for any temperature

@@ -47,9 +47,21 @@ def test_planted_wrong_labels_are_the_suspects_most_improbable_first() -> None:
     assert suspect_labels(probabilities, labels, limit=1) == suspects[:1]
 
 
+def test_the_least_probable_label_is_suspected_first_whatever_the_other_classes_probability() -> None:
+    sure = [[0.75, 0.1, 0.15], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8]]
+    probabilities = np.array([*sure * 4, [0.0, 0.9, 0.1], [0.02, 0.98, 0.0], [0.0, 0.85, 0.15]])
+    assert suspect_labels(probabilities, np.array([*[0, 1, 2] * 4, 0, 0, 0])) == [12, 14, 13]
+
+
 def test_an_unsure_mistake_is_no_suspect() -> None:
     probabilities = np.array([[0.95, 0.05], [0.95, 0.05], [0.05, 0.95], [0.05, 0.95], [0.55, 0.45]])
     assert suspect_labels(probabilities, np.array([0, 0, 1, 1, 1])) == []
+
+
+def test_an_image_whose_label_is_predicted_is_no_suspect() -> None:
+    """The last image is less of a cat than cats are, and more of a dog than dogs are."""
+    probabilities = np.array([[0.95, 0.05], [0.95, 0.05], [0.7, 0.3], [0.7, 0.3], [0.6, 0.4]])
+    assert suspect_labels(probabilities, np.array([0, 0, 1, 1, 0])) == []
 
 
 def test_a_class_without_images_makes_nobody_a_suspect() -> None:

@@ -43,7 +43,9 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_for_many_valu
 
 
 def test_the_interval_of_a_mean_is_the_same_each_time() -> None:
-    assert mean_interval([0.7, 0.8, 0.9], seed=3) == mean_interval([0.7, 0.8, 0.9], seed=3)
+    values = np.random.default_rng(1).random(40).tolist()
+    assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
+    assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
 
 
 def test_few_and_equal_values_have_an_interval_without_warnings() -> None:

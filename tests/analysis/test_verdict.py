@@ -88,6 +88,7 @@ def test_the_head_alone_must_be_of_the_same_images() -> None:
     [
         ([[90, 10], [20, 30]], "would give 0.667: the network is 13.3 points better"),
         ([[90, 10], [45, 5]], "would give 0.667: the network is no better, within chance"),
+        ([[95, 5], [44, 6]], "would give 0.667: the network is no better, within chance"),  # 0.673
         ([[10, 90], [20, 30]], "would give 0.667: the network is 40.0 points worse"),
     ],
 )
