@@ -14,8 +14,9 @@ from thaw.config import command_lines
 from thaw.data import manifest
 from thaw.report import report_files
 from thaw.report.content import BestEpoch, ReportContent
-from thaw.results import plan_blocks, report_tables
+from thaw.results import logged_metrics, plan_blocks, report_tables
 from thaw.results.metrics import Evaluation
+from thaw.results.report_pictures import report_pictures
 from thaw.results.run_figures import RunFigures
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def write_run_report(
         report_tables.confusion_png(evaluations["test"].confusion, trained.data.class_names, folder / "confusion.png")
     if kind != "none":
         try:
-            content = _content(context, trained, figures)
+            content = _content(context, trained, evaluations["test"], figures)
             report_files.write_report(content, folder, "short" if kind == "short" else "full")
             page = folder / "report.html"
         except Exception as error:  # out of memory, or whatever a picture may raise
@@ -58,7 +59,10 @@ def _write_tables(trained: TrainingOutcome, test: Evaluation, folder: Path) -> N
     (folder / "history.json").write_text(json.dumps(trained.history(), indent=1))
 
 
-def _content(context: RunContext, trained: TrainingOutcome, figures: RunFigures) -> ReportContent:
+def _content(
+    context: RunContext, trained: TrainingOutcome, test: Evaluation, figures: RunFigures
+) -> ReportContent:
+    pictures = report_pictures(context, trained, test)
     history = trained.history()
     return ReportContent(
         title=context.tracked.name,
@@ -68,6 +72,7 @@ def _content(context: RunContext, trained: TrainingOutcome, figures: RunFigures)
         splits=[figures.test, figures.val],
         history=history,
         best_epochs=_best_epochs(context, history),
+        val_loss_meaning=logged_metrics.val_loss_meaning(context.config),
         plans=plan_blocks.stage_plans(trained),
         seconds=context.clock.all(),
         cache={
@@ -75,6 +80,12 @@ def _content(context: RunContext, trained: TrainingOutcome, figures: RunFigures)
             "misses": sum(stage.misses for stage in trained.stages),
             "bytes": sum(stage.cache_bytes for stage in trained.stages),
         },
+        galleries=pictures.galleries,
+        explanations=pictures.explanations,
+        feature_maps=pictures.feature_maps,
+        inputs=pictures.inputs,
+        model_summary=pictures.model_summary,
+        remarks=pictures.remarks,
     )
 
 
