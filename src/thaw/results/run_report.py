@@ -59,9 +59,7 @@ def _write_tables(trained: TrainingOutcome, test: Evaluation, folder: Path) -> N
     (folder / "history.json").write_text(json.dumps(trained.history(), indent=1))
 
 
-def _content(
-    context: RunContext, trained: TrainingOutcome, test: Evaluation, figures: RunFigures
-) -> ReportContent:
+def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, figures: RunFigures) -> ReportContent:
     pictures = report_pictures(context, trained, test)
     history = trained.history()
     return ReportContent(
