@@ -130,3 +130,9 @@ def test_a_thousand_classes_and_ten_thousand_images_have_figures() -> None:
 def test_arrays_that_do_not_match_are_an_error(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="expected probabilities"):
         analyse_split("test", np.zeros(shape), np.zeros(0 if shape[0] == 0 else 2, int), ["cat", "dog"])
+
+
+def test_of_classes_that_are_equal_in_training_the_one_with_most_images_is_always_guessed() -> None:
+    labels = np.array([0, 1, 1, 2, 2, 2])
+    figures = analyse_split("test", np.eye(3)[labels], labels, ["a", "b", "c"], training_counts=[9, 9, 5])
+    assert (figures.majority_class, figures.majority_share) == ("b", 2 / 6)

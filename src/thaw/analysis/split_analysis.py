@@ -36,7 +36,7 @@ def analyse_split(
     confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes)
     roc_areas, precisions = areas(probabilities, labels)
     of_classes = per_class(confusion, class_names, training_counts, roc_areas, precisions)
-    majority = int(np.argmax(confusion.sum(axis=1) if training_counts is None else np.asarray(training_counts)))
+    majority = _majority(confusion.sum(axis=1), training_counts)
     return SplitFigures(
         name=name,
         class_names=list(class_names),
@@ -60,6 +60,12 @@ def analyse_split(
         if temperature is None
         else calibration_figures(apply_temperature(probabilities, temperature), labels),
     )
+
+
+def _majority(present: npt.NDArray[np.int64], training_counts: Sequence[int] | None) -> int:
+    """Return the largest class in training; of equally large ones, or without counts, the largest in the split."""
+    counts = present if training_counts is None else np.asarray(training_counts)
+    return int(np.argmax(np.where(counts == counts.max(), present, -1)))
 
 
 def _top5_accuracy(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:

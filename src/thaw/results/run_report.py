@@ -36,9 +36,6 @@ def write_run_report(
     folder, kind, page = context.folder / "report", context.config.report, None
     folder.mkdir(exist_ok=True)
     _write_tables(trained, evaluations["test"], folder)
-    if kind == "full":
-        report_tables.curves_png(trained.history(), folder / "curves.png")
-        report_tables.confusion_png(evaluations["test"].confusion, trained.data.class_names, folder / "confusion.png")
     if kind != "none":
         try:
             content = _content(context, trained, evaluations["test"], figures)
@@ -72,7 +69,7 @@ def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, fi
         best_epochs=_best_epochs(context, history),
         val_loss_meaning=logged_metrics.val_loss_meaning(context.config),
         plans=plan_blocks.stage_plans(trained),
-        seconds=context.clock.all(),
+        seconds={step: seconds for step, seconds in context.clock.all().items() if step != "report"},  # it is under way
         cache={
             "hits": sum(stage.hits for stage in trained.stages),
             "misses": sum(stage.misses for stage in trained.stages),

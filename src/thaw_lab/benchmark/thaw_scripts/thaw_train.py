@@ -11,8 +11,8 @@ from pathlib import Path
 
 # What a run imports on its way, besides TensorFlow, Keras and OpenVINO.
 LATE_IMPORTS = (
-    "mlflow", "mlflow.keras", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure",
-    "matplotlib.backends.backend_agg", "sklearn.metrics", "sklearn.model_selection", "thaw.run", "thaw.training.stages",
+    "mlflow", "mlflow.keras", "mlflow.store.tracking.sqlalchemy_store",
+    "sklearn.metrics", "sklearn.model_selection", "thaw.run", "thaw.training.stages",
 )  # fmt: skip
 
 
