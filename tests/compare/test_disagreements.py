@@ -35,7 +35,7 @@ def test_the_surest_contradiction_comes_first_and_agreement_is_left_out() -> Non
 
 
 def test_of_several_runs_most_decide() -> None:
-    seeds = [made_run(rights(text), run_id=text, seed=i, confidence=[0.5 + 0.1 * i])
+    seeds = [made_run(rights(text), run_id=f"s{i}", seed=i, confidence=[0.5 + 0.1 * i])
              for i, text in enumerate("110")]  # fmt: skip
     other = made_run(rights("0"), run_id="b", recipe="scratch")
     (entry,) = found(*seeds, other).shown

@@ -72,3 +72,13 @@ def test_what_changes_no_result_does_not_differ() -> None:
     runs[1].config.cache.max_gb = 1.0
     runs[1].config.tracking.experiment = "other"
     assert [entry.key for entry in differing_keys(group_runs(runs))] == ["recipe"]
+
+
+def test_the_same_weights_count_once() -> None:
+    """A deterministic run that is done again tells nothing of other seeds."""
+    runs = [made_run(RIGHT, run_id=str(i), seed=i // 2) for i in range(4)]
+    for run, weights in zip(runs, "aabc", strict=True):
+        run.stored.tags["thaw.weights_sha256"] = weights
+    (setting,) = group_runs(runs)
+    assert ([run.stored.id for run in setting.runs], setting.repetitions) == (["0", "2", "3"], 1)
+    assert len(group_runs(runs, aggregate=False)) == 4

@@ -80,16 +80,32 @@ def test_seeds_that_split_differently_are_told() -> None:
     settings = group_runs(runs)
     shared = find_shared_images(settings, common=False)
     assert len(shared.images) == 6
-    assert shared.shares_right(settings[0]).tolist() == [1, 1, 0, 1, 1, 0]
+    assert shared.shares_right(settings)[0].tolist() == [1, 1, 0, 1, 1, 0]
     assert shared.remarks[0] == (
-        "The runs of bottleneck were tested on other images each: an image counts for those that had it."
+        "The runs of bottleneck were tested on other images each, as their seeds split or chose them otherwise."
     )
 
 
 def test_shares_are_of_the_runs_of_a_setting() -> None:
     settings = group_runs([made_run(rights(text), run_id=text, seed=i) for i, text in enumerate(["110", "010", "000"])])
     shared = find_shared_images(settings, common=False)
-    assert shared.shares_right(settings[0]).tolist() == pytest.approx([1 / 3, 2 / 3, 0])
+    assert shared.shares_right(settings)[0].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
+
+
+def test_the_mean_of_shares_is_the_accuracy_where_test_images_overlap() -> None:
+    """Seeds 0 and 1 share an image; the settings have the same seeds, and a third one only the first."""
+    parts = {0: images(3), 1: images(5)[2:]}
+    right = {("bottleneck", 0): "110", ("bottleneck", 1): "011", ("finetune", 0): "111", ("finetune", 1): "101"}
+    runs = [
+        made_run(rights(text), run_id=f"{recipe}{seed}", recipe=recipe, seed=seed, test=parts[seed])
+        for (recipe, seed), text in right.items()
+    ]
+    settings = group_runs(runs)
+    shares = find_shared_images(settings, common=False).shares_right(settings)
+    assert [share.mean() for share in shares] == pytest.approx([4 / 6, 5 / 6])
+    settings = group_runs([*runs, made_run([True] * 5, run_id="s", recipe="scratch", test=images(5))])
+    shares = find_shared_images(settings, common=False).shares_right(settings)
+    assert shares[0].tolist() == [1, 1, 0, 1, 1], "each image once, as another setting had each once"
 
 
 def test_other_classes_are_refused_by_name() -> None:

@@ -108,3 +108,12 @@ def test_time_is_said_in_words(seconds: float, words: str) -> None:
 )
 def test_p_is_written_with_two_or_three_decimals(p: float, text: str) -> None:
     assert p_text(p) == text
+
+
+def test_the_same_weights_are_no_comparison() -> None:
+    runs = [made_run(rights("10"), run_id=run_id) for run_id in "ab"]
+    for run in runs:
+        run.stored.tags["thaw.weights_sha256"] = "same"
+    assert sentence(runs) == "The runs trained the same weights, bit for bit: there is nothing to compare."
+    remark = "Runs that trained the very weights of another one are left out: finetune-photos a (1)."
+    assert remark in compare_runs(runs).remarks

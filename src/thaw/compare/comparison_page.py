@@ -2,7 +2,7 @@
 
 from thaw.analysis.paired import PERMUTATION
 from thaw.compare.run_comparison import RunComparison
-from thaw.compare.setting_figures import RANGE, PairFigures
+from thaw.compare.setting_figures import PairFigures
 from thaw.compare.worth_sentence import points
 from thaw.report.comparison_charts import ComparedPair, ComparedSetting, comparison_drawings
 from thaw.report.page_base import render_page
@@ -34,9 +34,9 @@ def comparison_page(comparison: RunComparison) -> str:
         pairs=pairs,
         max_pairs=MAX_PAIRS,
         repeated=any(row.spread for row in rows),
+        unmatched=any(row.own_images for row in rows),
         drawings=comparison_drawings(settings, drawn),
         points=points,
-        interval_notes=_interval_notes(comparison),
         pair_note=_pair_note(comparison),
     )
 
@@ -44,19 +44,6 @@ def comparison_page(comparison: RunComparison) -> str:
 def pairs_by_certainty(comparison: RunComparison) -> list[PairFigures]:
     """Return the pairs, smallest p first."""
     return sorted(comparison.pairs, key=lambda pair: (pair.difference.p, -abs(pair.difference.difference)))
-
-
-def _interval_notes(comparison: RunComparison) -> list[str]:
-    """Say what the intervals of the table are."""
-    notes = []
-    if any(row.spread is None for row in comparison.rows):
-        notes.append("Interval of a single run: 95 %, Wilson's.")
-    for kind in dict.fromkeys(row.spread.interval for row in comparison.rows if row.spread):
-        which = "a few runs" if kind == RANGE else "several runs"
-        notes.append(f"Interval of {which}: {kind}. Their accuracy is a mean, the deviation is that of a sample.")
-    if any(row.own_images for row in comparison.rows):
-        notes.append("* on its own test images, as it kept no predictions")
-    return notes
 
 
 def _pair_note(comparison: RunComparison) -> str:

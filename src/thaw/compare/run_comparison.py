@@ -7,7 +7,7 @@ from thaw.common.console import progress
 from thaw.compare import setting_figures
 from thaw.compare.compared_run import ComparedRun
 from thaw.compare.disagreements import Disagreements, find_disagreements
-from thaw.compare.setting_figures import PairFigures, SettingFigures
+from thaw.compare.setting_figures import RANGE, PairFigures, SettingFigures
 from thaw.compare.settings import DifferingKey, Setting, differing_keys, group_runs
 from thaw.compare.shared_images import check_same_classes, find_shared_images
 from thaw.compare.worth_sentence import cheapest_first, worth_sentence
@@ -72,12 +72,22 @@ def compare_runs(
         differing_keys(settings),
         find_disagreements(settings, shared),
         len(shared.images),
-        [*remarks, *shared.remarks, *_remarks(settings, rows), COST_NOTE],
+        [*remarks, *shared.remarks, *_remarks(settings, rows), *interval_notes(rows), COST_NOTE],
     )
+
+
+def interval_notes(rows: Sequence[SettingFigures]) -> list[str]:
+    """Say what the intervals of accuracies are."""
+    kinds = dict.fromkeys(row.spread.interval for row in rows if row.spread)
+    notes = ["Interval of a single run: 95 %, Wilson's."] if any(row.spread is None for row in rows) else []
+    notes += [f"Interval of {'a few' if kind == RANGE else 'several'} runs: {kind}; accuracy: mean." for kind in kinds]
+    return notes
 
 
 def _remarks(settings: Sequence[Setting], rows: Sequence[SettingFigures]) -> list[str]:
     remarks = []
+    if repeated := [f"{setting.label} ({setting.repetitions})" for setting in settings if setting.repetitions]:
+        remarks.append(f"Runs that trained the very weights of another one are left out: {', '.join(repeated)}.")
     if without := [row.label for row in rows if row.own_images]:
         remarks.append(
             f"Without predictions, and so not tested against others: {', '.join(without)}. Their figures are those "

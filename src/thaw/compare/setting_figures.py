@@ -113,7 +113,7 @@ def pair_figures(settings: Sequence[Setting], shared: SharedImages, order: Seque
         order: Indices of settings, the cheapest first: the first of a pair is the cheaper one.
     """
     rows = [row for row in order if settings[row].tested]
-    compared = compare_all([shared.shares_right(settings[row]) for row in rows])
+    compared = compare_all(shared.shares_right([settings[row] for row in rows]))
     return [PairFigures(rows[a], rows[b], difference) for (a, b), difference in compared.items()]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from thaw import tracking
 from thaw.common.console import printable
 from thaw.compare.compared_run import ComparedRun
 from thaw.config.stored_config import flatten, is_result_neutral
@@ -14,10 +15,14 @@ LABEL_KEYS, LABEL_LENGTH = 3, 24  # of a label: keys at most, and characters of 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Runs of one config. label: what tells it from the others, short and different from all other labels."""
+    """Runs of one config. label: what tells it from the others, short and different from all other labels.
+
+    repetitions: runs that are left out, as they trained the very weights of one of `runs` and say nothing new.
+    """
 
     label: str
     runs: tuple[ComparedRun, ...]
+    repetitions: int = 0
 
     @property
     def tested(self) -> tuple[ComparedRun, ...]:
@@ -44,7 +49,7 @@ class DifferingKey:
 def group_runs(runs: Sequence[ComparedRun], *, aggregate: bool = True) -> list[Setting]:
     """Return the settings, in the order of their first runs; without `aggregate` each run is one.
 
-    Two runs of the same config, seed and fold are one setting too: they are repetitions of each other.
+    Of runs of one setting that trained the same weights, bit for bit, the first is taken.
     """
     same_data = len({run.data_sha256 for run in runs}) == 1
     groups: dict[object, list[ComparedRun]] = {}
@@ -53,8 +58,17 @@ def group_runs(runs: Sequence[ComparedRun], *, aggregate: bool = True) -> list[S
         if same_data:  # wherever it lies
             values.pop("dataset.path")
         groups.setdefault(repr(sorted(values.items())) if aggregate else run.stored.id, []).append(run)
-    members = [tuple(group) for group in groups.values()]
-    return [Setting(label, group) for label, group in zip(_labels(members), members, strict=True)]
+    members = [_distinct_runs(group) for group in groups.values()]
+    counts = [len(group) for group in groups.values()]
+    return [
+        Setting(label, group, count - len(group))
+        for label, group, count in zip(_labels(members), members, counts, strict=True)
+    ]
+
+
+def _distinct_runs(group: Sequence[ComparedRun]) -> tuple[ComparedRun, ...]:
+    weights = [run.stored.tags.get(tracking.WEIGHTS_TAG, run.stored.id) for run in group]
+    return tuple(run for i, run in enumerate(group) if weights[i] not in weights[:i])
 
 
 def differing_keys(settings: Sequence[Setting]) -> list[DifferingKey]:

@@ -24,16 +24,25 @@ class SharedImages:
     images: Mapping[str, ManifestImage]
     remarks: tuple[str, ...] = ()
 
-    def shares_right(self, setting: Setting) -> npt.NDArray[np.float64]:
-        """Return the share of a setting's runs that have each image right, (N,); 0 or 1 of a single run."""
-        right = np.zeros(len(self.images))
-        tested = np.zeros(len(self.images))
+    def shares_right(self, settings: Sequence[Setting]) -> list[npt.NDArray[np.float64]]:
+        """Return for each setting the share of its runs that have an image right, (N,); 0 or 1 of a single run.
+
+        Where the runs have other test images each, and every setting the same ones, an image weighs by the number of
+        runs that had it: the mean is then the accuracy over all runs.
+        """
+        counted = [self._count_right(setting) for setting in settings]
+        weights = [tested / tested.mean() for _, tested in counted]
+        alike = all(np.allclose(weight, weights[0]) for weight in weights)
+        return [right / (tested.mean() if alike else tested) for right, tested in counted]
+
+    def _count_right(self, setting: Setting) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        right, tested = np.zeros(len(self.images)), np.zeros(len(self.images))
         for run in setting.tested:
             for i, (key, image) in enumerate(self.images.items()):
                 if (prediction := run.predictions.get(key)) is not None:
                     right[i] += prediction.predicted == image.label
                     tested[i] += 1
-        return right / tested
+        return right, tested
 
 
 def check_same_classes(runs: Sequence[ComparedRun]) -> None:
@@ -100,7 +109,7 @@ def _test_images(setting: Setting) -> dict[str, ManifestImage]:
 def _split_remarks(settings: Sequence[Setting]) -> tuple[str, ...]:
     """Say where the runs of a setting have other test images, as seeds have that split by themselves."""
     return tuple(
-        f"The runs of {setting.label} were tested on other images each: an image counts for those that had it."
+        f"The runs of {setting.label} were tested on other images each, as their seeds split or chose them otherwise."
         for setting in settings
         if len({frozenset(run.test_images) for run in setting.runs}) > 1
     )

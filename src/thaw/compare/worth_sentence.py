@@ -69,7 +69,7 @@ def more_time(seconds: float) -> str:
 def _single(figures: SettingFigures) -> str:
     spread = figures.spread
     if spread is None:
-        return "The run has no test accuracy."
+        return "The runs trained the same weights, bit for bit: there is nothing to compare."
     return f"{figures.repeats} of one config: test accuracy {spread.mean:.3f} on average, {_spread(spread)}."
 
 
