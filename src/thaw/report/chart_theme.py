@@ -6,19 +6,23 @@ from typing import Any
 _LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#5e3c99", "#737373", "#a6473b"]
 _DARK = ["#5aa9e6", "#ff8f4d", "#2fc79b", "#e39ac3", "#f2bd4b", "#a5d8f7", "#d1c04a", "#b59be0", "#a8a8a8", "#e58a7d"]
 _FONT = "system-ui, sans-serif"
-PNG_FONT = "Liberation Sans, DejaVu Sans, Noto Sans, Arial, sans-serif"
+_PNG_FONT = "Liberation Sans, DejaVu Sans, Noto Sans, Arial, sans-serif"
 
 
-def chart_config(dark: bool = False, font: str = _FONT) -> dict[str, Any]:
-    """Return the `config` of a Vega-Lite specification. The page's colours are those of base.html."""
+def chart_config(dark: bool = False, still: bool = False) -> dict[str, Any]:
+    """Return the `config` of a Vega-Lite specification. The page's colours are those of base.html.
+
+    still: for a PNG, whose labels are as long as they are: to shorten one, its width is measured again and again.
+    """
     paper, ink, soft, line = (
         ("#16181b", "#e6e8eb", "#9aa3ad", "#34393f") if dark else ("#ffffff", "#1c1e21", "#5d646d", "#d9dde2")
     )
+    limit = 0 if still else 180  # pixels; 0: none
     colours = _DARK if dark else _LIGHT
     return {
         "background": paper,
         "aria": False,  # no words for each of thousands of marks: the chart as a whole has a description
-        "font": font,
+        "font": _PNG_FONT if still else _FONT,
         "mark": {"color": colours[0]},
         "text": {"color": ink, "fontSize": 12},
         "rule": {"color": soft},
@@ -27,11 +31,11 @@ def chart_config(dark: bool = False, font: str = _FONT) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": {
             "labelColor": soft, "titleColor": soft, "gridColor": line, "domainColor": line, "tickColor": line,
-            "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 180,
+            "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": limit,
         },
         "legend": {
             "labelColor": ink, "titleColor": soft, "labelFontSize": 12, "titleFontSize": 12, "symbolOpacity": 1,
-            "titleFontWeight": "normal", "labelLimit": 180, "orient": "top",
+            "titleFontWeight": "normal", "labelLimit": limit, "orient": "top",
         },
         "title": {"color": ink, "fontSize": 13, "fontWeight": "normal", "anchor": "start", "subtitleColor": soft},
         "header": {"labelColor": ink, "titleColor": soft, "labelFontSize": 12},

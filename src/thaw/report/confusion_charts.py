@@ -3,7 +3,7 @@
 import altair as alt
 
 from thaw.analysis.figures import SplitFigures
-from thaw.report.drawing import Drawing, chart_names, layered, rows
+from thaw.report.drawing import Drawing, chart_names, label_angle, layered, rows
 
 SQUARE_UP_TO = 50  # classes; above that a cell cannot be seen
 _NUMBERS_UP_TO = 20  # classes; above that a cell is too small for its number
@@ -34,7 +34,12 @@ def _square(split: SplitFigures) -> Drawing:
     axis = alt.Axis(labelOverlap=False, domain=False, ticks=False, labelFontSize=min(12, step), grid=False)
     band = alt.Scale(domain=names, padding=0.04)
     base = alt.Chart(rows(cells)).encode(
-        x=alt.X("predicted:N", title="predicted", scale=band, axis=alt.Axis(**{**axis.to_dict(), "labelAngle": -45})),
+        x=alt.X(
+            "predicted:N",
+            title="predicted",
+            scale=band,
+            axis=alt.Axis(**{**axis.to_dict(), "labelAngle": label_angle(names)}),
+        ),
         y=alt.Y("true:N", title="true", scale=band, axis=axis),
     )
     squares = base.mark_rect().encode(
@@ -64,7 +69,8 @@ def _pairs(split: SplitFigures) -> Drawing | None:
     pairs = split.pairs[:_PAIRS]
     if not pairs:
         return None
-    labels = chart_names(f"{pair.true} → {pair.predicted}" for pair in pairs)
+    names = [chart_names([pair.true, pair.predicted], longest=28) for pair in pairs]
+    labels = chart_names((f"{true} → {predicted}" for true, predicted in names), longest=70)
     data = rows(
         {"pair": label, "true": pair.true, "predicted": pair.predicted, "count": pair.count, "share": pair.share}
         for label, pair in zip(labels, pairs, strict=True)
@@ -74,7 +80,7 @@ def _pairs(split: SplitFigures) -> Drawing | None:
         .mark_bar()
         .encode(
             x=alt.X("count:Q", title="images", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("pair:N", title=None, scale=alt.Scale(domain=labels), axis=alt.Axis(labelLimit=320, minExtent=0)),
+            y=alt.Y("pair:N", title=None, scale=alt.Scale(domain=labels), axis=alt.Axis(labelLimit=420)),
             tooltip=["pair:N", alt.Tooltip("count:Q", title="images"),
                      alt.Tooltip("share:Q", title="of the true class", format=".1%")],
         )

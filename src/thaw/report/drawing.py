@@ -12,10 +12,15 @@ import altair as alt
 import vl_convert
 
 from thaw.common.console import printable
-from thaw.report.chart_theme import PNG_FONT, chart_config
+from thaw.report.chart_theme import chart_config
 
 VEGA_LITE = "6.4"  # of the charts' schema, the bundle's JavaScript, and the PNGs
 PNG_SCALE = 2.0  # pixels a unit of length: sharp on a slide
+
+_OF_ALL_OBJECTS = {  # in JavaScript
+    "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor",
+    "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+}  # fmt: skip
 
 # What the mouse does on a chart that zooms. The wheel alone scrolls the page, and so does a finger.
 _DRAG = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
@@ -58,16 +63,15 @@ class Drawing:
     def png(self) -> bytes:
         """Draw all panels on white paper."""
         panels = [{**spec, "width": self.png_width} for spec in self.specs]
-        for panel in panels:
-            if "layer" in panel:
-                panel["layer"] = [layer for layer in panel["layer"] if layer.get("name") != POINTER_LAYER]
         datasets: dict[str, Any] = {}
         for panel in panels:
+            if "layer" in panel:
+                panel["layer"] = [_still(layer) for layer in panel["layer"] if layer.get("name") != POINTER_LAYER]
             datasets |= panel.pop("datasets", {})
             schema = panel.pop("$schema")
         spec = {
             "$schema": schema,
-            "config": chart_config(font=PNG_FONT),
+            "config": chart_config(still=True),
             "title": {"text": self.title, "fontSize": 16, "offset": 14},
             "padding": 16,
             "datasets": datasets,
@@ -84,17 +88,31 @@ def rows(values: Iterable[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=[{key: _short(value) for key, value in row.items()} for row in values])
 
 
+def label_angle(names: Sequence[str]) -> int:
+    """Return the angle of names below a chart: long ones stand upright, as slanting they leave it to the left."""
+    return -45 if max(map(len, names), default=0) <= 12 else -90
+
+
+def legend_columns(names: Sequence[str]) -> int:
+    """Return how many names stand side by side in a legend that is as wide as a phone."""
+    longest = max(map(len, names), default=0)
+    return 3 if longest <= 9 else 2 if longest <= 16 else 1
+
+
 def layered(*charts: alt.Chart, height: float) -> alt.LayerChart:
     """Return charts on top of each other, `height` pixels high."""
     return alt.LayerChart(layer=list(charts)).properties(height=height)
 
 
-def chart_names(names: Iterable[str]) -> list[str]:
-    """Return names as a chart can draw them: on one line, and no two alike."""
+def chart_names(names: Iterable[str], longest: int = 32) -> list[str]:
+    """Return names as a chart can draw them: on one line, with at most `longest` letters, and no two alike."""
     drawn: list[str] = []
     taken: set[str] = set()
     for name in names:
-        shown = plain = printable(name) or "(no name)"
+        plain = printable(name) or "(no name)"
+        if plain in _OF_ALL_OBJECTS:
+            plain += "\u200b"  # Vega groups lines in an object by their names, and would find what every object has
+        shown = plain = plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
         number = 2
         while shown in taken:
             shown, number = f"{plain} ({number})", number + 1
@@ -119,6 +137,11 @@ def zoom(axes: Sequence[str] = ("x", "y")) -> alt.Parameter:
     """Return the selection that moves and zooms a chart along these axes."""
     encodings: Any = list(axes)
     return alt.selection_interval(bind="scales", encodings=encodings, translate=_DRAG, zoom=_WHEEL)
+
+
+def _still(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer without clipping, which takes most of the time: nothing leaves a chart that does not move."""
+    return {**layer, "mark": {**layer["mark"], "clip": False}}
 
 
 def _short(value: Any) -> Any:

@@ -4,7 +4,7 @@ import altair as alt
 
 from thaw.common.console import printable
 from thaw.report.content import FeatureMap
-from thaw.report.drawing import ZOOM_HINT, Drawing, chart_names, file_key, layered, rows, zoom
+from thaw.report.drawing import ZOOM_HINT, Drawing, chart_names, file_key, layered, legend_columns, rows, zoom
 
 COLOURED_UP_TO = 20  # classes; above that only right and wrong are told apart
 _COLOURS = 10
@@ -55,7 +55,7 @@ def _file_name(file: str) -> str:
 
 
 def _class_colour(names: list[str]) -> alt.Color:
-    legend = alt.Legend(title=None, orient="bottom", columns=4) if len(names) > 1 else None
+    legend = alt.Legend(title=None, orient="bottom", columns=legend_columns(names)) if len(names) > 1 else None
     return alt.Color("class:N", scale=alt.Scale(domain=names), legend=legend)
 
 

@@ -1,7 +1,7 @@
 """figures.json: all numbers that a report draws, without its pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ def confusion_entries(confusion: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def _split(split: SplitFigures) -> dict[str, Any]:
-    large = len(split.class_names) > MATRIX_UP_TO
-    return asdict(split) | ({"confusion": confusion_entries(split.confusion)} if large else {})
+    if len(split.class_names) <= MATRIX_UP_TO:
+        return asdict(split)
+    return asdict(replace(split, confusion=())) | {"confusion": confusion_entries(split.confusion)}
 
 
 def _gallery(gallery: Gallery) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from thaw.report.content import StagePlan
-from thaw.report.drawing import Drawing, chart_names, layered, rows
+from thaw.report.drawing import Drawing, chart_names, label_angle, layered, rows
 
 _STATES = ["frozen", "partly thawed", "thawed"]
 # Cold to warm; told apart by their lightness too, on white and on dark paper.
@@ -32,7 +32,9 @@ def freeze_plan(plans: Sequence[StagePlan]) -> Drawing | None:
         for stage, plan in zip(stages, plans, strict=True)
         if plan.cut in shown
     ]
-    x = alt.X("block:N", title=None, scale=alt.Scale(domain=blocks, padding=0), axis=alt.Axis(labelAngle=-45))
+    x = alt.X(
+        "block:N", title=None, scale=alt.Scale(domain=blocks, padding=0), axis=alt.Axis(labelAngle=label_angle(blocks))
+    )
     y = alt.Y("stage:N", title=None, scale=alt.Scale(domain=stages, paddingInner=0.3, paddingOuter=0.15))
     grid = (
         alt.Chart(rows(cells))

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import altair as alt
 
 from thaw.analysis.figures import Curve, SplitFigures
-from thaw.report.drawing import POINTER_LAYER, ZOOM_HINT, Drawing, chart_names, layered, rows, thinned, zoom
+from thaw.report.drawing import (
+    POINTER_LAYER,
+    ZOOM_HINT,
+    Drawing,
+    chart_names,
+    layered,
+    legend_columns,
+    rows,
+    thinned,
+    zoom,
+)
 
 _MAX_POINTS = 4000  # of all curves of a chart; figures.json has all
 _COLOURS = 10  # after so many curves the colours come again, dashed
@@ -59,8 +69,12 @@ def _curves(curves: Sequence[Curve], x_title: str, y_title: str, diagonal: bool)
     ]
     unit = alt.Scale(domain=[0, 1], nice=False)
     picked = alt.selection_point(fields=["name"], bind="legend")
-    dashes = [[1, 0] if i < _COLOURS else [5, 3] for i in range(len(names))]
-    legend = alt.Legend(title=None, orient="bottom", columns=3, symbolType="stroke") if len(names) > 1 else None
+    dashes = [[4000, 0] if i < _COLOURS else [5, 3] for i in range(len(names))]
+    legend = (
+        alt.Legend(title=None, orient="bottom", columns=legend_columns(names), symbolType="stroke")
+        if len(names) > 1
+        else None
+    )
     lines = (
         alt.Chart(rows(points))
         .mark_line(clip=True, strokeWidth=2)
