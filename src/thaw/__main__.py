@@ -14,6 +14,7 @@ from thaw.config.command_lines import script_command
 # A module of thaw.tools each, with a function of the same name.
 TOOLS = {
     "predict": tool_schemas.PredictConfig,
+    "evaluate": tool_schemas.EvaluateConfig,
     "explore": tool_schemas.ExploreConfig,
     "layers": tool_schemas.LayersConfig,
     "compare": tool_schemas.CompareConfig,

@@ -65,6 +65,47 @@ class PredictConfig:
 
 
 @dataclass
+class EvaluateConfig:
+    """scripts/evaluate.py: a trained network judged on any labelled data set, as a run is."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"dataset": "image_folder"}])
+    model: str | None = key(None, "id of a run, a run's folder, or the id of a sweep, for its best run")
+    dataset: DatasetConfig = key(DatasetConfig, "")
+    split: str | None = key(
+        None,
+        "which images, where the data set says so; default: test if it says which are test, else all",
+        choices=("all", "test", "val", "train"),
+    )
+    exclude_seen: bool = key(False, "leave out images that the network was trained or validated on")
+    output: str | None = key(None, "folder for figures and report; default: evaluations/DATE/TIME in outputs")
+    report: str = key(
+        "full",
+        "the report; short: without charts as PNG; none: tables and figures only",
+        choices=("full", "short", "none"),
+    )
+    log: bool | None = key(None, "log a run of its own to the store of the network's run; default: if it is there")
+    seed: int = key(
+        0,
+        "seed of dataset.limit_per_class (a run with it takes the same test images) and of the images parity compares",
+        min=0,
+        max=2**31 - 1,
+    )
+    engine: str = key(
+        "auto",
+        "engine that runs the network; auto: the one of its run's figures",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "precision of computation; auto: that of its run's figures",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    cache: CacheConfig = key(CacheConfig, "")
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to, the cache among it")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
 class ReproduceConfig:
     """scripts/reproduce.py: a run done again, and held against what it was."""
 

@@ -3,6 +3,7 @@
 from thaw.cache import DiskCache
 from thaw.config.schema import DatasetConfig, SplitConfig
 from thaw.data import dataset_cache, dataset_table, splits
+from thaw.data.catalog import Catalog
 from thaw.data.dataset_cache import DatasetCache
 from thaw.data.decode import DecodeOptions
 from thaw.data.scan import ScanResult, scan_catalog
@@ -28,6 +29,13 @@ def scan_dataset(
         UserError: The data set is unknown, missing, or not laid out as it should be.
     """
     catalog = dataset_table.load_named_catalog(dataset)
+    return scan_listed(catalog, dataset, cache, image_size, pixels_every_epoch=pixels_every_epoch)
+
+
+def scan_listed(
+    catalog: Catalog, dataset: DatasetConfig, cache: DiskCache, image_size: int, *, pixels_every_epoch: bool = True
+) -> tuple[ScanResult, DatasetCache]:
+    """Hash and check the images of a catalog, which may be a part of the data set, as `scan_dataset` does."""
     limit = dataset.limit_per_class
     spaces = dataset_cache.plan_spaces(
         cache,

@@ -114,6 +114,23 @@ def make_splits(
     return Splits(*(_limit(split_indices[n], labels, n, options.limit_per_class, rule) for n in (TRAIN, VAL, TEST)))
 
 
+def limit_images(
+    indices: IntArray,
+    labels: npt.NDArray[np.int32],
+    class_names: Sequence[str],
+    limit: int | None,
+    *,
+    split: int = TEST,
+    seed: int = 0,
+) -> IntArray:
+    """Return at most `limit` of the images at `indices` of each class, ascending.
+
+    split: VAL or TEST, which the source assigns them to: a run with the same seed takes the same ones. With any other
+    number they are drawn likewise.
+    """
+    return _limit(indices, labels, split, limit, SplitRule(LATEST_VERSION, seed, class_names))
+
+
 def describe_fold(folds: int | None, fold: int) -> str:
     """Return the line that says which fold validates; empty without folds."""
     return "" if folds is None else f"fold {fold} of {folds} (counted from 0) validates, the others train"

@@ -55,11 +55,7 @@ def trusted_predictions(context: RunContext, trained: TrainingOutcome) -> FinalP
     entry = {"passed": not parity.failed, **asdict(parity), "seconds": time.monotonic() - started}
     _log(parity, context.tracked, trusted=trusted)
     if trusted:
-        say(
-            f"parity: {parity.images - parity.differ} of {parity.images} images get the same class from the kept "
-            f"network end to end; probabilities differ by at most {parity.max_probability_difference:.2g}, "
-            f"logits by {parity.max_logit_difference:.2g}"
-        )
+        say(parity.summary())
         return FinalPredictions(trained.stages[-1].probabilities, {**entry, "judged_with": asdict(trained.engine)})
     say(_failure(parity, trained.engine))
     return FinalPredictions(saved.all_probabilities(), {**entry, "judged_with": asdict(engine.keras_float32())})

@@ -34,6 +34,14 @@ class Parity:
         """Whether too many differ; a single one is no evidence, as two classes may be almost equally likely."""
         return self.differ > max(1, MAX_DIFFERING_SHARE * self.images)
 
+    def summary(self) -> str:
+        """Return the comparison as one printed line."""
+        return (
+            f"parity: {self.images - self.differ} of {self.images} images get the same class from the kept "
+            f"network end to end; probabilities differ by at most {self.max_probability_difference:.2g}, "
+            f"logits by {self.max_logit_difference:.2g}"
+        )
+
 
 def feature_cache_bytes(images: int, features: int) -> int:
     """Return the bytes of the cache that the float32 features of so many images take."""

@@ -74,12 +74,7 @@ class Classifier:
 def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, tracking_uri: str) -> Classifier:
     """Return the network of `model`, as `find_saved_network`, or else the published ImageNet network of `backbone`."""
     if model:
-        saved, settings = find_saved_network(model, outputs, tracking_uri)
-        tensorflow_setup.start_tensorflow(0, None)
-        network = saved_model.load_network(saved)
-        names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
-        temperature = saved.temperature()
-        return Classifier(network.model, names, size, settings, bits, network, saved.folder, temperature)
+        return load_trained(*find_saved_network(model, outputs, tracking_uri))
     backbone_table.check_backbone(backbone)
     if backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
@@ -88,6 +83,15 @@ def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, 
 
     published, size = backbones.build_imagenet_classifier(backbone), backbone_table.input_size(backbone)
     return Classifier(published, imagenet_classes.imagenet_class_names(), size, InferenceSettings())
+
+
+def load_trained(saved: SavedNetwork, settings: InferenceSettings) -> Classifier:
+    """Return a network that thaw trained, as `find_saved_network` found it."""
+    tensorflow_setup.start_tensorflow(0, None)
+    network = saved_model.load_network(saved)
+    names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
+    temperature = saved.temperature()
+    return Classifier(network.model, names, size, settings, bits, network, saved.folder, temperature)
 
 
 def find_saved_network(model: str, outputs: Path, tracking_uri: str) -> tuple[SavedNetwork, InferenceSettings]:
@@ -131,6 +135,18 @@ def settings_of_result(result: Path) -> InferenceSettings:
     return InferenceSettings(choice["engine"], choice["frozen"], trained, cut, quantized)
 
 
+@dataclass(frozen=True)
+class ProbabilityFunction:
+    """A function of images, uint8 (B, S, S, 3), to probabilities, float32 (B, C). choice: what computes them."""
+
+    choice: EngineChoice
+    compute: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the probabilities of all classes."""
+        return self.compute(images)
+
+
 def probability_function(
     classifier: Classifier, engine_asked: str = "auto", precision: str = "auto", *, calibrated: bool = False
 ) -> Callable[[Any], npt.NDArray[np.float32]]:
@@ -140,7 +156,7 @@ def probability_function(
     probabilities are those after the run's temperature; raises UserError where there is none.
     """
     calibrate = calibration_function(classifier) if calibrated else None
-    function = _plain_probability_function(classifier, engine_asked, precision)
+    function = uncalibrated_function(classifier, engine_asked, precision)
     return function if calibrate is None else lambda images: calibrate(function(images))
 
 
@@ -163,9 +179,10 @@ def calibration_function(classifier: Classifier) -> Callable[[npt.NDArray[np.flo
     raise UserError(f"calibrated=true: there is no temperature for this network's probabilities: {why}")
 
 
-def _plain_probability_function(
-    classifier: Classifier, engine_asked: str, precision: str
-) -> Callable[[Any], npt.NDArray[np.float32]]:
+def uncalibrated_function(
+    classifier: Classifier, engine_asked: str = "auto", precision: str = "auto"
+) -> ProbabilityFunction:
+    """Return the function of `probability_function`, without a temperature and with what computes it."""
     settings = classifier.judged_with
     if settings.is_quantized and engine_asked in ("auto", "openvino") and precision == "auto":
         return _quantized_classifier(classifier)
@@ -178,9 +195,10 @@ def _plain_probability_function(
         from thaw.frozen.inference import TwoPartClassifier
 
         choice = replace(choice, trained=settings.trained_precision)
-        return TwoPartClassifier(classifier.saved_network, settings.boundary, choice)
+        return ProbabilityFunction(choice, TwoPartClassifier(classifier.saved_network, settings.boundary, choice))
+    choice = replace(choice, trained=choice.frozen)
     function = InferenceFunction(classifier.model, choice.engine, choice.frozen)
-    return lambda images: expand_sigmoid(function(images)[0])
+    return ProbabilityFunction(choice, lambda images: expand_sigmoid(function(images)[0]))
 
 
 def _has_quantized_part(classifier: Classifier) -> bool:
@@ -191,7 +209,7 @@ def _has_quantized_part(classifier: Classifier) -> bool:
     )
 
 
-def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray[np.float32]]:
+def _quantized_classifier(classifier: Classifier) -> ProbabilityFunction:
     """Return the function of a network whose frozen part was quantised, as its run computed it. It needs no NNCF."""
     from thaw.frozen import quantization
     from thaw.frozen.inference import TwoPartClassifier
@@ -207,7 +225,7 @@ def _quantized_classifier(classifier: Classifier) -> Callable[[Any], npt.NDArray
     file = saved_model.check_quantized(classifier.folder, settings.quantized_sha256)
     choice = EngineChoice("openvino", "", "int8", settings.trained_precision)
     loaded = quantization.load_quantized(file)
-    return TwoPartClassifier(classifier.saved_network, settings.boundary, choice, loaded)
+    return ProbabilityFunction(choice, TwoPartClassifier(classifier.saved_network, settings.boundary, choice, loaded))
 
 
 def choose_prediction_engine(

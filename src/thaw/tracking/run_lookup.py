@@ -51,6 +51,10 @@ class StoredRun:
         points = self._store.client.get_metric_history(self.id, name)
         return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
 
+    def experiment_name(self) -> str:
+        """Return the name of the experiment that the run is in."""
+        return str(self._store.client.get_experiment(self.experiment_id).name)
+
     def log_artifact(self, path: Path) -> None:
         """Log a file as an artifact of the run, which may have ended."""
         self._store.client.log_artifact(self.id, str(path))

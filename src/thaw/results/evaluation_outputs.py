@@ -1,0 +1,176 @@
+"""What an evaluation leaves: evaluation.json, tables, a report, and a run of its own in the store."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from thaw.analysis.figures import Share
+from thaw.common.console import printable
+from thaw.common.files import write_json
+from thaw.report.content import Gallery, ReportContent
+from thaw.report.figure_tables import write_tables
+from thaw.report.report_files import write_report
+from thaw.results import evaluation_seen, report_galleries, report_tables
+from thaw.results.evaluation_data import EvaluatedImages, class_lines
+from thaw.results.evaluation_figures import EvaluationFigures, ImageFigures
+from thaw.results.evaluation_predictions import EvaluatedPredictions
+from thaw.results.evaluation_seen import SeenImage, TrainingRecord
+from thaw.tracking import TrackedRun
+
+RESULT_FILE, REPORT_FOLDER = "evaluation.json", "report"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedNetwork:
+    """The network of an evaluation. name: its run's, or its folder's. run_id: None where it is not known."""
+
+    name: str
+    run_id: str | None
+    folder: Path
+    class_names: Sequence[str]
+    weights_sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationOutcome:
+    """All that an evaluation found out.
+
+    seen: images that the network has seen, with their names. excluded: whether they are left out. seconds: by step.
+    """
+
+    network: EvaluatedNetwork
+    data: EvaluatedImages
+    record: TrainingRecord
+    seen: Sequence[tuple[str, SeenImage]]
+    excluded: bool
+    predictions: EvaluatedPredictions
+    figures: EvaluationFigures
+    seconds: Mapping[str, float]
+
+    def seen_counts(self) -> dict[str, int]:
+        """Return how many images of the data set were trained on and how many only validated on."""
+        return evaluation_seen.count_seen(image for _, image in self.seen)
+
+    def result(self, dataset: Mapping[str, Any], evaluation_run: str | None) -> dict[str, Any]:
+        """Return the content of evaluation.json; keys are only ever added. dataset: its name, path and split."""
+        figures, record = self.figures, self.record
+        return {
+            "run_id": self.network.run_id,
+            "evaluation_run_id": evaluation_run,
+            "model": self.network.folder,
+            "weights_sha256": self.network.weights_sha256,
+            "dataset": {**dataset, "title": self.data.title, "covers": self.data.covers},
+            "data_sha256": self.data.data_sha256(),
+            **_figures_entry(figures.all_images),
+            "without_seen": _figures_entry(figures.without_seen) if figures.without_seen else None,
+            "seen": {
+                **self.seen_counts(),
+                "excluded": self.excluded,
+                "runs": list(record.run_ids),
+                "unknown": list(record.unknown),
+            },
+            "trusted": not figures.warning() and not figures.record_gap,
+            "class_names": list(self.network.class_names),
+            "missing_classes": self.data.missing_classes(self.network.class_names),
+            "unknown_classes": self.data.unknown_classes,
+            "bad_files": self.data.bad_files,
+            "engine": asdict(self.predictions.choice),
+            "parity": self.predictions.parity,
+            "seconds": dict(self.seconds),
+        }
+
+
+def _figures_entry(figures: ImageFigures) -> dict[str, Any]:
+    share: Share = figures.split.accuracy
+    return {
+        "images": figures.split.images,
+        "metrics": figures.evaluation.metrics,
+        "accuracy_interval": [share.low, share.high],
+    }
+
+
+def report_content(outcome: EvaluationOutcome, dataset: Mapping[str, Any], *, pictures: bool) -> ReportContent:
+    """Return what the report shows. dataset: its name, path and split. pictures: whether it has galleries."""
+    network, data, figures = outcome.network, outcome.data, outcome.figures
+    splits = [figures.all_images.split, *([figures.without_seen.split] if figures.without_seen else [])]
+    choice, parity = outcome.predictions.choice, outcome.predictions.parity
+    remarks = class_lines(data, network.class_names)
+    if outcome.excluded and outcome.seen:
+        remarks.append(f"{evaluation_seen.describe_seen(outcome.seen_counts())}; they are left out: seen.csv")
+    if data.bad_files:
+        remarks.append(f"{data.bad_files:,} files cannot be used and are left out: bad_files.csv")
+    return ReportContent(
+        title=f"{printable(network.name)} on {data.title}",
+        subtitle=f"evaluation on {data.covers}",
+        verdict=figures.verdict(),
+        facts=[
+            ("network", printable(network.name)),
+            ("run", network.run_id or "unknown"),
+            ("data set", printable(f"{dataset['name']} {dataset['path'] or ''}".strip())),
+            ("images", data.covers),
+            ("data sha256", data.data_sha256()),
+            ("weights sha256", network.weights_sha256),
+            ("engine", f"{choice.engine} in {choice.frozen}"),
+            ("parity", "passed" if parity["passed"] else "not passed"),
+        ],
+        splits=splits,
+        galleries=_galleries(outcome) if pictures else (),
+        seconds=outcome.seconds,
+        remarks=remarks,
+    )
+
+
+def _galleries(outcome: EvaluationOutcome) -> list[Gallery]:
+    data, names = outcome.data, outcome.network.class_names
+    return report_galleries.galleries(
+        data.pixels, data.indices, data.names, outcome.predictions.probabilities, data.labels, names
+    )
+
+
+def write_outputs(
+    outcome: EvaluationOutcome, content: ReportContent, result: Mapping[str, Any], folder: Path, report: str
+) -> Path | None:
+    """Write evaluation.json, the tables and, unless `report` is none, the report; return the report's page."""
+    tables = folder / REPORT_FOLDER
+    tables.mkdir(exist_ok=True)
+    data, class_names = outcome.data, outcome.network.class_names
+    evaluation = outcome.figures.all_images.evaluation
+    report_tables.predictions_csv(data.names, evaluation, class_names, tables / "predictions.csv")
+    if outcome.seen:
+        text = evaluation_seen.seen_csv(outcome.seen)
+        (tables / evaluation_seen.SEEN_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
+    page = None
+    if report == "none":
+        write_tables(content.splits, tables)
+    else:
+        page = write_report(content, tables, "full" if report == "full" else "short")[0]
+    write_json(result, folder / RESULT_FILE)
+    return page
+
+
+def log_outcome(tracked: TrackedRun, outcome: EvaluationOutcome, folder: Path, source: str) -> None:
+    """Log the figures, the data set and the files to the evaluation's own run. source: where the data set is."""
+    figures, data = outcome.figures, outcome.data
+    metrics = {f"eval/{name}": value for name, value in figures.all_images.evaluation.metrics.items()}
+    if figures.without_seen:
+        unseen = figures.without_seen.evaluation.metrics
+        metrics |= {f"eval_without_seen/{name}": unseen[name] for name in ("accuracy", "loss", "macro_f1")}
+        metrics["eval_without_seen/images"] = figures.without_seen.split.images
+    metrics |= {f"eval/seen_{split}": count for split, count in outcome.seen_counts().items()}
+    metrics["eval/images"] = figures.all_images.split.images
+    tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
+    profile = {"images": len(data.indices), "classes": len(outcome.network.class_names), "bad": data.bad_files}
+    tracked.log_dataset(data.title, data.data_sha256(), source, profile=profile, context="evaluation")
+    tracked.set_note(figures.verdict().sentence)
+    tracked.set_tags({"thaw.parity": _parity_tag(outcome)})
+    tracked.log_artifact(folder / REPORT_FOLDER, REPORT_FOLDER)
+    tracked.log_artifact(folder / RESULT_FILE)
+
+
+def _parity_tag(outcome: EvaluationOutcome) -> str:
+    parity = outcome.predictions.parity
+    if "error" in parity:
+        return "unchecked"
+    return "passed" if parity["passed"] else "failed"
