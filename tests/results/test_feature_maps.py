@@ -43,7 +43,7 @@ def test_the_shares_of_variance_are_those_of_the_axes() -> None:
     flat = np.zeros((40, 16), np.float32)
     flat[:, 0], flat[:, 5], flat[:, 9] = np.tile([-3, 3], 20), np.tile([-1, -1, 1, 1], 10), np.repeat([-0.5, 0.5], 20)
     pca, _ = draw_maps("x", "Features", "", flat, IMAGES)
-    assert "88% (x) and 10% (y) of the variance" in pca.explained  # 9, 1 and 0.25 of 10.25
+    assert "88 % (x) and 10 % (y) of the variance" in pca.explained  # 9, 1 and 0.25 of 10.25
     assert np.abs(places(pca)[:, 0]) == pytest.approx(np.full(40, 3.0))
 
 

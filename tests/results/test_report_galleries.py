@@ -70,9 +70,9 @@ def test_a_picture_comes_with_its_classes_file_and_probabilities(photos: Pixels)
     surest, unsure = found["mistakes"].images[0], found["uncertain"].images[0]
     assert (surest.true, surest.predicted, surest.file) == ("bee", "<b>$", "test/surest_mistake.png")
     assert surest.probability == pytest.approx(0.9994)
-    assert surest.note == "bee: below 0.1%", "of the true class"
-    assert (unsure.true, unsure.predicted, unsure.note) == ("ant", "ant", "bee: 35.0%"), "of the next one"
-    assert found["uncertain"].images[2].note == "ant: 10.0%"
+    assert surest.note == "bee: below 0.1 %", "of the true class"
+    assert (unsure.true, unsure.predicted, unsure.note) == ("ant", "ant", "bee: 35.0 %"), "of the next one"
+    assert found["uncertain"].images[2].note == "ant: 10.0 %"
     with Image.open(io.BytesIO(surest.jpeg)) as picture:
         assert picture.size == (160, 80)
         assert abs(picture.getpixel((80, 40))[0] - 30 * (2 + 3)) < 5, "the image of this file and no other"

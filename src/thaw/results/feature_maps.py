@@ -73,7 +73,7 @@ def draw_maps(key: str, title: str, crosses: str, features: Features, images: Ma
     shares = _shares(features, components)
     pca = (
         f"The two directions in which the features of these {len(features):,} images vary most: they hold "
-        f"{shares[0]:.0%} (x) and {shares[1]:.0%} (y) of the variance. {crosses}"
+        f"{100 * shares[0]:.0f} % (x) and {100 * shares[1]:.0f} % (y) of the variance. {crosses}"
     )
     tsne = (
         f"t-SNE of the same {len(features):,} images: neighbours have similar features; axes, sizes of groups and "

@@ -164,4 +164,4 @@ def _image(
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 or share == 0 else "below 0.1%"
+    return f"{100 * share:.1f} %" if share >= 0.001 or share == 0 else "below 0.1 %"
