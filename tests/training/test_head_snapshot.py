@@ -43,6 +43,8 @@ def test_probabilities_and_features_come_back_bit_for_bit_and_numpy_opens_the_fi
     assert sampled.rows.tolist() == [4, 1]
     assert sampled.features.tolist() == [[0.5, 65504.0], [-65504.0, 0.25]], "to 16 bits, and never infinite"
     with np.load(file) as opened:
+        arrays = {"array/probabilities/val", "array/probabilities/test", "array/rows", "array/features"}
+        assert set(opened.files) == {"head", "sha256", *arrays}, "names that are data"
         assert opened["array/probabilities/test"].tobytes() == PROBABILITIES["test"].tobytes()
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
