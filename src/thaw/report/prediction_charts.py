@@ -11,7 +11,7 @@ import numpy.typing as npt
 import vl_convert
 
 from thaw.common.console import printable
-from thaw.report.chart_theme import PNG_FONT, chart_config
+from thaw.report.chart_theme import chart_config
 from thaw.report.drawing import PNG_SCALE, VEGA_LITE, chart_names, rows
 
 MAX_BARS = 20  # classes that the bar chart shows at most
@@ -46,7 +46,7 @@ def prediction_spec(image: ChartedImage, top: int) -> dict[str, Any]:
     charts = alt.vconcat(alt.hconcat(_picture(image), _bars(image, best), spacing=24), _vector(image), spacing=28)
     spec = charts.to_dict()
     title = {"text": printable(image.name), "limit": _WIDTH, "offset": 14}
-    return {**spec, "title": title, "padding": 16, "config": chart_config(font=PNG_FONT)}
+    return {**spec, "title": title, "padding": 16, "config": chart_config(still=True)}
 
 
 def _picture(image: ChartedImage) -> alt.Chart:
