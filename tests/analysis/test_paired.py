@@ -105,6 +105,12 @@ def test_several_runs_of_a_setting_are_compared_by_their_shares() -> None:
     assert found == paired.compare_shares(softer, b), "the same numbers each time"
 
 
+def test_a_certain_difference_of_settings_survives_the_correction_for_many_pairs() -> None:
+    """Resampling alone ends at 2 of 10,000."""
+    worse, better = np.zeros(100), np.full(100, 0.5)
+    assert paired.compare_shares(worse, better).p == pytest.approx(2 * np.exp(-50))
+
+
 @pytest.mark.parametrize("differences", [[0.5], [0.5, 0.0, 0.0]])
 def test_one_image_that_moves_is_luck(differences: list[float]) -> None:
     found = paired.compare_shares(np.zeros(len(differences)), np.array(differences))

@@ -7,21 +7,23 @@ from thaw.compare.worth_sentence import points
 from thaw.report.comparison_charts import ComparedPair, ComparedSetting, comparison_drawings
 from thaw.report.page_base import render_page
 
-MAX_PAIRS = 100  # rows of the page's table
+MAX_PAIRS = 30  # rows of the page's table
 
 
 def comparison_page(comparison: RunComparison) -> str:
     """Return the page."""
-    rows, pairs = comparison.rows, pairs_by_certainty(comparison)
+    rows, pairs, names = comparison.rows, pairs_by_certainty(comparison), numbered_labels(comparison)
     runs = sum(len(row.runs) for row in rows)
     settings = [
         ComparedSetting(
-            rows[i].label, rows[i].accuracy, rows[i].seconds, [run.history for run in rows[i].runs if run.history]
+            names[i], rows[i].accuracy, rows[i].seconds, [run.history for run in rows[i].runs if run.history]
         )
         for i in comparison.ranked
     ]
     drawn = [
-        ComparedPair(rows[p.a].label, rows[p.b].label, d.difference, d.low, d.high, d.significant)
+        ComparedPair(
+            names[p.a].partition(" ")[0], names[p.b].partition(" ")[0], d.difference, d.low, d.high, d.significant
+        )
         for p in pairs
         for d in (p.difference,)
     ]
@@ -32,6 +34,7 @@ def comparison_page(comparison: RunComparison) -> str:
         subtitle=f"{runs} runs compared on {comparison.test_images:,} test images",
         c=comparison,
         pairs=pairs,
+        names=names,
         max_pairs=MAX_PAIRS,
         repeated=any(row.spread for row in rows),
         unmatched=any(row.own_images for row in rows),
@@ -39,6 +42,15 @@ def comparison_page(comparison: RunComparison) -> str:
         points=points,
         pair_note=_pair_note(comparison),
     )
+
+
+def numbered_labels(comparison: RunComparison) -> list[str]:
+    """Return the label of each row; of more than two with its rank, which charts show where a label is too long."""
+    labels = [row.label for row in comparison.rows]
+    if len(labels) > 2:
+        for rank, i in enumerate(comparison.ranked, 1):
+            labels[i] = f"{rank} {labels[i]}"
+    return labels
 
 
 def pairs_by_certainty(comparison: RunComparison) -> list[PairFigures]:

@@ -24,6 +24,7 @@ def comparison_json(comparison: RunComparison) -> dict[str, Any]:
     return {
         "sentence": comparison.sentence,
         "remarks": list(comparison.remarks),
+        "notes": list(comparison.notes),
         "test_images": comparison.test_images,
         "settings": [{**_entry(row), "runs": [_run_entry(run) for run in row.runs]} for row in rows],
         "pairs": [_pair_entry(pair, rows[pair.a].label, rows[pair.b].label) for pair in comparison.pairs],

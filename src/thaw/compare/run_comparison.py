@@ -22,8 +22,9 @@ COST_NOTE = (
 class RunComparison:
     """Everything that a comparison shows.
 
-    rows: the figures of each setting, in the order of `settings`. best: index of the row with the highest accuracy.
-    test_images: on how many the settings are compared. remarks: what was left out or cannot be known.
+    rows: the figures of each setting, in the order of `settings`.
+    test_images: on how many the settings are compared. remarks: what was left out or cannot be known. notes: what the
+    figures mean.
     """
 
     sentence: str
@@ -34,6 +35,7 @@ class RunComparison:
     disagreements: Disagreements
     test_images: int
     remarks: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def ranked(self) -> list[int]:
@@ -72,11 +74,12 @@ def compare_runs(
         differing_keys(settings),
         find_disagreements(settings, shared),
         len(shared.images),
-        [*remarks, *shared.remarks, *_remarks(settings, rows), *interval_notes(rows), COST_NOTE],
+        [*remarks, *shared.remarks, *_remarks(settings, rows)],
+        [*_interval_notes(rows), COST_NOTE],
     )
 
 
-def interval_notes(rows: Sequence[SettingFigures]) -> list[str]:
+def _interval_notes(rows: Sequence[SettingFigures]) -> list[str]:
     """Say what the intervals of accuracies are."""
     kinds = dict.fromkeys(row.spread.interval for row in rows if row.spread)
     notes = ["Interval of a single run: 95 %, Wilson's."] if any(row.spread is None for row in rows) else []

@@ -104,14 +104,14 @@ def _labels(groups: Sequence[tuple[ComparedRun, ...]]) -> list[str]:
 
 
 def _telling(differing: Sequence[DifferingKey]) -> list[DifferingKey]:
-    """Return keys, LABEL_KEYS at most, each of which tells more groups apart than those before it."""
+    """Return keys, LABEL_KEYS at most, that tell as many groups apart as can be, in the order of the schema."""
     chosen: list[DifferingKey] = []
     for _ in range(LABEL_KEYS):
         best = max(differing, key=lambda entry: _distinct([*chosen, entry]), default=None)  # the first of the best
         if best is None or _distinct([*chosen, best]) <= _distinct(chosen):
             break
         chosen.append(best)
-    return chosen
+    return [entry for entry in differing if entry in chosen]
 
 
 def _distinct(entries: Sequence[DifferingKey]) -> int:

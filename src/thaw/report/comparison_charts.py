@@ -14,7 +14,10 @@ MAX_CURVES, MAX_ROWS = 10, 40  # settings whose curves are drawn, as there are t
 
 @dataclass(frozen=True)
 class ComparedSetting:
-    """What the charts show of a setting. histories: of each of its runs, metrics' values by epoch."""
+    """What the charts show of a setting.
+
+    label: its first word tells it apart where there is no room for more. histories: of each run, values by epoch.
+    """
 
     label: str
     accuracy: Share
@@ -67,7 +70,13 @@ def accuracy_drawing(settings: Sequence[ComparedSetting], names: Sequence[str]) 
     )
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("accuracy:Q", scale=scale))
     chart = alt.LayerChart(layer=[span, dots], height=max(60, ROW_HEIGHT * len(values)))
-    return Drawing("accuracy", "Test accuracy", "Test accuracy and its 95 % interval.", [chart], "comparison.csv")
+    return Drawing(
+        "accuracy",
+        "Test accuracy",
+        "Test accuracy of each setting, best first, with its interval.",
+        [chart],
+        "comparison.csv",
+    )
 
 
 def difference_drawing(pairs: Sequence[ComparedPair]) -> Drawing:
@@ -99,14 +108,17 @@ def difference_drawing(pairs: Sequence[ComparedPair]) -> Drawing:
     zero = alt.Chart(rows([{"points": 0}])).mark_rule(strokeDash=[4, 4]).encode(x="points:Q")
     chart = alt.LayerChart(layer=[zero, span, dots], height=max(60, ROW_HEIGHT * len(values)))
     shown = f" The first {MAX_ROWS} of {len(pairs)} pairs." if len(pairs) > MAX_ROWS else ""
-    described = f"Differences of test accuracy on the same images, with 95 % intervals; 0 is no difference.{shown}"
+    described = (
+        "Differences of test accuracy on the same images with their 95 % intervals, by the settings' ranks; 0 is no "
+        f"difference.{shown}"
+    )
     return Drawing("differences", "Differences", described, [chart], "comparison.json")
 
 
 def cost_drawing(settings: Sequence[ComparedSetting], names: Sequence[str]) -> Drawing:
     """Draw accuracy over seconds."""
     values = [
-        {"setting": name, "accuracy": s.accuracy.value, "seconds": s.seconds}
+        {"setting": name, "short": name.partition(" ")[0], "accuracy": s.accuracy.value, "seconds": s.seconds}
         for name, s in zip(names, settings, strict=True)
         if s.accuracy.value is not None and s.seconds
     ]
@@ -124,9 +136,8 @@ def cost_drawing(settings: Sequence[ComparedSetting], names: Sequence[str]) -> D
         ],
     )
     dots = base.mark_point(filled=True, size=90, opacity=1)
-    few = len(values) <= MAX_CURVES
-    layers = [dots, base.mark_text(dy=-12, limit=160).encode(text="setting:N")] if few else [dots]
-    chart = alt.LayerChart(layer=layers, height=240)
+    text = base.mark_text(dy=-12, limit=160).encode(text="short:N")
+    chart = alt.LayerChart(layer=[dots, text], height=240)
     return Drawing("cost", "Accuracy and time", "Test accuracy over the seconds of a run.", [chart], "comparison.csv")
 
 

@@ -73,7 +73,7 @@ def _print(comparison: RunComparison, page: Path) -> None:
         print_table(comparison_tables.config_table(comparison))
     elif comparison.differing:
         say(f"keys that differ: {', '.join(entry.key for entry in comparison.differing)}")
-    for remark in comparison.remarks:
+    for remark in (*comparison.remarks, *comparison.notes):
         say(f"note: {remark}")
     say(f"page {display_path(page)}")
     say(f"numbers {display_path(page.parent / NUMBERS)} · table {display_path(page.parent / TABLE)}")
