@@ -31,9 +31,9 @@ NOT_FAST = {
     "models": "backbone_reuse backbones compute_precision convolutions eager_keras efficientnet_lite folding grad_cam "
     "graph_digest preprocessing weight_files",
     "reproduce": "original_run",
-    "results": "evaluation_seen final_features network_pictures",
+    "results": "evaluation_seen final_features network_features network_pictures",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
-    "tools": "evaluate predict",
+    "tools": "evaluate feature_files predict",
     "tracking": "evaluation_runs fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup "
     "store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",

@@ -15,13 +15,9 @@ from thaw.config.schema import Config, DatasetConfig
 from thaw.config.stored_config import config_yaml
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models.saved_model import SavedNetwork
-from thaw.results import trained_classifier
-from thaw.results.trained_classifier import (
-    InferenceSettings,
-    choose_prediction_engine,
-    settings_of_result,
-    settings_of_tags,
-)
+from thaw.results import computation_choice, trained_classifier
+from thaw.results.computation_choice import choose_prediction_engine
+from thaw.results.trained_classifier import InferenceSettings, settings_of_result, settings_of_tags
 from thaw.tools import predict
 
 BF16 = Hardware(openvino=True, bfloat16=True, float16=False)
@@ -278,11 +274,11 @@ def test_float32_predictions_of_a_head_that_was_fitted_on_int8_are_noted(
     monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *args: None)
     classifier = trained_classifier.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
     trained_classifier.probability_function(classifier, **asked)
-    assert capsys.readouterr().err == (f"{trained_classifier.FLOAT32_NOTE}\n" if noted else "")
+    assert capsys.readouterr().err == (f"{computation_choice.FLOAT32_NOTE}\n" if noted else "")
 
 
 def test_a_run_in_int8_needs_openvino_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trained_classifier, "detect_processor", lambda: BARE)
+    monkeypatch.setattr(computation_choice, "detect_processor", lambda: BARE)
     settings = InferenceSettings("openvino", "int8", boundary=9)
     classifier = trained_classifier.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
     with pytest.raises(UserError, match=r"int8, which OpenVINO computes.*or predict with precision=float32"):

@@ -41,10 +41,17 @@ class PredictConfig:
     bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
     top: int = key(5, "classes shown for an image", min=1)
     format: str = key("table", "format of the output", choices=("table", "csv", "json"))
-    output: str | None = key(None, "file to write to instead of the terminal; CSV unless format=json")
+    output: str | None = key(
+        None, "file to write to instead of the terminal; CSV unless format=json, or features by the name's end"
+    )
     chart: str | None = key(
         None,
         "FILE.png: the picture, its top classes and the output vector drawn; of several images FILE-NAME.png",
+    )
+    features: str | None = key(
+        None,
+        "layer or block whose output is written for every image to output=FILE.npy or FILE.parquet; pooled: what the "
+        "head reads",
     )
     calibrated: bool = key(
         False, "probabilities after the temperature that the run fitted on validation; the classes stay the same"

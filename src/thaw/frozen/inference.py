@@ -1,6 +1,6 @@
-"""A trained network's probabilities: as its run computed them, and as Keras computes them in float32."""
+"""A trained network's outputs: as its run computed them, and as Keras computes them in float32."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +18,8 @@ from thaw.frozen.engine import CHUNK_SIZES, ArrayTuple, EngineChoice, InferenceF
 from thaw.models.network import Network, cut_at, feature_cut, frozen_submodel
 
 
-class TwoPartClassifier:
-    """Maps images uint8 (B, S, S, 3) to probabilities float32 (B, C), in the two parts in which the run computed them.
+class TwoPartNetwork:
+    """Maps images uint8 (B, S, S, 3) to an output float32 (B, ...), in the two parts in which the run computed it.
 
     The place of the cut decides on the last bits of a probability, and in bfloat16 on its third digit: activations are
     rounded there, and Keras runs a head alone.
@@ -28,22 +28,55 @@ class TwoPartClassifier:
         network: the trained network.
         index: `Cut.index` of the last stage.
         choice: the engine and the precisions of the run.
+        output: a symbolic tensor behind the cut, or one of the cut itself; by default the network's output.
         quantized: in int8 OpenVINO's model of the part before the cut.
     """
 
-    def __init__(self, network: Network, index: int, choice: EngineChoice, quantized: Any = None) -> None:
-        cut = cut_at(network, index)
-        rest = keras.Model(list(cut.tensors), network.model.output, name="rest")
-        head_alone = index == len(network.backbone.layers)
-        self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.evaluated)
+    def __init__(
+        self, network: Network, index: int, choice: EngineChoice, output: Any = None, quantized: Any = None
+    ) -> None:
+        cut, output = cut_at(network, index), network.model.output if output is None else output
+        self._needed = _ancestors_among(cut.tensors, output)
+        entries = [cut.tensors[i] for i in self._needed]
+        self._rest: Callable[..., ArrayTuple] = lambda *tensors: tensors
+        if not any(tensor is output for tensor in entries):
+            rest = keras.Model(entries, output, name="rest")
+            head_alone = index == len(network.backbone.layers)
+            self._rest = InferenceFunction(rest, "keras" if head_alone else choice.engine, choice.evaluated)
         self._frozen: Callable[..., ArrayTuple] = lambda images: (images,)
         if index:
             frozen = InferenceFunction(frozen_submodel(network, cut), choice.engine, choice.frozen, quantized)
             self._frozen = round_as_stored(frozen, choice)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the output, float32 (N, ...), of images, uint8 (N, S, S, 3)."""
+        tensors = self._frozen(images)
+        return self._rest(*(tensors[i] for i in self._needed))[0]
+
+
+def _ancestors_among(tensors: Sequence[Any], output: Any) -> list[int]:
+    """Return the positions of the symbolic tensors that an output is computed from; its own if it is one of them."""
+    places = {id(tensor): i for i, tensor in enumerate(tensors)}
+    found: set[int] = set()
+    waiting, seen = [output], {id(output)}
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in places:
+            found.add(places[id(tensor)])
+            continue
+        operation, node, _ = tensor._keras_history
+        parents = [x for x in operation._inbound_nodes[node].input_tensors if id(x) not in seen]
+        waiting += parents
+        seen.update(map(id, parents))
+    return sorted(found)
+
+
+class TwoPartClassifier(TwoPartNetwork):
+    """A `TwoPartNetwork` to probabilities float32 (B, C): both classes' of a sigmoid."""
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (N, C), of images, uint8 (N, S, S, 3)."""
-        return expand_sigmoid(self._rest(*self._frozen(images))[0])
+        return expand_sigmoid(super().__call__(images))
 
 
 class KerasReference:

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import vl_convert
 
-from thaw.common.console import printable
 from thaw.report.chart_theme import chart_config
 from thaw.report.drawing import PNG_SCALE, VEGA_LITE, chart_names, rows
 
 MAX_BARS = 20  # classes that the bar chart shows at most
 PICTURE_SIDE = 240  # of the picture's longer side, in units of PNG_SCALE pixels
-_NAME_LETTERS = 36  # of the peak's name
+_NAME_LETTERS, _TITLE_LETTERS = 36, 80  # of the peak's name, and of the file's
 _NUMBERED = 20  # outputs that all have their number at the axis
 _WIDTH, _HEIGHT, _BAR_HEIGHT = 640, 180, 22  # of the output vector, and of one bar, in units
 
@@ -44,8 +43,9 @@ def prediction_spec(image: ChartedImage, top: int) -> dict[str, Any]:
     """Return the Vega-Lite specification of the drawing; at most MAX_BARS classes have a bar."""
     best = np.argsort(-image.probabilities, kind="stable")[: min(top, MAX_BARS)]
     charts = alt.vconcat(alt.hconcat(_picture(image), _bars(image, best), spacing=24), _vector(image), spacing=28)
-    spec = charts.to_dict()
-    title = {"text": printable(image.name), "limit": _WIDTH, "offset": 14}
+    spec = charts.to_dict(validate=False)  # which takes long for each of a thousand rows
+    (name,) = chart_names([image.name], _TITLE_LETTERS)
+    title = {"text": name, "fontSize": 16, "offset": 14}
     return {**spec, "title": title, "padding": 16, "config": chart_config(still=True)}
 
 
@@ -76,8 +76,7 @@ def _vector(image: ChartedImage) -> alt.LayerChart:
     count, peak = len(image.probabilities), int(image.probabilities.argmax())
     values = [{"output": i, "probability": float(p)} for i, p in enumerate(image.probabilities)]
     highest = max(float(image.probabilities[peak]), 1e-6)
-    name = printable(image.class_names[peak])
-    name = name if len(name) <= _NAME_LETTERS else name[: _NAME_LETTERS - 1] + "…"
+    (name,) = chart_names([image.class_names[peak]], _NAME_LETTERS)
     label = f"{name} · {highest:.3f} · output {peak}"
     x = alt.X(
         "output:Q",

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,12 @@ import numpy.typing as npt
 from thaw import run_fingerprint, tracking
 from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
-from thaw.common.hardware import Hardware, detect_hardware, detect_processor
 from thaw.config.schema import BackboneConfig
-from thaw.frozen import engine
 from thaw.frozen.batch_runner import expand_sigmoid
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import backbone_table, saved_model
 from thaw.models.saved_model import SavedNetwork
-
-FLOAT32_NOTE = (
-    "note: these predictions are those of the network in float32, and its head was fitted on int8. The run's id or "
-    "whole folder predicts as the run was evaluated, with engine and precision left out"
-)
+from thaw.results.computation_choice import choose_computation
 
 
 @dataclass(frozen=True)
@@ -149,15 +143,17 @@ class ProbabilityFunction:
 
 def probability_function(
     classifier: Classifier, engine_asked: str = "auto", precision: str = "auto", *, calibrated: bool = False
-) -> Callable[[Any], npt.NDArray[np.float32]]:
-    """Return a function of images, uint8 (B, S, S, 3), to probabilities, float32 (B, C).
+) -> ProbabilityFunction:
+    """Return the function of a network's probabilities.
 
     It runs on the engine and in the precision of the network's run unless others are asked for. calibrated: the
     probabilities are those after the run's temperature; raises UserError where there is none.
     """
     calibrate = calibration_function(classifier) if calibrated else None
     function = uncalibrated_function(classifier, engine_asked, precision)
-    return function if calibrate is None else lambda images: calibrate(function(images))
+    if calibrate is None:
+        return function
+    return ProbabilityFunction(function.choice, lambda images: calibrate(function(images)))
 
 
 def calibration_function(classifier: Classifier) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
@@ -182,77 +178,12 @@ def calibration_function(classifier: Classifier) -> Callable[[npt.NDArray[np.flo
 def uncalibrated_function(
     classifier: Classifier, engine_asked: str = "auto", precision: str = "auto"
 ) -> ProbabilityFunction:
-    """Return the function of `probability_function`, without a temperature and with what computes it."""
-    settings = classifier.judged_with
-    if settings.is_quantized and engine_asked in ("auto", "openvino") and precision == "auto":
-        return _quantized_classifier(classifier)
-    if precision == "auto" and _has_quantized_part(classifier):
-        print(FLOAT32_NOTE, file=sys.stderr)
-    choice = choose_prediction_engine(engine_asked, precision, settings, detect_hardware())
-    judged = (settings.engine, settings.network_precision)
-    as_evaluated = (choice.engine, choice.frozen) == judged and not settings.is_quantized
-    if classifier.saved_network is not None and settings.boundary is not None and as_evaluated:
+    """Return the function of `probability_function`, without a temperature."""
+    how = choose_computation(classifier, engine_asked, precision)
+    if how.boundary is not None:
         from thaw.frozen.inference import TwoPartClassifier
 
-        choice = replace(choice, trained=settings.trained_precision)
-        return ProbabilityFunction(choice, TwoPartClassifier(classifier.saved_network, settings.boundary, choice))
-    choice = replace(choice, trained=choice.frozen)
-    function = InferenceFunction(classifier.model, choice.engine, choice.frozen)
-    return ProbabilityFunction(choice, lambda images: expand_sigmoid(function(images)[0]))
-
-
-def _has_quantized_part(classifier: Classifier) -> bool:
-    """Whether the head was fitted on int8: its run says so, or the quantised part lies beside the network."""
-    folder = classifier.folder
-    return classifier.judged_with.is_quantized or (
-        folder is not None and (folder / saved_model.QUANTIZED_FILE).is_file()
-    )
-
-
-def _quantized_classifier(classifier: Classifier) -> ProbabilityFunction:
-    """Return the function of a network whose frozen part was quantised, as its run computed it. It needs no NNCF."""
-    from thaw.frozen import quantization
-    from thaw.frozen.inference import TwoPartClassifier
-
-    settings = classifier.judged_with
-    assert classifier.folder is not None
-    assert settings.boundary is not None
-    if not detect_processor().openvino:
-        raise UserError(
-            "the run was judged in int8, which OpenVINO computes, and the package openvino is not installed. Install "
-            "it, or predict with precision=float32, which runs the kept network"
-        )
-    file = saved_model.check_quantized(classifier.folder, settings.quantized_sha256)
-    choice = EngineChoice("openvino", "", "int8", settings.trained_precision)
-    loaded = quantization.load_quantized(file)
-    return ProbabilityFunction(choice, TwoPartClassifier(classifier.saved_network, settings.boundary, choice, loaded))
-
-
-def choose_prediction_engine(
-    engine_asked: str, precision: str, settings: InferenceSettings, hardware: Hardware
-) -> EngineChoice:
-    """Return the engine and precision that the network was evaluated with, unless others are asked for.
-
-    That holds for few images too: OpenVINO converts a network and runs an image in no more time than TensorFlow traces
-    and folds it (EfficientNet-Lite0 1.5 and 2.9 s, InceptionV3 5 and 10 s), and another engine rounds otherwise, by
-    4e-6 of a probability in float32. A network whose engine this machine cannot run runs on TensorFlow, which is
-    printed on standard error.
-    """
-    precision = settings.network_precision if precision == "auto" else precision
-    wanted = engine_asked if engine_asked != "auto" else settings.engine
-
-    def choose(name: str) -> EngineChoice:
-        return engine.choose_engine(name, precision, "auto", depthwise=False, trains_backbone=False, hardware=hardware)
-
-    try:
-        return choose(wanted)
-    except UserError:
-        if engine_asked != "auto":
-            raise
-    choice = choose("auto")
-    print(
-        f"note: this machine cannot run {wanted} in {precision}, as the network was judged; it runs {choice.engine} in "
-        f"{choice.frozen}",
-        file=sys.stderr,
-    )
-    return choice
+        parts = TwoPartClassifier(classifier.saved_network, how.boundary, how.choice, quantized=how.quantized)
+        return ProbabilityFunction(how.choice, parts)
+    function = InferenceFunction(classifier.model, how.choice.engine, how.choice.frozen)
+    return ProbabilityFunction(how.choice, lambda images: expand_sigmoid(function(images)[0]))

@@ -4,27 +4,28 @@ import sys
 from pathlib import Path
 
 from thaw.common.console import print_table, progress, say
-from thaw.common.errors import UserError
 from thaw.common.hardware import detect_processor
 from thaw.config.tool_schemas import PredictConfig
 from thaw.frozen import engine
 from thaw.results.predicted_files import ImageReader, find_images, predicted_images
 from thaw.results.trained_classifier import Classifier, load_classifier, probability_function
-from thaw.tools.chart_files import ChartFiles, check_chart
+from thaw.tools.chart_files import ChartFiles
+from thaw.tools.feature_files import write_features
+from thaw.tools.predict_options import check_options
 from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text, top_classes
 
 
 def predict(config: PredictConfig) -> None:
-    """Print the most probable classes of every image.
+    """Print the most probable classes of every image; with `features=` write a layer's output instead.
 
     Raises:
-        UserError: at the end, when some files could not be read.
+        UserError: keys contradict each other; at the end, when some files could not be read.
     """
-    if config.output and not Path(config.output).expanduser().absolute().parent.is_dir():
-        raise UserError(f"output={config.output}: its folder does not exist; make it first")
-    if config.chart:
-        check_chart(config.chart)
+    check_options(config)
     engine.check_engine(config.engine, config.precision, "auto", detect_processor())
+    if config.features is not None:
+        write_features(config)
+        return
     files = find_images(config.images)
     classifier = load_classifier(config.model, config.backbone, Path(config.outputs), config.tracking_uri)
     reader = ImageReader(files, classifier.image_size, config.bits or classifier.bits)

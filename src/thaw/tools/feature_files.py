@@ -1,0 +1,150 @@
+"""Features of images, of any layer of a network, in a .npy or Parquet file: of one image, or of any number."""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thaw.common import environment
+from thaw.common.console import format_bytes, printable, progress, say
+from thaw.common.csv_text import csv_text
+from thaw.common.errors import UserError
+from thaw.common.files import remove_files, write_atomically
+from thaw.config.tool_schemas import PredictConfig
+from thaw.data import dataset_cache, decode
+from thaw.data.file_bytes import BadImageError
+from thaw.results.computation_choice import Computation
+from thaw.results.network_features import FeatureFunction, FeatureNetwork, feature_function, load_feature_network
+from thaw.results.predicted_files import DECODE_GROUP, ImageReader, find_images
+from thaw.tools.parquet_features import write_parquet
+from thaw.tools.partial_rows import PartialRows
+
+CALL_BYTES = 64_000_000  # of the features that the network returns at once
+MIN_CALL = 8  # images: OpenVINO and Keras compute as many at a time
+
+
+def write_features(config: PredictConfig) -> None:
+    """Write what the layer `features=` computes of every image to the file `output=`.
+
+    Raises:
+        UserError: there is no such layer, or no room; at the end, when some files could not be read.
+    """
+    assert config.features is not None
+    assert config.output is not None
+    files, target = find_images(config.images), Path(config.output).expanduser().absolute()
+    network = load_feature_network(
+        config.features, config.model, config.backbone, Path(config.outputs), config.tracking_uri
+    )
+    function, how = feature_function(network, config.engine, config.precision)
+    reader = ImageReader(files, network.classifier.image_size, config.bits or network.classifier.bits)
+    shape = "x".join(map(str, network.shape))
+    size = 4 * int(np.prod(network.shape)) * len(files)
+    say(
+        f"features of {config.features}: {shape} float32 · {len(files):,} images, {format_bytes(size)} · "
+        f"{how.choice.engine} in {how.choice.frozen}"
+    )
+    with PartialRows(target, _identity(config.features, network, how, reader), network.shape) as partial:
+        _check_room(target, size - partial.rows * size // len(files), size)
+        if partial.done:
+            say(f"{partial.done:,} of {len(files):,} images are there already")
+        reader.unreadable += [BadImageError(files[i], reason, kind) for i, reason, kind in partial.unreadable]
+        _compute(partial, reader, function, config)
+        _publish(partial, reader.files, target, {"layer": config.features, "shape": shape})
+    if warning := reader.few_bits_warning():
+        print(warning, file=sys.stderr)
+    reader.check_all_read()
+
+
+def _identity(layer: str, network: FeatureNetwork, how: Computation, reader: ImageReader) -> dict[str, Any]:
+    """Return everything that the rows depend on."""
+    from thaw.models.graph_digest import graph_sha256
+    from thaw.models.weights_hash import weights_sha256
+
+    settings, choice = network.classifier.judged_with, how.choice
+    return {
+        "network": [weights_sha256(network.model), graph_sha256(network.model)],
+        "layer": [layer, *network.shape],
+        "list of images": _files_sha256(reader.files),
+        "decoding": [decode.VERSION, decode.RESIZE_RULE, reader.size, reader.bits, dataset_cache.decoder_versions()],
+        "engine or precision": [
+            choice.engine, choice.version, choice.frozen, choice.trained, choice.device, choice.tf32, how.boundary,
+            settings.quantized_sha256 if how.quantized is not None else "",
+            environment.kernel_settings(choice.engine != "openvino"),
+        ],
+    }  # fmt: skip
+
+
+def _files_sha256(files: Sequence[str]) -> str:
+    """Return a hash of the files' names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            status = os.stat(file)  # noqa: PTH116 - a Path would cost more than the call
+            known = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            known = "absent"
+        digest.update(f"{known} {len(file)} {file}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _check_room(target: Path, missing: int, size: int) -> None:
+    """Raise UserError where the features do not fit. Parquet is made of the partial file, which takes as much again."""
+    needed = missing + (size if target.suffix.lower() == ".parquet" else 0)
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise UserError(
+            f"output={target}: writing these features takes {format_bytes(needed)}, and {format_bytes(free)} are free "
+            "there. Choose another disk, a later layer, or features=pooled"
+        )
+
+
+def _compute(partial: PartialRows, reader: ImageReader, function: FeatureFunction, config: PredictConfig) -> None:
+    """Append the rows of all files that are not there yet."""
+    total = len(reader.files)
+    step = min(config.batch_size, max(MIN_CALL, CALL_BYTES // (4 * int(np.prod(partial.shape)))))
+    with _interruption_noted(partial, total), progress("features", total - partial.done) as bar:
+        for group in reader.groups(partial.done):
+            for start in range(0, len(group), step):
+                partial.add(function(np.stack([image for _, image in group[start : start + step]])))
+            files = reader.files[partial.done : partial.done + DECODE_GROUP]
+            readable = {file for file, _ in group}
+            bad = [partial.done + i for i, file in enumerate(files) if file not in readable]
+            errors = reader.unreadable[len(reader.unreadable) - len(bad) :]
+            partial.commit(len(files), [(i, error.reason, error.kind) for i, error in zip(bad, errors, strict=True)])
+            bar.advance(len(files))
+
+
+@contextmanager
+def _interruption_noted(partial: PartialRows, total: int) -> Iterator[None]:
+    """Say that the same command continues, when Ctrl-C or SIGTERM ends the work."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        print(f"stopped after {partial.done:,} of {total:,} images: the same command continues", file=sys.stderr)
+        raise
+
+
+def _publish(partial: PartialRows, files: Sequence[str], target: Path, metadata: dict[str, str]) -> None:
+    """Give the finished features their name; they replace older ones of this name with their list of images."""
+    bad = {i for i, _, _ in partial.unreadable}
+    names = [file for i, file in enumerate(files) if i not in bad]
+    if not names:
+        partial.remove()
+        return
+    partial.finish()
+    if target.suffix.lower() == ".parquet":
+        write_parquet(np.load(partial.part, mmap_mode="r"), names, target, metadata)
+        partial.remove()
+        say(f"wrote {printable(str(target))}: {len(names):,} rows of image and feature")
+        return
+    listing = target.with_suffix(".csv")
+    remove_files(target)  # never an old array beside a new list
+    write_atomically(listing, csv_text(("row", "image"), enumerate(names)).encode("utf-8", "surrogateescape"))
+    partial.move_to(target)
+    say(f"wrote {printable(str(target))}: {len(names):,} rows, whose images are listed in {printable(listing.name)}")

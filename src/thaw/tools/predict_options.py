@@ -1,0 +1,56 @@
+"""Which keys of predict go together, checked before any work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from thaw.common.errors import UserError, joined
+from thaw.config import checks
+from thaw.config.tool_schemas import PredictConfig
+from thaw.tools.chart_files import check_chart
+
+FEATURE_SUFFIXES = (".npy", ".parquet")
+
+
+def check_options(config: PredictConfig) -> None:
+    """Raise one UserError for all keys that contradict each other, and for files that cannot be written."""
+    if config.output and not Path(config.output).expanduser().absolute().parent.is_dir():
+        raise UserError(f"output={config.output}: its folder does not exist; make it first")
+    checks.raise_problems([*_feature_problems(config), *_prediction_problems(config)])
+    if config.chart:
+        check_chart(config.chart)
+
+
+def _feature_problems(config: PredictConfig) -> Iterator[str]:
+    if config.features is None:
+        return
+    asked = f"features={config.features}"
+    suffix = Path(config.output).suffix if config.output else ""
+    if config.output is None:
+        yield f"{asked} needs a file to write to: output=FILE.npy or output=FILE.parquet"
+    elif suffix.lower() not in FEATURE_SUFFIXES:
+        yield f"{asked} writes .npy or .parquet, by the name's end: output={config.output} is neither"
+    without_effect = [
+        f"{key}={value}"
+        for key, value, default in (
+            ("chart", config.chart, None),
+            ("calibrated", config.calibrated, False),
+            ("format", config.format, PredictConfig.format),
+            ("top", config.top, PredictConfig.top),
+        )
+        if value != default
+    ]
+    if without_effect:
+        yield (
+            f"{asked} writes what the layer computes, and predicts nothing: leave out {joined(without_effect)}, or "
+            "predict in a call of its own"
+        )
+
+
+def _prediction_problems(config: PredictConfig) -> Iterator[str]:
+    if config.features is not None:
+        return
+    if config.output and Path(config.output).suffix.lower() in FEATURE_SUFFIXES:
+        yield (
+            f"output={config.output} is a name for features: add features=LAYER, or name a list of predictions "
+            "FILE.csv or, with format=json, FILE.json"
+        )

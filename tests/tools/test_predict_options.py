@@ -1,0 +1,47 @@
+"""Which keys of predict go together."""
+
+from pathlib import Path
+
+import pytest
+
+from thaw.common.errors import UserError
+from thaw.config.tool_schemas import PredictConfig
+from thaw.tools.predict_options import check_options
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"features": "mixed5"}, "features=mixed5 needs a file to write to: output=FILE.npy or output=FILE.parquet"),
+        ({"features": "mixed5", "output": "a.csv"}, r"writes \.npy or \.parquet, by the name's end: output=a\.csv is"),
+        ({"features": "pooled", "output": "a.npy", "chart": "a.png"}, r"predicts nothing: leave out chart=a\.png, or"),
+        (
+            {"features": "pooled", "output": "a.npy", "format": "csv", "top": 3, "calibrated": True},
+            "leave out calibrated=True, format=csv, top=3, or predict in a call of its own",
+        ),
+        ({"output": "a.npy"}, r"output=a\.npy is a name for features: add features=LAYER"),
+        ({"output": "a.Parquet", "format": "json"}, "is a name for features: add features=LAYER"),
+        ({"output": "absent/a.csv"}, "output=absent/a.csv: its folder does not exist; make it first"),
+        ({"features": "pooled", "output": "absent/a.npy"}, "its folder does not exist; make it first"),
+        ({"chart": "absent/a.png"}, "chart=absent/a.png: its folder does not exist; make it first"),
+        ({"chart": "a.jpg"}, r"give a name that ends in \.png"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused_before_any_work(
+    keys: dict, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        check_options(PredictConfig(**keys))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {}, {"output": "a.csv", "chart": "a.png", "top": 3, "calibrated": True}, {"output": "a.txt", "format": "json"},
+        {"features": "mixed5", "output": "a.NPY"}, {"features": "pooled", "output": "a.parquet", "batch_size": 8},
+    ],
+)  # fmt: skip
+def test_other_keys_go_together(keys: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_options(PredictConfig(**keys))
