@@ -48,6 +48,8 @@ class PredictConfig:
         None,
         "FILE.png: the picture, its top classes and the output vector drawn; of several images FILE-NAME.png",
     )
+    explain: bool = key(False, "write every image under its Grad-CAM: where the network sees the predicted class")
+    explain_output: str = key("${outputs}/explained", "folder of explain=true's pictures and their explain.csv")
     features: str | None = key(
         None,
         "layer or block whose output is written for every image to output=FILE.npy or FILE.parquet; pooled: what the "

@@ -6,10 +6,10 @@ from pathlib import Path
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
-from thaw.data.decode import DecodeOptions, decode, resize
 from thaw.data.thumbnails import encode_jpeg, jpeg_uri
 from thaw.results.predicted_files import PredictedImage
 from thaw.tools.picture_names import picture_names
+from thaw.tools.shown_pictures import shown_picture
 
 MAX_CHARTS = 100
 _PICTURE_SIDE = 480  # pixels of the picture's longer side in a chart
@@ -38,7 +38,7 @@ class ChartFiles:
     def __init__(self, chart: str, files: list[str], class_names: list[str], top: int, bits: int | None) -> None:
         self._file, self._count = Path(chart).expanduser(), len(files)
         self._names = dict(zip(files[:MAX_CHARTS], picture_names(files[:MAX_CHARTS]), strict=True))
-        self._class_names, self._top, self._options = class_names, top, DecodeOptions(bits)
+        self._class_names, self._top, self._bits = class_names, top, bits
         self._written: list[Path] = []
 
     def add(self, image: PredictedImage) -> None:
@@ -47,7 +47,8 @@ class ChartFiles:
 
         if image.file not in self._names:
             return
-        charted = ChartedImage(Path(image.file).name, self._picture(image.file), image.probabilities, self._class_names)
+        picture = jpeg_uri(encode_jpeg(shown_picture(image.file, _PICTURE_SIDE, self._bits)))
+        charted = ChartedImage(Path(image.file).name, picture, image.probabilities, self._class_names)
         write_atomically(path := self._path(image.file), prediction_png(charted, self._top))
         self._written.append(path)
 
@@ -55,13 +56,6 @@ class ChartFiles:
         if self._count == 1:
             return self._file
         return self._file.with_name(f"{self._file.stem}-{self._names[file]}{self._file.suffix}")
-
-    def _picture(self, file: str) -> str:
-        """Return the picture in its own proportions: the network's input is squashed to a square."""
-        picture = decode(file, size=(_PICTURE_SIDE, _PICTURE_SIDE), options=self._options)
-        scale = _PICTURE_SIDE / max(picture.width, picture.height)
-        size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
-        return jpeg_uri(encode_jpeg(resize(picture.image, size, picture.box)))
 
     def report(self) -> None:
         """Say on standard error what was written: standard output may be read by a program."""

@@ -10,6 +10,7 @@ from thaw.frozen import engine
 from thaw.results.predicted_files import ImageReader, find_images, predicted_images
 from thaw.results.trained_classifier import Classifier, load_classifier, probability_function
 from thaw.tools.chart_files import ChartFiles
+from thaw.tools.explained_images import ExplainedImages
 from thaw.tools.feature_files import write_features
 from thaw.tools.predict_options import check_options
 from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text, top_classes
@@ -37,18 +38,24 @@ def predict(config: PredictConfig) -> None:
 
 
 def _predict_files(classifier: Classifier, reader: ImageReader, config: PredictConfig) -> Predictions:
-    """Return the most probable classes by file; draw the charts that are asked for."""
+    """Return the most probable classes by file; draw the charts and explanations that are asked for."""
     names, predictions = classifier.class_names, {}
     probabilities = probability_function(classifier, config.engine, config.precision, calibrated=config.calibrated)
-    charts = ChartFiles(config.chart, reader.files, names, config.top, reader.bits) if config.chart else None
-    with progress("predicting", len(reader.files)) as bar:
+    files, bits = reader.files, reader.bits
+    charts = ChartFiles(config.chart, files, names, config.top, bits) if config.chart else None
+    explained = ExplainedImages(config.explain_output, files, classifier, bits) if config.explain else None
+    with progress("predicting", len(files)) as bar:
         for batch in predicted_images(reader, probabilities, config.batch_size, bar.advance):
             for image in batch:
                 predictions[image.file] = top_classes(image.probabilities, names, config.top)
                 if charts:
                     charts.add(image)
+            if explained:
+                explained.add(batch)
     if charts:
         charts.report()
+    if explained:
+        explained.finish()
     return predictions
 
 

@@ -7,6 +7,7 @@ from thaw.common.errors import UserError, joined
 from thaw.config import checks
 from thaw.config.tool_schemas import PredictConfig
 from thaw.tools.chart_files import check_chart
+from thaw.tools.explained_images import check_explain_folder
 
 FEATURE_SUFFIXES = (".npy", ".parquet")
 
@@ -18,6 +19,8 @@ def check_options(config: PredictConfig) -> None:
     checks.raise_problems([*_feature_problems(config), *_prediction_problems(config)])
     if config.chart:
         check_chart(config.chart)
+    if config.explain:
+        check_explain_folder(config.explain_output)
 
 
 def _feature_problems(config: PredictConfig) -> Iterator[str]:
@@ -33,6 +36,7 @@ def _feature_problems(config: PredictConfig) -> Iterator[str]:
         f"{key}={value}"
         for key, value, default in (
             ("chart", config.chart, None),
+            ("explain", config.explain, False),
             ("calibrated", config.calibrated, False),
             ("format", config.format, PredictConfig.format),
             ("top", config.top, PredictConfig.top),
@@ -47,6 +51,9 @@ def _feature_problems(config: PredictConfig) -> Iterator[str]:
 
 
 def _prediction_problems(config: PredictConfig) -> Iterator[str]:
+    default = PredictConfig.explain_output.replace("${outputs}", config.outputs)
+    if not config.explain and config.explain_output not in (default, PredictConfig.explain_output):
+        yield f"explain_output={config.explain_output} is where explain=true writes: add explain=true"
     if config.features is not None:
         return
     if config.output and Path(config.output).suffix.lower() in FEATURE_SUFFIXES:

@@ -1,0 +1,16 @@
+"""A file's picture as people look at it: upright, in its own proportions, of one size whatever the file's."""
+
+from PIL import Image
+
+from thaw.data.decode import DecodeOptions, decode, resize
+
+
+def shown_picture(file: str, side: int, bits: int | None) -> Image.Image:
+    """Return a file's picture, RGB, whose longer side has `side` pixels; a network's input is squashed to a square.
+
+    Raises BadImageError for a file that cannot be decoded. bits: as `dataset.bits`.
+    """
+    picture = decode(file, size=(side, side), options=DecodeOptions(bits))
+    scale = side / max(picture.width, picture.height)
+    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+    return resize(picture.image, size, picture.box)
