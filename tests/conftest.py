@@ -33,9 +33,9 @@ NOT_FAST = {
     "reproduce": "original_run",
     "results": "evaluation_seen final_features network_features network_pictures",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
-    "tools": "evaluate feature_files predict",
-    "tracking": "evaluation_runs fingerprint folder_owner mlflow_store orphaned_runs reopen retry run_lookup "
-    "store_schema sweep_runs tracked_run weights_lineage write_queue",
+    "tools": "evaluate feature_files predict runs",
+    "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store orphaned_runs reopen retry "
+    "run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",
 }
 

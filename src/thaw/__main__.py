@@ -19,6 +19,7 @@ TOOLS = {
     "layers": tool_schemas.LayersConfig,
     "compare": tool_schemas.CompareConfig,
     "reproduce": tool_schemas.ReproduceConfig,
+    "runs": tool_schemas.RunsConfig,
     "cache": tool_schemas.CacheToolConfig,
 }
 

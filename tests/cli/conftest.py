@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 TOOLS = {
     tool_schemas.LayersConfig: "layers", tool_schemas.CacheToolConfig: "cache", tool_schemas.PredictConfig: "predict",
     tool_schemas.CompareConfig: "compare", tool_schemas.ReproduceConfig: "reproduce",
-    tool_schemas.ExploreConfig: "explore", tool_schemas.EvaluateConfig: "evaluate",
+    tool_schemas.ExploreConfig: "explore",
+    tool_schemas.EvaluateConfig: "evaluate",
+    tool_schemas.RunsConfig: "runs",
     tool_schemas.BenchmarkConfig: "benchmark",
     tool_schemas.FaultsConfig: "faults",
 }  # fmt: skip

@@ -156,6 +156,31 @@ class CompareConfig:
 
 
 @dataclass
+class RunsConfig:
+    """scripts/runs.py: the runs of a store as a table, and the removal of what no run needs any more."""
+
+    action: str = key("list", "what to do; clean: find what can be removed", choices=("list", "clean"))
+    filter: str | None = key(
+        None, "list: only runs that MLflow's filter finds: 'metrics.`test/accuracy` > 0.9'; default: all"
+    )
+    order: str = key("-started", "list: the column to sort by, -COLUMN for descending")
+    limit: int | None = key(20, "list: at most so many rows; null: all", min=1)
+    tracking_experiment: str | None = key(None, "list: only runs of this MLflow experiment; default: of all")
+    sweeps: str = key(
+        "collapsed",
+        "list: a sweep is one row, with the figures of its best run, or its runs have rows too",
+        choices=("collapsed", "expanded"),
+    )
+    format: str = key("table", "format of the list", choices=("table", "csv", "json"))
+    confirm: bool = key(False, "clean: remove what was found; false: only say what that is")
+    older_than_days: float | None = key(
+        None, "clean: also checkpoints of failed and killed runs, last written so many days ago; default: none", min=0
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store of the runs")
+
+
+@dataclass
 class ExploreConfig:
     """scripts/explore.py: a data set looked through, as one HTML page and three CSV files."""
 

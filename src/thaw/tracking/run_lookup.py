@@ -29,7 +29,8 @@ _MODEL_FILE = "model/model.keras"  # in a run's folder
 class StoredRun:
     """A run as the store has it.
 
-    status: RUNNING, FINISHED, FAILED or KILLED. metrics: the last value of each.
+    status: RUNNING, FINISHED, FAILED or KILLED. metrics: the last value of each. started, ended: milliseconds since the
+    epoch. deleted: in MLflow, which keeps a deleted run until `mlflow gc`.
     """
 
     id: str
@@ -41,6 +42,9 @@ class StoredRun:
     artifact_uri: str
     experiment_id: str
     _store: MlflowStore = field(repr=False, compare=False)
+    started: int | None = None
+    ended: int | None = None
+    deleted: bool = False
 
     def artifact_path(self, path: str = "") -> Path:
         """Return the local path of an artifact, or of all with no path; a server's are downloaded."""
@@ -223,6 +227,9 @@ def stored_run_of_mlflow(store: MlflowStore, run: Any) -> StoredRun:
         artifact_uri=run.info.artifact_uri,
         experiment_id=run.info.experiment_id,
         _store=store,
+        started=run.info.start_time,
+        ended=run.info.end_time,
+        deleted=run.info.lifecycle_stage != "active",
     )
 
 
