@@ -88,8 +88,8 @@ class EvaluateConfig:
     exclude_seen: bool = key(False, "leave out images that the network was trained or validated on")
     output: str | None = key(None, "folder for figures and report; default: evaluations/DATE/TIME in outputs")
     report: str = key(
-        "full",
-        "the report; short: without charts as PNG; none: tables and figures only",
+        "${oc.env:THAW_REPORT,full}",
+        "the report; short: without charts as PNG and heat maps; none: tables and figures only",
         choices=("full", "short", "none"),
     )
     log: bool | None = key(None, "log a run of its own to the store of the network's run; default: if it is there")

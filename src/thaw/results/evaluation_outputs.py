@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from thaw.analysis.figures import Share
-from thaw.common.console import printable
+from thaw.common.console import say
 from thaw.common.files import write_json
-from thaw.report.content import Gallery, ReportContent
 from thaw.report.figure_tables import write_tables
 from thaw.report.report_files import write_report
-from thaw.results import evaluation_seen, report_galleries, report_tables
-from thaw.results.evaluation_data import EvaluatedImages, class_lines
+from thaw.results import evaluation_report, evaluation_seen, report_tables
+from thaw.results.evaluation_data import EvaluatedImages
 from thaw.results.evaluation_figures import EvaluationFigures, ImageFigures
 from thaw.results.evaluation_predictions import EvaluatedPredictions
 from thaw.results.evaluation_seen import SeenImage, TrainingRecord
+from thaw.results.final_predictions import PARITY_TAG
+from thaw.results.run_report import REPORT_TAG
 from thaw.tracking import TrackedRun
 
 RESULT_FILE, REPORT_FOLDER = "evaluation.json", "report"
@@ -29,8 +30,13 @@ class EvaluatedNetwork:
     name: str
     run_id: str | None
     folder: Path
-    class_names: Sequence[str]
+    network: Any  # models.network.Network, which imports TensorFlow
     weights_sha256: str
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of its outputs."""
+        return list(self.network.class_names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,7 @@ class EvaluationOutcome:
                 "unknown": list(record.unknown),
             },
             "trusted": not figures.warning() and not figures.record_gap,
-            "class_names": list(self.network.class_names),
+            "class_names": self.network.class_names,
             "missing_classes": self.data.missing_classes(self.network.class_names),
             "unknown_classes": self.data.unknown_classes,
             "bad_files": self.data.bad_files,
@@ -91,48 +97,18 @@ def _figures_entry(figures: ImageFigures) -> dict[str, Any]:
     }
 
 
-def report_content(outcome: EvaluationOutcome, dataset: Mapping[str, Any], *, pictures: bool) -> ReportContent:
-    """Return what the report shows. dataset: its name, path and split. pictures: whether it has galleries."""
-    network, data, figures = outcome.network, outcome.data, outcome.figures
-    splits = [figures.all_images.split, *([figures.without_seen.split] if figures.without_seen else [])]
-    choice, parity = outcome.predictions.choice, outcome.predictions.parity
-    remarks = class_lines(data, network.class_names)
-    if outcome.excluded and outcome.seen:
-        remarks.append(f"{evaluation_seen.describe_seen(outcome.seen_counts())}; they are left out: seen.csv")
-    if data.bad_files:
-        remarks.append(f"{data.bad_files:,} files cannot be used and are left out: bad_files.csv")
-    return ReportContent(
-        title=f"{printable(network.name)} on {data.title}",
-        subtitle=f"evaluation on {data.covers}",
-        verdict=figures.verdict(),
-        facts=[
-            ("network", printable(network.name)),
-            ("run", network.run_id or "unknown"),
-            ("data set", printable(f"{dataset['name']} {dataset['path'] or ''}".strip())),
-            ("images", data.covers),
-            ("data sha256", data.data_sha256()),
-            ("weights sha256", network.weights_sha256),
-            ("engine", f"{choice.engine} in {choice.frozen}"),
-            ("parity", "passed" if parity["passed"] else "not passed"),
-        ],
-        splits=splits,
-        galleries=_galleries(outcome) if pictures else (),
-        seconds=outcome.seconds,
-        remarks=remarks,
-    )
-
-
-def _galleries(outcome: EvaluationOutcome) -> list[Gallery]:
-    data, names = outcome.data, outcome.network.class_names
-    return report_galleries.galleries(
-        data.pixels, data.indices, data.names, outcome.predictions.probabilities, data.labels, names
-    )
-
-
 def write_outputs(
-    outcome: EvaluationOutcome, content: ReportContent, result: Mapping[str, Any], folder: Path, report: str
-) -> Path | None:
-    """Write evaluation.json, the tables and, unless `report` is none, the report; return the report's page."""
+    outcome: EvaluationOutcome, dataset: Mapping[str, Any], folder: Path, report: str, evaluation_run: str | None
+) -> str:
+    """Write the tables, the report and evaluation.json; return `report`, or "failed" where it could not be drawn.
+
+    Args:
+        outcome: Of the evaluation.
+        dataset: Its name, path and split.
+        folder: Of the evaluation.
+        report: full, short, or none for tables alone.
+        evaluation_run: The id of the evaluation's own run, if there is one.
+    """
     tables = folder / REPORT_FOLDER
     tables.mkdir(exist_ok=True)
     data, class_names = outcome.data, outcome.network.class_names
@@ -141,17 +117,24 @@ def write_outputs(
     if outcome.seen:
         text = evaluation_seen.seen_csv(outcome.seen)
         (tables / evaluation_seen.SEEN_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
-    page = None
-    if report == "none":
-        write_tables(content.splits, tables)
-    else:
-        page = write_report(content, tables, "full" if report == "full" else "short")[0]
-    write_json(result, folder / RESULT_FILE)
-    return page
+    write_json(outcome.result(dataset, evaluation_run), folder / RESULT_FILE)
+    try:
+        content = evaluation_report.report_content(outcome, dataset, report)
+        if report == "none":
+            write_tables(content.splits, tables)
+        else:
+            write_report(content, tables, "full" if report == "full" else "short")
+    except Exception as error:  # out of memory, or whatever a picture may raise: the figures stand
+        say(f"the report could not be drawn ({type(error).__name__}: {error}); its tables are in {tables.name}/")
+        return "failed"
+    return report
 
 
-def log_outcome(tracked: TrackedRun, outcome: EvaluationOutcome, folder: Path, source: str) -> None:
-    """Log the figures, the data set and the files to the evaluation's own run. source: where the data set is."""
+def log_outcome(tracked: TrackedRun, outcome: EvaluationOutcome, folder: Path, source: str, report: str) -> None:
+    """Log the figures, the data set and the files to the evaluation's own run.
+
+    source: where the data set is. report: as `write_outputs` returned it.
+    """
     figures, data = outcome.figures, outcome.data
     metrics = {f"eval/{name}": value for name, value in figures.all_images.evaluation.metrics.items()}
     if figures.without_seen:
@@ -164,13 +147,6 @@ def log_outcome(tracked: TrackedRun, outcome: EvaluationOutcome, folder: Path, s
     profile = {"images": len(data.indices), "classes": len(outcome.network.class_names), "bad": data.bad_files}
     tracked.log_dataset(data.title, data.data_sha256(), source, profile=profile, context="evaluation")
     tracked.set_note(figures.verdict().sentence)
-    tracked.set_tags({"thaw.parity": _parity_tag(outcome)})
+    tracked.set_tags({PARITY_TAG: outcome.predictions.verdict(), REPORT_TAG: report})
     tracked.log_artifact(folder / REPORT_FOLDER, REPORT_FOLDER)
     tracked.log_artifact(folder / RESULT_FILE)
-
-
-def _parity_tag(outcome: EvaluationOutcome) -> str:
-    parity = outcome.predictions.parity
-    if "error" in parity:
-        return "unchecked"
-    return "passed" if parity["passed"] else "failed"

@@ -29,6 +29,14 @@ class EvaluatedPredictions:
     choice: EngineChoice
     parity: dict[str, Any]
 
+    def verdict(self) -> str:
+        """Return what parity says: passed, failed, unchecked, or differs of a network in int8."""
+        if "error" in self.parity:
+            return "unchecked"
+        if self.parity["passed"]:
+            return "passed"
+        return "differs" if self.choice.frozen == "int8" else "failed"
+
 
 def predict_evaluated(
     classifier: Classifier, function: ProbabilityFunction, data: EvaluatedImages, seed: int

@@ -13,6 +13,7 @@ from thaw.results import feature_maps, report_galleries
 from thaw.results.metrics import Evaluation
 
 if TYPE_CHECKING:
+    from thaw.models.network import Network
     from thaw.run_context import RunContext
     from thaw.training.stage_result import TrainingOutcome
 
@@ -65,9 +66,7 @@ def report_pictures(context: RunContext, trained: TrainingOutcome, test: Evaluat
     made.model_summary = made.attempt("lines on the model", lambda: network_pictures.model_summary(network.model), "")
     if context.config.report == "short":
         return made
-    large = sum(layer.macs or 0 for layer in network.backbone.graph.layers) > LARGE_NETWORK_MACS
-    count = EXPLAINED_OF_LARGE if large else EXPLAINED_IMAGES
-    chosen = report_galleries.to_explain(test.probabilities, test.labels, count)
+    chosen = report_galleries.to_explain(test.probabilities, test.labels, explained_count(network))
     predicted = network_pictures.PredictedImages(
         data.pixels, indices, test.labels, test.probabilities, data.class_names
     )
@@ -78,6 +77,12 @@ def report_pictures(context: RunContext, trained: TrainingOutcome, test: Evaluat
     made.feature_maps = maps.maps
     made.remarks += maps.remarks
     return made
+
+
+def explained_count(network: Network) -> int:
+    """Return how many hits, and as many mistakes, get a heat map."""
+    large = sum(layer.macs or 0 for layer in network.backbone.graph.layers) > LARGE_NETWORK_MACS
+    return EXPLAINED_OF_LARGE if large else EXPLAINED_IMAGES
 
 
 def _spread(indices: np.ndarray) -> np.ndarray:

@@ -160,7 +160,9 @@ def _evaluate(config: EvaluateConfig, asked: _Asked, folder: Path) -> Evaluation
 
     names = classifier.class_names
     figures = evaluation_figures(data, predictions.probabilities, names, asked.record, classifier.temperature)
-    network = EvaluatedNetwork(asked.name, asked.run_id, saved.folder, names, weights_sha256(classifier.model))
+    network = EvaluatedNetwork(
+        asked.name, asked.run_id, saved.folder, classifier.saved_network, weights_sha256(classifier.model)
+    )
     ended = time.monotonic()
     seconds = {"total": ended - started, "scan": read - started, "evaluate": ended - read}
     return EvaluationOutcome(network, data, asked.record, seen, config.exclude_seen, predictions, figures, seconds)
@@ -181,19 +183,19 @@ def _report(
     config: EvaluateConfig, asked: _Asked, outcome: EvaluationOutcome, folder: Path, tracked: TrackedRun | None
 ) -> None:
     dataset = {"name": asked.dataset.name, "path": asked.dataset.path, "split": asked.listed.split}
-    content = evaluation_outputs.report_content(outcome, dataset, pictures=config.report != "none")
-    result = outcome.result(dataset, tracked.id if tracked else None)
-    page = evaluation_outputs.write_outputs(outcome, content, result, folder, config.report)
+    own_run = tracked.id if tracked else None
+    report = evaluation_outputs.write_outputs(outcome, dataset, folder, config.report, own_run)
     figures = outcome.figures
     say(figures.all_images.line())
     for line in (figures.warning(), figures.record_gap):
         if line:
             say(f"warning: {line}")
+    tables = display_path(folder) / evaluation_outputs.REPORT_FOLDER
     if outcome.seen:
-        say(f"seen images {display_path(folder / evaluation_outputs.REPORT_FOLDER / evaluation_seen.SEEN_FILE)}")
+        say(f"seen images {tables / evaluation_seen.SEEN_FILE}")
     say(f"result {display_path(folder / evaluation_outputs.RESULT_FILE)}")
-    if page is not None:
-        say(f"report {display_path(page)}")
+    if report in ("full", "short"):
+        say(f"report {tables / 'report.html'}")
     if tracked is not None:
         source = asked.dataset.path or asked.dataset.name
-        evaluation_outputs.log_outcome(tracked, outcome, folder, source)
+        evaluation_outputs.log_outcome(tracked, outcome, folder, source, report)
