@@ -1,5 +1,6 @@
 """Which images of a data set a network is evaluated on, and which output is the class of each. No TensorFlow."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_images_of_unknown_classes_are_counted_and_not_even_read(pictures: Path)
     unknown, missing = class_lines(data, ["ant", "wasp", "zebra"])
     assert unknown == "classes that the network does not know: bee (4). Their 4 images are left out"
     assert missing.startswith("classes of the network without images: wasp.")
+
+
+def test_pictures_of_a_single_class_are_enough(pictures: Path) -> None:
+    shutil.move(pictures / "test" / "ant", pictures.parent / "field" / "Ant")
+    data = read(pictures.parent / "field", ["bee", "ant"])
+    assert (data.labels.tolist(), data.missing_classes(["bee", "ant"])) == ([1] * 4, ["bee"])
+    table = pictures.parent / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"field/Ant/{i}.png,ant\n" for i in range(4)))
+    listed = list_images(DatasetConfig(name="csv", path=str(table)), None, ["bee", "ant"])
+    assert len(listed.catalog) == 4
+    (pictures.parent / "nothing").mkdir()
+    with pytest.raises(UserError, match="no class folders; at least one class is needed"):
+        read(pictures.parent / "nothing", ["bee", "ant"])
 
 
 def test_without_a_common_class_both_lists_are_shown(pictures: Path) -> None:

@@ -24,12 +24,13 @@ SPLIT_OF_BATCH = {**{f"data_batch_{i}": TRAIN for i in range(1, 6)}, "test_batch
 MAX_BATCH_BYTES = 100_000_000  # a real one has 31 MB; anything larger must not fill the memory
 
 
-def load_catalog(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
     """Return CIFAR-10 as uint8 (60000, 32, 32, 3), the training batches assigned to train and the test batch to test.
 
     Args:
         dataset: `path` is the python-version archive, its extracted folder, or the folder around that. Without it the
             archive is downloaded once into Keras's cache.
+        min_classes: CIFAR-10 has ten.
 
     Raises:
         UserError: `path` is none of these, or the archive cannot be downloaded.

@@ -31,7 +31,7 @@ class CsvRow:
     group: str
 
 
-def load_catalog(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
     """List the images of the table at `dataset.path`, sorted by name, whatever the order of its rows.
 
     Paths are relative to the table's folder, or absolute. A name in the catalog is relative to that folder, or, if an
@@ -56,8 +56,9 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
     missing = [row for row in rows if not row.exists]
     _refuse(file, "name a picture that does not exist", missing, lambda row: row.path)
     classes = sorted({row.label for row in rows})
-    if len(classes) < 2:
-        raise UserError(f"{file} holds {len(rows)} pictures of {len(classes)} classes; at least two classes are needed")
+    if len(classes) < min_classes:
+        least = "one class is" if min_classes == 1 else "two classes are"
+        raise UserError(f"{file} holds {len(rows)} pictures of {len(classes)} classes; at least {least} needed")
     return _catalog(file.parent, rows, classes, split_numbers)
 
 

@@ -7,7 +7,7 @@ from thaw.config.schema import DatasetConfig
 from thaw.data import cifar10, csv_table, digits, image_folder
 from thaw.data.catalog import Catalog
 
-SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
+SOURCES: dict[str, Callable[[DatasetConfig, int], Catalog]] = {
     "cifar10": cifar10.load_catalog,
     "csv": csv_table.load_catalog,
     "digits": digits.load_catalog,
@@ -15,8 +15,10 @@ SOURCES: dict[str, Callable[[DatasetConfig], Catalog]] = {
 }
 
 
-def load_named_catalog(dataset: DatasetConfig) -> Catalog:
+def load_named_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
     """List the images of `dataset.name`; files are only listed, while cifar10 and digits are read into arrays.
+
+    min_classes: that the data set must have: two to learn from, one to evaluate a network on.
 
     Raises:
         UserError: The dataset is unknown, missing, or not laid out as it should be.
@@ -26,4 +28,4 @@ def load_named_catalog(dataset: DatasetConfig) -> Catalog:
             f"dataset.name={dataset.name} is not a dataset.{did_you_mean(dataset.name, SOURCES)} "
             f"There are: {joined(SOURCES)}"
         )
-    return SOURCES[dataset.name](dataset)
+    return SOURCES[dataset.name](dataset, min_classes)

@@ -7,8 +7,8 @@ from thaw.config.schema import DatasetConfig
 from thaw.data.catalog import UNASSIGNED, Catalog
 
 
-def load_catalog(dataset: DatasetConfig) -> Catalog:
-    """Return the digits as uint8 (1797, 8, 8, 3), 0-255, none assigned to a split."""
+def load_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
+    """Return the digits as uint8 (1797, 8, 8, 3), 0-255, none assigned to a split; they have ten classes."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     if dataset.path is not None:

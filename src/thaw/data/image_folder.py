@@ -39,7 +39,7 @@ class _ClassFolder:
         return self.name.rpartition("/")[2].strip()
 
 
-def load_catalog(dataset: DatasetConfig) -> Catalog:
+def load_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
     """List the images under `dataset.path`, sorted by name, whatever their order on the disk.
 
     Images in train/, val/ and test/, under the names that `split_names` knows, are assigned to those splits; val/ and
@@ -66,8 +66,8 @@ def load_catalog(dataset: DatasetConfig) -> Catalog:
     remedy = "Give the folders of a class one name, or put them together"
     class_name_spelling.refuse_spelling_variants(spelled, f"dataset.path={root}", remedy)
     classes = _all_classes(root, splits) if splits else sorted({folder.label for folder in folders})
-    if len(classes) < 2:
-        raise UserError(_too_few_classes(root, splits, classes))
+    if len(classes) < min_classes:
+        raise UserError(_too_few_classes(root, splits, classes, min_classes))
     _refuse_empty(folders)
     ignored = sum((_ignored_entries(folder) for folder in [root, *(root / split for split in splits)]), Counter())
     return _catalog(root, classes, folders, ignored, (*remarks, *split_remarks))
@@ -205,7 +205,7 @@ def _all_classes(root: Path, splits: dict[str, int]) -> list[str]:
     return every
 
 
-def _too_few_classes(root: Path, splits: dict[str, int], names: list[str]) -> str:
+def _too_few_classes(root: Path, splits: dict[str, int], names: list[str], needed: int) -> str:
     where = root / next(iter(splits)) if splits else root
     text = f"{where} holds {f'one class folder ({names[0]})' if names else 'no class folders'}"
     loose = _loose_images(where)
@@ -214,7 +214,8 @@ def _too_few_classes(root: Path, splits: dict[str, int], names: list[str]) -> st
     hint = ""
     if not splits and len(names) == 1 and len(_subfolders(root / names[0])) > 1:
         hint = f". Did you mean dataset.path={root / names[0]}?"
-    return f"{text}; at least two classes are needed, laid out as {LAYOUT}{hint}"
+    least = "one class is" if needed == 1 else "two classes are"
+    return f"{text}; at least {least} needed, laid out as {LAYOUT}{hint}"
 
 
 def _refuse_empty(folders: list[_ClassFolder]) -> None:

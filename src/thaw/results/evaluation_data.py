@@ -91,7 +91,7 @@ def list_images(dataset: DatasetConfig, split: str | None, class_names: Sequence
     Raises:
         UserError: The data set cannot be listed, assigns no image to the split, or has no class of the network.
     """
-    catalog = dataset_table.load_named_catalog(dataset)
+    catalog = dataset_table.load_named_catalog(dataset, min_classes=1)
     if split is None:
         split = SPLIT_NAMES[TEST] if (catalog.assigned_splits == TEST).any() else ALL_IMAGES
     rows = np.arange(len(catalog))
