@@ -1,13 +1,17 @@
 """Two real runs compared by the command: the table, the page, the files and the refusals."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import pytest
 
+from thaw import tracking
 from thaw.common.errors import UserError
+from thaw.compare.compared_run import read_run
+from thaw.compare.reevaluation import evaluate_again
 from thaw.config.tool_schemas import CompareConfig
 from thaw.tools import compare
 
@@ -69,6 +73,20 @@ def test_a_run_is_found_by_its_folder_too(finished_runs: FinishedRuns, ids: list
     folder = next(finished_runs.commands.outputs.glob("runs/*/*"))
     compare.compare(config_of(finished_runs, tmp_path, runs=[str(folder), *ids], format="json"))
     assert len(json.loads((tmp_path / "comparison.json").read_text())["settings"]) == 2
+
+
+def test_a_network_that_is_evaluated_again_says_what_its_run_said(finished_runs: FinishedRuns, ids: list[str]) -> None:
+    outputs = finished_runs.commands.outputs
+    uri = f"sqlite:///{outputs}/mlflow.db"
+    bottleneck, finetuned = (read_run(tracking.find_run(uri, outputs, run)) for run in ids)
+    forgotten = dataclasses.replace(finetuned, predictions={})
+    (_, evaluated), remarks = evaluate_again([bottleneck, forgotten], outputs, uri)
+    assert remarks[0].endswith("Evaluated again: 1 of 2 runs.")
+    assert {key: prediction.predicted for key, prediction in evaluated.predictions.items()} == {
+        key: prediction.predicted for key, prediction in finetuned.predictions.items()
+    }
+    for key, prediction in evaluated.predictions.items():
+        assert prediction.confidence == pytest.approx(finetuned.predictions[key].confidence, abs=1e-5)
 
 
 def test_mistakes_are_one_clear_error(finished_runs: FinishedRuns, ids: list[str], tmp_path: Path) -> None:

@@ -87,13 +87,11 @@ def config_table(comparison: RunComparison) -> Table:
 
 
 def pair_line(comparison: RunComparison, pair: PairFigures) -> str:
-    """Return a pair as a line: `bottleneck, finetune: +1.2 points (-0.1 to 2.5), p = 0.08`."""
+    """Return a pair as a line: `bottleneck against finetune: +1.2 points (-0.1 to 2.5), p = 0.08`."""
     d = pair.difference
     a, b = comparison.rows[pair.a].label, comparison.rows[pair.b].label
-    return (
-        f"{a}, {b}: {points(d.difference)} points ({points(d.low, sign=False)} to {points(d.high, sign=False)}), "
-        f"{p_text(d.corrected_p)}"
-    )
+    interval = f"{points(d.low, sign=False)} to {points(d.high, sign=False)}"
+    return f"{a} against {b}: {points(d.difference)} points ({interval}), {p_text(d.corrected_p)}"
 
 
 def _entry(row: SettingFigures) -> dict[str, Any]:

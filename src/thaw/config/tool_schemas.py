@@ -143,8 +143,9 @@ class CompareConfig:
     tracking_experiment: str = key("thaw", "experiment that the filter looks in")
     images: str = key(
         "same",
-        "test images; same: refuse runs that were tested on others; common: compare on those that all have",
-        choices=("same", "common"),
+        "test images; same: refuse runs that were tested on others; common: compare on those that all have; evaluate: "
+        "run each network on those of the first run",
+        choices=("same", "common", "evaluate"),
     )
     aggregate: bool = key(True, "runs that differ in seed or fold only are one row; false: each run is one")
     format: str = key("table", "format in the terminal", choices=("table", "csv", "json"))

@@ -27,9 +27,13 @@ def compare(config: CompareConfig) -> None:
     chosen = run_choice.choose_runs(
         config.runs, config.filter, config.tracking_experiment, config.tracking_uri, outputs
     )
-    comparison = compare_runs(
-        _read(chosen.runs), aggregate=config.aggregate, common=config.images == "common", remarks=chosen.remarks
-    )
+    runs, remarks = _read(chosen.runs), chosen.remarks
+    if config.images == "evaluate":
+        from thaw.compare.reevaluation import evaluate_again  # late: TensorFlow is not needed otherwise
+
+        runs, done = evaluate_again(runs, outputs, config.tracking_uri)
+        remarks = [*remarks, *done]
+    comparison = compare_runs(runs, aggregate=config.aggregate, common=config.images == "common", remarks=remarks)
     default = outputs / "comparisons" / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
     page = Path(config.output or default).expanduser().absolute()
     page = page if page.suffix == ".html" else page / PAGE
