@@ -69,7 +69,7 @@ def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, fi
         best_epochs=_best_epochs(context, history),
         val_loss_meaning=logged_metrics.val_loss_meaning(context.config),
         plans=plan_blocks.stage_plans(trained),
-        seconds={step: seconds for step, seconds in context.clock.all().items() if step != "report"},  # it is under way
+        seconds=_seconds(context),
         cache={
             "hits": sum(stage.hits for stage in trained.stages),
             "misses": sum(stage.misses for stage in trained.stages),
@@ -82,6 +82,12 @@ def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, fi
         model_summary=pictures.model_summary,
         remarks=pictures.remarks,
     )
+
+
+def _seconds(context: RunContext) -> dict[str, float]:
+    """Return the seconds by step, with those that belong to none: starting, building, saving. The report has none yet."""
+    seconds = {step: value for step, value in context.clock.all().items() if step != "report"}
+    return {**seconds, "other": max(0.0, 2 * seconds["total"] - sum(seconds.values()))}
 
 
 def _subtitle(context: RunContext, trained: TrainingOutcome) -> str:
