@@ -31,6 +31,7 @@ def chosen(runs=None, run_filter=None):
 
 def test_runs_are_those_that_are_named_each_once() -> None:
     assert [run.id[0] for run in chosen(["b1", "a", "b"]).runs] == ["b", "a"]
+    assert [run.id[0] for run in chosen("b,a").runs] == ["b", "a"], "without brackets too"
 
 
 def test_a_sweep_stands_for_its_finished_runs() -> None:

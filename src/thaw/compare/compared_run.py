@@ -93,7 +93,7 @@ def read_run(stored: StoredRun) -> ComparedRun:
         stored,
         stored_config.parse_stored_config(config_file.read_text(encoding="utf-8"), str(config_file)),
         class_names,
-        str(result["data_sha256"]),
+        str(result.get("data_sha256", "")),
         {name: value for name, value in result["metrics"].items() if value is not None},
         _cost(result),
         test_images,

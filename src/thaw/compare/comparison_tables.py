@@ -7,6 +7,7 @@ from rich.table import Table
 
 from thaw.common.console import printable
 from thaw.common.csv_text import spreadsheet_text
+from thaw.compare.compared_run import ComparedRun
 from thaw.compare.run_comparison import RunComparison
 from thaw.compare.setting_figures import PairFigures, SettingFigures
 from thaw.compare.worth_sentence import p_text, points
@@ -115,7 +116,7 @@ def _entry(row: SettingFigures) -> dict[str, Any]:
     }
 
 
-def _run_entry(run: Any) -> dict[str, Any]:
+def _run_entry(run: ComparedRun) -> dict[str, Any]:
     return {
         "run_id": run.stored.id,
         "name": run.stored.name,

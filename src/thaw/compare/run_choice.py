@@ -35,8 +35,8 @@ def choose_runs(runs: Any, run_filter: str | None, experiment: str, uri: str, ou
     found: list[StoredRun] = []
     remarks: list[str] = []
     named: list[StoredRun] = []
-    for entry in runs if isinstance(runs, list) else [] if runs is None else [runs]:
-        run = _find(str(entry), uri, outputs)
+    for entry in _entries(runs):
+        run = _find(entry, uri, outputs)
         if run.is_evaluation:
             evaluated = run.tags.get(tracking.EVALUATED_RUN_TAG, "unknown")
             raise UserError(
@@ -61,6 +61,13 @@ def choose_runs(runs: Any, run_filter: str | None, experiment: str, uri: str, ou
             "Give runs=[A,B], a sweep, or a wider filter"
         )
     return ChosenRuns(distinct, remarks)
+
+
+def _entries(runs: Any) -> list[str]:
+    if isinstance(runs, list):
+        return [str(entry) for entry in runs]
+    text = "" if runs is None else str(runs)
+    return [text] if Path(text).expanduser().exists() and text else [part for part in text.split(",") if part]
 
 
 def _find(run: str, uri: str, outputs: Path) -> StoredRun:
