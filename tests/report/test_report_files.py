@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thaw.report.report_files import write_report
 
@@ -29,6 +30,25 @@ def test_a_short_report_is_the_page_the_numbers_and_the_tables(written):
     names = ["report.html", "figures.json", "classes.csv", "confusions.csv", "calibration.csv"]
     assert [file.name for file in files] == names
     assert sorted(file.name for file in folder.iterdir()) == sorted(names)
+
+
+def test_a_full_report_has_pictures_for_slides(tmp_path):
+    write_report(make_content(), tmp_path, "full")
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [file.stem for file in pictures] == [
+        "confusion", "curves", "features-after", "features-before", "freeze-plan", "gallery-augmented",
+        "gallery-doubtful", "gallery-grad-cam", "gallery-mistakes", "per-class", "precision-recall", "reliability",
+        "roc",
+    ]  # fmt: skip
+    for file in pictures:
+        with Image.open(file) as picture:
+            assert picture.width >= 480, file.name
+            assert np.asarray(picture.convert("L")).std() > 5, f"{file.name} is empty"
+
+
+def test_another_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="full or short"):
+        write_report(make_content(), tmp_path, "long")
 
 
 def test_figures_json_has_the_numbers_of_the_content(written):

@@ -16,9 +16,9 @@ _METRICS = ["precision", "recall", "F1"]
 def per_class(split: SplitFigures) -> Drawing | None:
     """Draw the figures of each class, the lowest F1 first; of many classes the 20 worst and the 20 best.
 
-    Returns None where no class has an F1.
+    Classes without an image of theirs have no recall and are left out. Returns None where no class is left.
     """
-    ranked = sorted((c for c in split.classes if c.f1.value is not None), key=lambda c: c.f1.value or 0)
+    ranked = sorted((c for c in split.classes if c.images and c.f1.value is not None), key=lambda c: c.f1.value or 0)
     if not ranked:
         return None
     half = ALL_UP_TO // 2
@@ -34,6 +34,9 @@ def per_class(split: SplitFigures) -> Drawing | None:
         f"Precision, recall and F1 of the {which}, the lowest F1 first, each with its 95 % interval: few images make "
         f"wide ones. Lowest: {names[0]}, F1 {shown[0].f1.value:.3f} ({shown[0].images:,} images)."
     )
+    absent = sum(not c.images for c in split.classes)
+    if absent:
+        description += f" Left out: {absent} without an image in this split."
     return Drawing("per-class", "Figures by class", description, [_ranges(shown, names)], table="classes.csv")
 
 
@@ -58,7 +61,7 @@ def _ranges(shown: Sequence[ClassFigures], names: Sequence[str]) -> alt.LayerCha
     x: dict[str, Any] = {
         "title": None,
         "scale": alt.Scale(domain=[left, 1], nice=False, zero=False),
-        "axis": alt.Axis(format=".0%", orient="top", tickCount=6),
+        "axis": alt.Axis(format=".0%", orient="top", tickCount=5),
     }
     bars = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=alt.X("low:Q", **x), x2="high:Q")
     points = base.mark_point(filled=True, size=36, opacity=1)

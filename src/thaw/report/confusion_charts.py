@@ -75,27 +75,20 @@ def _pairs(split: SplitFigures) -> Drawing | None:
         {"pair": label, "true": pair.true, "predicted": pair.predicted, "count": pair.count, "share": pair.share}
         for label, pair in zip(labels, pairs, strict=True)
     )
-    bars = (
-        alt.Chart(data)
-        .mark_bar()
-        .encode(
-            x=alt.X("count:Q", title="images", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("pair:N", title=None, scale=alt.Scale(domain=labels), axis=alt.Axis(labelLimit=420)),
-            tooltip=["pair:N", alt.Tooltip("count:Q", title="images"),
-                     alt.Tooltip("share:Q", title="of the true class", format=".1%")],
-        )
+    # A pair's names stand above its bar: beside it they would leave no room on a phone.
+    base = alt.Chart(data).encode(y=alt.Y("pair:N", scale=alt.Scale(domain=labels), axis=None))
+    bars = base.mark_bar(height=9, yOffset=8).encode(
+        x=alt.X("count:Q", title="images", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+        tooltip=["true:N", "predicted:N", alt.Tooltip("count:Q", title="images"),
+                 alt.Tooltip("share:Q", title="of the true class", format=".1%")],
     )  # fmt: skip
+    texts = base.mark_text(align="left", dx=2, dy=-5).encode(x=alt.value(0), text="pair:N")
+    chart = layered(bars, texts, height=32 * len(pairs))
     description = (
         f"The {len(pairs)} most confused pairs of {len(split.class_names):,} classes (true → predicted), by images. "
         f"{_worst(split)}"
     )
-    return Drawing(
-        "confusion",
-        "Most confused pairs",
-        description,
-        [bars.properties(height=20 * len(pairs))],
-        table="confusions.csv",
-    )
+    return Drawing("confusion", "Most confused pairs", description, [chart], table="confusions.csv", max_width=720)
 
 
 def _worst(split: SplitFigures) -> str:
