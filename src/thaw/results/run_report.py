@@ -85,7 +85,7 @@ def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, fi
 
 
 def _seconds(context: RunContext) -> dict[str, float]:
-    """Return the seconds by step, with those that belong to none: starting, building, saving. The report has none yet."""
+    """Return the seconds by step, and `other` for starting, building and saving; the report's own are not known yet."""
     seconds = {step: value for step, value in context.clock.all().items() if step != "report"}
     return {**seconds, "other": max(0.0, 2 * seconds["total"] - sum(seconds.values()))}
 
