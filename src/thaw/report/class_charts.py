@@ -23,7 +23,7 @@ def per_class(split: SplitFigures) -> Drawing | None:
         return None
     half = ALL_UP_TO // 2
     if len(ranked) <= ALL_UP_TO:
-        shown, which = ranked, f"{len(ranked)} classes"
+        shown, which = ranked, "one class" if len(ranked) == 1 else f"{len(ranked)} classes"
     else:
         shown, which = (
             ranked[:half] + ranked[-half:],

@@ -15,7 +15,7 @@ _CLASSES = (
 )  # fmt: skip
 _CONFUSIONS = ("split", "true", "predicted", "count", "share")
 _BINS = ("split", "probabilities", "low", "high", "images", "confidence", "accuracy", "accuracy_low", "accuracy_high")
-_THRESHOLDS = ("split", "threshold", "predicted", "precision", "recall", "specificity", "f1", "accuracy")
+_THRESHOLDS = ("split", "threshold", "predicted", "precision", "recall", "specificity", "f1", "accuracy", "best_f1")
 
 
 def write_tables(splits: Sequence[SplitFigures], folder: Path) -> list[Path]:
@@ -61,7 +61,17 @@ def _bin_rows(split: SplitFigures) -> Iterator[list[_Cell]]:
 
 def _threshold_rows(split: SplitFigures) -> Iterator[list[_Cell]]:
     for t in split.thresholds:
-        yield [split.name, t.threshold, t.predicted, t.precision, t.recall, t.specificity, t.f1, t.accuracy]
+        yield [
+            split.name,
+            t.threshold,
+            t.predicted,
+            t.precision,
+            t.recall,
+            t.specificity,
+            t.f1,
+            t.accuracy,
+            int(t.best_f1),
+        ]
 
 
 def _share(share: Share) -> tuple[float | None, float | None, float | None]:

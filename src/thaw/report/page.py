@@ -95,7 +95,10 @@ def _headline(splits: Any) -> list[tuple[str, list[tuple[str, Any]]]]:
 def _temperature_sentence(split: SplitFigures) -> str:
     """Say what the temperature would change."""
     if split.temperature is None or split.calibrated is None:
-        return "No temperature was fitted: that needs validation images."
+        return (
+            "No temperature was fitted: there are no validation images, or they cannot tell one, as all of them are "
+            "right, or of one class."
+        )
     before, after = split.calibration, split.calibrated
     direction = "less" if split.temperature > 1 else "more"
     effect = "better" if after.nll < before.nll else "no better"

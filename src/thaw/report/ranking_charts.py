@@ -49,10 +49,10 @@ def _about(split: SplitFigures, curves: Sequence[Curve], area: str, mean: float 
     name = chart_names([curves[0].name])[0]
     if len(split.class_names) == 2:
         return f"{area.capitalize()} {curves[0].area:.3f}, with {name} as the positive class."
-    which = (
-        f"the {len(curves)} classes with the smallest {area}" if len(curves) < len(split.class_names) else "each class"
-    )
-    of_all = "" if mean is None else f" The mean {area} of all classes is {mean:.3f}."
+    known = sum(figures.roc_auc is not None for figures in split.classes)
+    every = "each class" if known == len(split.class_names) else "each class that has images, and others beside them"
+    which = f"the {len(curves)} classes with the smallest {area}" if len(curves) < known else every
+    of_all = "" if mean is None else f" The mean {area} of {known} classes is {mean:.3f}."
     lowest = min(curves, key=lambda curve: curve.area)
     return (
         f"One against the rest, {which}.{of_all} Lowest: {chart_names([lowest.name])[0]}, {lowest.area:.3f}. "
