@@ -1,5 +1,6 @@
 """Names tell runs apart, and hold neither folders nor what changes no number."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,16 +72,25 @@ def test_what_tells_a_run_from_its_siblings_stands_first() -> None:
 
 
 def test_a_name_ends_where_a_setting_no_longer_fits() -> None:
-    overrides = ["finetune.head_epochs=1000000000", "augment=strong"]
+    overrides = ["augment=strong", "finetune.head_epochs=1000000000000000000", "head.hidden=10000000000000000"]
     name = run_name(config(dataset=DatasetConfig("image_folder", 100 * "n")), overrides)
-    assert name == f"{31 * 'n'}…-efficientnet_lite0-finetune …"
+    assert re.fullmatch(
+        f"{31 * 'n'}…-efficientnet_lite0-finetune augment=strong head_epochs=1{18 * '0'} …[0-9a-f]{{4}}", name
+    )
     assert len(name) <= NAME_LENGTH
+
+
+def test_names_that_are_cut_differ_where_what_is_cut_off_differs() -> None:
+    common = [f"finetune.{key}_epochs=1000000000{i}" for i, key in enumerate(["head", "thaw", "more", "last"])]
+    one, other = (run_name(config(), [*common, f"optimizer.learning_rate={rate}"]) for rate in ("1e-3", "1e-4"))
+    assert one != other
+    assert one[:-4] == other[:-4]
 
 
 def test_a_sweep_is_called_by_what_varies_in_it() -> None:
     typed = ["recipe=bottleneck,finetune", "dataset=image_folder", "seed=0", "precision=draft"]
     assert sweep_name(config(), typed, {"recipe"}) == (
-        "sweep clothing-efficientnet_lite0 recipe=bottleneck,finetune seed=0 …"
+        "sweep clothing-efficientnet_lite0 recipe=bottleneck,finetune seed=0 precision=draft"
     )
     folders = ["dataset.path=/data/a,/data/b"]
     assert sweep_name(config(), folders, {"dataset.path"}) == "sweep efficientnet_lite0-finetune path=a,b"

@@ -121,3 +121,11 @@ def test_only_as_many_runs_are_read_as_are_shown() -> None:
     nothing: Any = None
     found = run_rows(nothing, endless(), collapsed=True, newest=2)
     assert [row.id for row in found] == ["s", "r0", "r1"], "and one more, to say that there are more"
+
+
+def test_a_sweep_over_folds_has_their_mean_and_not_the_best_fold(store: dict[str, StoredRun]) -> None:
+    means = {"objective": 0.8, "val/accuracy_mean": 0.8, "val/accuracy_std": 0.1, "test/accuracy_mean": 0.7}
+    folds = run("s", 1, params={}, metrics=means, sweep="split.fold=0,1", best_run="b")
+    store["s"] = folds
+    (row,) = rows(folds)
+    assert (row.val_accuracy, row.test_accuracy, row.best_run) == (0.8, 0.7, "b")

@@ -1,5 +1,6 @@
 """Names of runs and sweeps in the store: data set, backbone and recipe, then what was set for this one."""
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -9,7 +10,8 @@ from thaw.common.console import printable
 from thaw.config.schema import Config, DatasetConfig
 from thaw.config.stored_config import is_result_neutral
 
-NAME_LENGTH = 80  # of characters: what a column of MLflow's page shows
+NAME_LENGTH = 120  # of characters: what a wide column of MLflow's page shows
+_LAST = ("dataset.", "backbone.image_size", "train.batch_size")  # what runs on the same data often have in common
 _DATASET_LENGTH, _VALUE_LENGTH = 32, 32
 _IN_BASE = {
     "dataset": "data", "dataset.name": "data", "dataset.path": "data", "backbone": "backbone",
@@ -28,7 +30,7 @@ def dataset_name(dataset: DatasetConfig) -> str:
 
 
 def run_name(config: Config, overrides: Iterable[str], first: Collection[str] = ()) -> str:
-    """Return a run's name: `clothing-efficientnet_lite0-finetune freeze=block3b`, of at most 80 characters.
+    """Return a run's name: `clothing-efficientnet_lite0-finetune freeze=block3b`, of at most 120 characters.
 
     Overrides that change no number, and those that the beginning tells, are left out; no folder is named.
 
@@ -38,7 +40,7 @@ def run_name(config: Config, overrides: Iterable[str], first: Collection[str] = 
         first: Keys whose values tell this run from its siblings: they stand before the others.
     """
     settings = dict(_settings(overrides))
-    order = [key for key in settings if key in first] + [key for key in settings if key not in first]
+    order = sorted(settings, key=lambda key: (key not in first, key.startswith(_LAST)))
     return _joined("-".join(_base(config).values()), [settings[key] for key in order if key not in _IN_BASE])
 
 
@@ -89,12 +91,13 @@ def _short_value(value: str) -> str:
 
 
 def _joined(base: str, settings: list[str]) -> str:
-    """Return the name with as many settings as fit."""
+    """Return the name with as many settings as fit, and a digest of the others, so that other settings differ."""
     name = " ".join([base, *settings])
     shown = len(settings)
     while len(name) > NAME_LENGTH and shown:
         shown -= 1
-        name = " ".join([base, *settings[:shown], "…"])
+        others = hashlib.sha256(" ".join(settings[shown:]).encode("utf-8", "backslashreplace")).hexdigest()
+        name = " ".join([base, *settings[:shown], f"…{others[:4]}"])
     return name
 
 

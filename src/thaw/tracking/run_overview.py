@@ -22,7 +22,7 @@ class RunRow:
 
     Nothing is known where a value is None. started: milliseconds since the epoch. test_accuracy: of an evaluation that
     on its data set. kind: run, sweep, reproduction, evaluation. runs, best_run: of a sweep, how many it has and the id
-    of the best.
+    of the best. A sweep over folds has their mean accuracies.
     """
 
     id: str
@@ -98,15 +98,16 @@ def _row(run: StoredRun, shown: StoredRun, *, runs: int | None = None, best_run:
     minutes = (run.ended - run.started) / 60_000 if run.ended and run.started else None
     data = params.get("dataset.name")
     path = params.get("dataset.path")
-    accuracy = [_number(shown, name) for name in ("val/accuracy", "objective", "test/accuracy", "eval/accuracy")]
+    val = [_number(run, "val/accuracy_mean"), _number(shown, "val/accuracy"), _number(shown, "objective")]
+    test = [_number(run, "test/accuracy_mean"), _number(shown, "test/accuracy"), _number(shown, "eval/accuracy")]
     return RunRow(
         id=run.id,
         name=run.name,
         status=run.status,
         started=run.started,
         minutes=minutes,
-        val_accuracy=accuracy[0] if accuracy[0] is not None else accuracy[1],
-        test_accuracy=accuracy[2] if accuracy[2] is not None else accuracy[3],
+        val_accuracy=next((value for value in val if value is not None), None),
+        test_accuracy=next((value for value in test if value is not None), None),
         backbone=params.get("backbone.name"),
         dataset=dataset_name(DatasetConfig(data, path if path != "None" else None)) if data else None,
         recipe=params.get("recipe") or shown.tags.get("thaw.recipe"),
