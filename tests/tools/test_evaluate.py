@@ -66,6 +66,13 @@ def evaluated(config: EvaluateConfig) -> dict[str, Any]:
     return json.loads((Path(str(config.output)) / "evaluation.json").read_text(encoding="utf-8"))
 
 
+KEYS = {
+    "run_id", "evaluation_run_id", "model", "weights_sha256", "dataset", "data_sha256", "images", "metrics",
+    "accuracy_interval", "without_seen", "seen", "trusted", "verdict", "calibration", "class_names", "missing_classes",
+    "unknown_classes", "bad_files", "engine", "parity", "seconds",
+}  # fmt: skip
+
+
 def rows(file: Path) -> list[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
@@ -110,6 +117,9 @@ def test_the_images_that_a_run_did_not_see_are_its_test_images_and_get_its_figur
     assert {key: result["seen"][key] for key in ("train", "val", "excluded")} == {**counts, "excluded": True}
     assert (result["run_id"], result["weights_sha256"]) == (of_run["run_id"], of_run["weights_sha256"])
     assert result["trusted"]
+    assert set(result) == KEYS, "scripts read them: keys are only ever added"
+    assert result["calibration"]["temperature"] == of_run["calibration"]["temperature"]
+    assert result["calibration"]["ece"] == of_run["calibration"]["test"]["ece"]
     tables = tmp_path / "out" / "report"
     assert (tables / "predictions.csv").read_bytes() == (run_folder / "report" / "predictions.csv").read_bytes()
     assert len(rows(tables / "seen.csv")) == sum(counts.values())

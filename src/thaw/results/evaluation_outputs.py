@@ -1,12 +1,11 @@
 """What an evaluation leaves: evaluation.json, tables, a report, and a run of its own in the store."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thaw.analysis.figures import Share
+from thaw.analysis.figures import CalibrationFigures, Share, SplitFigures
 from thaw.common.console import say
 from thaw.common.files import write_json
 from thaw.report.figure_tables import write_tables
@@ -17,6 +16,7 @@ from thaw.results.evaluation_figures import EvaluationFigures, ImageFigures
 from thaw.results.evaluation_predictions import EvaluatedPredictions
 from thaw.results.evaluation_seen import SeenImage, TrainingRecord
 from thaw.results.final_predictions import PARITY_TAG
+from thaw.results.logged_metrics import logged_metrics
 from thaw.results.run_report import REPORT_TAG
 from thaw.tracking import TrackedRun
 
@@ -78,6 +78,8 @@ class EvaluationOutcome:
                 "unknown": list(record.unknown),
             },
             "trusted": not figures.warning() and not figures.record_gap,
+            "verdict": list(figures.verdict().lines),
+            "calibration": _calibration_entry(figures.all_images.split),
             "class_names": self.network.class_names,
             "missing_classes": self.data.missing_classes(self.network.class_names),
             "unknown_classes": self.data.unknown_classes,
@@ -95,6 +97,14 @@ def _figures_entry(figures: ImageFigures) -> dict[str, Any]:
         "metrics": figures.evaluation.metrics,
         "accuracy_interval": [share.low, share.high],
     }
+
+
+def _calibration_entry(split: SplitFigures) -> dict[str, Any]:
+    def entry(figures: CalibrationFigures) -> dict[str, float]:
+        return {"ece": figures.ece, "brier": figures.brier, "nll": figures.nll}
+
+    calibrated = None if split.calibrated is None else entry(split.calibrated)
+    return {"temperature": split.temperature, **entry(split.calibration), "calibrated": calibrated}
 
 
 def write_outputs(
@@ -143,7 +153,7 @@ def log_outcome(tracked: TrackedRun, outcome: EvaluationOutcome, folder: Path, s
         metrics["eval_without_seen/images"] = figures.without_seen.split.images
     metrics |= {f"eval/seen_{split}": count for split, count in outcome.seen_counts().items()}
     metrics["eval/images"] = figures.all_images.split.images
-    tracked.log_metrics({name: value for name, value in metrics.items() if math.isfinite(value)})
+    tracked.log_metrics(logged_metrics(metrics, [], len(outcome.network.class_names)))
     profile = {"images": len(data.indices), "classes": len(outcome.network.class_names), "bad": data.bad_files}
     tracked.log_dataset(data.title, data.data_sha256(), source, profile=profile, context="evaluation")
     tracked.set_note(figures.verdict().sentence)
