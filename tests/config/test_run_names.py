@@ -65,6 +65,11 @@ def test_a_run_is_called_by_what_was_set_for_it(overrides: list[str], rest: str)
     assert run_name(config(), overrides) == f"clothing-efficientnet_lite0-finetune{rest}"
 
 
+def test_what_is_the_same_for_many_runs_stands_last() -> None:
+    overrides = ["dataset.limit_per_class=25", "backbone.image_size=96", "optimizer.learning_rate=2e-3"]
+    assert run_name(config(), overrides).endswith("-finetune learning_rate=2e-3 limit_per_class=25 image_size=96")
+
+
 def test_what_tells_a_run_from_its_siblings_stands_first() -> None:
     overrides = ["train.batch_size=8", "head.hidden=16", "backbone=vgg16", "seed=1"]
     name = run_name(config("bottleneck", "vgg16"), overrides, first={"seed", "head.hidden", "backbone"})

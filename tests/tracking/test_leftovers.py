@@ -155,8 +155,16 @@ def test_a_run_that_mlflow_removed_for_good_needs_no_folder(place) -> None:
     assert (leftover.folder, leftover.why) == (folder, "MLflow has removed its run for good")
 
 
+def test_what_the_store_did_not_take_yet_stays(place) -> None:
+    folder = place.run("run", *FILES, "unsent.json", deleted=True)
+    assert place.found() == {}
+    assert "unsent.json" in place.kept()[folder]
+
+
 def test_an_unknown_run_whose_artifacts_are_there_is_of_a_store_that_was_replaced(place) -> None:
+    """Of another project's, say, whose experiments keep their artifacts elsewhere."""
     folder = forgotten(place)
+    place.client.delete_experiment(place.client.get_experiment_by_name("thaw").experiment_id)
     (place.outputs / "artifacts" / run_id(folder)).mkdir(parents=True)
     assert place.found() == {}
     assert "was the store replaced by another?" in place.kept()[folder]

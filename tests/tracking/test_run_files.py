@@ -11,13 +11,13 @@ WRITTEN = (
     "run.json", "run.lock", "result.json", "result.json.tmp", "manifest.csv", "resumed_bad_files.csv", "head_alone.npz",
     "parent_run_id", "multirun.yaml", "folds.json", ".hydra/config.yaml", "checkpoints/stage0-epoch1-step0.npz",
     "checkpoints/stage1-epoch12-step3.npz.tmp", "model/model.keras", "model/calibration.json", "model/frozen_int8.bin",
-    "report/report.html", "report/figures.json", "report/confusion.png", "report/gallery-most-confident-mistakes.png",
+    "report/report.html", "report/figures.json", "report/confusion.png", "report/gallery-explained_mistakes.png",
     "report/features-before_pca.png", "features/train-0.npy", "features/train-view2-indices.npy",
 )  # fmt: skip
 OWN = (
     "notes.txt", "train.log", "config.yaml", "run.json.bak", "my result.json", "model/model.h5", "model/b/model.keras",
     "report/slide.png", "report/sub/confusion.png", "checkpoints/best.npz", "features/mine.npy", ".hydra/notes.yaml",
-    "other/run.lock", "report/gallery-a b.png", "model.keras", "résumé.json",
+    "other/run.lock", "report/gallery-mine.png", "report/features-mine.png", "model.keras", "résumé.json",
 )  # fmt: skip
 
 
@@ -47,6 +47,12 @@ def test_files_are_found_at_any_depth_and_links_are_not_followed(tmp_path: Path)
     assert set(content.written) == {folder / name for name in WRITTEN}
     assert set(content.others) == {folder / "a/b/c/mine.txt", folder / "model/classes.json", folder / "more"}
     assert content.job_folders == ()
+
+
+def test_an_empty_folder_that_thaw_does_not_make_is_somebodys_own(tmp_path: Path) -> None:
+    for name in ("model", "checkpoints", "annotations", "report/mine"):
+        (tmp_path / name).mkdir(parents=True)
+    assert run_files.read_folder(tmp_path).others == (tmp_path / "annotations", tmp_path / "report" / "mine")
 
 
 def test_a_sweeps_jobs_are_folders_of_their_own(tmp_path: Path) -> None:

@@ -73,3 +73,10 @@ def test_a_run_that_ended_before_its_config_was_logged_counts_by_its_command(tmp
 
 def test_a_deleted_run_needs_nothing(tmp_path: Path) -> None:
     assert not is_used(tmp_path, run(32 * "d", BASE, deleted=True))
+
+
+def test_a_deleted_run_whose_network_stays_keeps_the_one_that_it_began_from(tmp_path: Path) -> None:
+    middle = run(32 * "d", BASE, deleted=True, folder=str(tmp_path / "middle"))
+    for weights in (middle.id, str(tmp_path / "middle" / "model" / "model.keras")):
+        assert is_used(tmp_path / "base", middle, run(32 * "e", weights))
+    assert not is_used(tmp_path / "base", middle)

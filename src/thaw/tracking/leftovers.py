@@ -14,6 +14,7 @@ from thaw.tracking import folder_owner, run_files, run_lock, run_search
 from thaw.tracking.evaluation_runs import KIND_TAG
 from thaw.tracking.mlflow_store import MlflowStore, local_path, sqlite_path
 from thaw.tracking.run_lookup import StoredRun
+from thaw.tracking.unsent_file import UNSENT_FILE
 from thaw.tracking.used_weights import UsedWeights, used_weights
 
 RUN_ROOTS = ("runs", "sweeps", "reproduced")  # folders of `outputs` that hold run folders
@@ -64,7 +65,7 @@ def find_leftovers(store: MlflowStore, outputs: Path, older_than_days: float | N
     run may be alive, or if its run.json does not name this store.
     """
     runs = {run.id: run for run in run_search.iterate_runs(store, deleted=True)}
-    search = _Search(store, runs, used_weights(runs.values()), older_than_days)
+    search = _Search(store, outputs, runs, used_weights(runs.values()), older_than_days)
     found, kept, others = list[Leftover](), list[KeptFolder](), 0
     for folder in _run_folders(outputs, runs.values()):
         owner = run_lock.read_run_file(folder)
@@ -118,6 +119,7 @@ class _Search:
     """What is known of the store while folders are looked at."""
 
     store: MlflowStore
+    outputs: Path
     runs: Mapping[str, StoredRun]
     used: UsedWeights
     older_than_days: float | None
@@ -145,6 +147,8 @@ class _Search:
             raise Kept("a run began from its network (backbone.weights)")
         content = run_files.read_folder(folder)
         _check_only_written(content)
+        if (folder / UNSENT_FILE).exists():
+            raise Kept(f"it holds what the store did not take yet ({UNSENT_FILE})")
         _check_dead(folder, run)
         return Leftover(folder, "folder", why, content.written, run_files.disk_usage(content.written))
 
@@ -172,7 +176,7 @@ class _Search:
         from mlflow.entities import ViewType
 
         experiments = self.store.client.search_experiments(view_type=ViewType.ALL)
-        roots = [local_path(experiment.artifact_location) for experiment in experiments]
+        roots = [self.outputs / "artifacts", *(local_path(experiment.artifact_location) for experiment in experiments)]
         unknown = "the store does not know its run, and"
         if any(root is None or (root / run_id).exists() for root in roots):
             raise Kept(f"{unknown} the run's artifacts may be there: was the store replaced by another?")

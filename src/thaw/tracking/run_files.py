@@ -21,7 +21,8 @@ _WRITTEN = (
     r"report/(report\.html|(figures|history)\.json)",
     r"report/(per_class|predictions|classes|confusions|calibration|thresholds)\.csv",
     r"report/(curves|confusion|reliability|per-class|roc|precision-recall|freeze-plan|time)\.png",
-    r"report/(gallery|features)-[A-Za-z0-9_-]+\.png",
+    r"report/gallery-(mistakes|suspects|uncertain|typical|explained_hits|explained_mistakes|inputs|augmented)\.png",
+    r"report/features-(before|after)_(pca|tsne)\.png",
     r"features/(train|val|test)(-view\d+)?-(\d+|indices)\.npy",
 )
 # `.tmp`: left by a kill in the middle of writing.
@@ -36,8 +37,8 @@ _MANY_OTHERS = 20  # a run's folder may be somebody's whole project: that many t
 class FolderContent:
     """What is in a run's folder, but for what is in the folders of a sweep's jobs, which have a run.json of their own.
 
-    written: files that thaw wrote. others: what else there is, symlinks among it, or the first of many. job_folders:
-    those of a sweep.
+    written: files that thaw wrote. others: what else there is, symlinks and empty folders among it, or the first of
+    many. job_folders: those of a sweep.
     """
 
     written: tuple[Path, ...]
@@ -58,15 +59,18 @@ def read_folder(folder: Path) -> FolderContent:
         if here != folder and (here / "run.json").is_file():
             jobs.append(here)
             continue
-        with os.scandir(here) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                elif entry.is_file(follow_symlinks=False) and is_written_by_thaw(path.relative_to(folder)):
-                    written.append(path)
-                else:
-                    others.append(path)
+        with os.scandir(here) as scanned:
+            entries = list(scanned)
+        if not entries and here != folder and here.relative_to(folder).as_posix() not in _FOLDERS:
+            others.append(here)
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.is_file(follow_symlinks=False) and is_written_by_thaw(path.relative_to(folder)):
+                written.append(path)
+            else:
+                others.append(path)
     return FolderContent(tuple(sorted(written)), tuple(sorted(others)), tuple(sorted(jobs)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.tracking.orphaned_runs import SWEEP_TAG
-from thaw.tracking.run_lock import CWD_TAG
+from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
 from thaw.tracking.run_lookup import OVERRIDES_TAG, PARENT_TAG, StoredRun
 
 _KEY = "backbone.weights"
@@ -32,15 +32,25 @@ class UsedWeights:
 
 
 def used_weights(runs: Iterable[StoredRun]) -> UsedWeights:
-    """Return what the runs that are not deleted began from.
+    """Return what the runs that are not deleted began from, and what the networks began from that stay for them.
 
     Args:
         runs: All runs of a store, deleted ones too: an id may be given by its first characters.
     """
     runs = list(runs)
+    users, others = [run for run in runs if not run.deleted], [run for run in runs if run.deleted]
+    while True:
+        used = _used_by(users, runs)
+        stay = [run for run in others if used.include(run.id, Path(run.tags.get(FOLDER_TAG, "/")))]
+        if not stay:
+            return used
+        users, others = users + stay, [run for run in others if run not in stay]
+
+
+def _used_by(users: Iterable[StoredRun], runs: Iterable[StoredRun]) -> UsedWeights:
     run_ids, paths = set[str](), set[Path]()
-    for run in runs:
-        for value in () if run.deleted else _values(run):
+    for run in users:
+        for value in _values(run):
             if re.fullmatch("[0-9a-f]{6,32}", value):
                 run_ids |= {other.id for other in runs if other.id.startswith(value)}
             path = _absolute(value, run.tags.get(CWD_TAG))
