@@ -41,7 +41,8 @@ class Prediction:
 class Cost:
     """What a run cost. seconds: in all, without its report. parameters: that the last stage trained.
 
-    milliseconds: of evaluation, for each test image; with the parity check. None where the run does not say.
+    milliseconds: of evaluation, for each validation and test image, without the parity check. None: the run does not
+    say.
     all_cached: whether all activations came from the cache, so that their computing is not among the seconds.
     """
 
@@ -95,7 +96,7 @@ def read_run(stored: StoredRun) -> ComparedRun:
         class_names,
         str(result.get("data_sha256", "")),
         {name: value for name, value in result["metrics"].items() if value is not None},
-        _cost(result),
+        _cost(result, sum(image.split in ("val", "test") for image in images)),
         test_images,
         sum(image.split == "train" for image in images),
         frozenset(image.sha256 for image in images if image.split in ("train", "val")),
@@ -148,13 +149,15 @@ def _predictions_file(stored: StoredRun) -> Path | None:
     return file if file.is_file() else None
 
 
-def _cost(result: Mapping[str, Any]) -> Cost:
-    seconds, speeds, stages = result.get("seconds", {}), result.get("images_per_second", {}), result.get("stages", [])
-    cache = result.get("cache", {})
-    total, evaluate = seconds.get("total"), speeds.get("evaluate")
+def _cost(result: Mapping[str, Any], evaluated: int) -> Cost:
+    """Return a run's cost; `evaluated` is the number of its validation and test images."""
+    seconds, stages, cache = result.get("seconds", {}), result.get("stages", []), result.get("cache", {})
+    total, evaluate = seconds.get("total"), seconds.get("evaluate")
+    if evaluate is not None:
+        evaluate -= result.get("parity", {}).get("seconds") or 0.0  # the same few seconds for any network
     return Cost(
         None if total is None else total - seconds.get("report", 0.0),
         stages[-1].get("trainable_params") if stages else None,
-        1000 / evaluate if evaluate else None,
+        1000 * evaluate / evaluated if evaluate is not None and evaluate > 0 and evaluated else None,
         cache.get("hits", 0) > 0 and not cache.get("misses", 0),
     )

@@ -13,8 +13,8 @@ from thaw.compare.shared_images import check_same_classes, find_shared_images
 from thaw.compare.worth_sentence import cheapest_first, worth_sentence
 
 COST_NOTE = (
-    "Seconds are those of the whole run without its report. Milliseconds an image are those of its evaluation, which "
-    "include the check of the saved network."
+    "Seconds are those of the whole run without its report. Milliseconds an image are those of its evaluation, "
+    "from where its activations were kept, without the check of the saved network."
 )
 
 
