@@ -172,8 +172,8 @@ def class_lines(data: EvaluatedImages, class_names: Sequence[str]) -> list[str]:
         lines.append(f"classes that the network does not know: {named}. Their {images:,} images are left out")
     if missing := data.missing_classes(class_names):
         lines.append(
-            f"classes of the network without images: {_named(missing)}. The figures say nothing of them, but an image "
-            "may be taken for one"
+            f"classes of the network without images: {_named(missing)}. How well they are found is not known; an image "
+            "may be taken for one, which counts in macro F1 as 0 for that class"
         )
     return lines
 
