@@ -108,9 +108,11 @@ def make_content(
     class_names: Sequence[str] = CLASSES, images: int = 100, confusion: np.ndarray | None = None, **changed: Any
 ) -> ReportContent:
     """A whole content: two stages, galleries, maps, everything."""
-    matrix = make_confusion(len(class_names), images) if confusion is None else confusion
-    test = make_split(matrix, class_names)
-    val = make_split(make_confusion(len(class_names), max(2, images // 3), seed=1), class_names, "val")
+    if "splits" not in changed:
+        matrix = make_confusion(len(class_names), images) if confusion is None else confusion
+        val = make_split(make_confusion(len(class_names), max(2, images // 3), seed=1), class_names, "val")
+        changed["splits"] = [make_split(matrix, class_names), val]
+    test = changed["splits"][0]
     accuracy = f"{test.accuracy.value:.1%}"
     history = make_history()
     values: dict[str, Any] = {
@@ -131,7 +133,6 @@ def make_content(
             ("data", "photos · sha256 4be1c7a90f6b"),
             ("weights", "sha256 " + "0123456789abcdef" * 4),
         ],
-        "splits": [test, val],
         "history": history,
         "best_epochs": [
             BestEpoch("head", 4, history[3]["val_loss"], history[3]["val_accuracy"], False),
@@ -191,13 +192,14 @@ def make_gallery(
     side: int = 96, total: int | None = None,
 ) -> Gallery:  # fmt: skip
     rng = np.random.default_rng(len(key))
+    pictures = [jpeg(rng, side) for _ in range(min(count, 6))]
     images = []
     for i in range(count):
         true, other = class_names[i % len(class_names)], class_names[(i + 1) % len(class_names)]
         images.append(
             GalleryImage(
-                jpeg(rng, side), f"{true}/photo {i:04}.jpg", true, other if wrong else true, 0.99 - 0.01 * (i % 50),
-                f"{true}: 0.004" if wrong else "", jpeg(rng, side) if overlay else None,
+                pictures[i % 6], f"{true}/photo {i:04}.jpg", true, other if wrong else true, 0.99 - 0.01 * (i % 50),
+                f"{true}: 0.004" if wrong else "", pictures[(i + 1) % 6] if overlay else None,
             )
         )  # fmt: skip
     return Gallery(key, title, "One sentence says what these pictures are.", images, total or count * 3)

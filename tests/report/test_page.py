@@ -107,7 +107,7 @@ def test_ten_thousand_images_of_a_thousand_classes_stay_under_five_megabytes(tmp
     matrix[7] = 0
     write_report(
         make_content(
-            names, confusion=matrix,
+            names,
             splits=[make_split(matrix, names)],
             feature_maps=[make_feature_map(key, names, 10_000, 1) for key in ("pca-before", "pca-after")],
             galleries=[make_gallery("typical", "Typical", names, 1000, side=192)],
