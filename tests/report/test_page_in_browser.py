@@ -20,7 +20,7 @@ SEEN = """JSON.stringify({
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   overflowing: [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .chart, pre')
     && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100)),
-  clipped: [...document.querySelectorAll('.chart svg.marks')].filter(e => e.querySelector('g').getBoundingClientRect().right
+  clipped: [...document.querySelectorAll('.chart svg.marks > g')].filter(e => e.getBoundingClientRect().right
     > e.closest('.chart').getBoundingClientRect().right + 2).map(e => e.closest('figure').id),
   unnamed: [...document.images].filter(image => !image.alt.trim()).length,
   dangling: [...document.querySelectorAll('nav a')].filter(a => !document.getElementById(a.hash.slice(1))).length,
