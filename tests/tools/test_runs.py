@@ -62,7 +62,7 @@ def test_two_runs_are_listed_in_every_format(finished_runs, capsys) -> None:
     assert finetuned["val_accuracy"] == result["metrics"]["val/accuracy"]
     assert finetuned["test_accuracy"] == result["metrics"]["test/accuracy"]
     assert (finetuned["backbone"], finetuned["dataset"]) == ("efficientnet_lite0", "photos")
-    assert finetuned["name"].startswith("photos-efficientnet_lite0-finetune hidden=32 head_epochs=3")
+    assert finetuned["name"].startswith("photos hidden=32 head_epochs=3 epochs=2")
     assert (finetuned["runs"], finetuned["best_run"]) == (None, None)
 
     uri = f"sqlite:///{commands.outputs}/mlflow.db"

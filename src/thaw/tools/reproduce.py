@@ -97,7 +97,7 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
         folder,
         overrides,
         tags=rerun_tags,
-        name=f"{original.run.name} (reproduces {original.run.id[:8]})",
+        name=f"reproduces {original.run.id[:8]}: {original.run.name}",
         cuts=run_fingerprint.stored_cuts(tags),
         chained_cuts=run_fingerprint.has_chained_cuts(tags),
     )
