@@ -82,3 +82,9 @@ def test_the_same_weights_count_once() -> None:
     (setting,) = group_runs(runs)
     assert ([run.stored.id for run in setting.runs], setting.repetitions) == (["0", "2", "3"], 1)
     assert len(group_runs(runs, aggregate=False)) == 4
+
+
+def test_a_label_names_what_differs_and_not_the_seeds_of_its_runs() -> None:
+    single = made_run(RIGHT, run_id="a0", seed=0, rate=0.1)
+    seeds = [made_run(RIGHT, run_id=f"b{i}", seed=i, rate=0.01) for i in range(3)]
+    assert [setting.label for setting in group_runs([single, *seeds])] == ["learning_rate=0.1", "learning_rate=0.01"]

@@ -46,7 +46,7 @@ def test_of_more_settings_the_cheapest_stands_against_the_best_with_the_correcte
     middle = made_run(rights("1" * 64 + "0" * 36), run_id="c", recipe="scratch", seconds=100.0)
     assert sentence([*timed(3, 14, 60, 23), middle]).startswith(
         "Of 3 settings, the cheapest against the best: bottleneck 0.630 against finetune 0.740: +11.0 points "
-        "(95 % interval 3.3 to 19.7, p = 0.038, corrected for 3 pairs), for 8 minutes more."
+        "(95 % interval of this pair alone 3.3 to 19.7, p = 0.038 corrected for 3 pairs), for 8 minutes more."
     )
 
 

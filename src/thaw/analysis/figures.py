@@ -108,8 +108,8 @@ class CalibrationFigures:
 class SplitFigures:
     """All figures of one split.
 
-    name: "test", "val", or the name of a data set that was evaluated. majority_class: the largest class in training,
-    or in the split where training is unknown; majority_share: its share of this split. confusion: rows true, columns
+    name: "test", "val", or the name of a data set that was evaluated. majority_class: the largest class of the
+    split, which no other constant guess beats; majority_share: its share. confusion: rows true, columns
     predicted. pairs: wrong pairs, most images first, at most 50. roc, precision_recall: one curve a class; of two
     classes only the second's; of more than 20 the ten smallest areas. macro_roc_auc, macro_average_precision: means
     over the classes that have them. thresholds: empty but for two classes. temperature: fitted on validation; None

@@ -63,9 +63,12 @@ def analyse_split(
 
 
 def _majority(present: npt.NDArray[np.int64], training_counts: Sequence[int] | None) -> int:
-    """Return the largest class in training; of equally large ones, or without counts, the largest in the split."""
-    counts = present if training_counts is None else np.asarray(training_counts)
-    return int(np.argmax(np.where(counts == counts.max(), present, -1)))
+    """Return the split's largest class, and of equally large ones the largest in training.
+
+    No other constant guess is right more often: that of training's largest class may be far worse, or have no image.
+    """
+    counts = np.zeros_like(present) if training_counts is None else np.asarray(training_counts)
+    return int(np.argmax(np.where(present == present.max(), counts, -1)))
 
 
 def _top5_accuracy(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:

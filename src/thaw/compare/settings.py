@@ -104,13 +104,18 @@ def _labels(groups: Sequence[tuple[ComparedRun, ...]]) -> list[str]:
 
 
 def _telling(differing: Sequence[DifferingKey]) -> list[DifferingKey]:
-    """Return keys, LABEL_KEYS at most, that tell as many groups apart as can be, in the order of the schema."""
+    """Return keys, LABEL_KEYS at most, that tell as many groups apart as can be, in the order of the schema.
+
+    Seeds and folds are among them only where no other key tells groups apart: they are what a setting is repeated with.
+    """
     chosen: list[DifferingKey] = []
-    for _ in range(LABEL_KEYS):
-        best = max(differing, key=lambda entry: _distinct([*chosen, entry]), default=None)  # the first of the best
-        if best is None or _distinct([*chosen, best]) <= _distinct(chosen):
-            break
-        chosen.append(best)
+    for repeats in (False, True):
+        candidates = [entry for entry in differing if (entry.key in REPEATS) is repeats]
+        while candidates and len(chosen) < LABEL_KEYS:
+            best = max(candidates, key=lambda entry: _distinct([*chosen, entry]))  # the first of the best
+            if _distinct([*chosen, best]) <= _distinct(chosen):
+                break
+            chosen.append(best)
     return [entry for entry in differing if entry in chosen]
 
 

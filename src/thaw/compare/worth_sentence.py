@@ -86,8 +86,10 @@ def _against(figures: Sequence[SettingFigures], pairs: Sequence[PairFigures], a:
     difference = pair.difference if pair else _accuracy(figures[b]) - _accuracy(figures[a])
     sentence = f"{_named(figures[a])} against {_named(figures[b])}: {points(difference)} points"
     if pair is not None:
-        p = p_text(pair.corrected_p) + (f", corrected for {corrected} pairs" if corrected > 1 else "")
-        sentence += f" (95 % interval {points(pair.low, sign=False)} to {points(pair.high, sign=False)}, {p})"
+        several = corrected > 1
+        p = p_text(pair.corrected_p) + (f" corrected for {corrected} pairs" if several else "")
+        interval = f"95 % interval{' of this pair alone' * several}"
+        sentence += f" ({interval} {points(pair.low, sign=False)} to {points(pair.high, sign=False)}, {p})"
     first, second = figures[a].seconds, figures[b].seconds
     if first is not None and second is not None:
         sentence += f", {more_time(second - first)}"
