@@ -1,5 +1,8 @@
 """Which classes are taken for which: the square of all of them, or the worst pairs where there are many."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import altair as alt
 
 from thaw.analysis.figures import SplitFigures
@@ -21,26 +24,40 @@ def confusion(split: SplitFigures) -> Drawing | None:
 
 def _square(split: SplitFigures) -> Drawing:
     names, classes = chart_names(split.class_names), len(split.class_names)
-    cells = []
-    for i, row in enumerate(split.confusion):
-        for j, count in enumerate(row):
-            if count:
-                share = count / sum(row)
-                cells.append(
-                    {"true": names[i], "predicted": names[j], "count": int(count), "share": share,
-                     "kind": _KINDS[i != j]}
-                )  # fmt: skip
+    cells = [
+        {"true": names[i], "predicted": names[j], "count": int(count), "share": count / sum(row),
+         "kind": _KINDS[i != j]}
+        for i, row in enumerate(split.confusion)
+        for j, count in enumerate(row)
+        if count
+    ]  # fmt: skip
+    description = (
+        f"Confusion matrix of {split.images:,} images of {classes} classes: rows are true classes, columns what was "
+        f"predicted. {_worst(split)}"
+    )
     step = min(34, max(11, 640 // classes))
-    axis = alt.Axis(labelOverlap=False, domain=False, ticks=False, labelFontSize=min(12, step), grid=False)
+    height = max(120, step * classes)
+    chart = layered(*_cells(cells, names, min(12, step)), height=height)
+    return Drawing(
+        "confusion", "Confusion matrix", description, [chart], table="confusions.csv",
+        max_width=max(480, int(1.25 * height) + 200), png_width=max(200, int(1.1 * height)),
+    )  # fmt: skip
+
+
+def _cells(cells: Sequence[dict[str, Any]], names: list[str], font_size: int) -> list[alt.Chart]:
+    """The cells, and their counts where they have room."""
     band = alt.Scale(domain=names, padding=0.04)
+    axis: dict[str, Any] = {
+        "labelOverlap": False,
+        "domain": False,
+        "ticks": False,
+        "labelFontSize": font_size,
+        "grid": False,
+    }
+    below = alt.Axis(**axis, labelAngle=label_angle(names))
     base = alt.Chart(rows(cells)).encode(
-        x=alt.X(
-            "predicted:N",
-            title="predicted",
-            scale=band,
-            axis=alt.Axis(**{**axis.to_dict(), "labelAngle": label_angle(names)}),
-        ),
-        y=alt.Y("true:N", title="true", scale=band, axis=axis),
+        x=alt.X("predicted:N", title="predicted", scale=band, axis=below),
+        y=alt.Y("true:N", title="true", scale=band, axis=alt.Axis(**axis)),
     )
     squares = base.mark_rect().encode(
         color=alt.Color("kind:N", scale=alt.Scale(domain=_KINDS), legend=alt.Legend(title=None)),
@@ -49,20 +66,12 @@ def _square(split: SplitFigures) -> Drawing:
         tooltip=["true:N", "predicted:N", alt.Tooltip("count:Q", title="images"),
                  alt.Tooltip("share:Q", title="of the true class", format=".1%")],
     )  # fmt: skip
-    layers = [squares]
-    if classes <= _NUMBERS_UP_TO:
-        strong = alt.datum["share"] > 0.4
-        layers.append(base.transform_filter(~strong).mark_text(fontSize=11).encode(text="count:Q"))
-        layers.append(base.transform_filter(strong).mark_text(fontSize=11, color="white").encode(text="count:Q"))
-    description = (
-        f"Confusion matrix of {split.images:,} images of {classes} classes: rows are true classes, columns what was "
-        f"predicted. {_worst(split)}"
-    )
-    height = max(120, step * classes)
-    return Drawing(
-        "confusion", "Confusion matrix", description, [layered(*layers, height=height)],
-        table="confusions.csv", max_width=max(480, int(1.25 * height) + 200), png_width=max(200, int(1.1 * height)),
-    )  # fmt: skip
+    if len(names) > _NUMBERS_UP_TO:
+        return [squares]
+    strong = alt.datum["share"] > 0.4
+    pale = base.transform_filter(~strong).mark_text(fontSize=11).encode(text="count:Q")
+    dark = base.transform_filter(strong).mark_text(fontSize=11, color="white").encode(text="count:Q")
+    return [squares, pale, dark]
 
 
 def _pairs(split: SplitFigures) -> Drawing | None:

@@ -90,7 +90,8 @@ def rows(values: Iterable[Mapping[str, Any]]) -> alt.InlineData:
 
 def label_angle(names: Sequence[str]) -> int:
     """Return the angle of names below a chart: long ones stand upright, as slanting they leave it to the left."""
-    return -45 if max(map(len, names), default=0) <= 12 else -90
+    longest = max(map(len, names), default=0)
+    return 0 if longest <= 3 else -45 if longest <= 12 else -90
 
 
 def legend_columns(names: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """The freeze plan: which blocks of the backbone each stage trains."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -18,9 +19,8 @@ def freeze_plan(plans: Sequence[StagePlan]) -> Drawing | None:
     if not plans:
         return None
     stages = chart_names(plan.stage for plan in plans)
-    longest = max(plans, key=lambda plan: len(plan.blocks))
-    blocks = chart_names(block.name for block in longest.blocks)
-    shown = {block.name: name for block, name in zip(longest.blocks, blocks, strict=True)}
+    longest = max(plans, key=lambda plan: len(plan.blocks)).blocks
+    shown = dict(zip((block.name for block in longest), chart_names(block.name for block in longest), strict=True))
     cells = [
         {"stage": stage, "block": shown.get(block.name, block.name), "state": block.state, "layers": block.layers,
          "params": block.params}
@@ -32,38 +32,35 @@ def freeze_plan(plans: Sequence[StagePlan]) -> Drawing | None:
         for stage, plan in zip(stages, plans, strict=True)
         if plan.cut in shown
     ]
-    x = alt.X(
-        "block:N", title=None, scale=alt.Scale(domain=blocks, padding=0), axis=alt.Axis(labelAngle=label_angle(blocks))
-    )
-    y = alt.Y("stage:N", title=None, scale=alt.Scale(domain=stages, paddingInner=0.3, paddingOuter=0.15))
-    grid = (
-        alt.Chart(rows(cells))
-        .mark_rect(stroke="#88888866")
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("state:N", scale=alt.Scale(domain=_STATES, range=_COLOURS), legend=alt.Legend(title=None)),
-            tooltip=[
-                "stage:N",
-                "block:N",
-                "state:N",
-                "layers:Q",
-                alt.Tooltip("params:Q", title="parameters", format=","),
-            ],
-        )
-    )
-    marks = (
-        alt.Chart(rows(cuts))
-        .mark_tick(thickness=3, bandSize=40, orient="vertical", style="ink")
-        .encode(x=alt.X("block:N", bandPosition=1), y="stage:N")
-    )
     description = "Blocks of the network from its input (left) to its output (right), by stage. " + " ".join(
         f"{stage}: {_spoken(plan)}." for stage, plan in zip(stages, plans, strict=True)
     )
     if cuts:
         description += " A bar marks the cut: the activations before it are computed once and kept."
-    chart = layered(grid, marks, height=44 * len(plans))
+    chart = _grid(cells, cuts, stages, list(shown.values()))
     return Drawing("freeze-plan", "Freeze plan", description, [chart], table="figures.json")
+
+
+def _grid(
+    cells: Sequence[dict[str, Any]], cuts: Sequence[dict[str, Any]], stages: list[str], blocks: list[str]
+) -> alt.LayerChart:
+    """A cell for each block of a stage, and a mark behind the block of each cut."""
+    across = alt.Scale(domain=blocks, padding=0)
+    down = alt.Scale(domain=stages, paddingInner=0.3, paddingOuter=0.15)
+    states = alt.Scale(domain=_STATES, range=_COLOURS)
+    grid = alt.Chart(rows(cells)).mark_rect(stroke="#88888866")
+    marks = alt.Chart(rows(cuts)).mark_tick(thickness=3, bandSize=40, orient="vertical", style="ink")
+    params = alt.Tooltip("params:Q", title="parameters", format=",")
+    return layered(
+        grid.encode(
+            x=alt.X("block:N", title=None, scale=across, axis=alt.Axis(labelAngle=label_angle(blocks))),
+            y=alt.Y("stage:N", title=None, scale=down),
+            color=alt.Color("state:N", scale=states, legend=alt.Legend(title=None)),
+            tooltip=["stage:N", "block:N", "state:N", "layers:Q", params],
+        ),
+        marks.encode(x=alt.X("block:N", bandPosition=1), y="stage:N"),
+        height=44 * len(stages),
+    )
 
 
 def _spoken(plan: StagePlan) -> str:
