@@ -30,6 +30,7 @@ NOT_FAST = {
     "lab": "faults",
     "models": "backbone_reuse backbones compute_precision convolutions eager_keras efficientnet_lite folding grad_cam "
     "graph_digest preprocessing weight_files",
+    "report": "page page_in_browser report_files",
     "reproduce": "original_run",
     "results": "evaluation_seen final_features network_features network_pictures",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
