@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 import thaw
+from thaw.analysis.calibration import apply_temperature
+from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import digits
 
@@ -113,6 +116,17 @@ def test_a_run_predicts_arrays_and_files_alike(model, arrays: np.ndarray, tmp_pa
 def test_more_images_than_a_batch_come_in_their_order(model, arrays: np.ndarray) -> None:
     every = model.predict(arrays[:150]).probabilities
     assert np.allclose(every[140:], model.predict(arrays[140:150]).probabilities, atol=1e-5)
+
+
+def test_probabilities_can_be_those_after_the_runs_temperature(model, arrays: np.ndarray, monkeypatch) -> None:
+    plain = model.predict(arrays[:5])
+    monkeypatch.setattr(model, "_classifier", replace(model._classifier, temperature=2.0))
+    calibrated = model.predict(arrays[:5], calibrated=True)
+    assert np.array_equal(calibrated.probabilities, apply_temperature(plain.probabilities, 2.0))
+    assert calibrated.class_names == plain.class_names
+    monkeypatch.setattr(model, "_classifier", replace(model._classifier, temperature=None))
+    with pytest.raises(UserError, match="there is no temperature for this network's probabilities"):
+        model.predict(arrays[:5], calibrated=True)
 
 
 def test_a_folder_names_the_run_as_its_id_does(model, arrays: np.ndarray, outputs: str) -> None:
