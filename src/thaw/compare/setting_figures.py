@@ -16,7 +16,8 @@ from thaw.compare.settings import Setting
 from thaw.compare.shared_images import SharedImages
 
 FEW_RUNS = 3  # up to so many, a bootstrap says nothing: the lowest and the highest are given instead
-BOOTSTRAP, RANGE = "95 % bootstrap interval of the mean", "lowest to highest"
+BOOTSTRAP = "95 % bootstrap interval of the mean (of fewer than 10 runs: rather 80 to 90 %)"
+RANGE = "lowest to highest"
 CLIP = 1e-7  # of probabilities in the loss, as in `results.metrics`
 
 

@@ -77,7 +77,7 @@ def _spread(spread: Spread) -> str:
     deviation = "" if spread.deviation is None else f"deviation {spread.deviation:.3f}, "
     if spread.interval == RANGE:
         return f"{deviation}{spread.low:.3f} to {spread.high:.3f}"
-    return f"{deviation}95 % interval of the mean {spread.low:.3f} to {spread.high:.3f}"
+    return f"{deviation}bootstrap interval of the mean {spread.low:.3f} to {spread.high:.3f}"
 
 
 def _against(figures: Sequence[SettingFigures], pairs: Sequence[PairFigures], a: int, b: int, *, corrected: int) -> str:
