@@ -21,6 +21,11 @@ def test_the_best_epoch_is_that_of_the_lowest_validation_loss_over_all_stages() 
     assert best_epoch_metrics([]) == {}
 
 
+def test_the_objective_of_a_best_epoch_has_a_name_of_its_own() -> None:
+    history = [{**entry, "val_cross_entropy": 0.1} for entry in HISTORY]
+    assert best_epoch_metrics(history) == {"best/epoch": 3, "best/val_objective": 0.6, "best/val_accuracy": 0.7}
+
+
 def test_what_is_no_number_is_not_logged() -> None:
     logged = logged_metrics(METRICS, HISTORY, classes=2)
     assert logged == {"test/accuracy": 0.7, "test/class/a/f1": 0.5, **best_epoch_metrics(HISTORY)}

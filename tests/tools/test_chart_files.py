@@ -76,3 +76,13 @@ def test_the_pixels_of_a_chart_are_read_as_those_of_its_network(tmp_path: Path, 
         )
     levels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))).mean() for uri in seen]
     assert levels == pytest.approx([15, 255], abs=2)
+
+
+def test_no_chart_replaces_an_image(tmp_path: Path) -> None:
+    (photo,) = photos(tmp_path, ["a.png"])
+    with pytest.raises(UserError, match=r"chart=.*a\.png would replace the image"):
+        ChartFiles(photo, [photo], ["a", "b"], 2, None)
+    link = tmp_path / "link-to.png"
+    link.symlink_to(photo)
+    with pytest.raises(UserError, match="would replace the image"):
+        ChartFiles(str(link), [photo], ["a", "b"], 2, None)

@@ -103,3 +103,21 @@ def test_without_the_font_there_is_no_caption(monkeypatch: pytest.MonkeyPatch) -
     picture = Image.new("RGB", (20, 10))
     assert captioned(picture, "lion") is picture
     assert not has_letters("lion")
+
+
+def test_no_picture_replaces_an_image_or_a_file_that_may_be_somebodys(tmp_path: Path, asked) -> None:
+    photo = tmp_path / "mine.png"
+    Image.new("RGB", (8, 8), "red").save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(UserError, match=r"would replace the image .*mine\.png. Write elsewhere"):
+        explain(tmp_path, [str(photo)], [0])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.png").write_bytes(b"a picture of mine")
+    with pytest.raises(UserError, match=r"would replace .*elsewhere/mine\.png, and without explain\.csv beside it"):
+        explain(elsewhere, [str(photo)], [0])
+    assert photo.read_bytes() == before
+    assert (elsewhere / "mine.png").read_bytes() == b"a picture of mine"
+    (elsewhere / "mine.png").unlink()
+    explain(elsewhere, [str(photo)], [0])
+    explain(elsewhere, [str(photo)], [0])  # again: these are its own

@@ -82,7 +82,7 @@ class _Epochs:
         tens = [10.0**i for i in range(math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates))) + 1)]
         scale = alt.Scale(type="log", domain=[min(rates) / 1.6, max(rates) * 1.6], nice=False)
         ticks = [ten for ten in tens if min(rates) / 1.6 <= ten <= max(rates) * 1.6]
-        axis = _axis(format="~e", values=ticks if len(ticks) > 1 else sorted({min(rates), max(rates)}))
+        axis = _axis(format=".1~e", values=ticks if len(ticks) > 1 else sorted({min(rates), max(rates)}))
         line = (
             alt.Chart(rows({"epoch": e["epoch"], "stage": e["stage"], "value": e["learning_rate"]} for e in entries))
             .mark_line(interpolate="step", point=self._point("#888888"), color="#888888", clip=True)

@@ -35,13 +35,15 @@ def logged_metrics(
 def best_epoch_metrics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return `best/epoch`, `best/val_loss` and `best/val_accuracy` of the epoch of the lowest validation loss.
 
-    Epochs count from 1 over all stages. The network has the weights of this epoch only if early stopping restored them.
+    Where the loss of an epoch is the objective, with label smoothing, it is `best/val_objective`: charts of runs side by
+    side must not mix the two. Epochs count from 1 over all stages. The network has the weights of this epoch only if early stopping restored them.
     """
     best = min(epochs.best_epochs(history), key=lambda epoch: epoch.val_loss, default=None)
     if best is None:
         return {}
     accuracy = {} if best.val_accuracy is None else {"best/val_accuracy": best.val_accuracy}
-    return {"best/epoch": best.epoch, "best/val_loss": best.val_loss, **accuracy}
+    name = "best/val_objective" if any("val_cross_entropy" in entry for entry in history) else "best/val_loss"
+    return {"best/epoch": best.epoch, name: best.val_loss, **accuracy}
 
 
 def val_loss_meaning(config: Config) -> str:

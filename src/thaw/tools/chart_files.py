@@ -8,7 +8,7 @@ from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.data.thumbnails import encode_jpeg, jpeg_uri
 from thaw.results.predicted_files import PredictedImage
-from thaw.tools.picture_names import picture_names
+from thaw.tools.picture_names import check_no_image_is_replaced, picture_names
 from thaw.tools.shown_pictures import shown_picture
 
 MAX_CHARTS = 100
@@ -40,6 +40,7 @@ class ChartFiles:
         self._names = dict(zip(files[:MAX_CHARTS], picture_names(files[:MAX_CHARTS]), strict=True))
         self._class_names, self._top, self._bits = class_names, top, bits
         self._written: list[Path] = []
+        check_no_image_is_replaced(f"chart={chart}", map(self._path, self._names), files)
 
     def add(self, image: PredictedImage) -> None:
         """Draw the chart of an image, if it is among the first."""

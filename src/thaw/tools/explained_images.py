@@ -15,7 +15,7 @@ from thaw.common.files import write_atomically
 from thaw.results.predicted_files import PredictedImage
 from thaw.results.trained_classifier import Classifier
 from thaw.tools.picture_captions import captioned, has_letters
-from thaw.tools.picture_names import picture_names
+from thaw.tools.picture_names import check_no_image_is_replaced, picture_names
 from thaw.tools.shown_pictures import shown_picture
 
 LISTING = "explain.csv"
@@ -42,11 +42,22 @@ class ExplainedImages:
     def __init__(self, folder: str, files: Sequence[str], classifier: Classifier, bits: int | None) -> None:
         from thaw.models.grad_cam import GradCam  # late: it imports Keras
 
-        self._heat = GradCam(classifier.model)
         self._folder, self._class_names, self._bits = Path(folder).expanduser(), classifier.class_names, bits
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._names = dict(zip(files, picture_names(files), strict=True))
+        self._check_replaces_nothing(files, f"explain_output={folder}")
+        self._heat = GradCam(classifier.model)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._rows: list[tuple[str, str, float, str]] = []
+
+    def _check_replaces_nothing(self, files: Sequence[str], key: str) -> None:
+        """Raise UserError when a picture would replace an image, or a file of a folder without an earlier listing."""
+        targets = [self._folder / f"{name}.png" for name in self._names.values()]
+        check_no_image_is_replaced(key, targets, files)
+        there = [target for target in targets if target.exists()]
+        if there and not (self._folder / LISTING).is_file():
+            raise UserError(
+                f"{key} would replace {there[0]}, and without {LISTING} beside it that may be yours. Write elsewhere"
+            )
 
     def add(self, images: Sequence[PredictedImage]) -> None:
         """Write the pictures of a batch."""

@@ -1,9 +1,12 @@
 """Names for the pictures that are written of images: of each image one of its own, which any file system takes."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from thaw.common.errors import UserError
 
 MAX_LETTERS = 120  # of a name; 255 bytes are what most file systems take, and letters have up to 4
 
@@ -33,3 +36,12 @@ def picture_names(files: Sequence[str]) -> list[str]:
 def _plain(name: str) -> str:
     name = re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff/\\:*?"<>|]', "_", name).strip(" .")
     return name[:MAX_LETTERS].encode()[: 2 * MAX_LETTERS - 20].decode(errors="ignore") or "_"
+
+
+def check_no_image_is_replaced(key: str, targets: Iterable[Path], images: Iterable[str]) -> None:
+    """Raise UserError when a file that is to be written is one of the images that are read; `key` names it."""
+    read = {os.path.realpath(image): image for image in images}
+    for target in targets:
+        image = read.get(os.path.realpath(target))
+        if image is not None:
+            raise UserError(f"{key} would replace the image {image}. Write elsewhere")

@@ -12,6 +12,7 @@ from thaw.results.trained_classifier import Classifier, load_classifier, probabi
 from thaw.tools.chart_files import ChartFiles
 from thaw.tools.explained_images import ExplainedImages
 from thaw.tools.feature_files import write_features
+from thaw.tools.picture_names import check_no_image_is_replaced
 from thaw.tools.predict_options import check_options
 from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text, top_classes
 
@@ -28,6 +29,8 @@ def predict(config: PredictConfig) -> None:
         write_features(config)
         return
     files = find_images(config.images)
+    if config.output:
+        check_no_image_is_replaced(f"output={config.output}", [Path(config.output).expanduser()], files)
     classifier = load_classifier(config.model, config.backbone, Path(config.outputs), config.tracking_uri)
     reader = ImageReader(files, classifier.image_size, config.bits or classifier.bits)
     predictions = _predict_files(classifier, reader, config)
