@@ -35,8 +35,9 @@ def logged_metrics(
 def best_epoch_metrics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return `best/epoch`, `best/val_loss` and `best/val_accuracy` of the epoch of the lowest validation loss.
 
-    Where the loss of an epoch is the objective, with label smoothing, it is `best/val_objective`: charts of runs side by
-    side must not mix the two. Epochs count from 1 over all stages. The network has the weights of this epoch only if early stopping restored them.
+    Where the loss of an epoch is the objective, with label smoothing, it is `best/val_objective`: charts of runs side
+    by side must not mix the two. Epochs count from 1 over all stages. The network has the weights of this epoch only if
+    early stopping restored them.
     """
     best = min(epochs.best_epochs(history), key=lambda epoch: epoch.val_loss, default=None)
     if best is None:
