@@ -151,11 +151,6 @@ def test_nothing_is_said_of_the_calibration_of_few_images() -> None:
     assert "ECE" not in " ".join(verdict(split([[40, 9], [40, 10]], ["cat", "dog"], 0.99)).lines)
 
 
-def test_suspected_wrong_labels_are_counted_last() -> None:
-    assert verdict(clothing(), suspects=1).lines[-1] == "1 label of test looks wrong"
-    assert verdict(clothing(), suspects=12).lines[-1] == "12 labels of test look wrong"
-
-
 def test_names_with_control_characters_stay_on_one_line() -> None:
     figures = split([[8, 2], [0, 0]], ["a\nb\x1b[31m", "c\udcff"], name="my\ndata")
     made = verdict(figures)

@@ -51,6 +51,16 @@ def files(gallery) -> list[str]:
     return [Path(image.file).stem for image in gallery.images]
 
 
+def test_an_image_that_is_gone_or_changed_is_not_readable_and_the_others_are(photos: Pixels) -> None:
+    indices = np.arange(2, 2 + len(NAMES))
+    assert report_galleries.readable(photos, indices, [3, 0, 4]) == [3, 0, 4]
+    paths = photos.catalog.paths
+    assert paths is not None
+    Path(paths[2 + 3]).unlink()
+    Path(paths[2 + 4]).write_text("not a picture")
+    assert report_galleries.readable(photos, indices, [3, 0, 4]) == [0]
+
+
 def test_each_gallery_shows_the_planted_files_in_its_order(photos: Pixels) -> None:
     found = of_planted(photos)
     assert {key: files(gallery) for key, gallery in found.items()} == {

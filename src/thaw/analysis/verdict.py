@@ -35,12 +35,10 @@ def verdict(
     *,
     head_alone: HeadAlone | None = None,
     validation: SplitFigures | None = None,
-    suspects: int = 0,
 ) -> Verdict:
     """Return what `figures`, of test or of what else there is, say; a difference only where its interval is beyond 0.
 
-    validation: figures of the images that chose the epoch, to say whether they are too few. suspects: number of labels
-    of the split that are likely wrong.
+    validation: figures of the images that chose the epoch, to say whether they are too few.
     """
     share = figures.accuracy
     right = sum(figures.confusion[i][i] for i in range(len(figures.class_names)))
@@ -54,9 +52,6 @@ def verdict(
     if validation is not None and validation is not figures:
         lines.append(_enough_images(validation))
     lines += _calibration_lines(figures)
-    if suspects:
-        labels, look = ("label", "looks") if suspects == 1 else ("labels", "look")
-        lines.append(f"{suspects:,} {labels} of {_split_name(figures)} {look} wrong")
     return Verdict(sentence, lines)
 
 

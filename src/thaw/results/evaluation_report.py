@@ -56,7 +56,8 @@ def _pictures(outcome: EvaluationOutcome, kind: str) -> ReportPictures:
     made.model_summary = made.attempt("lines on the model", lambda: network_pictures.model_summary(model), "")
     if kind == "full":
         count = report_pictures.explained_count(network.network)
-        hits, mistakes = report_galleries.to_explain(probabilities, labels, count)
+        chosen = report_galleries.to_explain(probabilities, labels, count)
+        hits, mistakes = (report_galleries.readable(pixels, indices, positions) for positions in chosen)
         predicted = network_pictures.PredictedImages(pixels, indices, labels, probabilities, names)
         made.explanations = made.attempt(
             "heat maps", lambda: network_pictures.explanations(model, predicted, hits, mistakes), []

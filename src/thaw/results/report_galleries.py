@@ -88,6 +88,13 @@ def to_explain(probabilities: Floats, labels: Labels, count: int) -> tuple[list[
     return surest.tolist(), image_choice.confident_mistakes(probabilities, labels, count)
 
 
+def readable(pixels: Pixels, indices: npt.NDArray[np.int64], positions: Iterable[int]) -> list[int]:
+    """Return those of the positions in `indices` whose image can still be read; one that is gone costs no other."""
+    wanted = list(positions)
+    _, unread = _thumbnails(pixels, indices, wanted)
+    return [position for position in wanted if position not in unread]
+
+
 def _choices(probabilities: Floats, labels: Labels, features: Floats | None, limit: int) -> list[_Choice]:
     hits = int((probabilities.argmax(axis=1) == labels).sum())
     typical = image_choice.typical_of_classes(probabilities, labels, features)

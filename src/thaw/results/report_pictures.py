@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from thaw.report.content import FeatureMap, Gallery
 from thaw.results import feature_maps, report_galleries
 from thaw.results.metrics import Evaluation
 
 if TYPE_CHECKING:
+    from thaw.data.dataset import Dataset
     from thaw.models.network import Network
     from thaw.run_context import RunContext
     from thaw.training.stage_result import TrainingOutcome
@@ -60,7 +62,7 @@ def report_pictures(context: RunContext, trained: TrainingOutcome, test: Evaluat
     )
     made.inputs = made.attempt(
         "images as the network sees them",
-        lambda: network_pictures.network_inputs(data, network, _spread(data.splits.train), INPUT_VIEWS),
+        lambda: network_pictures.network_inputs(data, network, _some_readable(data), INPUT_VIEWS),
         [],
     )
     made.model_summary = made.attempt("lines on the model", lambda: network_pictures.model_summary(network.model), "")
@@ -70,8 +72,9 @@ def report_pictures(context: RunContext, trained: TrainingOutcome, test: Evaluat
     predicted = network_pictures.PredictedImages(
         data.pixels, indices, test.labels, test.probabilities, data.class_names
     )
+    hits, mistakes = (report_galleries.readable(data.pixels, indices, positions) for positions in chosen)
     made.explanations = made.attempt(
-        "heat maps", lambda: network_pictures.explanations(network.model, predicted, *chosen), []
+        "heat maps", lambda: network_pictures.explanations(network.model, predicted, hits, mistakes), []
     )
     maps = feature_maps.feature_maps(context, trained, test.probabilities)
     made.feature_maps = maps.maps
@@ -85,6 +88,8 @@ def explained_count(network: Network) -> int:
     return EXPLAINED_OF_LARGE if large else EXPLAINED_IMAGES
 
 
-def _spread(indices: np.ndarray) -> np.ndarray:
-    """Return a few of the indices, from the first to the last."""
-    return indices[np.unique(np.linspace(0, len(indices) - 1, INPUT_IMAGES).round().astype(int))]
+def _some_readable(data: Dataset) -> npt.NDArray[np.int64]:
+    """Return catalog indices of a few training images, from the first to the last."""
+    train = data.splits.train
+    positions = np.unique(np.linspace(0, len(train) - 1, INPUT_IMAGES).round().astype(int)).tolist()
+    return train[report_galleries.readable(data.pixels, train, positions)]
