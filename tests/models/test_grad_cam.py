@@ -199,7 +199,9 @@ def test_layers_before_the_feature_map_are_not_kept_for_the_gradient() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
-@pytest.mark.parametrize("name", [n if n in ORDINARY else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES])
+@pytest.mark.parametrize(
+    "name", [n if n in ORDINARY else pytest.param(n, marks=pytest.mark.slow) for n in sorted(FAMILIES)]
+)
 def test_every_family_has_a_map_of_its_last_features(name: str) -> None:
     built = calibrated(build(name, image_size=max(BACKBONES[name].min_size, 64)))
     joined = network.attach_head(built, HeadConfig(name="linear"), ("a", "b", "c"))
