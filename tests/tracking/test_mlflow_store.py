@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -155,7 +156,20 @@ def test_mlflows_page_opens_an_experiment_at_its_runs(tracking, outputs, client)
     """Without a kind it opens at traces of language models."""
     with start_run(tracking, outputs, name="run", folder=outputs / "run"):
         pass
-    assert client.get_experiment_by_name("thaw").tags["mlflow.experimentKind"] == "custom_model_development"
+    tags = client.get_experiment_by_name("thaw").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(tags["mlflow.sharedViewState.thaw"])
+    assert view["name"] == "final figures"
+    assert json.loads(view["state"])["selectedColumns"][0] == "metrics.`test/accuracy`"
+
+
+def test_a_view_that_the_user_removed_stays_away(tracking, outputs, client):
+    with start_run(tracking, outputs, name="run", folder=outputs / "run") as run:
+        pass
+    client.delete_experiment_tag(run.experiment_id, "mlflow.sharedViewState.thaw")
+    with start_run(tracking, outputs, name="again", folder=outputs / "again"):
+        pass
+    assert set(client.get_experiment(run.experiment_id).tags) == {"mlflow.experimentKind"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from filelock import FileLock
 from thaw.common.errors import UserError
 from thaw.common.quick_imports import collection_paused
 from thaw.config import command_lines
-from thaw.tracking import mlflow_limits, store_schema
+from thaw.tracking import mlflow_limits, mlflow_page, store_schema
 from thaw.tracking.retry import RetryingClient, StoreRefused, root_cause, suggest_remedy
 
 # Set before mlflow is imported, unless the user has set them. CRITICAL, as errors reach thaw as exceptions anyway.
@@ -33,12 +33,6 @@ _SHORT_TIMEOUT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_T
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "databricks")  # they choose where artifacts go
 _DATABASES = ("postgresql", "mysql", "mssql")
-
-
-# MLflow's page opens an experiment of this kind at its runs, and one without a kind at traces of language models.
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-# What its page guesses is no choice of the user's.
-_GUESSED_KIND = re.compile("no_inferred_type|.*_inferred")
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class MlflowStore:
                     f"{mlflow_limits.EXPERIMENT_LENGTH}"
                 )
             try:
-                return str(self.client.create_experiment(name, self._new_artifacts(), tags={KIND_TAG: KIND}))
+                return str(self.client.create_experiment(name, self._new_artifacts(), mlflow_page.experiment_tags()))
             except StoreRefused:  # another job was faster
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
@@ -91,11 +85,12 @@ class MlflowStore:
         return str(experiment.experiment_id)
 
     def _set_kind(self, experiment: Any) -> None:
-        """Set the kind of an experiment that has none, of an earlier version or another program."""
-        kind = experiment.tags.get(KIND_TAG)
-        if kind is None or _GUESSED_KIND.fullmatch(kind):
+        """Set the tags of an experiment that has no kind: it is of an earlier version or another program."""
+        if mlflow_page.has_kind(experiment.tags):
+            return
+        for key, value in mlflow_page.experiment_tags().items():
             with suppress(StoreRefused):  # a user who may not change the experiment may log to it all the same
-                self.client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
+                self.client.set_experiment_tag(experiment.experiment_id, key, value)
 
     def _new_artifacts(self) -> str | None:
         if self.artifact_folder is None:

@@ -1,0 +1,34 @@
+"""What MLflow's own page reads from an experiment: its kind, and a saved view with the columns of final figures.
+
+The names of MLflow 3.17's page (mlflow/server/js/build); a version that does not know them ignores them.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+VIEW_KEY = "thaw"  # a link with ?viewStateShareKey=thaw opens the view
+KIND_TAG, VIEW_TAG = "mlflow.experimentKind", f"mlflow.sharedViewState.{VIEW_KEY}"
+# "Machine learning", in whose page runs come first; others begin with traces of language models.
+_KIND = "custom_model_development"
+# What the page itself guesses is no choice of the user's.
+_GUESSED = re.compile("no_inferred_type|.*_inferred")
+_VIEW_NAME = "final figures"
+_COLUMNS = (
+    "metrics.`test/accuracy`", "metrics.`val/accuracy`", "metrics.`test/macro_f1`", "metrics.`test/loss`",
+    "metrics.`best/epoch`", "metrics.`best/val_loss`", "params.`recipe`", "params.`backbone.name`",
+    "attributes.`Dataset`",
+)  # fmt: skip
+
+
+def experiment_tags() -> dict[str, str]:
+    """Return the tags of an experiment of thaw's: its kind, and the saved view, which a user may change or delete."""
+    state = {"selectedColumns": _COLUMNS, "columnOrder": _COLUMNS}
+    view = {"name": _VIEW_NAME, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
+    return {KIND_TAG: _KIND, VIEW_TAG: json.dumps(view)}
+
+
+def has_kind(tags: Mapping[str, str]) -> bool:
+    """Whether a program or a user has chosen an experiment's kind."""
+    kind = tags.get(KIND_TAG)
+    return kind is not None and not _GUESSED.fullmatch(kind)
