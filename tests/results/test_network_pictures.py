@@ -60,8 +60,8 @@ def test_hits_and_mistakes_are_explained_by_the_class_that_was_predicted(network
     assert found == [
         (names[2], "cat", "cat", ""),
         (names[8], "cat", "cat", ""),
-        (names[0], "cat", "dog", "probability of cat: 0.300"),
-        (names[6], "dog", "cat", "probability of dog: 0.250"),
+        (names[0], "cat", "dog", "cat: 30.0 %"),
+        (names[6], "dog", "cat", "dog: 25.0 %"),
     ]
     assert [image.probability for image in mistakes.images] == pytest.approx([0.7, 0.75])
     for image, index, label in zip((*hits.images, *mistakes.images), (2, 8, 0, 6), (0, 0, 1, 0), strict=True):
@@ -87,7 +87,7 @@ def test_an_image_without_heat_says_so(network, pixels) -> None:
     finally:
         head.set_weights(before)
     assert hits.images[0].note == "nothing speaks for cat"
-    assert mistakes.images[0].note == "probability of cat: 0.300 · nothing speaks for dog"
+    assert mistakes.images[0].note == "cat: 30.0 % · nothing speaks for dog"
 
 
 def dataset(pixels: Pixels, augment: AugmentConfig) -> Dataset:

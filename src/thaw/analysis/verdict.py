@@ -124,7 +124,8 @@ def _enough_images(figures: SplitFigures) -> str:
 
 def _names(rows: Sequence[ClassFigures], counts: bool) -> str:
     names = [f"{printable(row.name)} ({row.images})" if counts else printable(row.name) for row in rows[:MAX_NAMES]]
-    return ", ".join(names) + (f" and {len(rows) - MAX_NAMES:,} more classes" if len(rows) > MAX_NAMES else "")
+    more = len(rows) - MAX_NAMES
+    return ", ".join(names) + (f" and {more:,} more class{'es' * (more != 1)}" if more > 0 else "")
 
 
 def _calibration_lines(figures: SplitFigures) -> list[str]:

@@ -59,7 +59,7 @@ def terminal_table(comparison: RunComparison) -> Table:
     table = Table()
     table.add_column("setting", overflow="fold")
     table.add_column("run", overflow="fold")
-    for column in ("test accuracy", "interval", "macro F1", "seconds", "trained", "ms/image"):
+    for column in ("test accuracy", "interval", "macro F1", "seconds", "trained", "ms/image behind cut"):
         table.add_column(column, justify="right")
     for i in comparison.ranked:
         row = comparison.rows[i]

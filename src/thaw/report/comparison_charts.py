@@ -164,7 +164,12 @@ def curves_drawing(settings: Sequence[ComparedSetting], names: Sequence[str]) ->
             .mark_line(point=alt.OverlayMarkDef(size=18))
             .encode(
                 x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
-                y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5)),
+                y=alt.Y(
+                    "value:Q",
+                    title=title,
+                    scale=alt.Scale(zero=False),
+                    axis=alt.Axis(format=form, tickCount=5, minExtent=46, maxExtent=46),
+                ),
                 color=alt.Color("setting:N", sort=None, legend=legend, scale=alt.Scale(domain=[n for n, _ in shown])),
                 detail="run:N",
                 tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=".4f")],

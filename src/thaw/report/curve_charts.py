@@ -14,6 +14,7 @@ from thaw.report.drawing import ZOOM_HINT, Drawing, chart_names, layered, rows, 
 
 _POINTS_UP_TO = 60  # epochs; more points than that hide the line
 _KINDS = ["training", "validation"]
+_EPOCH_TICKS = 15
 _LINE_HEIGHT = 15  # pixels, of the texts at the top of the first panel
 
 
@@ -61,7 +62,7 @@ class _Epochs:
             for entry in self.history
             if entry.get(key) is not None
         )
-        axis = _axis(format="~g" if loss else ".0%")
+        axis = _axis(format=".3~r" if loss else ".0%")
         lines = (
             alt.Chart(data)
             .mark_line(point=self._point(), clip=True)
@@ -97,7 +98,10 @@ class _Epochs:
     def _x(self, column: str, lowest: bool = False) -> alt.X:
         """The epochs. All layers name the same scale, or their columns would widen it; the lowest panel has labels."""
         scale = alt.Scale(domain=[self.stages[0]["start"], self.stages[-1]["end"]], nice=False, zero=False)
-        axis = alt.Axis(format="d", tickMinStep=1, grid=False, labels=lowest)
+        first, last = (self.stages[i][end] for i, end in ((0, "start"), (-1, "end")))
+        step = max(1, round((last - first) / _EPOCH_TICKS))  # Vega's own ticks stand at half epochs too
+        epochs = list(range(math.ceil(first), math.floor(last) + 1))
+        axis = alt.Axis(format="d", values=epochs[step - 1 :: step], grid=False, labels=lowest)
         return alt.X(f"{column}:Q", title="epoch" if lowest else None, scale=scale, axis=axis)
 
     def _point(self, colour: str | None = None) -> Any:

@@ -24,6 +24,7 @@ from thaw.models.heat_overlay import overlay
 from thaw.models.network import Network
 from thaw.models.preprocessing import PREPROCESSING_MODES, preprocessed_tensor
 from thaw.report.content import Gallery, GalleryImage
+from thaw.results.report_galleries import percent
 
 THUMBNAIL_SIDE = 192  # pixels, as `GalleryImage` has it
 SUMMARY_WIDTH, SUMMARY_LINES = 100, 400  # columns, lines
@@ -91,7 +92,7 @@ def _explained_image(images: PredictedImages, position: int, heat: npt.NDArray[n
     index, label, guess = (int(numbers[position]) for numbers in (images.indices, images.labels, images.predicted))
     picture = thumbnail(images.pixels, index, THUMBNAIL_SIDE)
     true, said = images.class_names[label], images.class_names[guess]
-    note = "" if label == guess else f"probability of {true}: {images.probabilities[position, label]:.3f}"
+    note = "" if label == guess else f"{true}: {percent(float(images.probabilities[position, label]))}"
     return GalleryImage(
         encode_jpeg(picture),
         images.pixels.catalog.names[index],

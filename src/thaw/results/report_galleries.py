@@ -166,9 +166,10 @@ def _image(
     predicted, note = int(order[0]), ""
     other = label if predicted != label else int(order[1]) if len(order) > 1 else None
     if other is not None:
-        note = f"{class_names[other]}: {_percent(float(probabilities[other]))}"
+        note = f"{class_names[other]}: {percent(float(probabilities[other]))}"
     return GalleryImage(jpeg, name, class_names[label], class_names[predicted], float(probabilities[predicted]), note)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a probability as galleries write it: `97.3 %`."""
     return f"{100 * share:.1f} %" if share >= 0.001 or share == 0 else "below 0.1 %"

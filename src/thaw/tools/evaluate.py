@@ -176,7 +176,7 @@ def _without_seen(record: TrainingRecord, data: EvaluatedImages) -> EvaluatedIma
     if not unseen.any():
         raise UserError(f"exclude_seen=true leaves no image: of {data.covers}, {what}. Evaluate on other data")
     say(f"seen: {what or 'no image'}; {'they are' if what else 'nothing is'} left out")
-    return data.only(unseen, f"the {int(unseen.sum()):,} of {data.covers} that it has not seen")
+    return data.only(unseen, f"{data.covers}, of which it has not seen {int(unseen.sum()):,}")
 
 
 def _report(
