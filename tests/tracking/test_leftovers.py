@@ -140,41 +140,20 @@ def test_folders_of_other_stores_are_not_looked_at(place, tmp_path) -> None:
     assert (search.found, search.kept, search.other_stores) == ([], [], 2)
 
 
-def forgotten(place: Place) -> Path:
-    """A folder whose run MLflow has removed for good: `mlflow gc` takes its artifacts too."""
+def test_a_run_that_the_store_does_not_know_stays(place) -> None:
+    """`mlflow gc` has removed it, or the store is an older copy, or another server answers at its address."""
     folder = place.run("run", deleted=True)
-    of_run = run_id(folder)
-    (folder / "run.json").write_text(json.dumps({"run_id": of_run[::-1], "tracking_uri": place.tracking.uri}))
-    (folder / "result.json").write_text(json.dumps({"run_id": of_run[::-1]}))
-    return folder
-
-
-def test_a_run_that_mlflow_removed_for_good_needs_no_folder(place) -> None:
-    folder = forgotten(place)
-    (leftover,) = place.search().found
-    assert (leftover.folder, leftover.why) == (folder, "MLflow has removed its run for good")
+    unknown = run_id(folder)[::-1]
+    (folder / "run.json").write_text(json.dumps({"run_id": unknown, "tracking_uri": place.tracking.uri}))
+    (folder / "result.json").write_text(json.dumps({"run_id": unknown}))
+    assert place.found() == {}
+    assert place.kept()[folder] == "the store does not know its run, which another one may"
 
 
 def test_what_the_store_did_not_take_yet_stays(place) -> None:
     folder = place.run("run", *FILES, "unsent.json", deleted=True)
     assert place.found() == {}
     assert "unsent.json" in place.kept()[folder]
-
-
-def test_an_unknown_run_whose_artifacts_are_there_is_of_a_store_that_was_replaced(place) -> None:
-    """Of another project's, say, whose experiments keep their artifacts elsewhere."""
-    folder = forgotten(place)
-    place.client.delete_experiment(place.client.get_experiment_by_name("thaw").experiment_id)
-    (place.outputs / "artifacts" / run_id(folder)).mkdir(parents=True)
-    assert place.found() == {}
-    assert "was the store replaced by another?" in place.kept()[folder]
-
-
-def test_an_unknown_run_that_is_older_than_the_store_is_of_a_store_that_was_lost(place) -> None:
-    folder = forgotten(place)
-    os.utime(folder / "run.json", (0, 0))
-    assert place.found() == {}
-    assert "was it made anew?" in place.kept()[folder]
 
 
 def test_a_folder_with_files_of_two_runs_stays(place) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from thaw.common.errors import UserError, joined
 from thaw.tracking import folder_owner, run_files, run_lock, run_search
 from thaw.tracking.evaluation_runs import KIND_TAG
-from thaw.tracking.mlflow_store import MlflowStore, local_path, sqlite_path
+from thaw.tracking.mlflow_store import MlflowStore, sqlite_path
 from thaw.tracking.run_lookup import StoredRun
 from thaw.tracking.unsent_file import UNSENT_FILE
 from thaw.tracking.used_weights import UsedWeights, used_weights
@@ -57,7 +57,7 @@ class Kept(Exception):
 def find_leftovers(store: MlflowStore, outputs: Path, older_than_days: float | None = None) -> Leftovers:
     """Return what no run of the store needs, below `outputs` and in the folders of this machine that its runs name.
 
-    - The folder of a run that was deleted in MLflow, or that MLflow has removed for good together with its artifacts.
+    - The folder of a run that was deleted in MLflow, and that the store still knows.
     - The checkpoints of a finished run; with `older_than_days` also those of failed and killed ones that were last
       written longer ago, which cannot be resumed then.
 
@@ -65,7 +65,7 @@ def find_leftovers(store: MlflowStore, outputs: Path, older_than_days: float | N
     run may be alive, or if its run.json does not name this store.
     """
     runs = {run.id: run for run in run_search.iterate_runs(store, deleted=True)}
-    search = _Search(store, outputs, runs, used_weights(runs.values()), older_than_days)
+    search = _Search(store, runs, used_weights(runs.values()), older_than_days)
     found, kept, others = list[Leftover](), list[KeptFolder](), 0
     for folder in _run_folders(outputs, runs.values()):
         owner = run_lock.read_run_file(folder)
@@ -119,7 +119,6 @@ class _Search:
     """What is known of the store while folders are looked at."""
 
     store: MlflowStore
-    outputs: Path
     runs: Mapping[str, StoredRun]
     used: UsedWeights
     older_than_days: float | None
@@ -135,10 +134,9 @@ class _Search:
             yield self._checkpoints(folder, run, files)
 
     def _whole_folder(self, folder: Path, run_id: str, run: StoredRun | None) -> Leftover:
-        why = "its run was deleted in MLflow"
         if run is None:
-            why = "MLflow has removed its run for good"
-            self._check_removed_for_good(folder, run_id)
+            # Removed by `mlflow gc`, or never there: the store may be an older copy, or another server at its address.
+            raise Kept("the store does not know its run, which another one may")
         try:
             folder_owner.check_single_run(folder)
         except UserError as error:
@@ -150,7 +148,9 @@ class _Search:
         if (folder / UNSENT_FILE).exists():
             raise Kept(f"it holds what the store did not take yet ({UNSENT_FILE})")
         _check_dead(folder, run)
-        return Leftover(folder, "folder", why, content.written, run_files.disk_usage(content.written))
+        return Leftover(
+            folder, "folder", "its run was deleted in MLflow", content.written, run_files.disk_usage(content.written)
+        )
 
     def _checkpoints(self, folder: Path, run: StoredRun, files: tuple[Path, ...]) -> Leftover:
         if run.status == "FINISHED":
@@ -166,23 +166,6 @@ class _Search:
             raise Kept("a run began from its checkpoints (backbone.weights)")
         _check_dead(folder, run)
         return Leftover(folder, "checkpoints", why, files, run_files.disk_usage(files))
-
-    def _check_removed_for_good(self, folder: Path, run_id: str) -> None:
-        """Raise Kept unless `mlflow gc` explains that the store has no such run.
-
-        It removes a run's artifacts too. They are still there when the store's file is an old copy; and when it was
-        lost and made anew, it is younger than the run.
-        """
-        from mlflow.entities import ViewType
-
-        experiments = self.store.client.search_experiments(view_type=ViewType.ALL)
-        roots = [self.outputs / "artifacts", *(local_path(experiment.artifact_location) for experiment in experiments)]
-        unknown = "the store does not know its run, and"
-        if any(root is None or (root / run_id).exists() for root in roots):
-            raise Kept(f"{unknown} the run's artifacts may be there: was the store replaced by another?")
-        created = min((e.creation_time for e in experiments if e.creation_time), default=None)
-        if created is None or created / 1000 > (folder / run_lock.RUN_FILE).stat().st_mtime:
-            raise Kept(f"{unknown} is younger than the run: was it made anew?")
 
 
 def _run_folders(outputs: Path, runs: Iterable[StoredRun]) -> list[Path]:
