@@ -67,7 +67,10 @@ def test_a_layer_a_block_and_the_heads_layers_are_named_as_everywhere(network) -
             "conv_pw_66",
             r"neither a layer nor a block of mobilenet. Did you mean 'conv_pw_6'\? Give",
         ),
-        ("head_hiden", r"Did you mean 'head_hidden'\?.*behind the backbone: head_pool, head_hidden, predictions\. See"),
+        (
+            "head_hiden",
+            r"Did you mean 'head_hidden'\?.*behind the backbone there are head_pool, head_hidden, predictions\. See",
+        ),
         ("42", r"features=42 is a number: give the layer's name. Layer 42 of mobilenet is conv_\w+\. See them all: .*"),
         ("4200", "features=4200 is neither a layer nor a block"),
         ("all", "features=all is neither a layer nor a block"),

@@ -108,9 +108,9 @@ def test_rows_are_what_keras_computes_in_the_order_of_the_files(
     assert images_listed(tmp_path / "f.csv") == images
     assert sorted(f.name for f in tmp_path.iterdir()) == ["f.csv", "f.npy", "photos"]
     said = capsys.readouterr().out
-    assert f"features of {layer}: {'x'.join(map(str, shape))} float32 · 6 images, " in said
+    assert f"features of {layer} · {'x'.join(map(str, shape))} float32 · images: 6 · " in said
     assert "tensorflow in float32" in said
-    assert "6 rows, whose images are listed in f.csv" in said
+    assert "f.npy · rows: 6 · their images in f.csv" in said
 
 
 def test_parquet_has_the_same_numbers_with_their_images(written, photos, tmp_path) -> None:
@@ -134,9 +134,9 @@ def test_an_interrupted_file_continues_and_becomes_the_uninterrupted_one(
     with pytest.raises(KeyboardInterrupt):
         written(name, interrupt_at=2)
     assert not (tmp_path / name).exists(), "a name is that of a whole file"
-    assert capsys.readouterr().err == "stopped after 8 of 11 images: the same command continues\n"
+    assert capsys.readouterr().err == "stopped at 8 of 11 images: the same command continues there\n"
     assert written(name).images == [3], "what is there is not computed again"
-    assert "8 of 11 images are there already" in capsys.readouterr().out
+    assert "images that are there already: 8 of 11" in capsys.readouterr().out
     assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
 
 
@@ -222,3 +222,13 @@ def test_a_record_names_what_the_rows_depend_on(written, photos, tmp_path) -> No
     assert set(record["identity"]) == {
         "format", "network", "layer", "list of images", "decoding", "engine or precision",
     }  # fmt: skip
+
+
+def test_a_table_of_the_users_own_is_not_replaced_by_a_list_of_images(written, photos, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    with pytest.raises(UserError, match=r"a file of that name is there, without features, and may be yours"):
+        written("labels.npy")
+    assert (tmp_path / "labels.csv").read_text() == "path,label\n"
+    (tmp_path / "labels.csv").unlink()
+    written("labels.npy")
+    written("labels.npy", features="pooled")  # again: both files are its own

@@ -20,8 +20,9 @@ def test_features_are_read_back_as_they_were_with_their_images(
     np.save(tmp_path / "rows.npy", features)
     monkeypatch.setattr(parquet_features, "GROUP_BYTES", 3 * features[0].nbytes)
     names = [f"{i}.jpg" for i in range(5)] + ['=1+1\n,".jpg', "caf\udce9.jpg"]
-    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    write_parquet(mapped, names, tmp_path / "a.parquet", {"layer": "mixed5", "shape": "x".join(map(str, shape))})
+    write_parquet(
+        tmp_path / "rows.npy", names, tmp_path / "a.parquet", {"layer": "mixed5", "shape": "x".join(map(str, shape))}
+    )
     file = pq.ParquetFile(tmp_path / "a.parquet")
     assert file.metadata.num_row_groups == 3
     table = file.read()

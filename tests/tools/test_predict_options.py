@@ -25,6 +25,7 @@ from thaw.tools.predict_options import check_options
         ({"features": "pooled", "output": "absent/a.npy"}, "its folder does not exist; make it first"),
         ({"chart": "absent/a.png"}, "chart=absent/a.png: its folder does not exist; make it first"),
         ({"features": "pooled", "output": "a.npy", "explain": True}, "predicts nothing: leave out explain=True, or"),
+        ({"calibrated": True}, "a published network has no temperature: give model=RUN, or leave calibrated out"),
         ({"explain_output": "there"}, "explain_output=there is where explain=true writes: add explain=true"),
         ({"chart": "a.jpg"}, r"give a name that ends in \.png"),
     ],
@@ -40,7 +41,9 @@ def test_keys_that_contradict_each_other_are_refused_before_any_work(
 @pytest.mark.parametrize(
     "keys",
     [
-        {}, {"output": "a.csv", "chart": "a.png", "top": 3, "calibrated": True}, {"output": "a.txt", "format": "json"},
+        {},
+        {"output": "a.csv", "chart": "a.png", "top": 3, "calibrated": True, "model": "abc123"},
+        {"output": "a.txt", "format": "json"},
         {"explain": True, "explain_output": "there"}, {"outputs": "/o", "explain_output": "/o/explained"},
         {"features": "mixed5", "output": "a.NPY"}, {"features": "pooled", "output": "a.parquet", "batch_size": 8},
     ],

@@ -6,12 +6,12 @@ tabs (German and French locales): to them `x,"a;=1"` has a cell `=1"`, in quotes
 beginning of what they take for a cell. There are two kinds of tables:
 
 - for people, `spreadsheet_text`: findings.csv, images.csv, predictions.csv, per_class.csv, bad_files.csv,
-  data_differences.csv, and what predict writes. A cell that begins so, and what follows `;`, `|`, a tab or a line end
-  in it, gets an apostrophe in front, which makes it text. Numbers stay numbers. The original is
+  data_differences.csv, explain.csv, and the listing of predict. A cell that begins so, and what follows `;`, `|`, a
+  tab or a line end in it, gets an apostrophe in front, which makes it text. Numbers stay numbers. The original is
   `re.sub(r"(?:^'(?='*[\t\r\n])|(?:^|(?<=[;|\t\r\n]))'(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]))", "", cell)`.
   predict's `format=json` has plain names.
-- for programs, `csv_text`: manifest.csv, which reproduce reads, and groups.csv, which `dataset=csv` reads. Every cell
-  is exactly what it was.
+- for programs, `csv_text`: manifest.csv, which reproduce reads, groups.csv, which `dataset=csv` reads, and the list of
+  images beside features in a .npy file. Every cell is exactly what it was.
 """
 
 import csv

@@ -177,10 +177,10 @@ def check_name(name: str, graph: LayerGraph, others: Iterable[str], backbone: st
             f"features={name} is a number: give the layer's name. Layer {name} of {backbone} is "
             f"{graph.layers[int(name)].name}. {hint}"
         )
-    behind = f"; behind the backbone: {', '.join(others)}" if others else ""
+    behind = f"; behind the backbone there are {', '.join(others)}" if others else ""
     raise UserError(
         f"features={name} is neither a layer nor a block of {backbone}.{did_you_mean(name, names)} "
-        f"Give a name of these, or {POOLED}{behind}. {hint}"
+        f"Give the name of one, or {POOLED}{behind}. {hint}"
     )
 
 

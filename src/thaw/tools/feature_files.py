@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from thaw.common import environment
-from thaw.common.console import format_bytes, printable, progress, say
+from thaw.common.console import display_path, format_bytes, printable, progress, say
 from thaw.common.csv_text import csv_text
 from thaw.common.errors import UserError
 from thaw.common.files import remove_files, write_atomically
@@ -24,6 +24,7 @@ from thaw.results.network_features import FeatureFunction, FeatureNetwork, featu
 from thaw.results.predicted_files import DECODE_GROUP, ImageReader, find_images
 from thaw.tools.parquet_features import write_parquet
 from thaw.tools.partial_rows import PartialRows
+from thaw.tools.picture_names import check_no_image_is_replaced
 
 CALL_BYTES = 64_000_000  # of the features that the network returns at once
 MIN_CALL = 8  # images: OpenVINO and Keras compute as many at a time
@@ -38,6 +39,7 @@ def write_features(config: PredictConfig) -> None:
     assert config.features is not None
     assert config.output is not None
     files, target = find_images(config.images), Path(config.output).expanduser().absolute()
+    _check_replaces_nothing(config.output, target, files)
     network = load_feature_network(
         config.features, config.model, config.backbone, Path(config.outputs), config.tracking_uri
     )
@@ -46,13 +48,13 @@ def write_features(config: PredictConfig) -> None:
     shape = "x".join(map(str, network.shape))
     size = 4 * int(np.prod(network.shape)) * len(files)
     say(
-        f"features of {config.features}: {shape} float32 · {len(files):,} images, {format_bytes(size)} · "
+        f"features of {config.features} · {shape} float32 · images: {len(files):,} · {format_bytes(size)} · "
         f"{how.choice.engine} in {how.choice.frozen}"
     )
     with PartialRows(target, _identity(config.features, network, how, reader), network.shape) as partial:
         _check_room(target, size - partial.rows * size // len(files), size)
         if partial.done:
-            say(f"{partial.done:,} of {len(files):,} images are there already")
+            say(f"images that are there already: {partial.done:,} of {len(files):,}")
         reader.unreadable += [BadImageError(files[i], reason, kind) for i, reason, kind in partial.unreadable]
         _compute(partial, reader, function, config)
         _publish(partial, reader.files, target, {"layer": config.features, "shape": shape})
@@ -126,8 +128,19 @@ def _interruption_noted(partial: PartialRows, total: int) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        print(f"stopped after {partial.done:,} of {total:,} images: the same command continues", file=sys.stderr)
+        print(f"stopped at {partial.done:,} of {total:,} images: the same command continues there", file=sys.stderr)
         raise
+
+
+def _check_replaces_nothing(output: str, target: Path, files: Sequence[str]) -> None:
+    """Raise UserError when the features, or their list of images, would replace a file that is not an earlier one."""
+    listing = target.with_suffix(".csv")
+    check_no_image_is_replaced(f"output={output}", [target, listing], files)
+    if target.suffix.lower() == ".npy" and listing.exists() and not target.exists():
+        raise UserError(
+            f"output={output} has its list of images beside it, as {listing.name}: a file of that name is there, "
+            "without features, and may be yours. Choose another name"
+        )
 
 
 def _publish(partial: PartialRows, files: Sequence[str], target: Path, metadata: dict[str, str]) -> None:
@@ -138,13 +151,14 @@ def _publish(partial: PartialRows, files: Sequence[str], target: Path, metadata:
         partial.remove()
         return
     partial.finish()
+    shown = printable(str(display_path(target)))
     if target.suffix.lower() == ".parquet":
-        write_parquet(np.load(partial.part, mmap_mode="r"), names, target, metadata)
+        write_parquet(partial.part, names, target, metadata)
         partial.remove()
-        say(f"wrote {printable(str(target))}: {len(names):,} rows of image and feature")
+        say(f"wrote {shown} · rows of image and feature: {len(names):,}")
         return
     listing = target.with_suffix(".csv")
     remove_files(target)  # never an old array beside a new list
     write_atomically(listing, csv_text(("row", "image"), enumerate(names)).encode("utf-8", "surrogateescape"))
     partial.move_to(target)
-    say(f"wrote {printable(str(target))}: {len(names):,} rows, whose images are listed in {printable(listing.name)}")
+    say(f"wrote {shown} · rows: {len(names):,} · their images in {printable(listing.name)}")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from thaw.common.console import printable
+from thaw.common.console import display_path, printable
 from thaw.common.errors import UserError, joined
 from thaw.common.files import remove_files, write_json
 
@@ -44,6 +44,7 @@ class PartialRows:
     def __init__(self, target: Path, identity: Mapping[str, Any], shape: Sequence[int]) -> None:
         self.part = target.with_name(target.name + ".part")
         self._record, self._lock = (self.part.with_name(self.part.name + end) for end in (".json", ".lock"))
+        self._shown = printable(str(display_path(self.part)))
         self._identity, self.shape = {"format": FORMAT, **identity}, tuple(shape)
         self._row_bytes = 4 * int(np.prod(self.shape))
         self.done, self.rows, self._added, self.unreadable = 0, 0, 0, list[Bad]()
@@ -54,7 +55,7 @@ class PartialRows:
         try:
             self._held.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"another process is writing {printable(str(self.part))}: wait for it, or end it") from None
+            raise UserError(f"another process is writing {self._shown}: wait for it, or end it") from None
         if not self._continue():
             self.done, self.rows, self.unreadable = 0, 0, []
             self.part.write_bytes(self._header(0))
@@ -85,7 +86,7 @@ class PartialRows:
         if not changed and self.part.stat().st_size >= length:
             return True
         why = f"another {joined(changed)}" if identity and changed else "no readable record"
-        print(f"note: {printable(str(self.part))} has {why}: it is begun anew", file=sys.stderr)
+        print(f"note: {self._shown} has {why}: it is begun anew", file=sys.stderr)
         return False
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:

@@ -51,6 +51,8 @@ def _feature_problems(config: PredictConfig) -> Iterator[str]:
 
 
 def _prediction_problems(config: PredictConfig) -> Iterator[str]:
+    if config.calibrated and config.model is None:
+        yield "calibrated=true: a published network has no temperature: give model=RUN, or leave calibrated out"
     default = PredictConfig.explain_output.replace("${outputs}", config.outputs)
     if not config.explain and config.explain_output not in (default, PredictConfig.explain_output):
         yield f"explain_output={config.explain_output} is where explain=true writes: add explain=true"
