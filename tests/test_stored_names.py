@@ -122,7 +122,10 @@ def test_a_run_has_the_tags_and_metrics_that_others_read(killed_and_resumed) -> 
     _, _, ran, commands = killed_and_resumed
     run = commands.client().get_run(ran.result()["run_id"])
     assert set(run.data.tags) >= TAGS
-    assert set(run.data.metrics) >= {"epoch/loss", "epoch/val_loss", "epoch/learning_rate", "val/accuracy", "test/loss"}
+    assert set(run.data.metrics) >= {
+        "epoch/loss", "epoch/val_loss", "epoch/learning_rate", "val/accuracy", "test/loss", "best/epoch",
+        "best/val_loss", "best/val_accuracy",
+    }  # fmt: skip
     assert {"finetune.freeze", "dataset.limit_per_class", "optimizer.learning_rate"} <= set(run.data.params)
 
 

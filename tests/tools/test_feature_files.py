@@ -232,3 +232,21 @@ def test_a_table_of_the_users_own_is_not_replaced_by_a_list_of_images(written, p
     (tmp_path / "labels.csv").unlink()
     written("labels.npy")
     written("labels.npy", features="pooled")  # again: both files are its own
+
+
+def test_a_crash_between_the_list_and_the_features_last_name_is_continued(
+    written, photos, tmp_path, monkeypatch
+) -> None:
+    written("whole.npy")
+    with monkeypatch.context() as patched:
+
+        def crash(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(feature_files.PartialRows, "move_to", crash)
+        with pytest.raises(KeyboardInterrupt):
+            written("f.npy")
+    assert (tmp_path / "f.csv").exists()
+    assert not (tmp_path / "f.npy").exists()
+    assert written("f.npy").images == []
+    assert (tmp_path / "f.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()

@@ -111,8 +111,9 @@ def _enough_images(figures: SplitFigures) -> str:
     """Say how wide the interval is, and which classes have few or no images."""
     low, high = figures.accuracy.low or 0.0, figures.accuracy.high or 0.0
     images = "1 image" if figures.images == 1 else f"{figures.images:,} images"
-    size = "has" if figures.images >= FEW_IMAGES else "is too small to tell small differences:"
-    line = f"{_split_name(figures)} {size} {images}, the interval is {100 * (high - low):.1f} points wide"
+    split = _split_name(figures)
+    size = f"{split} has" if figures.images >= FEW_IMAGES else f"{split} is too small to tell small differences:"
+    line = f"{size} {images}, the interval is {100 * (high - low):.1f} points wide"
     few = [row for row in figures.classes if 0 < row.images < FEW_IMAGES_OF_A_CLASS]
     absent = [row for row in figures.classes if row.images == 0]
     if few:

@@ -23,7 +23,7 @@ from thaw.results.computation_choice import Computation
 from thaw.results.network_features import FeatureFunction, FeatureNetwork, feature_function, load_feature_network
 from thaw.results.predicted_files import DECODE_GROUP, ImageReader, find_images
 from thaw.tools.parquet_features import write_parquet
-from thaw.tools.partial_rows import PartialRows
+from thaw.tools.partial_rows import PartialRows, part_of
 from thaw.tools.picture_names import check_no_image_is_replaced
 
 CALL_BYTES = 64_000_000  # of the features that the network returns at once
@@ -133,10 +133,13 @@ def _interruption_noted(partial: PartialRows, total: int) -> Iterator[None]:
 
 
 def _check_replaces_nothing(output: str, target: Path, files: Sequence[str]) -> None:
-    """Raise UserError when the features, or their list of images, would replace a file that is not an earlier one."""
+    """Raise UserError when the features, or their list of images, would replace a file that is not an earlier one.
+
+    Unfinished features beside a list are ours: the list is written just before they get their name.
+    """
     listing = target.with_suffix(".csv")
     check_no_image_is_replaced(f"output={output}", [target, listing], files)
-    if target.suffix.lower() == ".npy" and listing.exists() and not target.exists():
+    if target.suffix.lower() == ".npy" and listing.exists() and not (target.exists() or part_of(target).exists()):
         raise UserError(
             f"output={output} has its list of images beside it, as {listing.name}: a file of that name is there, "
             "without features, and may be yours. Choose another name"

@@ -25,6 +25,11 @@ FORMAT = 1  # raise it when an older version's partial file may not be continued
 Bad = tuple[int, str, str]  # position of a file that cannot be read, reason, kind
 
 
+def part_of(target: Path) -> Path:
+    """Return where the rows of `target` lie while it is unfinished."""
+    return target.with_name(target.name + ".part")
+
+
 class PartialRows:
     """The partial file of one target; use it in a `with`, which locks it.
 
@@ -42,7 +47,7 @@ class PartialRows:
     """
 
     def __init__(self, target: Path, identity: Mapping[str, Any], shape: Sequence[int]) -> None:
-        self.part = target.with_name(target.name + ".part")
+        self.part = part_of(target)
         self._record, self._lock = (self.part.with_name(self.part.name + end) for end in (".json", ".lock"))
         self._shown = printable(str(display_path(self.part)))
         self._identity, self.shape = {"format": FORMAT, **identity}, tuple(shape)

@@ -1,4 +1,4 @@
-"""What MLflow's own page reads from an experiment: its kind, and a saved view with the columns of final figures.
+"""What MLflow's own page reads from an experiment: its kind, and a saved view, of final figures before others.
 
 The names of MLflow 3.17's page (mlflow/server/js/build); a version that does not know them ignores them.
 """
@@ -19,11 +19,26 @@ _COLUMNS = (
     "metrics.`best/epoch`", "metrics.`best/val_loss`", "params.`recipe`", "params.`backbone.name`",
     "attributes.`Dataset`",
 )  # fmt: skip
+# Groups of charts, and whether they are open; those that are not named, of single classes, follow.
+_GROUPS = {
+    "test": True, "val": True, "best": True, "epoch": True, "eval": True, "Model metrics": True, "stage": False,
+    "parity": False, "System metrics": False,
+}  # fmt: skip
 
 
 def experiment_tags() -> dict[str, str]:
     """Return the tags of an experiment of thaw's: its kind, and the saved view, which a user may change or delete."""
-    state = {"selectedColumns": _COLUMNS, "columnOrder": _COLUMNS}
+    groups = [
+        {"uuid": name, "name": name, "display": is_open, "isReordered": False, "deleted": False, "isGenerated": True}
+        for name, is_open in _GROUPS.items()
+    ]
+    state = {
+        "selectedColumns": _COLUMNS,
+        "columnOrder": _COLUMNS,
+        "compareRunCharts": [],  # the page adds one for each metric, to the group of its name
+        "compareRunSections": groups,
+        "isAccordionReordered": True,  # else it sorts the groups by name
+    }
     view = {"name": _VIEW_NAME, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
     return {KIND_TAG: _KIND, VIEW_TAG: json.dumps(view)}
 
