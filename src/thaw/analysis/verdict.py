@@ -112,8 +112,13 @@ def _enough_images(figures: SplitFigures) -> str:
     low, high = figures.accuracy.low or 0.0, figures.accuracy.high or 0.0
     images = "1 image" if figures.images == 1 else f"{figures.images:,} images"
     split = _split_name(figures)
-    size = f"{split} has" if figures.images >= FEW_IMAGES else f"{split} is too small to tell small differences:"
-    line = f"{size} {images}, the interval is {100 * (high - low):.1f} points wide"
+    width = f"the interval is {100 * (high - low):.1f} points wide"
+    enough = figures.images >= FEW_IMAGES
+    line = (
+        f"{split} has {images}, {width}"
+        if enough
+        else f"{split} is too small to tell small differences: {images}, {width}"
+    )
     few = [row for row in figures.classes if 0 < row.images < FEW_IMAGES_OF_A_CLASS]
     absent = [row for row in figures.classes if row.images == 0]
     if few:
