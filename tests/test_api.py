@@ -15,6 +15,7 @@ from thaw.analysis.calibration import apply_temperature
 from thaw.common.errors import UserError
 from thaw.config.schema import DatasetConfig
 from thaw.data import digits
+from thaw.data.picture_input import pixels_of
 
 from .conftest import ROOT
 
@@ -109,7 +110,9 @@ def test_a_run_predicts_arrays_and_files_alike(model, arrays: np.ndarray, tmp_pa
     assert (of_files.probabilities.dtype, of_files.probabilities.shape) == (np.float32, (3, 10))
     assert of_files.class_names == [model.class_names[i] for i in of_files.probabilities.argmax(axis=1)]
     assert model.predict(str(tmp_path)).class_names == of_files.class_names
-    by_keras = model.keras_model.predict(np.stack([model._resized(image) for image in arrays[:3]]), verbose=0)
+    by_keras = model.keras_model.predict(
+        np.stack([pixels_of(image, model.image_size) for image in arrays[:3]]), verbose=0
+    )
     np.testing.assert_allclose(of_arrays.probabilities, by_keras, atol=0.02)
 
 

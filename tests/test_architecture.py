@@ -38,9 +38,10 @@ ALLOWED = {
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
     "compare": {"common", "config", "data", "models", "tracking", "analysis", "report", "results"},
     "cli": {"common", "config", "tracking", "results", "run"},
+    "serve": {"common", "config", "data", "models", "frozen", "results"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
-        "run", "explore", "reproduce", "cli", "analysis", "report", "compare",
+        "run", "explore", "reproduce", "cli", "analysis", "report", "compare", "serve",
     },
     "api": {
         "common", "config", "cache", "data", "models", "tracking", "results", "explore", "cli", "tools",

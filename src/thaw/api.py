@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from thaw import tracking
 from thaw.cache import DiskCache
@@ -27,8 +26,9 @@ from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
 from thaw.data import pixels
 from thaw.data.catalog import UNASSIGNED, Catalog
-from thaw.data.decode import DecodeOptions, decode, resize
+from thaw.data.decode import DecodeOptions
 from thaw.data.file_bytes import BadImageError
+from thaw.data.picture_input import pixels_of
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan
@@ -96,7 +96,9 @@ class TrainedModel:
         if isinstance(images, np.ndarray):
             arrays = _checked(images)
             names = [str(i) for i in range(len(arrays))]
-            batches: Iterator[Any] = ([self._resized(image) for image in batch] for batch in _batches(arrays))
+            batches: Iterator[Any] = (
+                [pixels_of(image, self.image_size) for image in batch] for batch in _batches(arrays)
+            )
         else:
             names = _find_files(images)
             batches = self._decoded(names)
@@ -110,16 +112,12 @@ class TrainedModel:
     def _probabilities(self) -> Any:
         return trained_classifier.probability_function(self._classifier, self._config.engine, self._config.precision)
 
-    def _resized(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        size = (self.image_size, self.image_size)
-        return image if image.shape[:2] == size else np.asarray(resize(Image.fromarray(image), size))
-
     def _decoded(self, files: list[str]) -> Iterator[list[npt.NDArray[np.uint8]]]:
         options = DecodeOptions(self._config.bits or self._classifier.bits)
 
         def read(file: str) -> npt.NDArray[np.uint8] | BadImageError:
             try:
-                return decode(file, size=(self.image_size,) * 2, options=options).resized(self.image_size)
+                return pixels_of(Path(file), self.image_size, options)
             except BadImageError as error:
                 return error
 

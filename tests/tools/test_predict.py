@@ -147,7 +147,7 @@ def test_any_name_of_a_file_comes_out_of_a_listing(
     Path(name).write_bytes(b"")
     classifier = trained_classifier.Classifier(None, ["lion"], 8, STOCK)
     monkeypatch.setattr(predict, "load_classifier", lambda *_: classifier)
-    predicted = {name: [("lion", 0.5)]}
+    predicted = {name: [{"class": "lion", "probability": 0.5}]}
     monkeypatch.setattr(predict, "_predict_files", lambda classifier, reader, config: predicted)
     output = tmp_path / "listing"
     config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)

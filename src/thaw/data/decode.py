@@ -132,6 +132,16 @@ def decode(
         raise BadImageError(name, reason, kind) from error
 
 
+def to_upright_rgb(image: Image.Image, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> Image.Image:
+    """Return a loaded image as `decode` returns a file's; the image itself may be changed.
+
+    Raises:
+        BadImageError: Its pixels have no known range.
+    """
+    _turn_upright(image)
+    return _to_rgb(image, name, options.white_level)
+
+
 def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
     """Return an image, or the part of it in `box`, squashed or stretched to exactly `size` (width, height).
 

@@ -9,12 +9,13 @@ from thaw.config.tool_schemas import PredictConfig
 from thaw.frozen import engine
 from thaw.results.predicted_files import ImageReader, find_images, predicted_images
 from thaw.results.trained_classifier import Classifier, load_classifier, probability_function
+from thaw.serve.answer import top_answers
 from thaw.tools.chart_files import ChartFiles
 from thaw.tools.explained_images import ExplainedImages
 from thaw.tools.feature_files import write_features
 from thaw.tools.picture_names import check_no_image_is_replaced
 from thaw.tools.predict_options import check_options
-from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text, top_classes
+from thaw.tools.prediction_listing import Predictions, encode_listing, listing_table, listing_text
 
 
 def predict(config: PredictConfig) -> None:
@@ -50,7 +51,7 @@ def _predict_files(classifier: Classifier, reader: ImageReader, config: PredictC
     with progress("predicting", len(files)) as bar:
         for batch in predicted_images(reader, probabilities, config.batch_size, bar.advance):
             for image in batch:
-                predictions[image.file] = top_classes(image.probabilities, names, config.top)
+                predictions[image.file] = top_answers(image.probabilities, names, config.top)
                 if charts:
                     charts.add(image)
             if explained:
