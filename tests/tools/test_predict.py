@@ -15,6 +15,7 @@ from thaw.config.schema import Config, DatasetConfig
 from thaw.config.stored_config import config_yaml
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models.saved_model import SavedNetwork
+from thaw.results import classifier as run_classifier
 from thaw.results import computation_choice, trained_classifier
 from thaw.results.computation_choice import choose_prediction_engine
 from thaw.results.trained_classifier import InferenceSettings, settings_of_result, settings_of_tags
@@ -181,7 +182,7 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
         None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
     )
     monkeypatch.setattr(predict, "load_classifier", lambda *_: network)
-    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *given: function)
+    monkeypatch.setattr(run_classifier, "InferenceFunction", lambda *given: function)
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]
     printed = capsys.readouterr()
@@ -212,7 +213,7 @@ def test_calibrated_probabilities_are_those_after_the_temperature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = np.array([[0.75, 0.25]], np.float32)
-    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *given: lambda images: [plain])
+    monkeypatch.setattr(run_classifier, "InferenceFunction", lambda *given: lambda images: [plain])
     network = trained_classifier.Classifier(None, ["a", "b"], 8, STOCK, saved_network=object(), temperature=2.0)
     assert trained_classifier.probability_function(network)(None).tolist() == plain.tolist()
     found = trained_classifier.probability_function(network, calibrated=True)(None)
@@ -271,7 +272,7 @@ def test_float32_predictions_of_a_head_that_was_fitted_on_int8_are_noted(
 ) -> None:
     if quantized_file:
         (tmp_path / "frozen_int8.xml").write_text("")
-    monkeypatch.setattr(trained_classifier, "InferenceFunction", lambda *args: None)
+    monkeypatch.setattr(run_classifier, "InferenceFunction", lambda *args: None)
     classifier = trained_classifier.Classifier(None, ["a", "b"], 8, settings, folder=tmp_path)
     trained_classifier.probability_function(classifier, **asked)
     assert capsys.readouterr().err == (f"{computation_choice.FLOAT32_NOTE}\n" if noted else "")

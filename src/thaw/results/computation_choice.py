@@ -11,7 +11,7 @@ from thaw.frozen.engine import EngineChoice
 from thaw.models import saved_model
 
 if TYPE_CHECKING:
-    from thaw.results.trained_classifier import Classifier, InferenceSettings
+    from thaw.results.classifier import Classifier, InferenceSettings
 
 FLOAT32_NOTE = (
     "note: these predictions are those of the network in float32, and its head was fitted on int8. The run's id or "
