@@ -57,11 +57,16 @@ ONLY: dict[str, set[str]] = {
     "openvino": {"frozen/engine", "frozen/openvino_runtime"},
     "nncf": {"frozen/quantization"},
     "cleanlab": {"explore/label_errors"},
-    "jinja2": {"explore/html_page", "report/page_base"},
+    "jinja2": {"explore/html_page", "report/page_base", "serve/start_page"},
     "altair": {"report"},
     "vl_convert": {"report"},
     "statsmodels": {"analysis"},
     "pyarrow": {"tools", "results"},
+    "fastapi": {"serve"},
+    "fastapi_offline": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "prometheus_client": {"serve"},
 }
 
 

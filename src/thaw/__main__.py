@@ -17,6 +17,7 @@ TOOLS = {
     "evaluate": tool_schemas.EvaluateConfig,
     "explore": tool_schemas.ExploreConfig,
     "layers": tool_schemas.LayersConfig,
+    "serve": tool_schemas.ServeConfig,
     "compare": tool_schemas.CompareConfig,
     "reproduce": tool_schemas.ReproduceConfig,
     "runs": tool_schemas.RunsConfig,

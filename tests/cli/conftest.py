@@ -17,6 +17,7 @@ TOOLS = {
     tool_schemas.ExploreConfig: "explore",
     tool_schemas.EvaluateConfig: "evaluate",
     tool_schemas.RunsConfig: "runs",
+    tool_schemas.ServeConfig: "serve",
     tool_schemas.BenchmarkConfig: "benchmark",
     tool_schemas.FaultsConfig: "faults",
 }  # fmt: skip

@@ -115,6 +115,49 @@ class EvaluateConfig:
 
 
 @dataclass
+class ServeConfig:
+    """scripts/serve.py: a network over HTTP, with a page on which to drop pictures."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
+    model: str | None = key(
+        None, "id of a run, its first six characters or more, or a run's folder; default: the backbone's own ImageNet "
+        "classifier",
+    )  # fmt: skip
+    backbone: BackboneConfig = key(BackboneConfig, "")
+    bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
+    host: str = key("127.0.0.1", "address to listen on; 127.0.0.1: this machine only, 0.0.0.0: all networks")
+    port: int = key(8000, "port to listen on; 0: a free one, which is printed", min=0, max=65535)
+    top: int = key(5, "classes of an image, unless a request says top=", min=1)
+    max_batch: int = key(32, "images computed at once, at most", min=1)
+    wait_ms: float = key(5.0, "how long an image waits for others that are being decoded", min=0, max=1000)
+    queue: int = key(256, "images that are decoded, wait or are computed, at most; more are answered with 503", min=1)
+    max_images: int = key(64, "images of a request, at most", min=1)
+    max_mb: float = key(20.0, "size of a request, at most", min=0.001)
+    buffer_mb: float = key(256.0, "size of all requests that are held, at most; more are answered with 503", min=0.001)
+    read_seconds: float = key(15.0, "how long a request may take to arrive", min=0.1)
+    answer_seconds: float = key(30.0, "how long a request that has arrived may take", min=0.1)
+    decode_threads: int | None = key(None, "pictures decoded at once; default: as many as there are processors", min=1)
+    allowed_hosts: list[str] | None = key(
+        None,
+        "names by which the server may be called, such as example.org; default: localhost and 127.0.0.1 on a loopback "
+        "host, any name on another",
+    )
+    allowed_origins: list[str] = key([], "web pages of other sites that may use the server: https://example.org")
+    engine: str = key(
+        "auto",
+        "engine that runs the network; auto: the one of its run's figures",
+        choices=("auto", "openvino", "tensorflow"),
+    )
+    precision: str = key(
+        "auto",
+        "precision of computation; auto: that of its run's figures, float32 for stock networks",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
 class ReproduceConfig:
     """scripts/reproduce.py: a run done again, and held against what it was."""
 

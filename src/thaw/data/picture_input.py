@@ -45,7 +45,7 @@ def pixels_of(
         BadImageError: it cannot be used, with the reason.
     """
     if isinstance(value, str) and not (allow_paths and _is_file(value)):
-        value = _decode_base64(value, name or "the image", allow_paths=allow_paths)
+        value = decode_base64(value, name or "the image", allow_paths=allow_paths)
     if isinstance(value, bytes | bytearray | memoryview):
         return decode.decode(bytes(value), name or "the image", (size, size), options).resized(size)
     if isinstance(value, str | os.PathLike) and allow_paths:
@@ -68,8 +68,8 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _decode_base64(text: str, name: str, *, allow_paths: bool) -> bytes:
-    """Return the bytes that a text holds in base64, with or without padding, of either alphabet.
+def decode_base64(text: str, name: str, *, allow_paths: bool) -> bytes:
+    """Return the bytes that a text holds in base64, with or without padding, of either alphabet; see `pixels_of`.
 
     Raises:
         BadImageError: it does not; a short one is taken for the path of a file that is not there, if it may be one.

@@ -1,0 +1,98 @@
+"""Serves a network over HTTP: an address for programs, and a page on which people drop pictures."""
+
+import contextlib
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+from thaw.common.console import printable, say
+from thaw.common.errors import UserError
+from thaw.common.hardware import cpu_count, detect_processor
+from thaw.config.tool_schemas import ServeConfig
+from thaw.frozen import engine
+from thaw.results import trained_classifier
+from thaw.serve.serve_packages import check_packages_are_installed
+
+DRAIN_MARGIN_SECONDS = 5.0  # for answers to be sent, after the time that they may take
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until SIGINT or SIGTERM; what was begun is finished, and the exit code is 0.
+
+    Raises:
+        UserError: a package or the network is missing, the address cannot be had, or keys contradict each other.
+    """
+    check_serve_config(config)
+    check_packages_are_installed()
+    engine.check_engine(config.engine, config.precision, "auto", detect_processor())
+    from thaw.serve import http_server  # late: its packages may be missing
+
+    # Before the network is loaded, which takes seconds, and a taken port none.
+    with contextlib.closing(http_server.bind(config.host, config.port)) as bound:
+        _serve_on(bound, config)
+
+
+def _serve_on(bound: socket.socket, config: ServeConfig) -> None:
+    from thaw.serve import http_app, http_server, request_guard, served_network
+    from thaw.serve.batcher import Batcher
+    from thaw.serve.http_metrics import Metrics
+    from thaw.serve.image_service import ImageService
+    from thaw.serve.serve_limits import BodyBuffer, Limits
+
+    outputs = Path(config.outputs)
+    classifier = trained_classifier.load_classifier(config.model, config.backbone, outputs, config.tracking_uri)
+    model = served_network.served_model(
+        classifier, config.model, config.backbone, config.engine, config.precision, config.bits
+    )
+    limits = Limits(
+        round(1e6 * config.max_mb), round(1e6 * config.buffer_mb), config.max_images, config.read_seconds,
+        config.answer_seconds,
+    )  # fmt: skip
+    buffer = BodyBuffer(limits.buffer_bytes)
+    metrics = Metrics(lambda: batcher.taken, lambda: buffer.held)
+    batcher = Batcher(model.compute, config.max_batch, config.wait_ms / 1000, config.queue, metrics.batches.observe)
+    service = ImageService(model, batcher, config.decode_threads or cpu_count(), config.answer_seconds)
+    state = http_app.ServerState(service, limits, buffer, metrics, config.top)
+    hosts = tuple(config.allowed_hosts or (request_guard.LOOPBACK_HOSTS if is_loopback(bound) else ()))
+    app = http_app.build_app(state, http_app.Access(hosts, tuple(config.allowed_origins)))
+
+    def announce() -> None:
+        facts = model.facts or {}
+        say(f"model {model.name} · {len(model.class_names):,} classes · {facts['engine']} in {facts['precision']}")
+        if not is_loopback(bound):
+            say("note: there is no password: whoever reaches this machine's port can use the server")
+        say(f"serving on {http_server.address(bound)} · its page, /docs for programs · Ctrl-C ends it")
+
+    def stop() -> None:
+        state.draining = True
+        # Not print: a handler may run while another line is being written.
+        os.write(2, b"stopping when the requests that were begun are answered; once more stops at once\n")
+
+    http_server.run_until_signal(app, bound, config.answer_seconds + DRAIN_MARGIN_SECONDS, announce, stop)
+    service.close()
+
+
+def check_serve_config(config: ServeConfig) -> None:
+    """Raise UserError when limits contradict each other."""
+    if config.max_images > config.queue:
+        raise UserError(
+            f"max_images={config.max_images} is more than queue={config.queue}: such a request would never be taken. "
+            "Raise queue, or lower max_images"
+        )
+    if config.max_mb > config.buffer_mb:
+        raise UserError(
+            f"max_mb={config.max_mb:g} is more than buffer_mb={config.buffer_mb:g}, which holds all requests. Raise "
+            "buffer_mb, or lower max_mb"
+        )
+    for host in config.allowed_hosts or ():
+        if "/" in host or not host.strip() or "*" in host[1:]:
+            raise UserError(f"allowed_hosts={printable(host)}: give names such as example.org or *.example.org")
+    for origin in config.allowed_origins:
+        if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+            raise UserError(f"allowed_origins={printable(origin)}: give a page's scheme and host, https://example.org")
+
+
+def is_loopback(bound: socket.socket) -> bool:
+    """Return whether only this machine reaches a bound socket."""
+    return ipaddress.ip_address(bound.getsockname()[0]).is_loopback
