@@ -15,6 +15,7 @@ from thaw.config.command_lines import script_command
 TOOLS = {
     "predict": tool_schemas.PredictConfig,
     "evaluate": tool_schemas.EvaluateConfig,
+    "export": tool_schemas.ExportConfig,
     "explore": tool_schemas.ExploreConfig,
     "layers": tool_schemas.LayersConfig,
     "serve": tool_schemas.ServeConfig,

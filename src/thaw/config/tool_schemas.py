@@ -115,6 +115,36 @@ class EvaluateConfig:
 
 
 @dataclass
+class ExportConfig:
+    """scripts/export.py: a trained network in another runtime's format, checked against the network there."""
+
+    model: str | None = key(None, "id of a run, a run's folder, or the id of a sweep, for its best run")
+    format: str | None = key(
+        None,
+        "format to write",
+        choices=("savedmodel", "onnx", "litert", "openvino", "keras", "h5json"),
+    )
+    precision: str = key(
+        "float32",
+        "precision of the weights, and in int8 of the activations; onnx, litert and openvino have all three",
+        choices=("float32", "float16", "int8"),
+    )
+    agreement: float | None = key(
+        None,
+        "share of test images that must get the network's class, near ties aside; default: 0.99, in int8 0.97",
+        min=0,
+        max=1,
+    )
+    images: int = key(500, "test images of the run that both are compared on, at most", min=3)
+    data: str | None = key(None, "folder or table where the run's data set lies now; default: where the run read it")
+    output: str | None = key(None, "folder of the export; default: exports/NAME-ID/FORMAT-PRECISION in outputs")
+    overwrite: bool = key(False, "replace an export of another network; one of the same run is replaced anyway")
+    seed: int = key(0, "seed that draws the test images", min=0, max=2**31 - 1)
+    outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
+    tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
+
+
+@dataclass
 class ServeConfig:
     """scripts/serve.py: a network over HTTP, with a page on which to drop pictures."""
 

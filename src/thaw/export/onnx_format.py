@@ -1,0 +1,77 @@
+"""Format onnx: written by Keras through tf2onnx; lower precisions by ONNX Runtime's own tools."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thaw.export.portable_network import ExportSource, input_signature, portable_network
+
+if TYPE_CHECKING:
+    from thaw.export.portable_network import Runtime
+
+FILE = "model.onnx"
+# What int8 pays for: the rest stays in float32, the softmax among it, which 256 steps would round to 0.4 %.
+QUANTIZED_OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "GlobalAveragePool", "MaxPool", "AveragePool"]
+
+
+def write(source: ExportSource, folder: Path, precision: str) -> None:
+    """Write the network; its metadata are ONNX's `metadata_props`."""
+    import onnx
+
+    file = folder / FILE
+    portable_network(source).export(str(file), format="onnx", verbose=False, input_signature=input_signature(source))
+    model = onnx.load(file)
+    for name in (model.graph.input[0], model.graph.output[0]):
+        name.type.tensor_type.shape.dim[0].dim_param = "batch"
+    if precision == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        model = convert_float_to_float16(model, keep_io_types=True)
+    elif precision == "int8":
+        model = _quantized(source, model)
+    onnx.helper.set_model_props(model, source.metadata)
+    onnx.save(model, file)
+
+
+def _quantized(source: ExportSource, model: Any) -> Any:
+    """Return the network with int8 weights by channel and uint8 activations, in ONNX's form QDQ."""
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self._images: Iterator[dict[str, Any]] = source.calibration_images()
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._images, None)
+
+    with tempfile.TemporaryDirectory(prefix="thaw-") as folder:
+        written, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("written", "prepared", "quantized"))
+        onnx.save(model, written)
+        # Multiplies BatchNorm into convolutions first. Its symbolic part needs sympy, and is for transformers.
+        quant_pre_process(str(written), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(quantized),
+            Images(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=QUANTIZED_OPERATIONS,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return onnx.load(quantized)
+
+
+def load(folder: "Path") -> "Runtime":
+    """Return the network as ONNX Runtime runs it on the processor."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    def run(images):  # type: ignore[no-untyped-def]
+        return session.run(["probabilities"], {"image": images})[0]
+
+    return run
