@@ -139,23 +139,27 @@ def test_a_run_in_the_store_says_what_it_was_judged_with(tags: dict, expected: I
     assert settings_of_tags(tags) == expected
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "table"])
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "table"])
 @pytest.mark.parametrize("to_file", [True, False])
 def test_any_name_of_a_file_comes_out_of_a_listing(
     form: str, to_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture
 ) -> None:
     name = str(tmp_path / "caf\udce9\r.png")
-    Path(name).write_bytes(b"")
-    classifier = trained_classifier.Classifier(None, ["lion"], 8, STOCK)
-    monkeypatch.setattr(predict, "load_classifier", lambda *_: classifier)
-    predicted = {name: [{"class": "lion", "probability": 0.5}]}
-    monkeypatch.setattr(predict, "_predict_files", lambda classifier, reader, config: predicted)
+    with Path(name).open("wb") as file:
+        Image.new("RGB", (8, 8)).save(file, "PNG")
+    network = trained_classifier.Classifier(None, ["lion"], 8, STOCK)
+    monkeypatch.setattr(predict, "load_classifiers", lambda *_: [network])
+    monkeypatch.setattr(predict.partial_identity, "network_identity", lambda model: [])
+    answer = [np.array([[0.5]], np.float32)]
+    monkeypatch.setattr(run_classifier, "InferenceFunction", lambda *given: lambda images: answer)
+    monkeypatch.setattr(run_classifier, "expand_sigmoid", lambda rows: rows)
     output = tmp_path / "listing"
     config = PredictConfig(images=name, format=form, output=str(output) if to_file and form != "table" else None)
     predict.predict(config)
     out = output.read_bytes() if config.output else capfdbinary.readouterr().out
-    if form == "json":
-        assert json.loads(out.decode())[0]["image"] == name
+    if form.startswith("json"):
+        read = json.loads(out.decode())
+        assert (read[0] if form == "json" else read)["image"] == name
     elif form == "csv":
         lines = out.decode(errors="surrogateescape").splitlines(keepends=True)
         assert out.startswith(b"image,")
@@ -181,8 +185,8 @@ def test_pictures_are_decoded_as_those_of_the_networks_run(
     network = trained_classifier.Classifier(
         None, ["a", "b"], 8, STOCK, SavedNetwork(tmp_path / "model.keras", tmp_path).dataset_bits()
     )
-    monkeypatch.setattr(predict, "load_classifier", lambda *_: network)
     monkeypatch.setattr(run_classifier, "InferenceFunction", lambda *given: function)
+    monkeypatch.setattr(predict, "load_classifiers", lambda *_: [network])
     predict.predict(PredictConfig(images=str(tmp_path / "a.png"), bits=asked, format="csv"))
     assert seen == [brightest]
     printed = capsys.readouterr()

@@ -18,6 +18,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -25,11 +26,20 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Names of files are bytes and need not be UTF-8; written so, they have the bytes that they have on the disk.
     """
+    return csv_lines(chain([columns], rows))
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Return a line a row, as `csv_text` does, of a table that is written in pieces."""
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")  # it quotes what holds a character of its line end: \r too
-    writer.writerow(columns)
     writer.writerows(rows)
     return lines.getvalue()
+
+
+def spreadsheet_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Return a line a row, as `spreadsheet_text` does, of a table that is written in pieces."""
+    return csv_lines([without_formula(cell) for cell in row] for row in rows)
 
 
 def spreadsheet_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

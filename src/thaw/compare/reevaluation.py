@@ -15,7 +15,7 @@ from thaw.data.dataset_table import load_named_catalog
 from thaw.data.file_bytes import read_bytes_and_stats
 from thaw.models.saved_model import SavedNetwork
 from thaw.results.evaluation_seen import read_training_record
-from thaw.results.predicted_files import ImageReader, predicted_images
+from thaw.results.predicted_files import ImageReader, NetworkInput, predicted_images
 from thaw.results.trained_classifier import load_trained, probability_function, settings_of_tags
 
 BATCH = 32  # images that a network gets at once
@@ -84,7 +84,8 @@ def _files(first: ComparedRun, images: Mapping[str, ManifestImage]) -> dict[str,
 def _predict(run: ComparedRun, images: Mapping[str, ManifestImage], files: Mapping[str, str]) -> dict[str, Prediction]:
     saved = SavedNetwork(run.stored.model_file(), run.stored.artifact_path("network"))
     classifier = load_trained(saved, settings_of_tags(run.stored.tags))
-    reader = ImageReader([files[key] for key in images], classifier.image_size, classifier.bits)
+    wanted = NetworkInput(classifier.image_size, classifier.bits)
+    reader = ImageReader([files[key] for key in images], [wanted])
     labels = {name: i for i, name in enumerate(classifier.class_names)}
     with progress(f"evaluating {run.short_id}", len(images)) as bar:
         batches = predicted_images(reader, probability_function(classifier), BATCH, bar.advance)

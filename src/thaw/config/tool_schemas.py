@@ -35,14 +35,26 @@ class PredictConfig:
     """scripts/predict.py: class names and probabilities for pictures."""
 
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"backbone": "efficientnet_lite0"}])
-    images: Any = key(None, "a file, a folder, a pattern in quotes ('photos/*.jpg'), or a list of them")
-    model: str | None = key(None, "id of a run, or a run's folder; default: the backbone's own ImageNet classifier")
+    images: Any = key(
+        None, "a file, a folder, a pattern in quotes ('photos/*.jpg'), a list of them; -: names on standard input"
+    )
+    model: Any = key(
+        None,
+        "id of a run, or a run's folder; [RUN1,RUN2]: the mean of several networks, as a cross-validation's id, if all "
+        "folds kept theirs; default: the backbone's own ImageNet classifier",
+    )
     backbone: BackboneConfig = key(BackboneConfig, "")
     bits: int | None = key(None, "as dataset.bits; default: that of the network's run", min=8, max=16)
     top: int = key(5, "classes shown for an image", min=1)
-    format: str = key("table", "format of the output", choices=("table", "csv", "json"))
+    format: str = key(
+        "table",
+        "format of the output; table: in a file that of its name's end, else CSV. jsonl: a line of JSON an image",
+        choices=("table", "csv", "json", "jsonl", "parquet"),
+    )
     output: str | None = key(
-        None, "file to write to instead of the terminal; CSV unless format=json, or features by the name's end"
+        None,
+        "file to write to instead of the terminal, FILE.csv, .json, .jsonl or .parquet; the same command continues one "
+        "that was interrupted",
     )
     chart: str | None = key(
         None,
@@ -57,6 +69,15 @@ class PredictConfig:
     )
     calibrated: bool = key(
         False, "probabilities after the temperature that the run fitted on validation; the classes stay the same"
+    )
+    reject_below: float | None = key(
+        None, "probability below which an image's best class is not believed: its label is unknown", min=0, max=1
+    )
+    tta: str = key(
+        "none",
+        "test-time augmentation: the mean over views of each image; flip: itself and its mirror image; 5crop: corners "
+        "and centre of the image at 8/7 of the size",
+        choices=("none", "flip", "5crop"),
     )
     batch_size: int = key(32, "images a step", min=1)
     engine: str = key(

@@ -1,8 +1,10 @@
 """Image files, found and decoded in order, and run on a network while the next ones are decoded."""
 
 import glob
+import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,10 +17,11 @@ from thaw.common.errors import UserError
 from thaw.common.parallel import prefetch_map
 from thaw.data import bit_depth
 from thaw.data.decode import DecodeOptions, decode
-from thaw.data.file_bytes import BadImageError
+from thaw.data.file_bytes import BadImageError, read_bytes_and_stats
 from thaw.data.image_folder import is_image_name, walk_visible_folders
 
 DECODE_GROUP = 64  # images that are decoded, in threads, while the network runs on as many
+STDIN = "-"  # `images=-`: names on standard input
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -26,19 +29,28 @@ Pixels = npt.NDArray[np.uint8]
 def find_images(images: Any) -> list[str]:
     """Return the files that `images=` names, each once: a file, a folder, a pattern in quotes, or a list of these.
 
-    Of a folder, these are the images at any depth that training would read. Raises UserError when there are none.
+    Of a folder, these are the images at any depth that training would read. `-` reads names of files from standard
+    input, a line each, and does not look for them: those that are absent are bad files like others. Raises UserError
+    when there are none.
     """
     if images is None:
         raise UserError(
             "images= is missing: images=lion.jpg, images=FOLDER, or a pattern in quotes, images='photos/*.jpg'"
         )
+    if images == STDIN:
+        return _files_from_stdin()
     files: list[str] = []
     for entry in images if isinstance(images, list) else [images]:
         path = Path(str(entry)).expanduser()
         if path.is_dir():
             folders = walk_visible_folders(path, Counter())
-            images_inside = (Path(folder) / name for folder, names in folders for name in names if is_image_name(name))
-            matches = sorted(map(str, images_inside))
+            # os.path.join: a Path for each of a million names takes seconds.
+            matches = sorted(
+                os.path.join(folder, name)  # noqa: PTH118
+                for folder, names in folders
+                for name in names
+                if is_image_name(name)
+            )
         elif path.exists():
             matches = [str(path)]
         else:
@@ -49,44 +61,75 @@ def find_images(images: Any) -> list[str]:
     return list(dict.fromkeys(files))
 
 
+def _files_from_stdin() -> list[str]:
+    """Return the names on standard input: a line each, or each with a NUL behind it, as `find -print0` writes them."""
+    content = sys.stdin.buffer.read()
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    files = list(dict.fromkeys(os.fsdecode(line) for line in lines if line))
+    if not files:
+        raise UserError("images=- reads names of files from standard input, a line each, and there are none")
+    return files
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """How a network reads a picture. size: side of its square input in pixels. bits: as `dataset.bits`."""
+
+    size: int
+    bits: int | None = None
+
+
 @dataclass
 class ImageReader:
     """Decodes files as training does, in threads ahead of who reads them.
 
     Attributes:
         files: in the order in which they are read.
-        size: side of the network's square input in pixels.
-        bits: as `dataset.bits`.
-        unreadable: the errors of the files read so far that cannot be decoded.
+        inputs: how they are decoded, once for each of these.
+        unreadable: the errors of the files read so far that cannot be decoded; a caller that reads a great many takes
+            them out with `take_unreadable`.
     """
 
     files: list[str]
-    size: int
-    bits: int | None = None
+    inputs: Sequence[NetworkInput]
     unreadable: list[BadImageError] = field(default_factory=list)
-    _max_values: list[int | None] = field(default_factory=list)
+    _max_values: Counter[int] = field(default_factory=Counter)
 
-    def groups(self, start: int = 0) -> Iterator[list[tuple[str, Pixels]]]:
-        """Yield groups of the files from `start` on: name and pixels, uint8 (S, S, 3), of those that can be read.
+    def groups(self, start: int = 0) -> Iterator[list[tuple[str, tuple[Pixels, ...]]]]:
+        """Yield groups of the files from `start` on: name and pixels, uint8 (S, S, 3) an input, of the readable ones.
 
         A group is of the next DECODE_GROUP files, so it may be short, or empty.
         """
-        images = prefetch_map(self._read, self.files[start:], prefetch=DECODE_GROUP, chunk=1)
+        images = prefetch_map(self._read, islice(self.files, start, None), prefetch=DECODE_GROUP, chunk=1)
         while group := list(islice(images, DECODE_GROUP)):
-            self.unreadable += [image for _, image in group if isinstance(image, BadImageError)]
-            yield [(file, image) for file, image in group if not isinstance(image, BadImageError)]
+            self.unreadable += [decoded for _, decoded in group if isinstance(decoded, BadImageError)]
+            readable = [(file, decoded) for file, decoded in group if not isinstance(decoded, BadImageError)]
+            self._max_values.update(value for _, (_, value) in readable if value is not None)
+            yield [(file, pixels) for file, (pixels, _) in readable]
 
-    def _read(self, file: str) -> tuple[str, Pixels | BadImageError]:
+    def _read(self, file: str) -> tuple[str, tuple[tuple[Pixels, ...], int | None] | BadImageError]:
+        """Return the pixels of a file for each input, and the highest value of 16 bits; or why it cannot be read."""
         try:
-            picture = decode(file, size=(self.size, self.size), options=DecodeOptions(self.bits))
-            self._max_values.append(picture.max_value)
-            return file, picture.resized(self.size)
+            content = read_bytes_and_stats(file)[0]
+            pixels: list[Pixels] = []
+            for wanted in self.inputs:
+                size = (wanted.size, wanted.size)
+                picture = decode(content, file, size, DecodeOptions(wanted.bits))
+                pixels.append(picture.resized(wanted.size))
+            return file, (tuple(pixels), picture.max_value)
         except BadImageError as error:
-            return file, error
+            return file, error.with_traceback(None)  # which holds the file's bytes
+
+    def take_unreadable(self) -> list[BadImageError]:
+        """Return the errors since the last call, and forget them."""
+        errors, self.unreadable = self.unreadable, []
+        return errors
 
     def few_bits_warning(self) -> str | None:
         """Return a warning when pictures of 16 bits are nearly black, for want of `bits`; else None."""
-        warning = None if self.bits is not None else bit_depth.few_bits_warning(self._max_values)
+        if any(wanted.bits is not None for wanted in self.inputs):
+            return None
+        warning = bit_depth.few_bits_warning(list(self._max_values.elements()))
         return warning.replace("dataset.bits", "bits") if warning else None
 
     def check_all_read(self) -> None:
@@ -98,7 +141,7 @@ class ImageReader:
 
 @dataclass(frozen=True, eq=False)
 class PredictedImage:
-    """A file, its pixels as the network sees them, uint8 (S, S, 3), and its probabilities, float32 (C,)."""
+    """A file, its pixels for the reader's first input, uint8 (S, S, 3), and its probabilities, float32 (C,)."""
 
     file: str
     pixels: Pixels
@@ -107,24 +150,26 @@ class PredictedImage:
 
 def predicted_images(
     reader: ImageReader,
-    probabilities: Callable[[Pixels], npt.NDArray[np.float32]],
+    probabilities: Callable[..., npt.NDArray[np.float32]],
     batch_size: int,
     advance: Callable[[int], None] = lambda images: None,
+    start: int = 0,
 ) -> Iterator[list[PredictedImage]]:
     """Yield the predictions of every readable file, in order, a batch at a time.
 
     Args:
         reader: of the files.
-        probabilities: images, uint8 (B, S, S, 3), to probabilities, float32 (B, C).
+        probabilities: images, uint8 (B, S, S, 3), for each input of the reader, to probabilities, float32 (B, C).
         batch_size: images that the network gets at once, at most.
-        advance: called after every group with the number of its files, unreadable ones included.
+        advance: called when every group has been taken, with the number of its files, unreadable ones included.
+        start: how many files to skip.
     """
-    done = 0
-    for group in reader.groups():
-        for start in range(0, len(group), batch_size):
-            batch = group[start : start + batch_size]
-            rows = probabilities(np.stack([image for _, image in batch]))
-            yield [PredictedImage(file, image, row) for (file, image), row in zip(batch, rows, strict=True)]
+    done = start
+    for group in reader.groups(start):
+        for first in range(0, len(group), batch_size):
+            batch = group[first : first + batch_size]
+            rows = probabilities(*(np.stack(images) for images in zip(*(pixels for _, pixels in batch), strict=True)))
+            yield [PredictedImage(file, pixels[0], row) for (file, pixels), row in zip(batch, rows, strict=True)]
         files = min(DECODE_GROUP, len(reader.files) - done)
         done += files
         advance(files)

@@ -20,11 +20,12 @@ from thaw.results.classifier import (
     settings_of_result,
     uncalibrated_function,
 )
+from thaw.tracking import StoredRun
 
 __all__ = [
     "Classifier", "InferenceSettings", "ProbabilityFunction", "calibration_function", "find_saved_network",
-    "load_classifier", "load_trained", "probability_function", "settings_of_result", "settings_of_tags",
-    "uncalibrated_function",
+    "find_saved_networks", "load_classifier", "load_trained", "probability_function", "settings_of_result",
+    "settings_of_tags", "uncalibrated_function",
 ]  # fmt: skip
 
 
@@ -44,6 +45,26 @@ def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, 
 
 def find_saved_network(model: str, outputs: Path, tracking_uri: str) -> tuple[SavedNetwork, InferenceSettings]:
     """Return the network of `model`, which is a network's folder, a run's folder or a run id, and its settings."""
+    in_folder = _network_in_folder(model)
+    if in_folder is not None:
+        return in_folder
+    run = tracking.best_run(
+        _find_run(model, outputs, tracking_uri), lambda line: print(f"note: {line}", file=sys.stderr)
+    )
+    return _network_of_run(run)
+
+
+def find_saved_networks(model: str, outputs: Path, tracking_uri: str) -> list[tuple[SavedNetwork, InferenceSettings]]:
+    """As `find_saved_network`, but a cross-validation stands for the networks of all its folds, if they were kept."""
+    if _network_in_folder(model) is None:
+        asked = _find_run(model, outputs, tracking_uri)
+        if asked.is_sweep and (folds := tracking.fold_runs(asked)):
+            return [_network_of_run(run) for run in folds]
+    return [find_saved_network(model, outputs, tracking_uri)]
+
+
+def _network_in_folder(model: str) -> tuple[SavedNetwork, InferenceSettings] | None:
+    """Return the network that lies in a folder, or in the folder of its run."""
     folder = Path(model).expanduser()
     names = (saved_model.WEIGHTS_FILE, saved_model.CLASSES_FILE, saved_model.CONFIG_FILE)
     for network_folder in (folder, folder / "model"):
@@ -52,9 +73,16 @@ def find_saved_network(model: str, outputs: Path, tracking_uri: str) -> tuple[Sa
             tracking.check_single_run(run_folder)
             settings = settings_of_result(run_folder / "result.json")
             return SavedNetwork(network_folder / saved_model.WEIGHTS_FILE, network_folder), settings
+    return None
+
+
+def _find_run(model: str, outputs: Path, tracking_uri: str) -> StoredRun:
+    folder = Path(model).expanduser()
     known = tracking.find_run_of_folder(folder, tracking_uri, outputs) if folder.is_dir() else None
-    asked = known[0] if known else tracking.find_run(tracking_uri, outputs, model)
-    run = tracking.best_run(asked, lambda line: print(f"note: {line}", file=sys.stderr))
+    return known[0] if known else tracking.find_run(tracking_uri, outputs, model)
+
+
+def _network_of_run(run: StoredRun) -> tuple[SavedNetwork, InferenceSettings]:
     if run.status != "FINISHED":
         print(f"note: run {run.id} is {run.status}: {run.tags.get('thaw.reason', 'it did not end')}", file=sys.stderr)
     return SavedNetwork(run.model_file(), run.artifact_path("network")), settings_of_tags(run.tags)

@@ -1,29 +1,26 @@
 """Features of images, of any layer of a network, in a .npy or Parquet file: of one image, or of any number."""
 
-import hashlib
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thaw.common import environment
 from thaw.common.console import display_path, format_bytes, printable, progress, say
 from thaw.common.csv_text import csv_text
 from thaw.common.errors import UserError
 from thaw.common.files import remove_files, write_atomically
 from thaw.config.tool_schemas import PredictConfig
-from thaw.data import dataset_cache, decode
 from thaw.data.file_bytes import BadImageError
 from thaw.results.computation_choice import Computation
 from thaw.results.network_features import FeatureFunction, FeatureNetwork, feature_function, load_feature_network
-from thaw.results.predicted_files import DECODE_GROUP, ImageReader, find_images
+from thaw.results.predicted_files import DECODE_GROUP, ImageReader, NetworkInput, find_images
+from thaw.tools import partial_identity
 from thaw.tools.parquet_features import write_parquet
-from thaw.tools.partial_rows import PartialRows, part_of
+from thaw.tools.partial_record import interruption_noted, part_of
+from thaw.tools.partial_rows import PartialRows
 from thaw.tools.picture_names import check_no_image_is_replaced
 
 CALL_BYTES = 64_000_000  # of the features that the network returns at once
@@ -44,7 +41,8 @@ def write_features(config: PredictConfig) -> None:
         config.features, config.model, config.backbone, Path(config.outputs), config.tracking_uri
     )
     function, how = feature_function(network, config.engine, config.precision)
-    reader = ImageReader(files, network.classifier.image_size, config.bits or network.classifier.bits)
+    wanted = NetworkInput(network.classifier.image_size, config.bits or network.classifier.bits)
+    reader = ImageReader(files, [wanted])
     shape = "x".join(map(str, network.shape))
     size = 4 * int(np.prod(network.shape)) * len(files)
     say(
@@ -65,34 +63,14 @@ def write_features(config: PredictConfig) -> None:
 
 def _identity(layer: str, network: FeatureNetwork, how: Computation, reader: ImageReader) -> dict[str, Any]:
     """Return everything that the rows depend on."""
-    from thaw.models.graph_digest import graph_sha256
-    from thaw.models.weights_hash import weights_sha256
-
-    settings, choice = network.classifier.judged_with, how.choice
+    quantized = network.classifier.judged_with.quantized_sha256 if how.quantized is not None else ""
     return {
-        "network": [weights_sha256(network.model), graph_sha256(network.model)],
+        "network": partial_identity.network_identity(network.model),
         "layer": [layer, *network.shape],
-        "list of images": _files_sha256(reader.files),
-        "decoding": [decode.VERSION, decode.RESIZE_RULE, reader.size, reader.bits, dataset_cache.decoder_versions()],
-        "engine or precision": [
-            choice.engine, choice.version, choice.frozen, choice.trained, choice.device, choice.tf32, how.boundary,
-            settings.quantized_sha256 if how.quantized is not None else "",
-            environment.kernel_settings(choice.engine != "openvino"),
-        ],
-    }  # fmt: skip
-
-
-def _files_sha256(files: Sequence[str]) -> str:
-    """Return a hash of the files' names, sizes and times of change."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = os.stat(file)  # noqa: PTH116 - a Path would cost more than the call
-            known = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            known = "absent"
-        digest.update(f"{known} {len(file)} {file}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+        "list of images": partial_identity.files_sha256(reader.files),
+        "decoding": partial_identity.decoding_identity(reader),
+        "engine or precision": partial_identity.engine_identity(how.choice, how.boundary, quantized),
+    }
 
 
 def _check_room(target: Path, missing: int, size: int) -> None:
@@ -110,26 +88,16 @@ def _compute(partial: PartialRows, reader: ImageReader, function: FeatureFunctio
     """Append the rows of all files that are not there yet."""
     total = len(reader.files)
     step = min(config.batch_size, max(MIN_CALL, CALL_BYTES // (4 * int(np.prod(partial.shape)))))
-    with _interruption_noted(partial, total), progress("features", total - partial.done) as bar:
+    with interruption_noted(lambda: partial.done, total), progress("features", total - partial.done) as bar:
         for group in reader.groups(partial.done):
             for start in range(0, len(group), step):
-                partial.add(function(np.stack([image for _, image in group[start : start + step]])))
+                partial.add(function(np.stack([image for _, (image,) in group[start : start + step]])))
             files = reader.files[partial.done : partial.done + DECODE_GROUP]
             readable = {file for file, _ in group}
             bad = [partial.done + i for i, file in enumerate(files) if file not in readable]
             errors = reader.unreadable[len(reader.unreadable) - len(bad) :]
             partial.commit(len(files), [(i, error.reason, error.kind) for i, error in zip(bad, errors, strict=True)])
             bar.advance(len(files))
-
-
-@contextmanager
-def _interruption_noted(partial: PartialRows, total: int) -> Iterator[None]:
-    """Say that the same command continues, when Ctrl-C or SIGTERM ends the work."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        print(f"stopped at {partial.done:,} of {total:,} images: the same command continues there", file=sys.stderr)
-        raise
 
 
 def _check_replaces_nothing(output: str, target: Path, files: Sequence[str]) -> None:

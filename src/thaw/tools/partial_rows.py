@@ -4,9 +4,7 @@ While rows are missing, `NAME.part` holds those that are there, in NumPy's forma
 they are and how far they go. Rows are on the disk before the record is, so it is true after a power cut too.
 """
 
-import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,20 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
-from thaw.common.console import display_path, printable
-from thaw.common.errors import UserError, joined
-from thaw.common.files import remove_files, write_json
+from thaw.common.files import remove_files
+from thaw.tools.partial_record import PartialRecord, part_of
 
 FORMAT = 1  # raise it when an older version's partial file may not be continued
 
 Bad = tuple[int, str, str]  # position of a file that cannot be read, reason, kind
-
-
-def part_of(target: Path) -> Path:
-    """Return where the rows of `target` lie while it is unfinished."""
-    return target.with_name(target.name + ".part")
 
 
 class PartialRows:
@@ -48,21 +39,17 @@ class PartialRows:
 
     def __init__(self, target: Path, identity: Mapping[str, Any], shape: Sequence[int]) -> None:
         self.part = part_of(target)
-        self._record, self._lock = (self.part.with_name(self.part.name + end) for end in (".json", ".lock"))
-        self._shown = printable(str(display_path(self.part)))
-        self._identity, self.shape = {"format": FORMAT, **identity}, tuple(shape)
+        self._record = PartialRecord(self.part, {"format": FORMAT, **identity})
+        self.shape = tuple(shape)
         self._row_bytes = 4 * int(np.prod(self.shape))
         self.done, self.rows, self._added, self.unreadable = 0, 0, 0, list[Bad]()
 
     def __enter__(self) -> "PartialRows":
         """Lock the partial file and continue it, or start it."""
-        self._held = FileLock(self._lock)
-        try:
-            self._held.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another process is writing {self._shown}: wait for it, or end it") from None
+        self._record.lock()
         if not self._continue():
             self.done, self.rows, self.unreadable = 0, 0, []
+            self._record.remove()  # first: it is of rows that are about to go
             self.part.write_bytes(self._header(0))
         self._file = self.part.open("r+b")
         self._file.truncate(len(self._header(0)) + self.rows * self._row_bytes)
@@ -71,27 +58,21 @@ class PartialRows:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._held.release()
-        remove_files(self._lock)
+        self._record.unlock()
 
     def _continue(self) -> bool:
         """Read the record of a partial file; return whether it is one of the same rows, and whole."""
-        if not self._record.is_file() or not self.part.is_file():
+        record = self._record.read()
+        if record is None:
             return False
         try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-            identity = dict(record["identity"])
             self.done, self.rows = int(record["done"]), int(record["rows"])
             self.unreadable = [(int(i), str(reason), str(kind)) for i, reason, kind in record["unreadable"]]
+            if self.part.stat().st_size >= len(self._header(0)) + self.rows * self._row_bytes:
+                return True
         except (ValueError, KeyError, TypeError):
-            identity = {}
-        here = json.loads(json.dumps(self._identity))
-        changed = [name for name in here if identity.get(name) != here[name]]
-        length = len(self._header(0)) + self.rows * self._row_bytes
-        if not changed and self.part.stat().st_size >= length:
-            return True
-        why = f"another {joined(changed)}" if identity and changed else "no readable record"
-        print(f"note: {self._shown} has {why}: it is begun anew", file=sys.stderr)
+            pass
+        self._record.say_begun_anew()
         return False
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
@@ -104,8 +85,7 @@ class PartialRows:
         self._sync()
         self.done, self.rows, self._added = self.done + files, self.rows + self._added, 0
         self.unreadable += unreadable
-        content = {"done": self.done, "rows": self.rows, "unreadable": self.unreadable, "identity": self._identity}
-        write_json(content, self._record)
+        self._record.write({"done": self.done, "rows": self.rows, "unreadable": self.unreadable})
 
     def finish(self) -> None:
         """Write how many rows there are into the file's beginning: it is a whole .npy file then."""
@@ -115,12 +95,13 @@ class PartialRows:
 
     def remove(self) -> None:
         """Remove the partial file and its record."""
-        remove_files(self.part, self._record)
+        remove_files(self.part)
+        self._record.remove()
 
     def move_to(self, target: Path) -> None:
         """Give the partial file its final name."""
         self.part.replace(target)
-        remove_files(self._record)
+        self._record.remove()
 
     def _header(self, rows: int) -> bytes:
         """Return NumPy's header; it leaves room for any number of rows, so its length is always the same."""

@@ -40,8 +40,11 @@ def _plain(name: str) -> str:
 
 def check_no_image_is_replaced(key: str, targets: Iterable[Path], images: Iterable[str]) -> None:
     """Raise UserError when a file that is to be written is one of the images that are read; `key` names it."""
-    read = {os.path.realpath(image): image for image in images}
-    for target in targets:
-        image = read.get(os.path.realpath(target))
-        if image is not None:
+    there = {os.path.realpath(target) for target in targets if os.path.lexists(target)}
+    if not there:  # as mostly: to resolve the names of a million images takes a minute
+        return
+    names = {os.path.basename(path).casefold() for path in there}  # noqa: PTH119
+    for image in images:
+        is_link = os.path.islink(image)  # noqa: PTH114
+        if (is_link or os.path.basename(image).casefold() in names) and os.path.realpath(image) in there:  # noqa: PTH119
             raise UserError(f"{key} would replace the image {image}. Write elsewhere")

@@ -11,6 +11,7 @@ from thaw.tracking.fingerprint import (
     fingerprint_differences,
     fingerprint_entries,
 )
+from thaw.tracking.fold_networks import fold_runs
 from thaw.tracking.folder_owner import check_run_folder, check_single_run, owner_of_folder
 from thaw.tracking.mlflow_store import open_store, sqlite_path
 from thaw.tracking.reopen import EPOCH_PREFIX, REASON_TAG
@@ -37,7 +38,7 @@ __all__ = [
     "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "Lineage", "LineageRun", "RunNotClosed", "StoredRun", "TrackedRun",
     "best_drafts", "best_objective", "best_run", "check_run_folder", "check_single_run", "close_sweep",
     "collect_fingerprint", "find_run", "find_run_of_folder", "fingerprint_differences", "fingerprint_entries",
-    "fold_summaries", "folds_json", "full_precision_overrides", "is_evaluation", "open_store", "open_sweep",
-    "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "search_runs",
+    "fold_runs", "fold_summaries", "folds_json", "full_precision_overrides", "is_evaluation", "open_store",
+    "open_sweep", "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "search_runs",
     "sqlite_path", "start_run", "weights_lineage",
 ]  # fmt: skip
