@@ -40,15 +40,15 @@ class Browser:
         for domain in ("Runtime", "Log", "Page"):
             self.call(f"{domain}.enable")
 
-    def open(self, page: Path, width: int, dark: bool = False) -> None:
-        """Load a page as on a screen, or below 500 pixels as on a phone."""
+    def open(self, page: Path | str, width: int, dark: bool = False) -> None:
+        """Load a page, by its file or its address, as on a screen, or below 500 pixels as on a phone."""
         self.console = []
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self.wait_for("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
@@ -89,12 +89,12 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """Start a browser without a network, and end it."""
+    """Start a browser that reaches this machine only, and end it."""
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-        f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ]  # fmt: skip
     pipes = (to_read, from_write)
     process = subprocess.Popen(

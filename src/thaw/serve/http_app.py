@@ -1,7 +1,6 @@
 """The HTTP interface: /predict, /explain, /health, /metrics, its description, and the page."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -177,6 +176,5 @@ def _add_errors(app: FastAPI) -> None:
         return AsciiJson({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
-    async def failed(_: Request, error: Exception) -> Response:
-        logging.getLogger("thaw.serve").error("a request failed", exc_info=error)
+    async def failed(_: Request, __: Exception) -> Response:  # uvicorn logs the traceback
         return AsciiJson({"error": "the server failed at this request; its log says why"}, 500)

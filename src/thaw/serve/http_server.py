@@ -1,5 +1,7 @@
 """Runs an application on a socket until a signal, and finishes what was begun."""
 
+import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -23,14 +25,14 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise UserError(f"host={host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all") from error
     bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended a moment ago is no hindrance
     try:
-        bound.bind(address)
-        bound.listen(MAX_CONNECTIONS)
+        bound.bind(address)  # not listening yet: a client is refused until there is an answer for it
     except OSError as error:
         bound.close()
         reason = (error.strerror or str(error)).lower()
-        remedy = "another port, or port=0 for a free one" if host else "another host"
+        remedies = {errno.EADDRNOTAVAIL: "an address of this machine: 127.0.0.1, or 0.0.0.0 for all its networks"}
+        remedy = remedies.get(error.errno or 0, "another port, or port=0 for a free one")
         raise UserError(f"host={host} port={port}: {reason}. Choose {remedy}") from error
     return bound
 
@@ -43,17 +45,30 @@ def address(bound: socket.socket) -> str:
 
 
 class _Protocol(H11Protocol):
-    """Ends a connection whose request's first lines do not come whole: uvicorn waits for them without end."""
+    """Ends connections that uvicorn would wait for without end.
 
-    header_seconds = 15.0
+    These are clients whose request's first lines do not come whole, and clients that do not read their answer.
+    """
+
+    patience_seconds = 15.0
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.loop.call_later(self.header_seconds, self._end_without_request)
+        self.loop.call_later(self.patience_seconds, self._end_without_request)
 
     def _end_without_request(self) -> None:
         if self.scope is None and not self.transport.is_closing():
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.patience_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
 
 
 class _Server(uvicorn.Server):
@@ -74,15 +89,14 @@ class _Server(uvicorn.Server):
         self._on_stop()
 
 
-def run_until_signal(
-    app: ASGIApp, bound: socket.socket, drain_seconds: float, on_ready: Callable[[], None], on_stop: Callable[[], None]
-) -> None:
-    """Serve until SIGINT or SIGTERM, then take no new connections, finish what was begun, and return.
+def build_server(
+    app: ASGIApp, drain_seconds: float, on_ready: Callable[[], None], on_stop: Callable[[], None]
+) -> uvicorn.Server:
+    """Return a server, for `run_until_signal`.
 
     Args:
         app: the application.
-        bound: the socket, which is closed at the end.
-        drain_seconds: how long requests are waited for after the signal.
+        drain_seconds: how long requests are waited for after a signal.
         on_ready: called when requests are taken.
         on_stop: called in a signal's handler at the first signal. A second one ends the process.
     """
@@ -91,5 +105,18 @@ def run_until_signal(
         proxy_headers=False, limit_concurrency=MAX_CONNECTIONS, backlog=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=max(1, round(drain_seconds)),
     )  # fmt: skip
-    server = _Server(config, on_ready, on_stop)
-    server.run(sockets=[bound])
+    return _Server(config, on_ready, on_stop)
+
+
+def run_until_signal(server: uvicorn.Server, bound: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then take no new connections, finish what was begun, close the socket and return.
+
+    Raises UserError when another process has taken the address since it was bound.
+    """
+    try:
+        server.run(sockets=[bound])
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        host, port = bound.getsockname()[:2]
+        raise UserError(f"host={host} port={port}: another process took it meanwhile. Choose another port") from error

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.data.decode import DecodeOptions
 from thaw.results import trained_classifier
 from thaw.results.trained_classifier import Classifier
+from thaw.serve import small_batches
 from thaw.serve.heat_pictures import Heat, heat_function
 from thaw.serve.image_service import ServedModel
 
@@ -19,7 +18,7 @@ from thaw.serve.image_service import ServedModel
 def served_model(
     classifier: Classifier, asked: str | None, backbone: BackboneConfig, engine: str, precision: str, bits: int | None
 ) -> ServedModel:
-    """Return a network to serve; one image has been computed, so that the first client does not wait.
+    """Return a network to serve; images have been computed, so that the first client does not wait.
 
     Args:
         classifier: the network.
@@ -31,7 +30,7 @@ def served_model(
     """
     function = trained_classifier.probability_function(classifier, engine, precision)
     size = classifier.image_size
-    function(np.zeros((1, size, size, 3), np.uint8))
+    compute = small_batches.fast_for_few(function, size, function.choice.frozen)
     calibrate = None
     if classifier.temperature is not None:
         calibrate = trained_classifier.calibration_function(classifier)
@@ -44,7 +43,7 @@ def served_model(
     name = f"{backbone.name} (ImageNet)" if asked is None else model_name(asked, classifier.folder)
     options = DecodeOptions(bits or classifier.bits)
     names = [printable(name) for name in classifier.class_names]
-    return ServedModel(name, names, size, options, function, calibrate, _heat(classifier), facts)
+    return ServedModel(name, names, size, options, compute, calibrate, _heat(classifier), facts)
 
 
 def model_name(asked: str, folder: Path | None) -> str:

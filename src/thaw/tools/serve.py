@@ -34,28 +34,21 @@ def serve(config: ServeConfig) -> None:
 
 
 def _serve_on(bound: socket.socket, config: ServeConfig) -> None:
-    from thaw.serve import http_app, http_server, request_guard, served_network
-    from thaw.serve.batcher import Batcher
-    from thaw.serve.http_metrics import Metrics
-    from thaw.serve.image_service import ImageService
-    from thaw.serve.serve_limits import BodyBuffer, Limits
+    from thaw.serve import http_server, request_guard, served_network
+    from thaw.serve.http_app import Access
+    from thaw.serve.http_service import Batching, HttpService
+    from thaw.serve.serve_limits import Limits
 
     outputs = Path(config.outputs)
     classifier = trained_classifier.load_classifier(config.model, config.backbone, outputs, config.tracking_uri)
     model = served_network.served_model(
         classifier, config.model, config.backbone, config.engine, config.precision, config.bits
     )
-    limits = Limits(
-        round(1e6 * config.max_mb), round(1e6 * config.buffer_mb), config.max_images, config.read_seconds,
-        config.answer_seconds,
-    )  # fmt: skip
-    buffer = BodyBuffer(limits.buffer_bytes)
-    metrics = Metrics(lambda: batcher.taken, lambda: buffer.held)
-    batcher = Batcher(model.compute, config.max_batch, config.wait_ms / 1000, config.queue, metrics.batches.observe)
-    service = ImageService(model, batcher, config.decode_threads or cpu_count(), config.answer_seconds)
-    state = http_app.ServerState(service, limits, buffer, metrics, config.top)
+    sizes = round(1e6 * config.max_mb), round(1e6 * config.buffer_mb)
+    limits = Limits(*sizes, config.max_images, config.read_seconds, config.answer_seconds)
+    batching = Batching(config.max_batch, config.wait_ms / 1000, config.queue, config.decode_threads or cpu_count())
     hosts = tuple(config.allowed_hosts or (request_guard.LOOPBACK_HOSTS if is_loopback(bound) else ()))
-    app = http_app.build_app(state, http_app.Access(hosts, tuple(config.allowed_origins)))
+    service = HttpService(model, limits, batching, Access(hosts, tuple(config.allowed_origins)), config.top)
 
     def announce() -> None:
         facts = model.facts or {}
@@ -65,11 +58,13 @@ def _serve_on(bound: socket.socket, config: ServeConfig) -> None:
         say(f"serving on {http_server.address(bound)} · its page, /docs for programs · Ctrl-C ends it")
 
     def stop() -> None:
-        state.draining = True
+        service.drain()
         # Not print: a handler may run while another line is being written.
         os.write(2, b"stopping when the requests that were begun are answered; once more stops at once\n")
 
-    http_server.run_until_signal(app, bound, config.answer_seconds + DRAIN_MARGIN_SECONDS, announce, stop)
+    drain_seconds = config.answer_seconds + DRAIN_MARGIN_SECONDS
+    server = http_server.build_server(service.app, drain_seconds, announce, stop)
+    http_server.run_until_signal(server, bound)
     service.close()
 
 
