@@ -1,0 +1,1 @@
+"""Loads a server with requests, and counts what is lost, wrong or slow."""
