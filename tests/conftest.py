@@ -32,6 +32,7 @@ NOT_FAST = {
     "graph_digest preprocessing weight_files",
     "report": "page page_in_browser report_files",
     "reproduce": "original_run",
+    "serve": "mlflow_model",
     "results": "evaluation_seen final_features network_features network_pictures",
     "serve": "http_app load served_run",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",

@@ -53,7 +53,7 @@ ALLOWED = {
 ONLY: dict[str, set[str]] = {
     "hydra": {"cli", "config/yaml_text"},
     "omegaconf": {"cli", "config/yaml_text", "config/stored_config"},
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking", "serve/mlflow_model"},  # the latter is what MLflow itself loads
     "matplotlib": set(),
     "openvino": {"frozen/engine", "frozen/openvino_runtime", "export/openvino_format"},
     "onnx": {"export/onnx_format"},

@@ -64,8 +64,8 @@ def run(config: Config, job: Job) -> RunResult:
         figures = run_figures(context, trained, evaluations)
         model_file = page = None
         if run_outputs.keeps_model(context, metrics[OBJECTIVE], draft=draft):
-            model_file = run_outputs.save_model(context, trained, figures)
-            quantization |= save_quantized_part(context, trained, model_file.parent)
+            quantization |= save_quantized_part(context, trained, context.folder / "model")
+            model_file = run_outputs.save_model(context, trained, figures, predictions.parity, quantization)
             if config.recipe == "bottleneck":
                 run_outputs.export_run_features(context, trained)
             with context.clock("report"):

@@ -106,7 +106,7 @@ def test_the_data_set_is_an_input_once(tracking, outputs, client, tmp_path):
 
 
 def test_models_from_before_the_kill_are_replaced(tracking, outputs, client, tmp_path, monkeypatch):
-    def write(model, logged, run_id, folder, metadata):  # the real one needs TensorFlow: see test_runs.py
+    def write(model, logged, run_id, folder, metadata, parts):  # the real one needs TensorFlow: see test_runs.py
         (folder / "data").mkdir(parents=True)
         (folder / logged_model.KERAS_FILE).write_text(model)
 

@@ -122,7 +122,7 @@ def test_what_was_stored_though_the_answer_was_lost_is_not_stored_twice(
             raise MlflowException("API request to http://host failed with exception: connection reset by peer")
         return answer
 
-    def write(model, logged, run_id, folder, metadata):  # the real one needs TensorFlow: see test_runs.py
+    def write(model, logged, run_id, folder, metadata, parts):  # the real one needs TensorFlow: see test_runs.py
         (folder / "data").mkdir(parents=True)
         (folder / logged_model.KERAS_FILE).write_text(model)
 

@@ -83,18 +83,23 @@ def save_network(network: "Network", config: str, folder: Path, existing_file: P
         folder: created if it does not exist.
         existing_file: a file of the same network, which is linked instead of written again.
     """
-    from thaw.models import graph_digest
-
-    folder.mkdir(parents=True, exist_ok=True)
+    save_description(network, config, folder)
     if existing_file is None:
         network.model.save(folder / WEIGHTS_FILE)
     else:
         _link(existing_file, folder / WEIGHTS_FILE)
+    return SavedNetwork(folder / WEIGHTS_FILE, folder)
+
+
+def save_description(network: "Network", config: str, folder: Path) -> None:
+    """Write all files of `save_network` but the weights."""
+    from thaw.models import graph_digest
+
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / CLASSES_FILE).write_text(json.dumps(list(network.class_names), ensure_ascii=False), encoding="utf-8")
     (folder / CONFIG_FILE).write_text(config, encoding="utf-8")
     content = {"sha256": graph_digest.graph_sha256(network.model), "keras": version("keras")}
     (folder / GRAPH_FILE).write_text(json.dumps(content), encoding="utf-8")
-    return SavedNetwork(folder / WEIGHTS_FILE, folder)
 
 
 def quantized_files(folder: Path) -> list[Path]:

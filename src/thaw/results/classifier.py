@@ -5,7 +5,7 @@ Finding it is another module's: this one is part of the model in the store, and 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
+from thaw.common.files import write_json
 from thaw.frozen.batch_runner import expand_sigmoid
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import saved_model
 from thaw.models.saved_model import SavedNetwork
 from thaw.results.computation_choice import choose_computation
+
+SETTINGS_FILE = "inference.json"  # beside a network in the store
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,20 @@ def settings_of_content(content: Mapping[str, Any]) -> InferenceSettings:
     quantized = content.get("quantization", {}).get("sha256", "")
     trained = choice.get("trained_depthwise") or choice.get("trained", "float32")
     return InferenceSettings(choice["engine"], choice["frozen"], trained, cut, quantized)
+
+
+def write_settings(settings: InferenceSettings, folder: Path) -> Path:
+    """Write what a run evaluated its network with beside the network, for where there is neither run nor store."""
+    file = folder / SETTINGS_FILE
+    write_json(asdict(settings), file)
+    return file
+
+
+def read_settings(folder: Path) -> InferenceSettings:
+    """Return what `write_settings` wrote into a network's folder."""
+    content = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    known = {field.name for field in fields(InferenceSettings)}
+    return InferenceSettings(**{key: value for key, value in content.items() if key in known})
 
 
 @dataclass(frozen=True)

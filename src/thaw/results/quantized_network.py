@@ -160,6 +160,7 @@ def save_quantized_part(context: RunContext, trained: TrainingOutcome, folder: P
         network_cache=context.cache,
         calibration=calibration,
     )
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / saved_model.QUANTIZED_FILE
     quantization.save_quantized(part.converted(part.model), file)
     for name in saved_model.quantized_files(folder):

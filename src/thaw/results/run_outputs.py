@@ -11,12 +11,20 @@ from thaw.common.files import write_json
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
-from thaw.results import logged_metrics
+from thaw.results import classifier, logged_metrics, model_card, served_model
 from thaw.results.metrics import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
 from thaw.results.run_figures import RunFigures
 from thaw.run_context import RunContext
 from thaw.training.stage_result import StageResult, TrainingOutcome
+
+_NETWORK_ARTIFACTS = (
+    saved_model.CLASSES_FILE,
+    saved_model.CONFIG_FILE,
+    saved_model.GRAPH_FILE,
+    saved_model.CALIBRATION_FILE,
+    model_card.CARD_FILE,
+)
 
 
 def log_final_metrics(
@@ -53,22 +61,45 @@ def keeps_model(context: RunContext, objective: float, *, draft: bool = False) -
     return complete
 
 
-def save_model(context: RunContext, trained: TrainingOutcome, figures: RunFigures) -> Path:
-    """Save the network and its temperature into `model/`, log both if so configured, and return its .keras file."""
-    network, logged = trained.network, None
+def save_model(
+    context: RunContext,
+    trained: TrainingOutcome,
+    figures: RunFigures,
+    parity: Mapping[str, Any],
+    quantization: Mapping[str, Any],
+) -> Path:
+    """Save the network with what it was judged with into `model/`, log it if so configured, and return its .keras file.
+
+    parity, quantization: as result.json has them; of a run in int8 the quantised part is in `model/` already.
+    """
+    network, folder = trained.network, context.folder / "model"
+    config, logged = stored_config.config_yaml(context.config), None
+    saved_model.save_description(network, config, folder)
+    write_json(figures.calibration_entry(), folder / saved_model.CALIBRATION_FILE)
+    settings = classifier.settings_of_content(_judged_with(trained, parity, quantization))
+    classifier.write_settings(settings, folder)
+    card = model_card.model_card(context, trained, figures)
+    (folder / model_card.CARD_FILE).write_text(card, encoding="utf-8")
     if context.config.tracking.log_model:
-        logged = context.tracked.log_model(network.model, metadata={"class_names": list(network.class_names)})
-    text = stored_config.config_yaml(context.config)
-    saved = saved_model.save_network(network, text, context.folder / "model", logged)
-    write_json(figures.calibration_entry(), saved.folder / saved_model.CALIBRATION_FILE)
-    for file in (
-        saved_model.CLASSES_FILE,
-        saved_model.CONFIG_FILE,
-        saved_model.GRAPH_FILE,
-        saved_model.CALIBRATION_FILE,
-    ):
-        context.tracked.log_artifact(saved.folder / file, "network")  # `model` is the name of the logged model
+        names: dict[str, object] = {"class_names": list(network.class_names)}
+        parts = served_model.served_model_parts(folder, settings, card, names)
+        logged = context.tracked.log_model(network.model, metadata=parts.metadata, parts=parts)
+    saved = saved_model.save_network(network, config, folder, logged)
+    for name in _NETWORK_ARTIFACTS:
+        context.tracked.log_artifact(folder / name, "network")  # `model` is the name of the logged model
     return saved.weights_file
+
+
+def _judged_with(
+    trained: TrainingOutcome, parity: Mapping[str, Any], quantization: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the keys of result.json that say what computed the predictions."""
+    return {
+        "stages": [_stage_entry(stage) for stage in trained.stages],
+        "engine": dataclasses.asdict(trained.engine),
+        "parity": parity,
+        "quantization": quantization,
+    }
 
 
 def export_run_features(context: RunContext, trained: TrainingOutcome) -> None:

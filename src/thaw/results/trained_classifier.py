@@ -11,12 +11,14 @@ from thaw.config.schema import BackboneConfig
 from thaw.models import backbone_table, saved_model
 from thaw.models.saved_model import SavedNetwork
 from thaw.results.classifier import (
+    SETTINGS_FILE,
     Classifier,
     InferenceSettings,
     ProbabilityFunction,
     calibration_function,
     load_trained,
     probability_function,
+    read_settings,
     settings_of_result,
     uncalibrated_function,
 )
@@ -71,7 +73,7 @@ def _network_in_folder(model: str) -> tuple[SavedNetwork, InferenceSettings] | N
         if all((network_folder / name).is_file() for name in names):
             run_folder = network_folder.absolute().parent
             tracking.check_single_run(run_folder)
-            settings = settings_of_result(run_folder / "result.json")
+            settings = _settings_beside(network_folder)
             return SavedNetwork(network_folder / saved_model.WEIGHTS_FILE, network_folder), settings
     return None
 
@@ -86,6 +88,14 @@ def _network_of_run(run: StoredRun) -> tuple[SavedNetwork, InferenceSettings]:
     if run.status != "FINISHED":
         print(f"note: run {run.id} is {run.status}: {run.tags.get('thaw.reason', 'it did not end')}", file=sys.stderr)
     return SavedNetwork(run.model_file(), run.artifact_path("network")), settings_of_tags(run.tags)
+
+
+def _settings_beside(network_folder: Path) -> InferenceSettings:
+    """Return the settings of a network's folder, from the run's result.json or else from the folder itself."""
+    result = network_folder.absolute().parent / "result.json"
+    if not result.is_file() and (network_folder / SETTINGS_FILE).is_file():  # of a model of the store
+        return read_settings(network_folder)
+    return settings_of_result(result)
 
 
 def settings_of_tags(tags: Mapping[str, str]) -> InferenceSettings:

@@ -6,21 +6,32 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from thaw.tracking import pyfunc_flavor
 from thaw.tracking.mlflow_store import MlflowStore, local_path, quiet_mlflow
+from thaw.tracking.pyfunc_flavor import PyfuncParts
 
 KERAS_FILE = "data/model.keras"  # where mlflow.keras puts it in a logged model
 
 
-def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Mapping[str, object] | None) -> None:
+def write_model(
+    model: Any,
+    logged: Any,
+    run_id: str,
+    folder: Path,
+    metadata: Mapping[str, object] | None,
+    parts: PyfuncParts | None = None,
+) -> None:
     """Write a built Keras model to `folder` in the layout that `mlflow.keras` loads.
 
-    `logged` is MLflow's `LoggedModel` that the files belong to; `metadata` must be JSON, as class names are.
+    `logged` is MLflow's `LoggedModel` that the files belong to; `metadata` must be JSON, as class names are. With
+    `parts` the model is a Python model that takes pictures; else one that takes the network's arrays.
     """
     quiet_mlflow()
     import keras
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
 
+    folder.mkdir(parents=True)  # for the example, which MLflow writes first
     mlflow.keras.save_model(
         keras.Model(model.inputs, model.outputs, name=model.name),  # the same layers, never compiled
         str(folder),
@@ -31,9 +42,16 @@ def write_model(model: Any, logged: Any, run_id: str, folder: Path, metadata: Ma
             model_id=logged.model_id,
         ),
         signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
-        pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")],
+        input_example=pyfunc_flavor.input_example(parts) if parts else None,
+        pip_requirements=list(parts.requirements) if parts else _pinned("keras", "tensorflow", "numpy"),
         metadata=dict(metadata) if metadata else None,
     )
+    if parts:
+        pyfunc_flavor.add_pyfunc(folder, parts)
+
+
+def _pinned(*names: str) -> list[str]:
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def newest_complete_model(store: MlflowStore, experiment_id: str, run_id: str) -> Any | None:

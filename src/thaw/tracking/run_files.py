@@ -17,7 +17,7 @@ _WRITTEN = (
     r"reproduction\.json|data_differences\.csv",
     r"\.hydra/(config|hydra|overrides)\.yaml",
     r"checkpoints/stage\d+-epoch\d+-step\d+\.npz",
-    r"model/(model\.keras|(classes|graph|calibration)\.json|config\.yaml|frozen_int8\.(xml|bin))",
+    r"model/(model\.keras|(classes|graph|calibration|inference)\.json|config\.yaml|model_card\.md|frozen_int8\.(xml|bin))",
     r"report/(report\.html|(figures|history)\.json)",
     r"report/(per_class|predictions|classes|confusions|calibration|thresholds)\.csv",
     r"report/(curves|confusion|reliability|per-class|roc|precision-recall|freeze-plan|time)\.png",

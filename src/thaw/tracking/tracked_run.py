@@ -18,6 +18,7 @@ from thaw.config import command_lines
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import folder_owner, logged_model, mlflow_limits, orphaned_runs, reopen, retry, run_lock, unsent_file
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store
+from thaw.tracking.pyfunc_flavor import PyfuncParts
 from thaw.tracking.reopen import REASON_TAG, LoggedState
 from thaw.tracking.retry import StoreRefused, StoreUnreachable
 from thaw.tracking.run_lookup import PARENT_TAG
@@ -159,22 +160,24 @@ class TrackedRun:
         log = partial(self._client.log_inputs, self.id, [unsent_file.dataset_input(entry)])
         self._queue.call_or_spool(log, dataset=entry)
 
-    def log_model(self, model: Any, *, metadata: Mapping[str, object] | None = None) -> Path | None:
+    def log_model(
+        self, model: Any, *, metadata: Mapping[str, object] | None = None, parts: PyfuncParts | None = None
+    ) -> Path | None:
         """Log a built Keras model as the run's model `model`, for `mlflow.keras.load_model("runs:/RUN_ID/model")`.
 
         The signature has the model's own inputs and outputs with a free batch (-1), the requirements are this
         environment's exact versions. The optimizer's state is left out: Adam's would triple the file. `metadata` must
-        be JSON, as class names are.
+        be JSON, as class names are. With `parts` it is a Python model that takes pictures, by these.
 
         Returns:
             The local `.keras` file. None when a server has it, and when the store does not take it: then
             `StoredRun.model_file` finds the one in the run's folder.
         """
         files: list[Path | None] = []
-        self._queue.call_or_spool(lambda: files.append(self._log_model(model, metadata)))
+        self._queue.call_or_spool(lambda: files.append(self._log_model(model, metadata, parts)))
         return files[0] if files else None
 
-    def _log_model(self, model: Any, metadata: Mapping[str, object] | None) -> Path | None:
+    def _log_model(self, model: Any, metadata: Mapping[str, object] | None, parts: PyfuncParts | None) -> Path | None:
         from mlflow.entities import LoggedModelOutput
 
         # As mlflow.keras.log_model(name="model"), which would write to the process-wide tracking URI.
@@ -182,7 +185,7 @@ class TrackedRun:
         temporary = self.folder / ".model"  # the system's temporary folder may be too small for a network
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # a killed run may have left it
-            logged_model.write_model(model, logged, self.id, temporary, metadata)
+            logged_model.write_model(model, logged, self.id, temporary, metadata, parts)
             self._client.log_model_artifacts(logged.model_id, str(temporary))
             self._client.retry(
                 lambda: self._client.mlflow_client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)]),
