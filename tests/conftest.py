@@ -32,9 +32,8 @@ NOT_FAST = {
     "graph_digest preprocessing weight_files",
     "report": "page page_in_browser report_files",
     "reproduce": "original_run",
-    "serve": "mlflow_model",
     "results": "evaluation_seen final_features network_features network_pictures",
-    "serve": "http_app load served_run",
+    "serve": "http_app load mlflow_model served_run",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "evaluate feature_files predict runs",
     "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store orphaned_runs reopen retry "

@@ -34,7 +34,7 @@ def serve(config: ServeConfig) -> None:
 
 
 def _serve_on(bound: socket.socket, config: ServeConfig) -> None:
-    from thaw.serve import http_server, request_guard, served_network
+    from thaw.serve import http_server, served_network
     from thaw.serve.http_app import Access
     from thaw.serve.http_service import Batching, HttpService
     from thaw.serve.serve_limits import Limits
@@ -47,7 +47,7 @@ def _serve_on(bound: socket.socket, config: ServeConfig) -> None:
     sizes = round(1e6 * config.max_mb), round(1e6 * config.buffer_mb)
     limits = Limits(*sizes, config.max_images, config.read_seconds, config.answer_seconds)
     batching = Batching(config.max_batch, config.wait_ms / 1000, config.queue, config.decode_threads or cpu_count())
-    hosts = tuple(config.allowed_hosts or (request_guard.LOOPBACK_HOSTS if is_loopback(bound) else ()))
+    hosts = hosts_that_may_call(config.allowed_hosts, bound)
     service = HttpService(model, limits, batching, Access(hosts, tuple(config.allowed_origins)), config.top)
 
     def announce() -> None:
@@ -86,6 +86,18 @@ def check_serve_config(config: ServeConfig) -> None:
     for origin in config.allowed_origins:
         if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
             raise UserError(f"allowed_origins={printable(origin)}: give a page's scheme and host, https://example.org")
+
+
+def hosts_that_may_call(allowed: list[str] | None, bound: socket.socket) -> tuple[str, ...]:
+    """Return the names by which the server may be called; none: any. This machine's own are always among them.
+
+    A web page whose name is turned to this machine's address (DNS rebinding) calls the server by the page's name.
+    """
+    from thaw.serve.request_guard import LOOPBACK_HOSTS
+
+    if allowed is None and not is_loopback(bound):
+        return ()
+    return (*(allowed or ()), *LOOPBACK_HOSTS)
 
 
 def is_loopback(bound: socket.socket) -> bool:

@@ -42,7 +42,8 @@ class Protocol:
 
 
 def _mlflow_body(content: bytes) -> tuple[bytes, str]:
-    return json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode(), "application/json"
+    inputs = {"inputs": [base64.b64encode(content).decode()], "params": {"top_k": 0}}
+    return json.dumps(inputs).encode(), "application/json"
 
 
 def _thaw_answer(content: Any) -> Probabilities:
@@ -55,8 +56,7 @@ def _mlflow_answer(content: Any) -> Probabilities:
 
 PROTOCOLS = {
     "thaw": Protocol("/predict?top=1000", lambda content: (content, "image/jpeg"), _thaw_answer),
-    # A broken picture is a fault of the request there too, but some versions answer with 500.
-    "mlflow": Protocol("/invocations", _mlflow_body, _mlflow_answer, unreadable=(400, 422, 500)),
+    "mlflow": Protocol("/invocations", _mlflow_body, _mlflow_answer, unreadable=(400,)),
 }
 
 
