@@ -36,8 +36,8 @@ NOT_FAST = {
     "serve": "http_app load mlflow_model served_run",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "evaluate feature_files predict runs",
-    "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store orphaned_runs reopen retry "
-    "run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
+    "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store model_registry orphaned_runs reopen "
+    "retry run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",
 }
 

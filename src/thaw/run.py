@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
+    config = dataclasses.replace(config, backbone=_pinned_weights(config))
     if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         _check_supported(config)
     with open_run(config, job) as context:
@@ -71,7 +72,7 @@ def run(config: Config, job: Job) -> RunResult:
             with context.clock("report"):
                 page = write_run_report(context, trained, evaluations, figures)
         tracked.log_objective(OBJECTIVE, metrics[OBJECTIVE])  # last: a run that failed is not a sweep's best
-        return run_outputs.write_run_result(
+        result = run_outputs.write_run_result(
             context,
             trained,
             metrics,
@@ -82,6 +83,13 @@ def run(config: Config, job: Job) -> RunResult:
             page=page,
             quantization=quantization,
         )
+        if model_file:
+            run_outputs.register_network(context, trained, metrics)
+        return result
+
+
+def _pinned_weights(config: Config) -> BackboneConfig:
+    return tracking.pin_registered_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
 
 def _check_supported(config: Config) -> None:

@@ -42,6 +42,10 @@ def notes(*arguments: str) -> list[str]:
             "finetune.stages[0].optimizer.warmup_epochs=9 and finetune.stages[0].epochs=2",
         ),
         (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
+        (("tracking.register=a/b",), "tracking.register=a/b cannot be a registered model's name: a name has no /"),
+        (("tracking.register=' '",), "cannot be a registered model's name: a name is not empty"),
+        (("tracking.register=x", "tracking.log_model=false"), "tracking.log_model=false keeps none there"),
+        (("tracking.register=x", "tracking.complete=none"), "tracking.complete=none keeps none there"),
         (
             ("precision=draft", "frozen_precision=bfloat16"),
             "precision=draft chooses the precision of frozen layers, and frozen_precision=bfloat16 does too",
@@ -52,7 +56,7 @@ def notes(*arguments: str) -> list[str]:
         ),
     ],
 )
-def test_a_stage_whose_keys_contradict_each_other_is_refused_with_both(arguments: tuple[str, ...], said: str) -> None:
+def test_keys_that_contradict_each_other_are_refused_with_both(arguments: tuple[str, ...], said: str) -> None:
     with pytest.raises(UserError) as refused:
         checks.check_config(composed(*arguments), new_run=True)
     assert said in str(refused.value)

@@ -10,8 +10,9 @@ from tests.frozen.small_network import SIZE, build_network, picture
 from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.config.schema import BackboneConfig, HeadConfig
+from thaw.frozen.engine import EngineChoice
 from thaw.models.layer_graph import Block, LayerGraph, LayerInfo, Operation
-from thaw.results import computation_choice, network_features, trained_classifier
+from thaw.results import computation_choice, network_features
 from thaw.results.network_features import FeatureNetwork, feature_function, find_output, load_feature_network
 from thaw.results.trained_classifier import Classifier, InferenceSettings
 
@@ -160,7 +161,7 @@ def test_activations_at_the_cut_are_rounded_as_the_run_stored_them(network, monk
 def test_a_layer_inside_a_quantised_part_is_in_float32_and_that_is_said(network, monkeypatch, capsys) -> None:
     settings = InferenceSettings("openvino", "int8", "float32", boundary=BOUNDARY)
     quantised = computation_choice.Computation(
-        trained_classifier.EngineChoice("openvino", "", "int8", "float32"), BOUNDARY, quantized=object()
+        EngineChoice("openvino", "", "int8", "float32"), BOUNDARY, quantized=object()
     )
     choose = computation_choice.choose_computation
     monkeypatch.setattr(

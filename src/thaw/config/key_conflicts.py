@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from thaw.config import registered_names
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
@@ -32,6 +33,7 @@ def contradictions(config: Config) -> Iterator[str]:
             f"precision=draft chooses the precision of frozen layers, and frozen_precision={config.frozen_precision} "
             "does too: leave one of them out"
         )
+    yield from _register_problems(config)
     for stage in _stages(config):
         optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
         if warmup >= stage.epochs:
@@ -44,6 +46,20 @@ def contradictions(config: Config) -> Iterator[str]:
                 f"{stage.optimizer_key}.nesterov=true needs a momentum, and has none: set "
                 f"{stage.optimizer_key}.momentum=0.9, or leave nesterov out"
             )
+
+
+def _register_problems(config: Config) -> Iterator[str]:
+    name = config.tracking.register
+    if name is None:
+        return
+    if problem := registered_names.name_problem(name):
+        yield f"tracking.register={name} cannot be a registered model's name: {problem}"
+    for key, keeps in (
+        ("log_model=false", config.tracking.log_model),
+        ("complete=none", config.tracking.complete != "none"),
+    ):
+        if not keeps:
+            yield f"tracking.register={name} registers the network in the store, and tracking.{key} keeps none there"
 
 
 def no_effect_notes(config: Config, overrides: Iterable[str]) -> list[str]:

@@ -227,6 +227,11 @@ class TrackingConfig:
         "which runs keep network, pictures and predictions: of a sweep those that were the best so far, all, or none",
         choices=("best", "all", "none"),
     )
+    register: str | None = key(
+        None,
+        "register the network under this name; alias champion: the first, then whichever is better on the same test "
+        "images; of a sweep those that tracking.complete keeps",
+    )
 
 
 @dataclass

@@ -49,6 +49,15 @@ def read_rows(file: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(lines)
 
 
+def split_sha256(pixels: Pixels, splits: Splits, split: str) -> str:
+    """Return one hash over the sha256 and class name of every image of a split, whatever their names and order."""
+    catalog, indices = pixels.catalog, splits.by_name()[split]
+    labels = [catalog.class_names[label] for label in catalog.labels[indices]]
+    rows = sorted(zip(pixels.digests(indices), labels, strict=True))
+    text = "".join(f"{sha256}\0{label}\0" for sha256, label in rows)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def data_sha256(pixels: Pixels, splits: Splits) -> str:
     """Return one hash over the name, sha256, class name and split of every image that is used.
 

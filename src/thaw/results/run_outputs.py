@@ -7,6 +7,7 @@ from typing import Any
 
 from thaw import run_fingerprint, tracking
 from thaw.common.console import display_path, say
+from thaw.common.errors import UserError
 from thaw.common.files import write_json
 from thaw.config import command_lines, stored_config
 from thaw.data import manifest
@@ -100,6 +101,25 @@ def _judged_with(
         "parity": parity,
         "quantization": quantization,
     }
+
+
+def register_network(context: RunContext, trained: TrainingOutcome, metrics: Mapping[str, float]) -> None:
+    """Register the logged network as `tracking.register` asks, and print what was done; the run is done in any case."""
+    name, data = context.config.tracking.register, trained.data
+    if name is None:
+        return
+    candidate = tracking.Candidate(
+        manifest.split_sha256(data.pixels, data.splits, "test"),
+        metrics["test/accuracy"],
+        metrics["test/loss"],
+        len(data.splits.test),
+        (context.folder / "model" / model_card.CARD_FILE).read_text(encoding="utf-8"),
+    )
+    try:
+        context.tracked.flush()
+        say(context.tracked.register_model(name, candidate))
+    except UserError as error:
+        say(f"tracking.register={name} is not done: {error}")
 
 
 def export_run_features(context: RunContext, trained: TrainingOutcome) -> None:

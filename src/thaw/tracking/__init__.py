@@ -14,6 +14,7 @@ from thaw.tracking.fingerprint import (
 from thaw.tracking.fold_networks import fold_runs
 from thaw.tracking.folder_owner import check_run_folder, check_single_run, owner_of_folder
 from thaw.tracking.mlflow_store import open_store, sqlite_path
+from thaw.tracking.model_registry import Candidate
 from thaw.tracking.reopen import EPOCH_PREFIX, REASON_TAG
 from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
 from thaw.tracking.run_lookup import (
@@ -25,6 +26,7 @@ from thaw.tracking.run_lookup import (
     best_run,
     find_run,
     find_run_of_folder,
+    pin_registered_weights,
     resolve_run_weights,
 )
 from thaw.tracking.run_search import search_runs
@@ -35,10 +37,12 @@ from thaw.tracking.weights_lineage import Lineage, LineageRun, weights_lineage
 __all__ = [
     "CONFIG_LOGGED_TAG", "CWD_TAG", "DRAFT_TAG", "EPOCH_PREFIX", "EVALUATED_RUN_TAG", "EVALUATION",
     "FINGERPRINT_PREFIX", "FOLDER_TAG", "KIND_TAG", "OVERRIDES_TAG", "PARENT_TAG", "REASON_TAG", "REPEATS_DRAFT_TAG",
-    "WEIGHTS_TAG", "Fingerprint", "FoldSummary", "Lineage", "LineageRun", "RunNotClosed", "StoredRun", "TrackedRun",
+    "WEIGHTS_TAG", "Candidate", "Fingerprint", "FoldSummary", "Lineage", "LineageRun", "RunNotClosed", "StoredRun",
+    "TrackedRun",
     "best_drafts", "best_objective", "best_run", "check_run_folder", "check_single_run", "close_sweep",
     "collect_fingerprint", "find_run", "find_run_of_folder", "fingerprint_differences", "fingerprint_entries",
     "fold_runs", "fold_summaries", "folds_json", "full_precision_overrides", "is_evaluation", "open_store",
-    "open_sweep", "owner_of_folder", "ranked_children", "ranked_fold_summaries", "resolve_run_weights", "search_runs",
+    "open_sweep", "owner_of_folder", "pin_registered_weights", "ranked_children", "ranked_fold_summaries",
+    "resolve_run_weights", "search_runs",
     "sqlite_path", "start_run", "weights_lineage",
 ]  # fmt: skip

@@ -12,8 +12,9 @@ from typing import Any
 from thaw.common.console import say
 from thaw.common.errors import UserError, joined
 from thaw.config import command_lines
+from thaw.config.registered_names import is_reference
 from thaw.config.schema import BackboneConfig
-from thaw.tracking import evaluation_runs, folder_owner, logged_model, run_lock
+from thaw.tracking import evaluation_runs, folder_owner, logged_model, model_registry, run_lock
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store, sqlite_path
 from thaw.tracking.orphaned_runs import SWEEP_TAG
 
@@ -133,6 +134,8 @@ class StoredRun:
 def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
     """Return the run with this id, or whose id begins with these 6 or more characters.
 
+    `run_id` may be a registered model too, as `is_reference` says: it stands for its version's run.
+
     Raises:
         UserError: There is no such run, or more than one; the message lists the latest runs.
     """
@@ -143,6 +146,8 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
             f"{command_lines.script_command('train')}"
         )
     store = open_store(uri, outputs)
+    if is_reference(run_id):
+        run_id = model_registry.run_id_of(store, run_id)
     experiments = [e.experiment_id for e in store.client.search_experiments()]
     matches = []
     if re.fullmatch("[0-9a-f]{6,32}", run_id):
@@ -213,6 +218,18 @@ def resolve_run_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> Ba
     owner = find_run_of_folder(folder, uri, outputs) if folder.is_dir() else None
     run = owner[0] if owner else find_run(uri, outputs, weights)
     return dataclasses.replace(backbone, weights=str(best_run(run).model_file()))
+
+
+def pin_registered_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
+    """Return the config with `weights` replaced by the run's id, when it is a registered model.
+
+    An alias moves: a run that is reproduced next year begins with the network that it began with.
+    """
+    if not is_reference(backbone.weights) or Path(backbone.weights).expanduser().exists():
+        return backbone
+    run = best_run(find_run(uri, outputs, backbone.weights))
+    say(f"backbone.weights={backbone.weights} is run {run.id} ({run.name})")
+    return dataclasses.replace(backbone, weights=run.id)
 
 
 def stored_run_of_mlflow(store: MlflowStore, run: Any) -> StoredRun:

@@ -16,7 +16,17 @@ from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config import command_lines
 from thaw.config.schema import TrackingConfig
-from thaw.tracking import folder_owner, logged_model, mlflow_limits, orphaned_runs, reopen, retry, run_lock, unsent_file
+from thaw.tracking import (
+    folder_owner,
+    logged_model,
+    mlflow_limits,
+    model_registry,
+    orphaned_runs,
+    reopen,
+    retry,
+    run_lock,
+    unsent_file,
+)
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store
 from thaw.tracking.pyfunc_flavor import PyfuncParts
 from thaw.tracking.reopen import REASON_TAG, LoggedState
@@ -176,6 +186,14 @@ class TrackedRun:
         files: list[Path | None] = []
         self._queue.call_or_spool(lambda: files.append(self._log_model(model, metadata, parts)))
         return files[0] if files else None
+
+    def register_model(self, name: str, candidate: model_registry.Candidate) -> str:
+        """Register the run's logged model, as `model_registry.register`, and return what was done.
+
+        Raises:
+            UserError: The store has no model of the run, does not answer, or refuses.
+        """
+        return model_registry.register(self._store, self.experiment_id, self.id, name, candidate)
 
     def _log_model(self, model: Any, metadata: Mapping[str, object] | None, parts: PyfuncParts | None) -> Path | None:
         from mlflow.entities import LoggedModelOutput
