@@ -284,6 +284,19 @@ def test_slow_clients_are_given_up_and_hold_no_memory() -> None:
         wait_for(lambda: service.state.buffer.held == 0)
 
 
+def test_images_of_a_client_that_went_away_free_their_places() -> None:
+    network = FakeNetwork()
+    with fake_server(network) as (address, service):
+        network.go.clear()
+        with connected(address) as client:
+            client.sendall(head(len(RED)) + RED)
+            wait_for(lambda: service.batcher.taken == 1)
+        wait_for(lambda: service.batcher.taken == 0)
+        network.go.set()
+        assert httpx.post(f"{address}/predict", content=RED, headers=JPEG).status_code == 200
+        assert 'thaw_requests_total{path="/predict",status="499"} 1.0' in httpx.get(f"{address}/metrics").text
+
+
 def test_all_bodies_together_are_bounded() -> None:
     with fake_server(FakeNetwork(), replace(LIMITS, buffer_bytes=1_000_000)) as (address, service):
         with connected(address) as one, connected(address) as two:

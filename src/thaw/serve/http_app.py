@@ -23,7 +23,7 @@ from thaw.serve.http_metrics import MeasuredApp, Metrics
 from thaw.serve.image_service import ImageService
 from thaw.serve.request_guard import SameOriginApp
 from thaw.serve.request_images import SentImage, read_images
-from thaw.serve.serve_limits import BodyBuffer, Limits, Refused, busy
+from thaw.serve.serve_limits import BodyBuffer, Limits, Refused, busy, while_connected
 from thaw.serve.start_page import page_policy, start_page
 
 MAX_EXPLAINED = 8  # heat maps that are computed or wait: each takes as long as some predictions
@@ -82,7 +82,7 @@ def _add_answers(app: FastAPI, state: ServerState) -> None:
             raise Refused(422, "calibrated=true: there is no temperature for this network's probabilities")
         calibrate = model.calibrate if calibrated else None
         async with state.images_of(request) as images:
-            answers = await state.service.answers(images)
+            answers = await while_connected(request, state.service.answers(images))
         failed = sum(answer.probabilities is None for answer in answers)
         for outcome, count in (("answered", len(answers) - failed), ("unreadable", failed)):
             state.metrics.images.labels(outcome).inc(count)
@@ -109,7 +109,8 @@ def _add_answers(app: FastAPI, state: ServerState) -> None:
             async with state.images_of(request) as images:
                 if len(images) != 1:
                     raise Refused(400, f"/explain takes one image a request, not {len(images)}")
-                return AsciiJson(await _explanation(state.service, images[0], name))
+                explanation = _explanation(state.service, images[0], name)
+                return AsciiJson(await while_connected(request, explanation))
         finally:
             state.explaining -= 1
 

@@ -1,13 +1,17 @@
 """What a request may cost: bytes, images and time. Beyond it the request is refused with the reason."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 RETRY_SECONDS = 1  # what Retry-After says: a full queue of the default length is computed in about that time
+
+
+Answer = TypeVar("Answer")
 
 
 class Refused(Exception):
@@ -102,6 +106,28 @@ async def read_timeout(limits: Limits) -> AsyncIterator[None]:
     except TimeoutError as error:
         reason = f"the request did not arrive whole within {limits.read_seconds:g} seconds (read_seconds of the server)"
         raise Refused(408, reason, close=True) from error
+
+
+async def while_connected(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """Return an answer, or give it up when the client, whose body has been read, ends the connection.
+
+    Raises Refused (499, as nginx counts it) in that case: nobody waits, and others do.
+    """
+    task = asyncio.ensure_future(answer)
+    watch = asyncio.ensure_future(_until_disconnect(request))
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Refused(499, "the client ended the connection", close=True)
+    finally:
+        task.cancel()
+        watch.cancel()
+
+
+async def _until_disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _too_large(limits: Limits) -> Refused:
