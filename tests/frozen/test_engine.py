@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.frozen.engine import CHUNK_SIZES, InferenceFunction
+from thaw.frozen.engine import CHUNK_SIZES, InferenceFunction, small_requests
 
 SIZE = 64
 ENGINES = tuple(CHUNK_SIZES)
@@ -151,6 +151,28 @@ def test_an_images_output_is_the_same_bit_for_bit_in_any_batch(parts, engine: st
         assert y.tobytes() == right[order].tobytes()
     for y, right in zip(run(images), all_at_once, strict=True):
         assert y.tobytes() == right.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("engine", "sizes"),
+    [
+        ("openvino", {1: [1], 2: [2], 3: [4], 5: [8], 8: [8], 9: [8, 1], 22: [8, 8, 8]}),
+        ("keras", {1: [8], 9: [8, 8]}),
+    ],
+)
+def test_small_requests_have_as_many_images_as_they_need(
+    joined, engine: str, sizes: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, images = function(joined.model, engine), pictures(22)
+    sent, compute = [], run._run
+    monkeypatch.setattr(run, "_run", lambda chunks: sent.append([len(x) for (x,) in chunks]) or compute(chunks))
+    for count, expected in sizes.items():
+        with small_requests():
+            (few,) = run(images[:count])
+        (padded,) = run(images[:count])
+        assert sent == [expected, [8] * -(-count // 8)]
+        assert few == pytest.approx(padded, abs=1e-6)
+        sent.clear()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
