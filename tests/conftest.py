@@ -25,6 +25,7 @@ NOT_FAST = {
     "config": "command_lines key_conflicts",
     "data": "corrupt_files split_properties",
     "explore": "backbone_features html_page",
+    "export": "formats_agree families",
     "frozen": "activations activations_key chained_cuts conversion engine extraction_faults feature_export "
     "quantization quantized_parts",
     "lab": "faults",
@@ -35,7 +36,7 @@ NOT_FAST = {
     "results": "evaluation_seen final_features network_features network_pictures",
     "serve": "http_app load mlflow_model served_run",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
-    "tools": "evaluate feature_files predict runs",
+    "tools": "evaluate export feature_files predict runs",
     "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store model_registry orphaned_runs reopen "
     "retry run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",

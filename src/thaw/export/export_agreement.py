@@ -73,9 +73,19 @@ def compare_export(
     return Agreement(np.concatenate(ours), np.concatenate(theirs), labels)
 
 
-def check_agreement(found: Agreement, asked: float, names: Sequence[str], classes: Sequence[str], what: str) -> None:
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of an export: which it is, the share of images with the same class, and how close probabilities."""
+
+    export: str
+    agreement: float
+    largest_difference: float
+
+
+def check_agreement(found: Agreement, asked: Demand, names: Sequence[str], classes: Sequence[str]) -> None:
     """Raise UserError, which names the worst images, unless the export agrees as asked and is finite throughout."""
-    if found.export.shape != found.network.shape:
+    what, parity = asked.export, found.parity if found.export.shape == found.network.shape else None
+    if parity is None:
         raise UserError(f"{what} is refused: it gives {found.export.shape[1]} probabilities for {len(classes)} classes")
     lost = int((~np.isfinite(found.export)).any(axis=1).sum())
     if lost:
@@ -83,25 +93,34 @@ def check_agreement(found: Agreement, asked: float, names: Sequence[str], classe
             f"{what} is refused: of {lost:,} of {len(names):,} test images its probabilities are not finite. Another "
             "precision, or another format, may do; nothing was kept"
         )
-    if found.share >= asked:
-        return
-    raise UserError(
-        f"{what} is refused, and nothing was kept: {found.parity.differ:,} of {len(names):,} test images get another "
-        f"class than from the network, so the agreement is {found.share:.4f}, and agreement={asked:g} is asked. "
-        f"Export in another precision or format, or accept less. The worst:\n" + _worst(found, names, classes)
-    )
+    if found.share < asked.agreement:
+        raise UserError(
+            f"{what} is refused, and nothing was kept: {parity.differ:,} of {len(names):,} test images get another "
+            f"class than from the network, so the agreement is {found.share:.4f}, and agreement={asked.agreement:g} is "
+            "asked. Export in another precision or format, or accept less. The worst:\n" + _worst(found, names, classes)
+        )
+    if parity.max_probability_difference > asked.largest_difference:
+        raise UserError(
+            f"{what} is refused, and nothing was kept: probabilities differ from the network's by up to "
+            f"{parity.max_probability_difference:.3f}, which is no rounding (up to {asked.largest_difference:g} would "
+            "be accepted): the export computes something else. The worst:\n" + _worst(found, names, classes)
+        )
 
 
 def _worst(found: Agreement, names: Sequence[str], classes: Sequence[str]) -> str:
+    """Return a line for each of the worst images: of those with another class, or else of the furthest off."""
     rows = np.arange(len(names))
     ours, theirs = found.export.argmax(axis=1), found.network.argmax(axis=1)
     margins = found.network[rows, theirs] - found.network[rows, ours]
+    margins = np.where(margins > TIE_MARGIN, margins, 0)
+    if not margins.any():
+        margins = np.abs(found.export - found.network).max(axis=1)
     order = np.argsort(-margins, kind="stable")[:WORST_IMAGES]
     return "\n".join(
         f"  {printable(names[i])}: {printable(classes[theirs[i]])} ({found.network[i, theirs[i]]:.3f}) by the network, "
         f"{printable(classes[ours[i]])} ({found.export[i, ours[i]]:.3f}) by the export"
         for i in order
-        if margins[i] > TIE_MARGIN
+        if margins[i] > 0
     )
 
 

@@ -13,7 +13,7 @@ from thaw.common.errors import UserError
 RECORD_FILE = "export.json"
 
 
-def check_replaceable(folder: Path, run_id: str | None, weights_sha256: str | None, *, overwrite: bool) -> None:
+def check_replaceable(folder: Path, run_id: str | None, *, overwrite: bool) -> None:
     """Raise UserError unless a folder is free, empty, or an export: of the same run, or any with `overwrite`."""
     if not folder.exists() or (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
         return

@@ -2,16 +2,21 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thaw.export.portable_network import ExportSource, input_signature, portable_network
+import numpy as np
+
+from thaw.common.errors import UserError, joined
+from thaw.export.portable_network import INPUT, ExportSource, input_signature, portable_network
 
 if TYPE_CHECKING:
     from thaw.export.portable_network import Runtime
 
 FILE = "model.onnx"
-# What int8 pays for: the rest stays in float32, the softmax among it, which 256 steps would round to 0.4 %.
+# The rest stays in float32, the softmax among it, which 256 steps would round to 0.4 %. So do the preprocessing and the
+# head: they take no time, and in int8 a clothing classifier's probabilities were off by 0.009 on average, not by 0.007.
 QUANTIZED_OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "GlobalAveragePool", "MaxPool", "AveragePool"]
 
 
@@ -20,8 +25,12 @@ def write(source: ExportSource, folder: Path, precision: str) -> None:
     import onnx
 
     file = folder / FILE
-    portable_network(source).export(str(file), format="onnx", verbose=False, input_signature=input_signature(source))
+    network = portable_network(source)
+    with _constants_in_the_graph(source.model):
+        network.export(str(file), format="onnx", verbose=False, input_signature=input_signature(source))
     model = onnx.load(file)
+    if lost := [entry.name for entry in model.graph.input if entry.name != INPUT]:
+        raise UserError(f"format=onnx: the converter tf2onnx loses constants of this network ({joined(lost)})")
     for name in (model.graph.input[0], model.graph.output[0]):
         name.type.tensor_type.shape.dim[0].dim_param = "batch"
     if precision == "float16":
@@ -34,11 +43,32 @@ def write(source: ExportSource, folder: Path, precision: str) -> None:
     onnx.save(model, file)
 
 
+@contextmanager
+def _constants_in_the_graph(model: Any) -> Iterator[None]:
+    """Let Normalization layers have their mean and variance as arrays of NumPy's.
+
+    TensorFlow's tensors are captured by the traced function, and tf2onnx 1.17 takes captured ones for inputs.
+    """
+    import keras
+
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
+    own = [(layer, layer.mean, layer.variance) for layer in layers]
+    try:
+        for layer, mean, variance in own:
+            layer.mean, layer.variance = np.asarray(mean), np.asarray(variance)
+        yield
+    finally:
+        for layer, mean, variance in own:
+            layer.mean, layer.variance = mean, variance
+
+
 def _quantized(source: ExportSource, model: Any) -> Any:
     """Return the network with int8 weights by channel and uint8 activations, in ONNX's form QDQ."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from thaw.models.network import HEAD_LAYERS
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -52,12 +82,15 @@ def _quantized(source: ExportSource, model: Any) -> Any:
         onnx.save(model, written)
         # Multiplies BatchNorm into convolutions first. Its symbolic part needs sympy, and is for transformers.
         quant_pre_process(str(written), str(prepared), skip_symbolic_shape=True)
+        parts = ("preprocess", *HEAD_LAYERS)
+        nodes = [node.name for node in onnx.load(prepared).graph.node]
         quantization.quantize_static(
             str(prepared),
             str(quantized),
             Images(),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=QUANTIZED_OPERATIONS,
+            nodes_to_exclude=[name for name in nodes if any(f"/{part}" in name for part in parts)],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,

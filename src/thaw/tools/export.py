@@ -14,9 +14,9 @@ from thaw.common.errors import UserError
 from thaw.common.tensorflow_setup import quiet_stderr
 from thaw.config.tool_schemas import ExportConfig
 from thaw.export import canary, export_record
-from thaw.export.export_agreement import Agreement, check_agreement, compare_export
+from thaw.export.export_agreement import Agreement, Demand, check_agreement, compare_export
 from thaw.export.export_folder import check_replaceable, replaced_whole
-from thaw.export.export_formats import AGREEMENT, ExportFormat, find_format
+from thaw.export.export_formats import AGREEMENT, LARGEST_DIFFERENCE, ExportFormat, find_format
 from thaw.export.export_record import ExportIdentity
 from thaw.export.portable_network import ExportSource, Runtime
 from thaw.export.run_images import RunImages, find_network_run, read_run_images
@@ -60,7 +60,7 @@ def export(config: ExportConfig) -> None:
     saved, settings = trained_classifier.find_saved_network(config.model, outputs, config.tracking_uri)
     run = find_network_run(config.model, saved, config.tracking_uri, outputs)
     folder = _output_folder(config, run, saved.folder)
-    check_replaceable(folder, run.id if run else None, None, overwrite=config.overwrite)
+    check_replaceable(folder, run.id if run else None, overwrite=config.overwrite)
     say(f"network: {printable(run.name if run else str(saved.folder))} · {len(saved.class_names())} classes")
     calibrate = config.precision == "int8"
     images = read_run_images(saved, run, config.data, images=config.images, seed=config.seed, calibrate=calibrate)
@@ -118,7 +118,8 @@ def _write(asked: _Export, folder: Path) -> Agreement:
         row.write(source, folder, asked.precision)
         run = row.load(folder)
     found = compare_export(run, _kept_network(asked.classifier), images.pixels, images.test, images.labels)
-    check_agreement(found, asked.agreement, images.paths(), asked.classifier.class_names, asked.name)
+    demand = Demand(asked.name, asked.agreement, LARGEST_DIFFERENCE[asked.precision])
+    check_agreement(found, demand, images.paths(), asked.classifier.class_names)
     size = export_record.model_bytes(folder)
     canary.write_canary(row, asked.precision, images, run, folder)
     _check_canary(row, folder)

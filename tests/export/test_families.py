@@ -1,0 +1,77 @@
+"""Each family of backbones in each format: the runtime of the format computes what Keras computes.
+
+Weights are random but for EfficientNet-Lite and MobileNet 0.25. Images are noise, whose classes are nearly equally
+likely to a random network, so probabilities are compared, and not classes.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thaw.config.schema import BackboneConfig, HeadConfig
+from thaw.export.export_formats import FORMATS
+from thaw.frozen.openvino_runtime import sharing_the_core
+
+from .networks import keras_probabilities, noise, source_of
+
+pytestmark = pytest.mark.slow
+
+# The smallest input that each can have and, for depth, more than one position at the end.
+FAMILIES = {
+    "vgg16": 48, "resnet50": 64, "resnet50v2": 64, "inceptionv3": 96, "inceptionresnetv2": 96, "densenet121": 64,
+    "mobilenet": 64, "mobilenetv2": 64, "mobilenetv3small": 64, "mobilenetv3large": 64, "nasnetmobile": 64,
+    "efficientnetb0": 64, "efficientnetv2b0": 64, "efficientnet_lite0": 64, "convnexttiny": 64, "xception": 71,
+}  # fmt: skip
+# A copy of Keras Applications' file mobilenet_2_5_224_tf_no_top.h5, ImageNet's weights of MobileNet with alpha=0.25.
+MOBILENET_FILE = Path(os.environ.get("THAW_TEST_MOBILENET", "mobilenet_2_5_224_tf_no_top.h5"))
+CASES = [(row.name, precision) for row in FORMATS.values() for precision in row.precisions]
+# Of a probability. int8 of random weights is no measure of int8 (a trained network's is refused by its agreement).
+LARGEST = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def network(request: pytest.FixtureRequest) -> tuple[str, Any]:
+    name = request.param
+    weights = "imagenet" if name == "efficientnet_lite0" else "none"
+    return name, build(BackboneConfig(name=name, weights=weights, image_size=FAMILIES[name]))
+
+
+def build(config: BackboneConfig) -> Any:
+    from thaw.common import tensorflow_setup
+    from thaw.models import backbones
+    from thaw.models import network as networks
+
+    tensorflow_setup.start_tensorflow(0, None)
+    return networks.attach_head(backbones.build_backbone(config), HeadConfig(hidden=16), ("a", "b", "c")).model
+
+
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_every_format_computes_what_keras_computes(
+    network: tuple[str, Any], name: str, precision: str, tmp_path: Path
+) -> None:
+    check(network[1], name, precision, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_the_real_mobilenet_too(name: str, precision: str, tmp_path: Path) -> None:
+    if not MOBILENET_FILE.is_file():
+        pytest.skip("THAW_TEST_MOBILENET does not name Keras Applications' mobilenet_2_5_224_tf_no_top.h5")
+    config = BackboneConfig(name="mobilenet", alpha=0.25, weights=str(MOBILENET_FILE), image_size=96)
+    check(build(config), name, precision, tmp_path)
+
+
+def check(model: Any, name: str, precision: str, folder: Path) -> None:
+    row = FORMATS[name]
+    source = source_of(model, folder / "kept.keras", precision)
+    (folder / "export").mkdir()
+    with sharing_the_core():
+        row.write(source, folder / "export", precision)
+        run: Callable[..., Any] = row.load(folder / "export")
+    images = noise(source.image_size, 3)
+    found, expected = np.asarray(run(images)), keras_probabilities(model, images)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < LARGEST[precision]
