@@ -90,6 +90,33 @@ def check_load(served: Served, requests: int, clients: int, first: int) -> None:
     assert memory[requests] < memory[first] + 30, memory
 
 
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_thousand_requests_and_started_again_it_loses_none(
+    served: Served, finished_runs: FinishedRuns
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ("scripts/serve.py", f"model={served.run_id}", f"port={port}")
+    servers = [finished_runs.commands.start(*command)]
+
+    def kill_once(ended: int, _: LoadResult) -> None:
+        if ended == 300:
+            servers[0].kill()
+            servers.append(finished_runs.commands.start(*command))
+
+    try:
+        result = send_load(f"http://127.0.0.1:{port}", served.images, 1000, 16, on_ended=kill_once)
+        assert (result.lost, result.wrong, result.answered + result.refused) == (0, [], 1000)
+        assert result.retries > 0
+        assert servers[0].wait(10) == -signal.SIGKILL
+        assert len(servers) == 2
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate(timeout=20)
+
+
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(tmp_path_factory.mktemp("profile")) as opened:
