@@ -34,9 +34,9 @@ NOT_FAST = {
     "report": "page page_in_browser report_files",
     "reproduce": "original_run",
     "results": "evaluation_seen final_features network_features network_pictures",
-    "serve": "http_app load mlflow_model served_run",
+    "serve": "http_app load mlflow_model mlflow_server served_run",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
-    "tools": "evaluate export feature_files predict runs",
+    "tools": "evaluate export feature_files predict registered_names runs",
     "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store model_registry orphaned_runs reopen "
     "retry run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
     "training": "chained_stages fit stages",

@@ -43,7 +43,7 @@ def notes(*arguments: str) -> list[str]:
         ),
         (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
         (("tracking.register=a/b",), "tracking.register=a/b cannot be a registered model's name: a name has no /"),
-        (("tracking.register=' '",), "cannot be a registered model's name: a name is not empty"),
+        (("tracking.register=..",), "cannot be a registered model's name: a name is not empty"),
         (("tracking.register=x", "tracking.log_model=false"), "tracking.log_model=false keeps none there"),
         (("tracking.register=x", "tracking.complete=none"), "tracking.complete=none keeps none there"),
         (

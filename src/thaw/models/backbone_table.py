@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.common.errors import UserError, did_you_mean, joined
+from thaw.config.registered_names import is_reference
 from thaw.config.schema import BackboneConfig
 
 
@@ -139,14 +140,17 @@ def check_backbone(config: BackboneConfig) -> None:
 
 
 def _check_weights(weights: str) -> None:
-    """Raise UserError unless the text is imagenet, none, a weights file that exists, or a run's id or folder."""
+    """Raise UserError unless the text is imagenet, none, a weights file that exists, or names a run."""
     file = Path(weights).expanduser()
     if weights in ("imagenet", "none") or re.fullmatch("[0-9a-f]{6,32}", weights) or (file / "run.json").is_file():
         return
+    if is_reference(weights) and not file.is_file():
+        return
     if not file.is_file():
         raise UserError(
-            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id or folder "
-            f"of a run.{did_you_mean(weights, ('imagenet', 'none'))} Files end in {joined(WEIGHTS_SUFFIXES)}"
+            f"backbone.weights={weights} is neither imagenet, none, a weights file that exists, nor the id, folder "
+            f"or registered name of a run.{did_you_mean(weights, ('imagenet', 'none'))} "
+            f"Files end in {joined(WEIGHTS_SUFFIXES)}"
         )
     if file.suffix not in WEIGHTS_SUFFIXES:
         raise UserError(f"backbone.weights={weights}: weights files end in {joined(WEIGHTS_SUFFIXES)}")
