@@ -30,7 +30,7 @@ def noise(size: int, count: int) -> Any:
 def source_of(model: Any, file: Path, precision: str) -> ExportSource:
     """Return a network as the formats are given it, saved under `file`."""
     model.save(file)
-    size = model.input.shape[1]
+    size = model.inputs[0].shape[1]
     classes = json.dumps(["a b", "ü", "\"'<&"])
     calibration: Any = NoiseImages(size, np.arange(8)) if precision == "int8" else None
     return ExportSource(model, file, size, {"classes": classes, "about": json.dumps({"run_id": "1"})}, calibration)

@@ -42,6 +42,11 @@ class ExportFormat:
     packages: Mapping[str, str] = field(default_factory=dict)
     quantizer: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def installed_beside(self) -> str:
+        """What `pip install` gets on another machine, to load the export."""
+        return f"{self.runtime} tensorflow" if self.runtime == "keras" else self.runtime
+
 
 _ROWS = (
     ExportFormat("savedmodel", ("float32",), "tensorflow", savedmodel_format.write, savedmodel_format.load),

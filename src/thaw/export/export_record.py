@@ -124,7 +124,7 @@ def _readme(row: ExportFormat, identity: ExportIdentity) -> str:
         f"`{CLASSES_FILE}`. Nothing is to be subtracted or scaled: the network does that.",
         "",
         "```",
-        f"pip install numpy pillow {row.runtime}",
+        f"pip install numpy pillow {row.installed_beside}",
         f"python {SCRIPT}    # prints OK, or what differs on this machine",
         "```",
         "",

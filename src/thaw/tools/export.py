@@ -114,9 +114,7 @@ def _write(asked: _Export, folder: Path) -> Agreement:
     file = asked.saved.weights_file
     source = ExportSource(asked.classifier.model, file, asked.classifier.image_size, texts, images.calibration)
     say(f"writing {row.name} in {asked.precision}")
-    with _quiet(row):
-        row.write(source, folder, asked.precision)
-        run = row.load(folder)
+    run = _convert(asked, source, folder)
     found = compare_export(run, _kept_network(asked.classifier), images.pixels, images.test, images.labels)
     demand = Demand(asked.name, asked.agreement, LARGEST_DIFFERENCE[asked.precision])
     check_agreement(found, demand, images.paths(), asked.classifier.class_names)
@@ -135,6 +133,22 @@ def _write(asked: _Export, folder: Path) -> Agreement:
     }
     export_record.write_record(folder, row, asked.precision, asked.identity, figures)
     return found
+
+
+def _convert(asked: _Export, source: ExportSource, folder: Path) -> Runtime:
+    """Write the model's files and return them loaded again; raise UserError with the reason a converter gives."""
+    with _quiet(asked.row):
+        try:
+            asked.row.write(source, folder, asked.precision)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a converter cannot do
+            reason = str(error).strip().splitlines() or [""]
+            raise UserError(
+                f"{asked.name} cannot be written, and nothing was kept: its converter ends with "
+                f"{type(error).__name__}: {reason[0]}. Export in another precision or format"
+            ) from error
+        return asked.row.load(folder)
 
 
 def _kept_network(classifier: Classifier) -> Runtime:
