@@ -123,11 +123,11 @@ def test_more_images_than_a_batch_come_in_their_order(model, arrays: np.ndarray)
 
 def test_probabilities_can_be_those_after_the_runs_temperature(model, arrays: np.ndarray, monkeypatch) -> None:
     plain = model.predict(arrays[:5])
-    monkeypatch.setattr(model, "_classifier", replace(model._classifier, temperature=2.0))
+    monkeypatch.setattr(model, "_classifiers", [replace(model._classifiers[0], temperature=2.0)])
     calibrated = model.predict(arrays[:5], calibrated=True)
     assert np.array_equal(calibrated.probabilities, apply_temperature(plain.probabilities, 2.0))
     assert calibrated.class_names == plain.class_names
-    monkeypatch.setattr(model, "_classifier", replace(model._classifier, temperature=None))
+    monkeypatch.setattr(model, "_classifiers", [replace(model._classifiers[0], temperature=None)])
     with pytest.raises(UserError, match="there is no temperature for this network's probabilities"):
         model.predict(arrays[:5], calibrated=True)
 

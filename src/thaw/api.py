@@ -3,11 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +14,27 @@ import numpy.typing as npt
 from thaw import tracking
 from thaw.cache import DiskCache
 from thaw.cli import command_line, main
-from thaw.cli.argument_quoting import quote_texts
+from thaw.cli.argument_quoting import quote, quote_texts
 from thaw.cli.compose import compose_tool_config
 from thaw.cli.error_handling import hydra_errors_explained
 from thaw.common import tensorflow_setup
-from thaw.common.errors import UserError
+from thaw.common.errors import UserError, joined
 from thaw.config import install_paths
 from thaw.config.schema import Config
 from thaw.config.tool_schemas import ExploreConfig, LayersConfig, PredictConfig
 from thaw.config.yaml_text import keep_yaml_texts
 from thaw.data import pixels
 from thaw.data.catalog import UNASSIGNED, Catalog
-from thaw.data.decode import DecodeOptions
-from thaw.data.file_bytes import BadImageError
 from thaw.data.picture_input import pixels_of
 from thaw.explore import backbone_features
 from thaw.models import backbone_table, freeze
 from thaw.models.freeze import FreezePlan
-from thaw.results import predicted_files, trained_classifier
+from thaw.results import ensemble, predicted_files, trained_classifier
+from thaw.results.augmented_views import VIEWS
+from thaw.results.ensemble import Ensemble
+from thaw.results.predicted_files import ImageReader, NetworkInput, stacked
 from thaw.results.result import RunResult
-
-if TYPE_CHECKING:
-    from thaw.results.trained_classifier import Classifier
+from thaw.results.trained_classifier import Classifier, ProbabilityFunction
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[np.uint8]
 """A file, a folder (its pictures at any depth), a pattern, a list of these; or uint8 (N, H, W, 3), RGB, 0-255."""
@@ -58,28 +56,39 @@ class Predictions:
 
 
 class TrainedModel:
-    """A trained run's network, computed as the run was judged; made by `load`.
+    """A trained run's network, computed as the run was judged, or several that answer together; made by `load`.
 
     Attributes:
-        class_names: C names, in the order of the network's outputs.
-        image_size: side of the network's square input in pixels.
-        keras_model: the Keras model: raw RGB 0-255 in, probabilities out, in float32.
+        class_names: C names, in the order of the network's outputs, of several networks the first one's.
+        image_size: side of the network's square input in pixels, of several the first one's.
+        keras_models: the Keras models: raw RGB 0-255 in, probabilities out, in float32.
     """
 
-    def __init__(self, classifier: "Classifier", config: PredictConfig) -> None:
-        self.class_names = classifier.class_names
-        self.image_size = classifier.image_size
-        self.keras_model = classifier.model
-        self._classifier, self._config = classifier, config
+    def __init__(self, classifiers: Sequence[Classifier], config: PredictConfig) -> None:
+        ensemble.check_same_classes(classifiers)
+        self.class_names = classifiers[0].class_names
+        self.image_size = classifiers[0].image_size
+        self.keras_models = [classifier.model for classifier in classifiers]
+        self._classifiers, self._config = list(classifiers), config
 
-    def predict(self, images: Images, *, calibrated: bool = False) -> Predictions:
+    @property
+    def keras_model(self) -> Any:
+        """The Keras model of a single network; raises UserError where there are several, see `keras_models`."""
+        if len(self.keras_models) > 1:
+            raise UserError(f"these are {len(self.keras_models)} networks: take one of keras_models")
+        return self.keras_models[0]
+
+    def predict(self, images: Images, *, calibrated: bool = False, tta: str = "none") -> Predictions:
         """Return the most probable class of every image, and the probabilities of all classes.
 
-        Files are decoded as in training; arrays of another size are resized as files are.
+        Files are decoded as in training; arrays of another size are resized as files are. Of several networks, and of
+        several views, the probabilities are the mean.
 
         Args:
             images: see `thaw.api.Images`.
             calibrated: probabilities after the temperature that the run fitted on validation; classes stay the same.
+            tta: test-time augmentation: `"none"`, `"flip"` (the image and its mirror image) or `"5crop"` (corners and
+                centre of the image at 8/7 of the size).
 
         Raises:
             UserError: there is no image, no file matches, files cannot be read (all of them are listed), or there is
@@ -93,68 +102,80 @@ class TrainedModel:
         """
         if isinstance(images, Sequence | np.ndarray) and not len(images):
             raise UserError("there are no images to predict: give an array, paths or a folder")
+        if tta not in VIEWS:
+            raise UserError(f"tta={tta} is not a choice. Choose one of: {joined(VIEWS)}")
+        network = self._network(tta, calibrated)
         if isinstance(images, np.ndarray):
             arrays = _checked(images)
             names = [str(i) for i in range(len(arrays))]
-            batches: Iterator[Any] = (
-                [pixels_of(image, self.image_size) for image in batch] for batch in _batches(arrays)
-            )
+            rows = [network(*_resized(batch, network.inputs)) for batch in _batches(arrays)]
         else:
             names = _find_files(images)
-            batches = self._decoded(names)
-        calibrate = trained_classifier.calibration_function(self._classifier) if calibrated else None
-        probabilities = np.concatenate([self._probabilities(np.stack(batch)) for batch in batches])
-        probabilities = calibrate(probabilities) if calibrate else probabilities
+            rows = list(_predicted(names, network))
+        probabilities = np.concatenate(rows)
         best = probabilities.argmax(axis=1)
         return Predictions(names, [self.class_names[i] for i in best], probabilities)
 
+    def _network(self, tta: str, calibrated: bool) -> Ensemble:
+        functions = list(self._functions)
+        if calibrated:
+            functions = [_calibrated(function, one) for function, one in zip(functions, self._classifiers, strict=True)]
+        return ensemble.combine(self._classifiers, functions, tta=tta, bits=self._config.bits)
+
     @cached_property
-    def _probabilities(self) -> Any:
-        return trained_classifier.probability_function(self._classifier, self._config.engine, self._config.precision)
-
-    def _decoded(self, files: list[str]) -> Iterator[list[npt.NDArray[np.uint8]]]:
-        options = DecodeOptions(self._config.bits or self._classifier.bits)
-
-        def read(file: str) -> npt.NDArray[np.uint8] | BadImageError:
-            try:
-                return pixels_of(Path(file), self.image_size, options)
-            except BadImageError as error:
-                return error
-
-        bad: list[BadImageError] = []
-        with ThreadPoolExecutor(2) as threads:
-            for batch in _batches(files):
-                decoded = list(threads.map(read, batch))
-                bad += [image for image in decoded if isinstance(image, BadImageError)]
-                if not bad:
-                    yield [image for image in decoded if not isinstance(image, BadImageError)]
-        if bad:
-            listing = "".join(f"\n  {image}" for image in bad)
-            raise UserError(f"{len(bad)} of {len(files)} files could not be read:{listing}")
+    def _functions(self) -> list[ProbabilityFunction]:
+        return [
+            trained_classifier.uncalibrated_function(classifier, self._config.engine, self._config.precision)
+            for classifier in self._classifiers
+        ]
 
 
-def load(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainedModel:
-    """Return the network of a trained run.
+def _calibrated(function: ProbabilityFunction, classifier: Classifier) -> ProbabilityFunction:
+    calibrate = trained_classifier.calibration_function(classifier)
+    return ProbabilityFunction(function.choice, lambda images: calibrate(function(images)))
+
+
+def _resized(images: npt.NDArray[np.uint8], inputs: Sequence[NetworkInput]) -> list[npt.NDArray[np.uint8]]:
+    """Return images, uint8 (B, H, W, 3), as each input has them, uint8 (B, S, S, 3)."""
+    return [np.stack([pixels_of(image, wanted.size) for image in images]) for wanted in inputs]
+
+
+def _predicted(files: list[str], network: Ensemble) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield probabilities, float32 (B, C), of all files; raise UserError at the end that names the unreadable ones."""
+    reader = ImageReader(files, network.inputs)
+    for group in reader.groups():
+        if group and not reader.unreadable:
+            yield network(*stacked([pixels for _, pixels in group]))
+    reader.check_all_read()
+
+
+def load(run: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], overrides: Sequence[str] = ()) -> TrainedModel:
+    """Return the network of a trained run, or several networks as one.
 
     Args:
-        run: id of a run or its first six characters or more, a run's folder, or a sweep's id for its best run.
+        run: id of a run or its first six characters or more, a run's folder, or a sweep's id for its best run, of a
+            cross-validation that kept all networks for those of all folds. Of a list of these, the mean of the
+            probabilities is predicted; the networks need the same classes.
         overrides: keys of `thaw predict`, as `"tracking_uri=http://host:5000"` or `"engine=tensorflow"`.
 
     Raises:
-        UserError: there is no such run, or it left no network.
+        UserError: there is no such run, it left no network, or the networks have other classes.
 
     Examples:
         >>> import thaw
         >>> model = thaw.load("outputs/runs/2026-11-28/12-00-00-000000")
         >>> model.predict(["lion.jpg"]).class_names
         ['lion']
+        >>> both = thaw.load(["3f2a91", "77c0de"])
     """
-    config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={os.fspath(run)}"])
+    if isinstance(run, str | os.PathLike):
+        model = os.fspath(run)
+    else:
+        model = f"[{','.join(quote(os.fspath(entry)) for entry in run)}]"
+    config: PredictConfig = _compose("predict", PredictConfig, [*overrides, f"model={model}"])
     _fix_threads()
-    classifier = trained_classifier.load_classifier(
-        config.model, config.backbone, Path(config.outputs), config.tracking_uri
-    )
-    return TrainedModel(classifier, config)
+    classifiers = ensemble.load_classifiers(config.model, config.backbone, Path(config.outputs), config.tracking_uri)
+    return TrainedModel(classifiers, config)
 
 
 def plan_freeze(backbone: str, freeze_at: object = None, overrides: Sequence[str] = ()) -> FreezePlan:

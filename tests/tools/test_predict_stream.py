@@ -1,10 +1,14 @@
 """Listings of any number of images: as they come, in every form, continued after an interruption, with bad files."""
 
 import csv
+import gc
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.conftest import ROOT
+from tests.tools.arithmetic_network import NAMES, NETWORK, predict_with, probabilities
 from thaw.common.errors import UserError
 from thaw.config.tool_schemas import PredictConfig
-from thaw.frozen.engine import EngineChoice
-from thaw.results import predicted_files, trained_classifier
-from thaw.results.trained_classifier import Classifier, InferenceSettings, ProbabilityFunction
-from thaw.tools import partial_listing, predict, printed_listing
-
-NAMES = ["dark", "grey", "bright"]
-NETWORK = Classifier(None, NAMES, 8, InferenceSettings())
-
-
-def probabilities(images: np.ndarray) -> np.ndarray:
-    """Of (B, 8, 8, 3): each image's brightness, a constant, and what is left."""
-    mean = images.mean(axis=(1, 2, 3)) / 255
-    return np.stack([(1 - mean) * 0.75, np.full(len(mean), 0.25), mean * 0.75], axis=1).astype(np.float32)
+from thaw.data.file_bytes import BadImageError
+from thaw.results import predicted_files
+from thaw.results.classifier import Classifier, InferenceSettings
+from thaw.tools import partial_listing, printed_listing
+from thaw.tools.prediction_listing import ListedImage
 
 
 class Counting:
@@ -58,17 +56,11 @@ def photos(tmp_path: Path) -> list[str]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that runs `thaw predict` on a network of arithmetic, in groups of 4 files."""
     monkeypatch.setattr(predicted_files, "DECODE_GROUP", 4)
-    monkeypatch.setattr(predict.partial_identity, "network_identity", lambda model: ["a network"])
 
     def run(output: str | None = None, interrupt_at: int | None = None, network: Classifier = NETWORK, **keys) -> list:
         counting = Counting(interrupt_at)
-        choice = EngineChoice("openvino", "1", "float32", "float32")
-        monkeypatch.setattr(predict, "load_classifiers", lambda *_: [network])
-        monkeypatch.setattr(
-            trained_classifier, "probability_function", lambda *_, **__: ProbabilityFunction(choice, counting)
-        )
         keys = {"images": str(tmp_path / "photos"), "top": 2, **keys}
-        predict.predict(PredictConfig(output=str(tmp_path / output) if output else None, **keys))
+        predict_with(counting, PredictConfig(output=str(tmp_path / output) if output else None, **keys), network)
         return counting.images
 
     return run
@@ -296,3 +288,71 @@ def test_a_pipe_is_written_to_and_not_replaced(run, photos, tmp_path: Path) -> N
     reader.join()
     assert read[0].count(b"\n") == 23
     assert files_in(tmp_path) == ["pipe"]
+
+
+def start(images: str | Path, output: Path, seconds: float) -> subprocess.Popen:
+    """Start a process that predicts with the network of arithmetic."""
+    module = [sys.executable, "-m", "tests.tools.arithmetic_network", str(images), str(output), str(seconds)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.Popen(module, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("name", ["f.json", pytest.param("f.parquet", marks=pytest.mark.slow)])
+def test_a_killed_process_leaves_what_another_one_continues(tmp_path: Path, name: str, run) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(400):
+        Image.new("RGB", (8, 8), (i % 256, 0, 0)).save(folder / f"{i:03}.png")
+    (folder / "010.png").write_bytes(b"no picture")
+    killed = start(folder, tmp_path / name, 0.1)
+    assert killed.stdout is not None
+    for _ in range(2):  # groups of 64
+        killed.stdout.readline()
+    time.sleep(0.15)  # in the middle of the third
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -9
+    assert not (tmp_path / name).exists()
+    continued = start(folder, tmp_path / name, 0)
+    _, err = continued.communicate(timeout=60)
+    assert "images that are there already: 128 of 400" in err or "images that are there already: 192 of 400" in err
+    with pytest.raises(UserError, match="1 of 400 files could not be read"):
+        run(f"whole-{name}")
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert (tmp_path / "f.bad.csv").read_bytes() == (tmp_path / "whole-f.bad.csv").read_bytes()
+    assert files_in(tmp_path) == ["f.bad.csv", name, "whole-f.bad.csv", f"whole-{name}"]
+
+
+def test_no_more_is_held_of_many_images_than_of_a_few(run, photos, tmp_path: Path, monkeypatch) -> None:
+    """Of 600 images, half of which are bad, only names are held."""
+    held: list[int] = []
+    commit = partial_listing.PartialListing.commit
+
+    def counting(self: partial_listing.PartialListing, files: int) -> None:
+        commit(self, files)
+        if self.state.done % 100 == 0:
+            kinds = (ListedImage, BadImageError, predicted_files.PredictedImage, np.ndarray)
+            held.append(sum(isinstance(found, kinds) for found in gc.get_objects()) + len(self.state.first_bad))
+
+    monkeypatch.setattr(partial_listing.PartialListing, "commit", counting)
+    for i in range(600):
+        file = tmp_path / "photos" / f"more-{i:03}.png"
+        file.write_bytes(b"no picture" if i % 2 else Path(photos[5]).read_bytes())
+    with pytest.raises(UserError, match="300 of 600 files could not be read"):
+        run("f.csv", images=f"{tmp_path}/photos/more-*.png")
+    assert len(held) == 6
+    assert max(held) - held[0] <= 40
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_twenty_thousand_images(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "PNG")
+    (tmp_path / "photos").mkdir()
+    for i in range(20_000):
+        (tmp_path / "photos" / f"{i:05}.png").write_bytes(content.getvalue())
+    out, err = start(tmp_path / "photos", tmp_path / "f.parquet", 0).communicate(timeout=600)
+    kilobytes = [int(line.split()[1]) for line in out.splitlines() if line.startswith("memory ")]
+    assert len(kilobytes) == -(-20_000 // predicted_files.DECODE_GROUP), err
+    assert kilobytes[-1] - kilobytes[20] < 10_000
+    assert pq.read_metadata(tmp_path / "f.parquet").num_rows == 40_000

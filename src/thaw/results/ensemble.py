@@ -91,37 +91,52 @@ def load_classifiers(model: Any, backbone: BackboneConfig, outputs: Path, tracki
 
 def combine(
     classifiers: Sequence[Classifier],
-    engine: str = "auto",
-    precision: str = "auto",
+    functions: Sequence[ProbabilityFunction],
     *,
     tta: str = "none",
-    calibrated: bool = False,
     bits: int | None = None,
 ) -> Ensemble:
-    """Return the networks as one, each computed as its run was judged unless another engine or precision is asked for.
+    """Return the networks as one.
 
-    calibrated: each network's probabilities are those after its own temperature, before the mean. bits: as
-    `dataset.bits`; None: that of each network's run. Raises UserError when the networks have other classes.
+    Args:
+        classifiers: at least one.
+        functions: of each network's probabilities; where they are calibrated, each network by its own temperature,
+            they are so before the mean.
+        tta: `none`, `flip` or `5crop`.
+        bits: as `dataset.bits`; None: that of each network's run.
+
+    Raises:
+        UserError: the networks have not all the same classes.
     """
+    check_same_classes(classifiers)
     names = classifiers[0].class_names
-    for other in classifiers[1:]:
-        _check_same_classes(names, other.class_names)
     wanted = [NetworkInput(decoded_size(tta, one.image_size), bits or one.bits) for one in classifiers]
     inputs = list(dict.fromkeys(wanted))
     members = [
         Member(
             one,
-            trained_classifier.probability_function(one, engine, precision, calibrated=calibrated),
+            function,
             inputs.index(its_input),
-            np.array([one.class_names.index(name) for name in names]),
+            _positions(names, one.class_names),
         )
-        for one, its_input in zip(classifiers, wanted, strict=True)
+        for one, function, its_input in zip(classifiers, functions, wanted, strict=True)
     ]
     return Ensemble(members, names, inputs, tta)
 
 
-def _check_same_classes(names: Sequence[str], others: Sequence[str]) -> None:
-    """Raise UserError unless both networks have the same classes, in whatever order."""
+def _positions(names: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Return where each of `names` is in `others`. ImageNet has two classes of one name: crane."""
+    same = list(names) == list(others)
+    return np.array(range(len(names)) if same else [list(others).index(name) for name in names], np.intp)
+
+
+def check_same_classes(classifiers: Sequence[Classifier]) -> None:
+    """Raise UserError unless the networks have the same classes, in whatever order."""
+    for other in classifiers[1:]:
+        _check_classes(classifiers[0].class_names, other.class_names)
+
+
+def _check_classes(names: Sequence[str], others: Sequence[str]) -> None:
     missing, more = sorted(set(names) - set(others)), sorted(set(others) - set(names))
     if missing or more:
         parts = [f"without {_some(missing)}"] * bool(missing) + [f"with {_some(more)} besides"] * bool(more)

@@ -148,6 +148,11 @@ class PredictedImage:
     probabilities: npt.NDArray[np.float32]
 
 
+def stacked(images: Sequence[tuple[Pixels, ...]]) -> list[Pixels]:
+    """Return uint8 (B, S, S, 3) for each input of a reader, from the pixels of B images."""
+    return [np.stack(of_input) for of_input in zip(*images, strict=True)]
+
+
 def predicted_images(
     reader: ImageReader,
     probabilities: Callable[..., npt.NDArray[np.float32]],
@@ -168,7 +173,7 @@ def predicted_images(
     for group in reader.groups(start):
         for first in range(0, len(group), batch_size):
             batch = group[first : first + batch_size]
-            rows = probabilities(*(np.stack(images) for images in zip(*(pixels for _, pixels in batch), strict=True)))
+            rows = probabilities(*stacked([pixels for _, pixels in batch]))
             yield [PredictedImage(file, pixels[0], row) for (file, pixels), row in zip(batch, rows, strict=True)]
         files = min(DECODE_GROUP, len(reader.files) - done)
         done += files

@@ -13,8 +13,9 @@ from thaw.common.errors import UserError
 from thaw.common.hardware import detect_processor
 from thaw.config.tool_schemas import PredictConfig
 from thaw.frozen import engine
+from thaw.results import trained_classifier
 from thaw.results.augmented_views import VIEWS
-from thaw.results.ensemble import Ensemble, combine, load_classifiers
+from thaw.results.ensemble import Ensemble, check_same_classes, combine, load_classifiers
 from thaw.results.predicted_files import ImageReader, PredictedImage, find_images, predicted_images
 from thaw.tools import partial_identity
 from thaw.tools.chart_files import ChartFiles
@@ -50,9 +51,12 @@ def predict(config: PredictConfig) -> None:
         raise UserError(
             "explain=true shows where one network looks, and model= stands for several: give one run, or leave it out"
         )
-    network = combine(
-        networks, config.engine, config.precision, tta=config.tta, calibrated=config.calibrated, bits=config.bits
-    )
+    check_same_classes(networks)
+    functions = [
+        trained_classifier.probability_function(one, config.engine, config.precision, calibrated=config.calibrated)
+        for one in networks
+    ]
+    network = combine(networks, functions, tta=config.tta, bits=config.bits)
     _note_what_is_averaged(network, config)
     reader = ImageReader(files, network.inputs)
     with _open_listing(config, network, reader) as listing:
