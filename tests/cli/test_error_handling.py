@@ -60,6 +60,7 @@ def test_a_file_without_its_package_line_is_told_the_line(error_of, tmp_path) ->
             "seed=${hydra:job.num}",
             "seed=${hydra:job.num}: only the runs of a sweep have a number. Add -m, or give seed a value",
         ),
+        ("dataset.path=[a,b]", "dataset.path=[a,b] is a list, and dataset.path takes one value here"),
         (
             "+experiment=quickstart",
             "+experiment=quickstart: experiment has a choice already, and + adds another. Write experiment=quickstart",

@@ -165,6 +165,9 @@ def explain_with_remedy(message: str, key: str | None, arguments: Iterable[str])
             if added.lstrip("+") in (group, group.rpartition("@")[2]) and added.startswith("+"):
                 name = added.lstrip("+").rpartition("@")[2]
                 return f"+{name}={choice}: {name} has a choice already, and + adds another. Write {name}={choice}"
+    if several := re.match(r"Cannot convert 'list' to string: '(\[.*\])'", message):
+        value = several[1].replace("'", "").replace(", ", ",")
+        return f"{key}={value} is a list, and {key} takes one value here"
     if field := re.match(r"field '([^']+)' is not Optional", message):
         return f"{key or field[1]}=null: this key needs a value. Leave it out for its default"
     return None
