@@ -65,6 +65,7 @@ def test_every_name_of_the_interface_is_there_and_documented() -> None:
         thaw.fit  # noqa: B018
 
 
+@pytest.mark.slow
 def test_any_call_may_be_the_first_in_a_process(trained, outputs: str, arrays: np.ndarray, tmp_path: Path) -> None:
     """TensorFlow's threads are fixed by its first use, and what was loaded works on."""
     np.save(tmp_path / "images.npy", arrays[:4])

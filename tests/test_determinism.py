@@ -63,6 +63,7 @@ def run(by_age: Path, folder: Path, hash_seed: int) -> Ran:
     return ran
 
 
+@pytest.mark.slow
 def test_the_same_numbers_with_another_hash_seed_order_of_files_and_keras_json(photos, by_age, tmp_path) -> None:
     orders, results, manifests, epochs = [], [], [], []
     for number, backwards in enumerate((False, True), start=1):

@@ -71,7 +71,7 @@ def test_a_run_in_int8_says_so_and_compares_itself_with_float32(int8_run) -> Non
     assert (outputs / "run" / "model" / quantization["file"]).is_file()
 
 
-@pytest.mark.parametrize("by", ["folder", "id"])
+@pytest.mark.parametrize("by", [pytest.param("folder", marks=pytest.mark.slow), "id"])
 def test_a_run_in_int8_is_predicted_as_it_was_judged(int8_run, photos, tmp_path, by: str) -> None:
     outputs, result = int8_run
     with (outputs / "run" / "report" / "predictions.csv").open(newline="") as lines:
@@ -85,7 +85,7 @@ def test_a_run_in_int8_is_predicted_as_it_was_judged(int8_run, photos, tmp_path,
     assert full != again
 
 
-@pytest.mark.parametrize("fault", ["missing", "changed"])
+@pytest.mark.parametrize("fault", [pytest.param("missing", marks=pytest.mark.slow), "changed"])
 def test_a_quantised_part_that_is_not_the_runs_is_refused(int8_run, photos, tmp_path, fault: str) -> None:
     outputs, _ = int8_run
     copy = tmp_path / "run"
@@ -104,6 +104,7 @@ def test_a_quantised_part_that_is_not_the_runs_is_refused(int8_run, photos, tmp_
     assert predicted(outputs, str(copy / "model"), [image], tmp_path / "full.csv", precision="float32")
 
 
+@pytest.mark.slow
 def test_a_sweeps_best_draft_is_trained_again_in_full_precision(commands, photos) -> None:
     ran = commands.run(
         "-m", "precision=draft", "recipe=bottleneck", "bottleneck.epochs=2", "optimizer.learning_rate=1e-3,1e-6",

@@ -22,11 +22,12 @@ from thaw.models.backbone_table import BACKBONES
 ROOT = Path(__file__).parents[1]
 # The first has weights that Keras's own loader reads from a file, into a graph that depends on them; the second has its
 # genuine ones. The others take up to half a minute each.
-FAMILIES = ["efficientnetb0", "efficientnet_lite0"] + [
+FAMILIES = ["efficientnet_lite0"] + [
     pytest.param(name, marks=pytest.mark.slow)
     for name in (
-        "mobilenet", "vgg16", "resnet50", "resnet50v2", "inceptionv3", "inceptionresnetv2", "xception", "mobilenetv2",
-        "mobilenetv3small", "densenet121", "nasnetmobile", "efficientnetv2b0", "convnexttiny",
+        "efficientnetb0", "mobilenet", "vgg16", "resnet50", "resnet50v2", "inceptionv3", "inceptionresnetv2",
+        "xception", "mobilenetv2", "mobilenetv3small", "densenet121", "nasnetmobile", "efficientnetv2b0",
+        "convnexttiny",
     )
 ]  # fmt: skip
 

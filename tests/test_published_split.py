@@ -51,6 +51,7 @@ def test_a_run_on_a_split_that_lacks_classes_comes_to_its_end_with_all_classes_i
     assert json.loads((report / "history.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_from_its_weights_says_how_many_test_images_they_were_trained_on(commands, photos, published) -> None:
     parent = published.result()["run_id"]
     arguments = (*SMALL, f"dataset.path={photos}", f"backbone.weights={parent[:12]}", "recipe=bottleneck")

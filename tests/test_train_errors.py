@@ -6,7 +6,9 @@ import time
 import pytest
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_stopped_run_is_marked_killed(commands, number: int, code: int) -> None:
     process = commands.start(
         "recipe=scratch", "dataset=digits", "scratch.epochs=1000", f"tracking.experiment=stopped-{code}"

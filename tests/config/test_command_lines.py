@@ -50,6 +50,7 @@ def line(out: str, start: str) -> str:
     return next(line for line in out.splitlines() if line.startswith(start)).removeprefix(start)
 
 
+@pytest.mark.slow
 def test_with_errors_and_input_closed_a_run_trains_and_its_predict_line_works(shell: Shell, photos: Path) -> None:
     code, out, _ = shell.run(
         f"python {shell.train} dataset=digits dataset.limit_per_class=5 recipe=bottleneck backbone.image_size=32 "

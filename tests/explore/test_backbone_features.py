@@ -48,6 +48,7 @@ def test_a_bottleneck_run_finds_the_features_and_so_does_an_exploration(config_a
     np.testing.assert_array_equal(activations.take(images.indices)[0], computed)
 
 
+@pytest.mark.slow
 def test_without_a_cache_the_features_are_the_same(config_and_pixels, tmp_path):
     config, images = config_and_pixels
     cached = backbone_features.pooled_features(config, images, images.indices, DiskCache(tmp_path / "cache", 1e9))
@@ -57,6 +58,7 @@ def test_without_a_cache_the_features_are_the_same(config_and_pixels, tmp_path):
     assert not (tmp_path / "off").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs nncf, thaw's extra int8")
 def test_features_in_int8_are_about_the_same_and_rows_of_their_own(config_and_pixels, tmp_path):
     config, images = config_and_pixels

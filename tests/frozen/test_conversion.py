@@ -41,12 +41,16 @@ def conversions(monkeypatch) -> list[object]:
     return converted
 
 
+ORDINARY = ("mobilenetv3small", "efficientnetb0")
 FAMILIES = {
     "mobilenetv3small": 64, "efficientnetb0": 64, "densenet121": 64, "resnet50v2": 64, "convnexttiny": 64, "vgg16": 64,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ORDINARY else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+)
 def test_a_loaded_network_computes_the_bytes_that_a_fresh_one_computes(store, name: str) -> None:
     from thaw.common import tensorflow_setup
     from thaw.models import backbones, network

@@ -112,6 +112,7 @@ print("done", kept.rows.hits, kept.rows.misses, ran, hashlib.sha256(rows.tobytes
 """
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_cache_compute_each_image_once(tmp_path: Path) -> None:
     """At the same time, their images in opposite orders."""
     src = Path(__file__).parent.parent.parent / "src"

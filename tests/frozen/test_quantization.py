@@ -78,6 +78,7 @@ def quantized_elsewhere(folder: Path, networks_built: int) -> dict:
     return json.loads(last)
 
 
+@pytest.mark.slow
 def test_every_process_quantises_alike_and_stays_as_it_was(tmp_path: Path) -> None:
     first, second = (quantized_elsewhere(tmp_path / str(n), n) for n in (0, 1))
     assert first == second

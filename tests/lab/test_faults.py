@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are made with signals")
 
 
+@pytest.mark.slow
 def test_killed_in_a_stage_in_a_write_and_in_evaluation_it_ends_bit_for_bit_the_same(tmp_path) -> None:
     """kill -9, three times in one run; beside it the one that nobody touches."""
     with ProcessGroup().kill_on_exit() as processes, ThreadPoolExecutor(1) as pool:

@@ -47,6 +47,7 @@ def test_inputs_that_are_outputs_and_inputs_in_the_middle_are_kept() -> None:
         np.testing.assert_array_equal(output, np.full((2, 3), wanted))
 
 
+@pytest.mark.slow
 def test_a_tensor_is_dropped_when_all_that_read_it_have_run() -> None:
     """Else the outputs of all layers lie in memory at once: 33 GB of EfficientNetB7 for 8 images."""
     import keras

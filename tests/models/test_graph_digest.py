@@ -22,7 +22,7 @@ from thaw.models.graph_digest import graph_sha256
 
 HEAD, CLASSES = HeadConfig(name="linear"), ("a", "b")
 # One of each way to preprocess and to build; the others, of which building takes seconds each, are slow.
-ORDINARY = {"vgg16", "mobilenet", "efficientnetb0", "convnexttiny"}
+ORDINARY = {"mobilenet", "efficientnetb0"}
 PRETRAINED = [
     name if name in ORDINARY else pytest.param(name, marks=pytest.mark.slow)
     for name, row in BACKBONES.items()
@@ -101,6 +101,7 @@ def test_every_way_to_build_a_pretrained_network_gives_the_same_graph(serve_weig
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: Path) -> None:
     built = build("efficientnetb0", "none")
     assert len(built.layers) == 237  # keras.applications.EfficientNetB0(weights=None)
@@ -112,6 +113,7 @@ def test_random_weights_keep_kerass_own_graph_and_a_run_from_them_too(tmp_path: 
     assert graph_sha256(saved_model.load_network(saved).model) == joined_digest
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_rebuilt_as_its_file_says(serve_weights, tmp_path: Path) -> None:
     """There was no digest; the .keras file has the layers. MLflow's has its one output in a list."""
     serve_weights("efficientnetb0")

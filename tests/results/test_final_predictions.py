@@ -177,8 +177,8 @@ def test_a_run_whose_comparison_raises_keeps_its_network(commands, photos, undis
     ("moment", "error"),
     [
         ("in the sample", Interrupted()),
-        ("in the sample", UserError("photo.jpg has changed")),
-        ("in the figures of a failed one", KeyboardInterrupt()),
+        pytest.param("in the sample", UserError("photo.jpg has changed"), marks=pytest.mark.slow),
+        pytest.param("in the figures of a failed one", KeyboardInterrupt(), marks=pytest.mark.slow),
     ],
     ids=["killed", "data", "Ctrl-C"],
 )
@@ -208,6 +208,7 @@ def test_a_run_that_ends_in_its_comparison_is_resumed_without_training(
     assert result.parity["passed"]
 
 
+@pytest.mark.slow
 def test_a_failed_comparison_runs_no_image_twice(commands, photos, monkeypatch) -> None:
     from thaw.frozen.inference import KerasReference
 
@@ -227,6 +228,7 @@ def test_a_failed_comparison_runs_no_image_twice(commands, photos, monkeypatch) 
     assert len(computed) == 12
 
 
+@pytest.mark.slow
 def test_a_rerun_compares_as_many_images_as_the_run_that_it_reproduces(commands, photos, undisturbed) -> None:
     job = Job(ROOT, commands.folder / "five", tags={PARITY_IMAGES_TAG: "5"})
     assert run(two_stages(commands, photos), job).parity["images"] == 5

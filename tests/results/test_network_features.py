@@ -195,6 +195,7 @@ def test_a_published_networks_layer_is_looked_for_before_its_weights_are_loaded(
         load_feature_network(layer, None, backbone, tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
 
 
+@pytest.mark.slow
 def test_layers_of_a_published_networks_top_are_features_too(tmp_path) -> None:
     """And the pooled features are those that its classifier pools."""
     backbone, uri = BackboneConfig(image_size=64), f"sqlite:///{tmp_path}/mlflow.db"

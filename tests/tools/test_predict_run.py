@@ -26,6 +26,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_a_listing_stays_data_beside_charts_and_explanations(finished_runs, tmp_path: Path) -> None:
     run_id = finished_runs.finetuned.result()["run_id"]
     ran = finished_runs.commands.run(

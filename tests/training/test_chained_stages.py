@@ -140,6 +140,7 @@ def test_the_same_stages_give_the_same_weights_with_and_without_stored_activatio
     assert results[-1].probabilities["test"].tobytes() == live[-1].probabilities["test"].tobytes()
 
 
+@pytest.mark.slow
 def test_the_same_stages_give_the_same_weights_when_the_disk_fills_up(tmp_path: Path, monkeypatch) -> None:
     from thaw.cache import CacheFull
     from thaw.cache.row_store import RowStore
@@ -158,6 +159,7 @@ def test_the_same_stages_give_the_same_weights_when_the_disk_fills_up(tmp_path: 
     assert narrow == roomy
 
 
+@pytest.mark.slow
 def test_augmented_views_are_computed_once_for_all_stages(tmp_path: Path, conversions) -> None:
     results, first = train(tmp_path, dataset(AugmentConfig(flip=True)), views=2, epochs=2)
     rows = 2 * 12 + 6 + 6
@@ -166,6 +168,7 @@ def test_augmented_views_are_computed_once_for_all_stages(tmp_path: Path, conver
     assert train(tmp_path / "off", dataset(AugmentConfig(flip=True)), views=2, epochs=2, max_gb=0.0)[1] == first
 
 
+@pytest.mark.slow
 def test_an_early_run_computes_each_stage_from_the_images(tmp_path: Path, conversions) -> None:
     """One that is resumed or reproduced: its rows are other rows, so it finds none of a new run's."""
     _, chained = train(tmp_path, dataset())
@@ -177,6 +180,7 @@ def test_an_early_run_computes_each_stage_from_the_images(tmp_path: Path, conver
     assert direct != chained
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_the_head_alone_changes_no_number_of_the_run(tmp_path: Path) -> None:
     """With dropout, whose random numbers a prediction must not draw from."""
     data, head = dataset(), HeadConfig(name="linear", dropout=0.4)

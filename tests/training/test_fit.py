@@ -105,7 +105,7 @@ def test_early_stopping_and_plateau_take_part(whole) -> None:
     assert best < len(history) - 1, "the best weights are not the last ones"
 
 
-@pytest.mark.parametrize("moment", [1, 4, 5, 6, 12, 18, 24])
+@pytest.mark.parametrize("moment", [4, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 6, 12, 18, 24))])
 def test_killed_after_any_checkpoint_it_ends_as_if_it_had_not_been(tmp_path: Path, whole, moment: int) -> None:
     """Five checkpoints an epoch: after each step, and after validation."""
     with pytest.raises(Killed):
@@ -113,6 +113,7 @@ def test_killed_after_any_checkpoint_it_ends_as_if_it_had_not_been(tmp_path: Pat
     assert train(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_killed_at_every_checkpoint_in_turn(tmp_path: Path, whole) -> None:
     for _ in range(3):
         with pytest.raises(Killed):
@@ -120,7 +121,9 @@ def test_killed_at_every_checkpoint_in_turn(tmp_path: Path, whole) -> None:
     assert train(tmp_path) == whole
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])  # float16 adds the state of its loss scaling
+@pytest.mark.parametrize(
+    "precision", [pytest.param("bfloat16", marks=pytest.mark.slow), "float16"]
+)  # float16 adds the state of its loss scaling
 def test_in_half_precision_too(tmp_path: Path, precision: str) -> None:
     whole = train(tmp_path / "whole", precision=precision)
     with pytest.raises(Killed):
