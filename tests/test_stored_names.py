@@ -63,7 +63,8 @@ TAGS = {
 FILES = {
     "run.json", "run.lock", "manifest.csv", "result.json", "model/model.keras", "model/classes.json",
     "model/config.yaml",
-    "model/graph.json", "model/calibration.json", "report/report.html", "report/figures.json",
+    "model/graph.json", "model/calibration.json", "model/inference.json", "model/model_card.md",
+    "report/report.html", "report/figures.json",
     "report/confusion.png", "report/curves.png", "report/predictions.csv", "report/per_class.csv",
     "report/history.json", ".hydra/overrides.yaml", ".hydra/config.yaml", ".hydra/hydra.yaml",
 }  # fmt: skip

@@ -10,7 +10,8 @@ from thaw.tracking import run_files
 WRITTEN = (
     "run.json", "run.lock", "result.json", "result.json.tmp", "manifest.csv", "resumed_bad_files.csv", "head_alone.npz",
     "parent_run_id", "multirun.yaml", "folds.json", ".hydra/config.yaml", "checkpoints/stage0-epoch1-step0.npz",
-    "checkpoints/stage1-epoch12-step3.npz.tmp", "model/model.keras", "model/calibration.json", "model/frozen_int8.bin",
+    "checkpoints/stage1-epoch12-step3.npz.tmp", "model/model.keras", "model/calibration.json", "model/inference.json",
+    "model/model_card.md", "model/frozen_int8.bin",
     "report/report.html", "report/figures.json", "report/confusion.png", "report/gallery-explained_mistakes.png",
     "report/features-before_pca.png", "features/train-0.npy", "features/train-view2-indices.npy",
 )  # fmt: skip
