@@ -162,11 +162,21 @@ def _draw(batch: list[PredictedImage], charts: ChartFiles | None, explained: Exp
         explained.add(batch)
 
 
+class _NoBar:
+    def advance(self, n: int = 1) -> None:
+        pass
+
+    def describe(self, text: str) -> None:
+        pass
+
+
 @contextmanager
 def _progress(config: PredictConfig, total: int) -> Iterator[ProgressHandle]:
     """Show progress, but not among rows that are printed to a terminal, which show it themselves."""
-    rows_show_it = config.output is None and config.format != "table" and sys.stdout.isatty()
-    with progress("predicting", 0 if rows_show_it else total) as bar:
+    if config.output is None and config.format != "table" and sys.stdout.isatty():
+        yield _NoBar()
+        return
+    with progress("predicting", total) as bar:
         yield bar
 
 
