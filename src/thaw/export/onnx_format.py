@@ -26,7 +26,7 @@ def write(source: ExportSource, folder: Path, precision: str) -> None:
 
     file = folder / FILE
     network = portable_network(source)
-    with _constants_in_the_graph(source.model):
+    with _constants_in_the_graph(source.model), _known_operations():
         network.export(str(file), format="onnx", verbose=False, input_signature=input_signature(source))
     model = onnx.load(file)
     if lost := [entry.name for entry in model.graph.input if entry.name != INPUT]:
@@ -60,6 +60,32 @@ def _constants_in_the_graph(model: Any) -> Iterator[None]:
     finally:
         for layer, mean, variance in own:
             layer.mean, layer.variance = mean, variance
+
+
+@contextmanager
+def _known_operations() -> Iterator[None]:
+    """Let Keras trace what tf2onnx 1.17 knows; ConvNeXt needs both, and Keras has no switch for either.
+
+    Convolutions in groups are compiled with XLA (`_conv_xla` in Keras's TensorFlow backend), whose calls tf2onnx does
+    not look into. TensorFlow's exact GELU is made of Erfc, for which tf2onnx has no operation; Erf says the same.
+    """
+    import tensorflow as tf
+
+    function, gelu = tf.function, tf.nn.gelu
+
+    def without_xla(func: Any = None, **settings: Any) -> Any:
+        return function(func, **{**settings, "jit_compile": None})
+
+    def with_erf(features: Any, approximate: bool = False, name: str | None = None) -> Any:
+        if approximate:
+            return gelu(features, approximate=True, name=name)
+        return 0.5 * features * (1.0 + tf.math.erf(features / 2**0.5))
+
+    tf.function, tf.nn.gelu = without_xla, with_erf
+    try:
+        yield
+    finally:
+        tf.function, tf.nn.gelu = function, gelu
 
 
 def _quantized(source: ExportSource, model: Any) -> Any:

@@ -140,15 +140,15 @@ def _convert(asked: _Export, source: ExportSource, folder: Path) -> Runtime:
     with _quiet(asked.row):
         try:
             asked.row.write(source, folder, asked.precision)
+            return asked.row.load(folder)
         except UserError:
             raise
-        except Exception as error:  # whatever a converter cannot do
+        except Exception as error:  # whatever a converter cannot do, or its runtime not read
             reason = str(error).strip().splitlines() or [""]
             raise UserError(
-                f"{asked.name} cannot be written, and nothing was kept: its converter ends with "
+                f"{asked.name} cannot be written, and nothing was kept: its converter or runtime ends with "
                 f"{type(error).__name__}: {reason[0]}. Export in another precision or format"
             ) from error
-        return asked.row.load(folder)
 
 
 def _kept_network(classifier: Classifier) -> Runtime:
