@@ -5,10 +5,10 @@
 #   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/outputs:/outputs:ro" thaw-serve model=/outputs/runs/DATE/TIME
 
 FROM python:3.11-slim AS packages
-COPY requirements.lock /
+COPY requirements-serve.lock /
 # Exact versions by their hashes. A venv, so that the second stage has them without pip's leavings.
 RUN python -m venv /opt/thaw \
-    && /opt/thaw/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements.lock
+    && /opt/thaw/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements-serve.lock
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home thaw
