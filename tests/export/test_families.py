@@ -4,6 +4,7 @@ Weights are random but for EfficientNet-Lite and MobileNet 0.25. Images are nois
 likely to a random network, so probabilities are compared, and not classes.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,12 @@ def build(config: BackboneConfig) -> Any:
     from thaw.models import network as networks
 
     tensorflow_setup.start_tensorflow(0, None)
-    model = networks.attach_head(backbones.build_backbone(config), HeadConfig(hidden=16), ("a", "b", "c")).model
+    if config.weights == "none":  # the graph with pretrained weights: EfficientNetB0 has a layer more in it
+        pretrained = dataclasses.replace(config, weights="imagenet")
+        backbone = backbones.from_model(config, next(backbones.build_variants(pretrained)))
+    else:
+        backbone = backbones.build_backbone(config)
+    model = networks.attach_head(backbone, HeadConfig(hidden=16), ("a", "b", "c")).model
     if config.weights == "none":
         fit_batchnorm(model)
     return model
