@@ -308,11 +308,61 @@ def test_all_bodies_together_are_bounded() -> None:
         wait_for(lambda: service.state.buffer.held == 0)
 
 
-def test_a_connection_without_a_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thaw.serve.http_server._Protocol.patience_seconds", 0.3)
-    with fake_server(FakeNetwork()) as (address, _), connected(address) as silent:
-        silent.sendall(b"GET / HT")
-        assert silent.recv(10) == b""
+HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [
+        pytest.param(b"", b"GET / HT", id="first request"),
+        pytest.param(HEALTH, b"POST /predict HTTP/1.1\r\nHo", id="second request"),
+        pytest.param(head(100_000_000), b"x", id="body that was refused"),
+    ],
+)
+def test_a_connection_without_a_request_ends_though_bytes_trickle(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, then: bytes
+) -> None:
+    monkeypatch.setattr("thaw.serve.http_server._Protocol.patience_seconds", 0.5)
+    with fake_server(FakeNetwork()) as (address, _), connected(address) as slow:
+        slow.sendall(before)
+        if before:
+            assert slow.recv(10_000).startswith(b"HTTP/1.1 ")
+        slow.sendall(then)
+        slow.settimeout(0.1)
+        until, ended = time.monotonic() + 10, False
+        while not ended and time.monotonic() < until:
+            try:
+                slow.sendall(b"a")
+                ended = slow.recv(10_000) == b""
+            except TimeoutError:
+                continue
+            except OSError:  # reset
+                ended = True
+        assert ended
+
+
+def test_a_connection_that_is_kept_serves_requests_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thaw.serve.http_server._Protocol.patience_seconds", 0.2)
+    with fake_server(FakeNetwork()) as (address, _), connected(address) as client:
+        for _ in range(3):
+            client.sendall(HEALTH[:30])
+            client.sendall(HEALTH[30:])
+            time.sleep(0.4)
+            assert client.recv(10_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_form_that_is_cut_off_is_refused_and_no_file_of_it_is_left_out() -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="%d.jpg"\r\n\r\n'
+    cut = part % 1 + RED + b"\r\n" + part % 2 + GREEN[:50]
+    whole = part % 1 + RED + b"\r\n" + part % 2 + GREEN + b"\r\n--x--\r\n"
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    with fake_server(FakeNetwork()) as (address, _):
+        answer = httpx.post(f"{address}/predict", content=cut, headers=form)
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            "the form cannot be read: it ends before its closing boundary",
+        )
+        assert len(httpx.post(f"{address}/predict", content=whole, headers=form).json()["results"]) == 2
 
 
 def test_a_fault_of_the_network_is_500_without_its_details_and_the_server_goes_on(

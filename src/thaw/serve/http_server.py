@@ -47,18 +47,42 @@ def address(bound: socket.socket) -> str:
 class _Protocol(H11Protocol):
     """Ends connections that uvicorn would wait for without end.
 
-    These are clients whose request's first lines do not come whole, and clients that do not read their answer.
+    These are clients whose request's first lines do not come whole, be it their first request or a later one, clients
+    that go on sending a body that was refused, and clients that do not read their answer.
     """
 
     patience_seconds = 15.0
     _stalled: asyncio.TimerHandle | None = None
+    _without_request: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.loop.call_later(self.patience_seconds, self._end_without_request)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._without_request, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Bound how long bytes may come that are no request: from the first of them, however many follow."""
+        if self._has_request():
+            if self._without_request is not None:
+                self._without_request.cancel()
+            self._without_request = None
+        elif self._without_request is None:
+            self._without_request = self.loop.call_later(self.patience_seconds, self._end_without_request)
+
+    def _has_request(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _end_without_request(self) -> None:
-        if self.scope is None and not self.transport.is_closing():
+        if not self._has_request() and not self.transport.is_closing():
             self.transport.close()
 
     def pause_writing(self) -> None:

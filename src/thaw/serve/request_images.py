@@ -33,6 +33,10 @@ class _InMemoryParser(MultiPartParser):
     """Keeps files in memory, as people's pictures are not to be left on a disk; the body's size bounds them."""
 
     spool_max_size = 2**62
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True  # the boundary behind the last part was read
 
 
 async def read_images(request: Request, limits: Limits, share: BufferShare) -> list[SentImage]:
@@ -95,6 +99,8 @@ async def _files_of_form(request: Request, chunks: AsyncIterator[bytes], max_ima
     try:
         parser = _InMemoryParser(request.headers, chunks, max_files=max_images, max_fields=100)  # type: ignore[arg-type]
         form = await parser.parse()
+        if not parser.ended:  # a file that was cut off would be left out without a word
+            raise MultiPartException("it ends before its closing boundary")
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise _too_many(max_images) from error
