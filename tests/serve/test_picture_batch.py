@@ -61,3 +61,31 @@ def test_numbers_beyond_a_byte_stay_as_they_are_to_be_refused():
 def test_a_table_without_the_column_is_refused_by_name():
     with pytest.raises(UserError, match="no column 'image' among id, picture"):
         pictures_of(pd.DataFrame({"id": [1], "picture": ["a.jpg"]}))
+
+
+OTHER = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+
+
+@pytest.mark.parametrize("wrap", [list, lambda items: {"image": items}, lambda items: pd.Series(items, dtype=object)])
+@pytest.mark.parametrize("second", ["good.jpg", OTHER.tolist(), OTHER, b"bytes", OTHER[..., 0].tolist()], ids=type)
+def test_nested_numbers_beside_other_pictures_are_each_a_picture_in_either_order(second, wrap):
+    for items in ([PIXELS.tolist(), second], [second, PIXELS.tolist()]):
+        read = pictures_of(wrap(items))
+        expected = [np.array(item, np.uint8) if isinstance(item, list) else item for item in items]
+        assert [type(picture) for picture in read] == [type(item) for item in expected]
+        assert all(np.array_equal(one, other) for one, other in zip(read, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [
+        ([[1, 2], [3]], 0),
+        ([[[1, 2, 3], [4, 5, 6]], [[1, 2, 3]]], 0),
+        ([PIXELS.tolist(), [[1, 2], [3]]], 1),
+        (["good.jpg", [[1, 2], [3]]], 1),
+        ([PIXELS.tolist(), [[1, "a.jpg"]]], 1),
+    ],
+)
+def test_rows_of_unequal_length_are_refused_by_the_pictures_number(data, number):
+    with pytest.raises(UserError, match=f"picture {number}: nested lists are"):
+        pictures_of(data)

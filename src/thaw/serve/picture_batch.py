@@ -1,6 +1,6 @@
 """What MLflow hands to a model, as a list of pictures: tables, columns, arrays, lists and single values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from thaw.common.errors import UserError, joined
 
 COLUMN = "image"  # of a table with more than one column
+_UNEQUAL = "picture {}: nested lists are the pixels of a picture only if they hold numbers, and as many in every row"
 
 
 def pictures_of(data: Any) -> list[Any]:
@@ -21,7 +22,7 @@ def pictures_of(data: Any) -> list[Any]:
             is how JSON has pixels, are such an array.
 
     Raises:
-        UserError: there is no such column.
+        UserError: there is no such column, or nested lists are no array.
     """
     if isinstance(data, Mapping):
         return pictures_of(_column(data, list(data)))
@@ -30,10 +31,8 @@ def pictures_of(data: Any) -> list[Any]:
     if isinstance(data, np.ndarray):
         return _of_array(data)
     if isinstance(data, list | tuple):
-        if data and _first_leaf(data) is not None:
-            return _of_array(_numbers(data))
-        return [_numbers(value) if isinstance(value, list | tuple) else value for value in data]
-    return list(data) if hasattr(data, "iloc") else [data]
+        return _of_list(data)
+    return _of_list(list(data)) if hasattr(data, "iloc") else [data]
 
 
 def _column(table: Any, names: list[Any]) -> Any:
@@ -48,9 +47,38 @@ def _column(table: Any, names: list[Any]) -> Any:
 
 def _of_array(array: npt.NDArray[Any]) -> list[Any]:
     if array.dtype == object or array.dtype.kind in "SU":
-        return [_numbers(value) if isinstance(value, list) else value for value in array.ravel().tolist()]
+        return _each(array.ravel().tolist())
     array = _as_bytes(array)
     return list(array) if array.ndim == 4 else [array]
+
+
+def _of_list(values: Sequence[Any]) -> list[Any]:
+    """Return the pictures of a list, which is one array of numbers where all of it fits in one."""
+    if _first_leaf(values) is None:
+        return _each(values)
+    array = _numbers(values)
+    if array is not None:
+        return _of_array(array)
+    pictures = _each(values)
+    shapes = [picture.shape if isinstance(picture, np.ndarray) else () for picture in pictures]
+    rows = all(len(shape) == 1 for shape in shapes)
+    rows_of_colours = all(len(shape) == 2 for shape in shapes) and {shape[1] for shape in shapes} in ({1}, {3}, {4})
+    if rows or rows_of_colours:  # of one picture
+        raise UserError(_UNEQUAL.format(0))
+    return pictures
+
+
+def _each(values: Sequence[Any]) -> list[Any]:
+    """Return values with nested lists as arrays, each a picture of its own.
+
+    Raises:
+        UserError: a nested list is no array of numbers.
+    """
+    pictures = [_numbers(value) if isinstance(value, list | tuple) else value for value in values]
+    for number, (picture, value) in enumerate(zip(pictures, values, strict=True)):
+        if picture is None and value is not None:
+            raise UserError(_UNEQUAL.format(number))
+    return pictures
 
 
 def _first_leaf(values: Any) -> int | float | None:
@@ -60,12 +88,13 @@ def _first_leaf(values: Any) -> int | float | None:
     return values if isinstance(values, int | float) else None
 
 
-def _numbers(values: Any) -> Any:
-    """Return nested lists of numbers as an array; lists of unequal length, which are no picture, as they are."""
+def _numbers(values: Sequence[Any]) -> npt.NDArray[Any] | None:
+    """Return nested lists of numbers as an array; None when lengths are unequal, or something else is among them."""
     try:
-        return _as_bytes(np.array(values))
+        array = np.array(values)
     except ValueError:
-        return values
+        return None
+    return _as_bytes(array) if array.dtype.kind in "biuf" else None
 
 
 def _as_bytes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
