@@ -121,3 +121,19 @@ def test_texts_of_strangers_are_never_paths(tmp_path):
             pixels_of(value, 32, allow_paths=False)
         assert "secret" not in str(caught.value)
     assert np.array_equal(pixels_of(base64_text(JPEG), 32, allow_paths=False), training_pixels(JPEG))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "an empty text is no picture"),
+        (" \n", "an empty text is no picture"),
+        (Image.new("RGB", (0, 0)), "an image of 0x0 has no pixels"),
+        (Image.new("L", (3, 0)), "an image of 3x0 has no pixels"),
+    ],
+)
+@pytest.mark.parametrize("allow_paths", [True, False])
+def test_nothing_is_no_picture(value, reason, allow_paths):
+    with pytest.raises(BadImageError) as refused:
+        pixels_of(value, 8, allow_paths=allow_paths)
+    assert refused.value.reason == reason

@@ -110,6 +110,18 @@ def test_a_table_longer_than_a_group_keeps_its_order(monkeypatch: pytest.MonkeyP
     assert bright["probability"].tolist() == pytest.approx([i / 255 for i in range(200)])
 
 
+def test_a_top_k_of_none_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    from thaw.serve import mlflow_model
+
+    def even(pixels: np.ndarray) -> np.ndarray:
+        return np.full((len(pixels), 8), 0.125, np.float32)
+
+    monkeypatch.setattr(mlflow_model, "probability_function", lambda classifier: even)
+    model = mlflow_model.PictureModel(Classifier(None, list("abcdefgh"), 8, InferenceSettings()))
+    picture = np.zeros((4, 4, 3), np.uint8)
+    assert [len(model.predict(picture, params)) for params in ({"top_k": None}, {}, None, {"top_k": 0})] == [5, 5, 5, 8]
+
+
 def test_a_bad_picture_is_named_with_its_reason(stranger: dict) -> None:
     kind, message = stranger["refused"]
     assert kind == "MlflowException"

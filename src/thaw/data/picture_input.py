@@ -44,6 +44,8 @@ def pixels_of(
     Raises:
         BadImageError: it cannot be used, with the reason.
     """
+    if isinstance(value, str) and not value.strip():
+        raise BadImageError(name or "the image", "an empty text is no picture", "not_an_image")
     if isinstance(value, str) and not (allow_paths and _is_file(value)):
         value = decode_base64(value, name or "the image", allow_paths=allow_paths)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -110,6 +112,8 @@ def _image_of_array(array: npt.NDArray[np.uint8], name: str) -> Image.Image:
 
 def _loaded(image: Image.Image, name: str) -> Image.Image:
     """Return a copy of an image, whose file may not have been read yet."""
+    if not image.width * image.height:
+        raise BadImageError(name, f"an image of {image.width}x{image.height} has no pixels", "no_pixels")
     if image.width * image.height > decode.MAX_PIXELS:
         limit = f"more than {decode.MAX_PIXELS // 10**6} million"
         raise BadImageError(name, f"{image.width}x{image.height} pixels, {limit}: shrink it first", "too_large")

@@ -73,7 +73,8 @@ class PictureModel:
         import pandas as pd
 
         params = params or {}
-        top = int(params.get("top_k", DEFAULT_TOP_K))
+        chosen = params.get("top_k")
+        top = DEFAULT_TOP_K if chosen is None else int(chosen)
         names = self._classifier.class_names
         try:
             if top < 0:

@@ -60,7 +60,7 @@ def _of_list(values: Sequence[Any]) -> list[Any]:
     if array is not None:
         return _of_array(array)
     pictures = _each(values)
-    shapes = [picture.shape if isinstance(picture, np.ndarray) else () for picture in pictures]
+    shapes: list[tuple[int, ...]] = [picture.shape if isinstance(picture, np.ndarray) else () for picture in pictures]
     rows = all(len(shape) == 1 for shape in shapes)
     rows_of_colours = all(len(shape) == 2 for shape in shapes) and {shape[1] for shape in shapes} in ({1}, {3}, {4})
     if rows or rows_of_colours:  # of one picture
