@@ -6,6 +6,7 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.tracking.fold_networks import BEST_SETTING_TAG, fold_runs
+from thaw.tracking.orphaned_runs import SWEEP_TAG
 from thaw.tracking.run_lookup import DRAFT_TAG, OVERRIDES_TAG, StoredRun
 
 
@@ -64,6 +65,17 @@ def test_a_fold_without_a_network_leaves_the_best_run_and_it_is_said(
     said = capsys.readouterr().err
     assert f"of 3 folds, of which {finished} finished and {kept} kept the network: its best run answers" in said
     assert "tracking.complete=all" in said
+
+
+def test_a_cross_validation_with_one_fold_left_says_that_its_best_run_answers(capsys: pytest.CaptureFixture) -> None:
+    typed = {SWEEP_TAG: "head=linear split.folds=2 split.fold=0,1"}
+    assert fold_runs(replace(sweep(FOLDS[0]), tags=typed)) == []
+    assert "fewer than two folds are finished and in the store: its best run answers" in capsys.readouterr().err
+    others = [fold(f"head=mlp split.fold={i}", 0.75) for i in range(3)]
+    assert fold_runs(sweep(FOLDS[0], *others, best="head=linear")) == [], "no other setting answers for the best"
+    assert "fewer than two folds of its best setting, head=linear, are finished" in capsys.readouterr().err
+    assert fold_runs(replace(sweep(FOLDS[0]), tags={SWEEP_TAG: "seed=1,2 split.fold=0"})) == []
+    assert capsys.readouterr().err == ""
 
 
 def test_of_several_settings_the_best_one_answers(capsys: pytest.CaptureFixture) -> None:

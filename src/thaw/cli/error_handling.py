@@ -39,7 +39,10 @@ def exit_with_one_error(schema: type, name: str = "config") -> Iterator[None]:
         sys.exit(f"error: {escape_controls(str(error))}")
     except OSError as error:
         if error.errno in _NO_ROOM:  # libraries often do not say where
-            where = error.filename or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir or output lie"
+            where = (
+                error.filename
+                or f"under outputs={os.environ['THAW_OUTPUTS']}, or where cache.dir, output or the printed list lie"
+            )
             sys.exit(f"error: {where}: {os.strerror(error.errno).lower()}. Make room, then start again")
         if error.filename is None:
             raise

@@ -3,7 +3,8 @@
 import sys
 
 from thaw.common.errors import UserError
-from thaw.tracking.cross_validation import fold_summaries
+from thaw.tracking.cross_validation import FOLD_OVERRIDE, fold_summaries
+from thaw.tracking.orphaned_runs import SWEEP_TAG
 from thaw.tracking.run_lookup import StoredRun
 
 BEST_SETTING_TAG = "thaw.best_setting"
@@ -16,10 +17,19 @@ def fold_runs(sweep: StoredRun) -> list[StoredRun]:
     """
     finished = {run.id: run for run in sweep.child_runs("FINISHED") if not run.is_draft}
     summaries = fold_summaries(finished.values())
-    if not summaries:
-        return []
     setting = sweep.tags.get(BEST_SETTING_TAG)
-    best = next((summary for summary in summaries if summary.overrides == setting), summaries[0])
+    best = next((summary for summary in summaries if summary.overrides == setting), None)
+    if best is None and setting is None and summaries:  # the sweep was killed before it said which is the best
+        best = summaries[0]
+    if best is None:
+        if setting is not None or _sweeps_folds(sweep):
+            print(
+                f"note: {sweep.id} is a cross-validation of which fewer than two folds"
+                f"{f' of its best setting, {setting},' if setting else ''} are finished and in the store: its best run "
+                "answers",
+                file=sys.stderr,
+            )
+        return []
     runs = [finished[run_id] for run_id in best.run_ids]
     kept = sum(map(_has_network, runs))
     if kept == best.folds:
@@ -34,6 +44,12 @@ def fold_runs(sweep: StoredRun) -> list[StoredRun]:
         file=sys.stderr,
     )
     return []
+
+
+def _sweeps_folds(sweep: StoredRun) -> bool:
+    """Return whether a sweep's command names several folds: `split.fold=0,1`, `split.fold=range(5)`."""
+    words = sweep.tags.get(SWEEP_TAG, "").split(" ")
+    return any(word.startswith(FOLD_OVERRIDE) and not word.removeprefix(FOLD_OVERRIDE).isdigit() for word in words)
 
 
 def _has_network(run: StoredRun) -> bool:
