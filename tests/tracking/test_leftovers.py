@@ -91,6 +91,15 @@ def test_a_deleted_runs_folder_goes_and_those_of_other_runs_stay(place) -> None:
     assert (place.outputs / "artifacts").is_dir()
 
 
+def test_a_deleted_runs_folder_stays_while_its_network_is_registered(place) -> None:
+    folder = place.run("registered", deleted=True)
+    place.client.create_registered_model("flowers")
+    place.client.create_model_version("flowers", "file:///nowhere", run_id(folder))
+    assert place.kept() == {folder: "its network is registered, as flowers version 1"}
+    place.client.delete_model_version("flowers", "1")
+    assert place.found() == {folder: "folder"}
+
+
 def test_the_runs_of_a_deleted_experiment_are_deleted(place) -> None:
     folder = place.run("gone")
     place.client.delete_experiment(place.client.get_experiment_by_name("thaw").experiment_id)

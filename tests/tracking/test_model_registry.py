@@ -1,6 +1,7 @@
 """The registry in a real store, with networks that are text files: registering reads none."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,37 @@ def test_weights_of_a_moving_alias_are_pinned_to_the_run(train, tracking, output
     for weights in ("imagenet", run_id):
         same = BackboneConfig(weights=weights)
         assert pin_registered_weights(same, tracking.uri, outputs) is same
+
+
+def test_a_deleted_run_behind_a_version_is_named_with_the_command_that_restores_it(train, tracking, outputs, client):
+    run_id, _ = train()
+    client.delete_run(run_id)
+    restore = f"MLFLOW_TRACKING_URI={shlex.quote(tracking.uri)} mlflow runs restore --run-id {run_id}"
+    for asked, which in (("flowers@champion", f"flowers@champion is run {run_id}, which"), (run_id, f"run {run_id}")):
+        with pytest.raises(UserError) as refused:
+            find_run(tracking.uri, outputs, asked)
+        assert str(refused.value) == f"{which} is deleted in {tracking.uri}. This brings it back: {restore}"
+    client.restore_run(run_id)
+    assert find_run(tracking.uri, outputs, "flowers@champion").id == run_id
+
+
+def test_a_champion_whose_run_is_deleted_gives_way_to_a_worse_one(train, client):
+    client_run, _ = train()
+    client.delete_run(client_run)
+    _, line = train(accuracy=0.1, test_sha256="1")
+    assert line == "registered as flowers version 2 · champion instead of version 1, whose run is deleted"
+    assert champion(client) == "2"
+
+
+def test_a_registered_name_alone_is_no_run_but_is_hinted_at(train, tracking, outputs):
+    train()
+    with pytest.raises(UserError, match=r"no run flowers in .*: write models:/flowers for .*, or flowers@champion"):
+        find_run(tracking.uri, outputs, "flowers")
+
+
+def test_mlflows_name_of_a_runs_artifact_stands_for_the_run(train, tracking, outputs):
+    run_id, _ = train()
+    for reference in (f"runs:/{run_id}/model", f"runs:/{run_id}"):
+        assert find_run(tracking.uri, outputs, reference).id == run_id
+    with pytest.raises(UserError, match=f"no run {'0' * 32} in"):
+        find_run(tracking.uri, outputs, f"runs:/{'0' * 32}/model")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.common.errors import UserError, joined
-from thaw.tracking import folder_owner, run_files, run_lock, run_search
+from thaw.tracking import folder_owner, model_registry, run_files, run_lock, run_search
 from thaw.tracking.evaluation_runs import KIND_TAG
 from thaw.tracking.mlflow_store import MlflowStore, sqlite_path
 from thaw.tracking.run_lookup import StoredRun
@@ -61,11 +61,12 @@ def find_leftovers(store: MlflowStore, outputs: Path, older_than_days: float | N
     - The checkpoints of a finished run; with `older_than_days` also those of failed and killed ones that were last
       written longer ago, which cannot be resumed then.
 
-    A folder stays whole if a file in it may be somebody's own, if its network is `backbone.weights` of a run, if its
-    run may be alive, or if its run.json does not name this store.
+    A folder stays whole if a file in it may be somebody's own, if its network is registered or `backbone.weights` of a
+    run, if its run may be alive, or if its run.json does not name this store.
     """
     runs = {run.id: run for run in run_search.iterate_runs(store, deleted=True)}
-    search = _Search(store, runs, used_weights(runs.values()), older_than_days)
+    registered = model_registry.registered_runs(store) if any(run.deleted for run in runs.values()) else {}
+    search = _Search(store, runs, used_weights(runs.values()), registered, older_than_days)
     found, kept, others = list[Leftover](), list[KeptFolder](), 0
     for folder in _run_folders(outputs, runs.values()):
         owner = run_lock.read_run_file(folder)
@@ -121,6 +122,7 @@ class _Search:
     store: MlflowStore
     runs: Mapping[str, StoredRun]
     used: UsedWeights
+    registered: Mapping[str, str]
     older_than_days: float | None
 
     def leftovers_of(self, folder: Path, run_id: str) -> Iterator[Leftover]:
@@ -141,6 +143,8 @@ class _Search:
             folder_owner.check_single_run(folder)
         except UserError as error:
             raise Kept(str(error)) from None
+        if run_id in self.registered:
+            raise Kept(f"its network is registered, as {self.registered[run_id]}")
         if self.used.include(run_id, folder):
             raise Kept("a run began from its network (backbone.weights)")
         content = run_files.read_folder(folder)

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock
 
 from thaw.common.errors import UserError, did_you_mean, joined
-from thaw.config.registered_names import REFERENCE, SHORT
+from thaw.config.registered_names import REFERENCE, SHORT, name_problem
 from thaw.tracking import logged_model
 from thaw.tracking.mlflow_store import MlflowStore
 from thaw.tracking.retry import StoreRefused
@@ -17,6 +17,7 @@ CHAMPION = "champion"
 TEST_TAG, ACCURACY_TAG, LOSS_TAG = "thaw.test_sha256", "thaw.test_accuracy", "thaw.test_loss"  # of a version
 DESCRIPTION_LENGTH = 5000  # of MLflow's column
 
+_PAGE = 1000  # versions of one answer
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]{32})")
 
 
@@ -56,6 +57,28 @@ def run_id_of(store: MlflowStore, reference: str) -> str:
     if alias is not None and alias != "latest":
         return _run_id(_found(store, "get_model_version_by_alias", name, alias, what=reference).run_id, reference)
     return _run_id(_found(store, "get_model_version", name, version, what=reference).run_id, reference)
+
+
+def is_registered(store: MlflowStore, name: str) -> bool:
+    """Return whether a model is registered under a name."""
+    if name_problem(name):
+        return False
+    try:
+        store.client.get_registered_model(name)
+    except StoreRefused:
+        return False
+    return True
+
+
+def registered_runs(store: MlflowStore) -> dict[str, str]:
+    """Return the registered versions by the id of their run, as `NAME version 3`; of several of a run one."""
+    runs, token = dict[str, str](), None
+    while True:
+        page = store.client.search_model_versions(max_results=_PAGE, page_token=token)
+        runs |= {version.run_id: f"{version.name} version {version.version}" for version in page if version.run_id}
+        token = page.token
+        if not token:
+            return runs
 
 
 def register(store: MlflowStore, experiment_id: str, run_id: str, name: str, candidate: Candidate) -> str:
@@ -115,6 +138,9 @@ def _promote(store: MlflowStore, name: str, version: str, candidate: Candidate) 
         store.client.set_registered_model_alias(name, CHAMPION, version)
         return f"{CHAMPION}: there was none"
     tags, was = champion.tags, f"version {champion.version}"
+    if _run_is_deleted(store, champion):  # its network cannot be used, however good it was
+        store.client.set_registered_model_alias(name, CHAMPION, version)
+        return f"{CHAMPION} instead of {was}, whose run is deleted"
     if tags.get(TEST_TAG) != candidate.test_sha256:
         return f"{CHAMPION} stays {was}: it was tested on other images, so the two cannot be compared"
     accuracy, loss = float(tags[ACCURACY_TAG]), float(tags[LOSS_TAG])
@@ -126,6 +152,18 @@ def _promote(store: MlflowStore, name: str, version: str, candidate: Candidate) 
         store.client.set_registered_model_alias(name, CHAMPION, version)
         return f"{CHAMPION} instead of {was}: {figures} {images}"
     return f"{CHAMPION} stays {was}: {figures} {images}"
+
+
+def _run_is_deleted(store: MlflowStore, version: Any) -> bool:
+    """Return whether a version's run was deleted in MLflow, or removed by `mlflow gc` after that."""
+    if not version.run_id:
+        return False
+    try:
+        return bool(store.client.get_run(version.run_id).info.lifecycle_stage != "active")
+    except StoreRefused as refused:
+        if refused.code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return TEST_TAG in version.tags  # else it was registered by hand, and its run may be of another store
 
 
 def _rank(accuracy: float, loss: float) -> tuple[float, float]:

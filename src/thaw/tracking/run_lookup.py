@@ -4,17 +4,16 @@ import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from thaw.common.console import say
-from thaw.common.errors import UserError, joined
+from thaw.common.errors import UserError
 from thaw.config import command_lines
 from thaw.config.registered_names import is_reference
 from thaw.config.schema import BackboneConfig
-from thaw.tracking import evaluation_runs, folder_owner, logged_model, model_registry, run_lock
+from thaw.tracking import evaluation_runs, folder_owner, logged_model, model_registry, run_lock, unknown_run
 from thaw.tracking.mlflow_store import MlflowStore, local_path, open_store, sqlite_path
 from thaw.tracking.orphaned_runs import SWEEP_TAG
 
@@ -24,6 +23,7 @@ BEST_RUN_TAG = "thaw.best_run"
 DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
 REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
 _MODEL_FILE = "model/model.keras"  # in a run's folder
+_ARTIFACT = re.compile("runs:/([0-9a-f]{32})(?:/|$)")  # MLflow's name of what a run logged
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,11 @@ class StoredRun:
 def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
     """Return the run with this id, or whose id begins with these 6 or more characters.
 
-    `run_id` may be a registered model too, as `is_reference` says: it stands for its version's run.
+    `run_id` may be a registered model too, as `is_reference` says: it stands for its version's run. So does
+    `runs:/RUN_ID/...`, which is MLflow's name of a run's artifact.
 
     Raises:
-        UserError: There is no such run, or more than one; the message lists the latest runs.
+        UserError: There is no such run, it is deleted, or there is more than one; see `unknown_run.explain`.
     """
     database = sqlite_path(uri)
     if database is not None and not database.exists():  # opening would create it
@@ -146,28 +147,18 @@ def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:
             f"{command_lines.script_command('train')}"
         )
     store = open_store(uri, outputs)
+    asked = run_id
     if is_reference(run_id):
         run_id = model_registry.run_id_of(store, run_id)
+    elif of_run := _ARTIFACT.match(run_id):
+        run_id = of_run[1]
     experiments = [e.experiment_id for e in store.client.search_experiments()]
     matches = []
     if re.fullmatch("[0-9a-f]{6,32}", run_id):
         matches = list(store.client.search_runs(experiments, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
     if len(matches) != 1:
-        recent = store.client.search_runs(experiments, max_results=50, order_by=["attributes.start_time DESC"])
-        latest = [run for run in recent if not evaluation_runs.is_evaluation(run.data.tags)][:5]
-        names = joined(f"{run.info.run_id} ({run.info.run_name})" for run in latest) or "none"
-        problem = f"{run_id} is the beginning of more than one run" if matches else f"no run {run_id}"
-        meant = "" if matches else _did_you_mean(run_id, {run.info.run_id: run.info.run_name for run in recent})
-        raise UserError(f"{problem} in {store.uri}.{meant} The latest runs: {names}.")
+        raise UserError(unknown_run.explain(store, asked, run_id, experiments, several=bool(matches)))
     return stored_run_of_mlflow(store, matches[0])
-
-
-def _did_you_mean(written: str, names: dict[str, str]) -> str:
-    """Return a hint at the run whose id begins almost so, or whose name is almost this; names: by id."""
-    beginnings = {run_id[: len(written)]: run_id for run_id in names} | {name: i for i, name in names.items()}
-    # Ids are random hexadecimal digits, of which any two have much in common: hence the high cutoff.
-    closest = get_close_matches(written, beginnings, n=1, cutoff=0.8)
-    return f" Did you mean '{beginnings[closest[0]]}' ({names[beginnings[closest[0]]]})?" if closest else ""
 
 
 def find_run_of_folder(folder: Path, uri: str, outputs: Path) -> tuple[StoredRun, str] | None:
