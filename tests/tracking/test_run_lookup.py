@@ -8,7 +8,7 @@ from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models import backbone_table, saved_model
-from thaw.results.trained_classifier import find_saved_network
+from thaw.results.trained_classifier import find_saved_network, load_classifier
 from thaw.tracking.run_lookup import OVERRIDES_TAG, best_run, find_run, find_run_of_folder, resolve_run_weights
 from thaw.tracking.sweep_runs import close_sweep, open_sweep
 from thaw.tracking.tracked_run import start_run
@@ -94,3 +94,21 @@ def test_without_a_model_in_the_store_the_runs_own_folder_has_it(tracking, outpu
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(UserError, match="has no model in the store, and none in a folder on this machine"):
         find_run(tracking.uri, outputs, run.id).model_file()
+
+
+def test_a_logged_models_folder_has_the_network_in_its_data(tracking, outputs, tmp_path):
+    keep(tmp_path)
+    logged = tmp_path / "logged"
+    logged.mkdir()
+    (tmp_path / "model").rename(logged / "data")
+    with pytest.raises(UserError):
+        find_saved_network(str(logged), outputs, tracking.uri)
+    (logged / "MLmodel").touch()
+    network, _ = find_saved_network(str(logged), outputs, tracking.uri)
+    assert network.weights_file == logged / "data" / saved_model.WEIGHTS_FILE
+
+
+@pytest.mark.parametrize("weights", ["0123456789abcdef" * 2, "flowers@champion", "models:/flowers/3"])
+def test_a_runs_weights_do_not_predict_imagenets_classes(tracking, outputs, weights):
+    with pytest.raises(UserError, match=f"weights={weights} names a run.*: predict with it by model={weights}"):
+        load_classifier(None, BackboneConfig(weights=weights), outputs, tracking.uri)

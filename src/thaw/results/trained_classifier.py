@@ -38,6 +38,11 @@ def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, 
     backbone_table.check_backbone(backbone)
     if backbone.weights == "none":
         raise UserError("backbone.weights=none would guess at random: use imagenet, a weights file, or model=RUN_ID")
+    if backbone.weights != "imagenet" and not Path(backbone.weights).expanduser().is_file():
+        raise UserError(
+            f"backbone.weights={backbone.weights} names a run, whose network has another head than ImageNet's: predict "
+            f"with it by model={backbone.weights}"
+        )
     tensorflow_setup.start_tensorflow(0, None)
     from thaw.models import backbones, imagenet_classes
 
@@ -46,7 +51,10 @@ def load_classifier(model: str | None, backbone: BackboneConfig, outputs: Path, 
 
 
 def find_saved_network(model: str, outputs: Path, tracking_uri: str) -> tuple[SavedNetwork, InferenceSettings]:
-    """Return the network of `model`, which is a network's folder, a run's folder or a run id, and its settings."""
+    """Return the network of `model`, and its settings.
+
+    `model` is a network's folder, a run's folder, MLflow's folder of a logged model, or what `tracking.find_run` takes.
+    """
     in_folder = _network_in_folder(model)
     if in_folder is not None:
         return in_folder
@@ -69,7 +77,9 @@ def _network_in_folder(model: str) -> tuple[SavedNetwork, InferenceSettings] | N
     """Return the network that lies in a folder, or in the folder of its run."""
     folder = Path(model).expanduser()
     names = (saved_model.WEIGHTS_FILE, saved_model.CLASSES_FILE, saved_model.CONFIG_FILE)
-    for network_folder in (folder, folder / "model"):
+    # MLflow's folder of a logged model has the network's in it.
+    logged = (folder / "data",) if (folder / "MLmodel").is_file() else ()
+    for network_folder in (folder, folder / "model", *logged):
         if all((network_folder / name).is_file() for name in names):
             run_folder = network_folder.absolute().parent
             tracking.check_single_run(run_folder)
