@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from thaw.common.files import write_json
 from thaw.data.decode import decode
@@ -15,7 +15,9 @@ from thaw.export.portable_network import Runtime
 from thaw.export.run_images import RunImages
 
 FOLDER, SCRIPT = "canary", "check.py"
-PICTURES = 3
+# Each but the second needs a step that programs forget: turning by EXIF, and laying transparency on white.
+PICTURES = ("1.jpg", "2.png", "3.png")
+TURNED, TRANSPARENT = "1.jpg", "3.png"
 # Any other resizing or order of channels moves pixels by several levels; another JPEG decoder a few of them by one.
 MAX_MEAN_PIXEL_DIFFERENCE = 0.5
 
@@ -29,12 +31,18 @@ from __future__ import annotations
 import json, pathlib, sys
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 {load}
 
 def pixels_of(file, size):
-    image = Image.open(file).convert("RGB")
+    """Upright by EXIF, transparency on white, squashed to a square: uint8 (size, size, 3).
+
+    Training also converts colours of an ICC profile to sRGB, scales 16-bit channels to 8 bits, and decodes JPEGs
+    of over twice the size reduced, which moves pixels little. That is left out here.
+    """
+    image = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 here = pathlib.Path(__file__).resolve().parent
@@ -66,9 +74,8 @@ def write_canary(row: ExportFormat, precision: str, images: RunImages, run: Runt
     """
     (folder / FOLDER).mkdir()
     size, pictures = images.pixels.image_size, {}
-    spread = np.linspace(0, len(images.test) - 1, PICTURES).round().astype(int)
-    for number, position in enumerate(spread):
-        name = f"{number + 1}.jpg" if number == 0 else f"{number + 1}.png"
+    spread = np.linspace(0, len(images.test) - 1, len(PICTURES)).round().astype(int)
+    for name, position in zip(PICTURES, spread, strict=True):
         content = _encode(_picture(images, int(position)), name)
         pixels = decode(content, name, size=(size, size)).resized(size)
         (folder / FOLDER / name).write_bytes(content)
@@ -104,9 +111,16 @@ def _picture(images: RunImages, position: int) -> Image.Image:
 
 
 def _encode(image: Image.Image, name: str) -> bytes:
+    """Return a picture's file: stored lying on its side, with a transparent corner, or as it is, by its name."""
     content = io.BytesIO()
-    if name.endswith(".jpg"):
-        image.save(content, "JPEG", quality=95)
-    else:
-        image.save(content, "PNG")
+    if name == TURNED:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise
+        image.transpose(Image.Transpose.ROTATE_90).save(content, "JPEG", quality=95, exif=exif)
+        return content.getvalue()
+    if name == TRANSPARENT:
+        image = image.convert("RGBA")
+        # Black lies under it, so that a program that drops alpha shows that, whatever the picture.
+        image.paste((0, 0, 0, 0), (0, 0, (image.width + 1) // 2, (image.height + 1) // 2))
+    image.save(content, "PNG")
     return content.getvalue()
