@@ -17,7 +17,7 @@ from thaw.common import hardware
 from thaw.common.files import write_json
 from thaw.data import decode
 from thaw.export.canary import SCRIPT
-from thaw.export.export_folder import RECORD_FILE
+from thaw.export.export_folder import RECORD_FILE, written_files
 from thaw.export.export_formats import ExportFormat
 from thaw.export.portable_network import INPUT, OUTPUT, Runtime
 
@@ -110,6 +110,7 @@ def write_record(
         **figures,
         "versions": versions(row),
         "processor": hardware.cpuinfo("model name"),
+        "files": [*written_files(folder), RECORD_FILE],
     }
     write_json(record, folder / RECORD_FILE)
 
