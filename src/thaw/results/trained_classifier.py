@@ -1,5 +1,6 @@
 """A trained network, or a published one: found by its run, its folder or its name."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,8 +91,22 @@ def _network_in_folder(model: str) -> tuple[SavedNetwork, InferenceSettings] | N
 
 def _find_run(model: str, outputs: Path, tracking_uri: str) -> StoredRun:
     folder = Path(model).expanduser()
+    _check_no_export(folder)
     known = tracking.find_run_of_folder(folder, tracking_uri, outputs) if folder.is_dir() else None
     return known[0] if known else tracking.find_run(tracking_uri, outputs, model)
+
+
+def _check_no_export(folder: Path) -> None:
+    """Raise UserError, which names the run, for the folder that the command export wrote."""
+    try:
+        record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not isinstance(record, dict) or record.get("written_by") != "thaw export":
+        return
+    run_id = record.get("run_id")
+    advice = f"of run {run_id}: give model={run_id}" if run_id else "of a network without a run: give that one's folder"
+    raise UserError(f"model={folder} is an export, for another runtime, {advice}")
 
 
 def _network_of_run(run: StoredRun) -> tuple[SavedNetwork, InferenceSettings]:
