@@ -73,3 +73,10 @@ def test_the_figures_have_the_accuracies_with_intervals() -> None:
     assert figures["accuracy_network"]["value"] == 0.75
     assert figures["accuracy_export"]["value"] == 1.0
     assert figures["accuracy_network"]["low"] == pytest.approx(0.3006, abs=1e-4)
+
+
+def test_a_network_that_answers_all_images_alike_is_said_to_hide_faults() -> None:
+    alike = np.full((4, 2), 0.5, np.float32) + np.array([[1e-4, -1e-4]] * 2 + [[0, 0]] * 2, np.float32)
+    assert Agreement(alike, alike, LABELS).is_blind
+    assert not Agreement(NETWORK, NETWORK, LABELS).is_blind
+    assert not Agreement(NETWORK[:1], NETWORK[:1], LABELS[:1]).is_blind

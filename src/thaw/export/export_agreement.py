@@ -16,6 +16,7 @@ from thaw.results.parity import TIE_MARGIN, Parity, compare_probabilities
 
 BATCH_SIZE = 32
 WORST_IMAGES = 5  # that a refusal names
+MIN_SPREAD = 1e-3  # of a class's probability over the images: below it the network answers all of them alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,11 @@ class Agreement:
         """The share of images with the same first class."""
         parity = self.parity
         return 1 - parity.differ / parity.images
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the network gives all images nearly the same probabilities, so that no fault could be seen."""
+        return len(self.network) > 1 and float(self.network.std(axis=0).max()) < MIN_SPREAD
 
     def figures(self) -> dict[str, Any]:
         """Return what export.json says of the comparison. Keys are not renamed."""
