@@ -23,7 +23,7 @@ ENV PATH=/opt/thaw/bin:$PATH \
 WORKDIR /home/thaw
 USER 10001
 EXPOSE 8000
-# Loading TensorFlow and the network takes a while; then a server that does not answer is started again.
+# Loading TensorFlow and the network takes a while; then a server that does not answer is marked as unhealthy.
 HEALTHCHECK --start-period=120s --interval=30s --timeout=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=8)"]
 # The exec form: the server itself gets SIGTERM, and answers what was begun.

@@ -203,6 +203,7 @@ def test_the_heat_map_of_a_class_comes_as_a_picture(client: httpx.Client) -> Non
 
 def test_health_metrics_and_unknown_addresses(client: httpx.Client) -> None:
     assert client.get("/health").json() == {"status": "ready", "model": "a fake", "classes": CLASSES, "engine": "none"}
+    assert [client.head(path).status_code for path in ("/health", "/")] == [200, 200]
     client.get("/secret/1")
     client.get("/secret/2")
     text = client.get("/metrics").text

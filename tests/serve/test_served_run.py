@@ -165,6 +165,8 @@ def test_the_page_says_why_a_file_is_refused_and_goes_on(served: Served, tab: Br
     tab.wait_for("document.querySelector('[role=alert]').textContent !== ''")
     assert tab.run("document.querySelector('[role=alert]').textContent") == "the image: not a picture but text"
     assert tab.run("document.querySelector('#answer').hidden")
+    drop(tab, "nothing.jpg", b"")
+    tab.wait_for("document.querySelector('[role=alert]').textContent === 'nothing.jpg is empty'")
     drop(tab, "apple.jpg", served.paths[0].read_bytes())
     tab.wait_for("!document.querySelector('#answer').hidden")
     assert tab.run("document.querySelector('[role=alert]').textContent") == ""

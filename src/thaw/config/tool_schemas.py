@@ -183,10 +183,12 @@ class ServeConfig:
     wait_ms: float = key(5.0, "how long an image waits for others that are being decoded", min=0, max=1000)
     queue: int = key(256, "images that are decoded, wait or are computed, at most; more are answered with 503", min=1)
     max_images: int = key(64, "images of a request, at most", min=1)
-    max_mb: float = key(20.0, "size of a request, at most", min=0.001)
-    buffer_mb: float = key(256.0, "size of all requests that are held, at most; more are answered with 503", min=0.001)
-    read_seconds: float = key(15.0, "how long a request may take to arrive", min=0.1)
-    answer_seconds: float = key(30.0, "how long a request that has arrived may take", min=0.1)
+    max_mb: float = key(20.0, "size of a request, at most", min=0.001, max=100_000)
+    buffer_mb: float = key(
+        256.0, "size of all requests that are held, at most; more are answered with 503", min=0.001, max=1e6
+    )
+    read_seconds: float = key(15.0, "how long a request may take to arrive", min=0.1, max=86_400)
+    answer_seconds: float = key(30.0, "how long a request that has arrived may take", min=0.1, max=86_400)
     decode_threads: int | None = key(None, "pictures decoded at once; default: as many as there are processors", min=1)
     allowed_hosts: list[str] | None = key(
         None,

@@ -140,11 +140,13 @@ def _add_pages(app: FastAPI, state: ServerState) -> None:
     model = state.service.model
     page = start_page(model.name, model.image_size, heat=model.heat is not None)
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
         headers = {"Content-Security-Policy": page_policy(), "Cache-Control": "no-store"}
         return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", **api_description.HEALTH)
     async def health() -> Response:
         status = "draining" if state.draining else "ready"

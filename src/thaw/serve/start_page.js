@@ -61,20 +61,35 @@
     at("classes").replaceChildren(...rows);
   }
 
-  async function classify(file) {
+  // Its bytes, at once: the file may be gone or another one when a heat map is asked for.
+  async function read(file) {
+    let content;
+    try {
+      content = await file.arrayBuffer();
+    } catch {
+      throw new Error(`${file.name || "It"} cannot be read. Is it a folder? Drop one picture`);
+    }
+    if (!content.byteLength) throw new Error(`${file.name || "The file"} is empty`);
+    return new Blob([content], { type: file.type });
+  }
+
+  async function classify(file, others) {
     const question = ++asked;
-    chosen = file;
     at("problem").textContent = "";
     at("answer").hidden = true;
     say("Looking at the picture …");
     try {
-      const { results: [result] } = await post("predict", file);
+      const picture = await read(file);
+      if (question !== asked) return;
+      chosen = picture;
+      const { results: [result] } = await post("predict", picture);
       if (question !== asked) return;
       if (result.predictions[0].probability === null) throw new Error("The network's output is not a number");
       showPicture(file);
       showClasses(result.predictions);
       at("answer").hidden = false;
-      say(`${result.predictions[0].class}: ${percent(result.predictions[0].probability)}`);
+      const rest = others ? `. One picture at a time: ${others} more not looked at` : "";
+      say(`${result.predictions[0].class}: ${percent(result.predictions[0].probability)}${rest}`);
       if (heatMaps) await explain(result.predictions[0].class);
     } catch (error) {
       if (question === asked) complain(error.message);
@@ -103,7 +118,7 @@
   }
 
   function take(files) {
-    if (files.length) classify(files[0]);
+    if (files.length) classify(files[0], files.length - 1);
   }
 
   at("file").addEventListener("change", (event) => {
