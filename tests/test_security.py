@@ -58,6 +58,11 @@ ALLOWED = {
         "unpickler _TensorUnpickler"
     ],  # admits the names of plain tensors, for which it has its own stand-ins
     "models/weight_files": ["extracts archive.extract('model.weights.h5', folder)"],  # a fixed name, a temporary folder
+    # Files that the export itself has written a moment ago into its own temporary folder, to compare them.
+    "export/h5json_format": [
+        "runs keras.models.model_from_json((folder / 'model_structure.json').read_text(encoding='utf-8'))"
+    ],
+    "export/keras_format": ["runs keras.saving.load_model(folder / 'model.keras')"],
     "common/downloads": ["fetches urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)"],
 }
 
