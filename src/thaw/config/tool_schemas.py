@@ -8,6 +8,18 @@ from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, key
 EXPLORE_PRECISION = "auto"  # the default of explore's `precision`
 
 
+def _engine_key() -> Any:
+    """Return the key `engine` of a command that runs a trained network."""
+    choices = ("auto", "openvino", "tensorflow")
+    return key("auto", "engine that runs the network; auto: the one of its run's figures", choices=choices)
+
+
+def _precision_key() -> Any:
+    """Return the key `precision` of a command that runs a trained network or a published one."""
+    text = "precision of computation; auto: that of its run's figures, float32 for stock networks"
+    return key("auto", text, choices=("auto", "float32", "bfloat16", "float16"))
+
+
 @dataclass
 class LayersConfig:
     """scripts/layers.py: a backbone's layers, blocks and boundaries."""
@@ -80,16 +92,8 @@ class PredictConfig:
         choices=("none", "flip", "5crop"),
     )
     batch_size: int = key(32, "images a step", min=1)
-    engine: str = key(
-        "auto",
-        "engine that runs the network; auto: the one of its run's figures",
-        choices=("auto", "openvino", "tensorflow"),
-    )
-    precision: str = key(
-        "auto",
-        "precision of computation; auto: that of its run's figures, float32 for stock networks",
-        choices=("auto", "float32", "bfloat16", "float16"),
-    )
+    engine: str = _engine_key()
+    precision: str = _precision_key()
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
 
@@ -120,11 +124,7 @@ class EvaluateConfig:
         min=0,
         max=2**31 - 1,
     )
-    engine: str = key(
-        "auto",
-        "engine that runs the network; auto: the one of its run's figures",
-        choices=("auto", "openvino", "tensorflow"),
-    )
+    engine: str = _engine_key()
     precision: str = key(
         "auto",
         "precision of computation; auto: that of its run's figures",
@@ -196,16 +196,8 @@ class ServeConfig:
         "host, any name on another",
     )
     allowed_origins: list[str] = key([], "web pages of other sites that may use the server: https://example.org")
-    engine: str = key(
-        "auto",
-        "engine that runs the network; auto: the one of its run's figures",
-        choices=("auto", "openvino", "tensorflow"),
-    )
-    precision: str = key(
-        "auto",
-        "precision of computation; auto: that of its run's figures, float32 for stock networks",
-        choices=("auto", "float32", "bfloat16", "float16"),
-    )
+    engine: str = _engine_key()
+    precision: str = _precision_key()
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run")
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from thaw.common.console import display_path, printable, say
 from thaw.common.csv_text import spreadsheet_lines
@@ -18,7 +18,7 @@ from thaw.common.files import open_atomic, remove_files
 from thaw.data.file_bytes import BadImageError
 from thaw.data.quarantine import COLUMNS, MAX_LISTED
 from thaw.tools.parquet_listing import write_parquet_listing
-from thaw.tools.partial_record import PartialRecord, part_of
+from thaw.tools.partial_record import PartialRecord, open_at, part_of
 from thaw.tools.prediction_listing import SUFFIXES, ListedImage, ListingText
 
 FORMAT = 1  # raise it when an older version's partial file may not be continued
@@ -91,8 +91,8 @@ class PartialListing:
             self._part.write_bytes(head)
             self._bad_part.write_bytes(bad_head)
             self.state = ListingState(size=len(head), bad_size=len(bad_head))
-        self._rows = _open_at(self._part, self.state.size)
-        self._bad_rows = _open_at(self._bad_part, self.state.bad_size)
+        self._rows = open_at(self._part, self.state.size)
+        self._bad_rows = open_at(self._bad_part, self.state.bad_size)
         self._recorded, self._next_record = self._whole_groups(), time.monotonic() + COMMIT_SECONDS
         self._saved = self._recorded
         return self
@@ -184,11 +184,3 @@ class PartialListing:
             say(f"wrote {shown} · files that could not be read: {self.state.bad:,}")
         elif target.is_file() and target.open("rb").readline() == spreadsheet_lines([COLUMNS]).encode():
             remove_files(target)  # of an earlier listing
-
-
-def _open_at(path: Path, size: int) -> BinaryIO:
-    """Open a file to write on from this size; what lies beyond is dropped."""
-    file = path.open("r+b")
-    file.truncate(size)
-    file.seek(0, os.SEEK_END)
-    return file

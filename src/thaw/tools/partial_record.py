@@ -4,11 +4,12 @@ Content is on the disk before the record is, so the record is true after a power
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +21,14 @@ from thaw.common.files import remove_files, write_json
 def part_of(target: Path) -> Path:
     """Return where the content of `target` lies while it is unfinished."""
     return target.with_name(target.name + ".part")
+
+
+def open_at(path: Path, size: int) -> BinaryIO:
+    """Open a file to write on from this size; what lies beyond is dropped."""
+    file = path.open("r+b")
+    file.truncate(size)
+    file.seek(0, os.SEEK_END)
+    return file
 
 
 class PartialRecord:

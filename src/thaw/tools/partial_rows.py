@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.files import remove_files
-from thaw.tools.partial_record import PartialRecord, part_of
+from thaw.tools.partial_record import PartialRecord, open_at, part_of
 
 FORMAT = 1  # raise it when an older version's partial file may not be continued
 
@@ -51,9 +51,7 @@ class PartialRows:
             self.done, self.rows, self.unreadable = 0, 0, []
             self._record.remove()  # first: it is of rows that are about to go
             self.part.write_bytes(self._header(0))
-        self._file = self.part.open("r+b")
-        self._file.truncate(len(self._header(0)) + self.rows * self._row_bytes)
-        self._file.seek(0, os.SEEK_END)
+        self._file = open_at(self.part, len(self._header(0)) + self.rows * self._row_bytes)
         return self
 
     def __exit__(self, *_: object) -> None:
