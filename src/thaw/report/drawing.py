@@ -10,6 +10,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from thaw.common.console import printable
 from thaw.report.chart_theme import chart_config
@@ -36,7 +37,8 @@ class Drawing:
     key: its anchor, and the name of its PNG. title: its heading, in words. description: what it shows, for those who
     do not see it; also its caption. panels: single or layered charts without a width. table: the file that has its
     numbers, "" without. hint: what the mouse does. max_width: in the page, in pixels; None as wide as the page. canvas:
-    draw thousands of marks as pixels, not as elements of the page.
+    draw thousands of marks as pixels, not as elements of the page. side_by_side: small panels, which stand beside each
+    other in the page where there is room.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Drawing:
     max_width: int | None = None
     png_width: int = 640  # units of the plotting area
     canvas: bool = False
+    side_by_side: bool = False
 
     @cached_property
     def specs(self) -> list[dict[str, Any]]:
@@ -85,7 +88,8 @@ def rows(values: Iterable[Mapping[str, Any]]) -> alt.InlineData:
 
     Numbers have six digits, which is more than a chart shows; NaN and infinity are null.
     """
-    return alt.InlineData(values=[{key: _short(value) for key, value in row.items()} for row in values])
+    with debug_mode(False):  # on: Altair validates each row
+        return alt.InlineData(values=[{key: _short(value) for key, value in row.items()} for row in values])
 
 
 def label_angle(names: Sequence[str]) -> int:

@@ -58,8 +58,9 @@ def chart(drawing: Drawing) -> Markup:
     hint = Markup(' <span class="hint">{}</span>').format(drawing.hint) if drawing.hint else ""
     table = Markup(' Numbers: <a href="{0}">{0}</a>.').format(drawing.table) if drawing.table else ""
     width = Markup(' style="max-width:{}px"').format(drawing.max_width) if drawing.max_width else ""
-    return Markup('<figure id="chart-{}"{}>{}<figcaption>{}{}{}</figcaption></figure>').format(
-        drawing.key, width, Markup("\n").join(boxes), drawing.description, hint, table
+    panels = Markup(' class="panels"') if drawing.side_by_side else ""
+    return Markup('<figure id="chart-{}"{}{}>{}<figcaption>{}{}{}</figcaption></figure>').format(
+        drawing.key, panels, width, Markup("\n").join(boxes), drawing.description, hint, table
     )
 
 
