@@ -52,7 +52,10 @@ def test_every_variable_that_numerical_libraries_read_is_in_the_fingerprint(monk
     assert [difference.key for difference in fingerprint_differences(before, after)] == [f"env.{name}"]
 
 
-@pytest.mark.parametrize("name", ["TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME", "CUDA_HOME", "THAW_OUTPUTS"])
+@pytest.mark.parametrize(
+    "name",
+    ["TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME", "CUDA_HOME", "THAW_OUTPUTS", "KMP_DUPLICATE_LIB_OK"],
+)
 def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, name: str) -> None:
     before = collect_fingerprint(ROOT).entries()
     monkeypatch.setenv(name, "something")
