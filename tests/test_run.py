@@ -22,7 +22,7 @@ from thaw.run import run
 def test_what_the_machine_cannot_do_is_refused_before_the_data_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config, hardware: Hardware, said: str
 ) -> None:
-    monkeypatch.setattr("thaw.run.detect_processor", lambda: hardware)
+    monkeypatch.setattr("thaw.frozen.configured_engine.detect_processor", lambda: hardware)
     monkeypatch.setattr(tracking, "start_run", None)  # called, it would raise TypeError
     with pytest.raises(UserError, match=said):
         run(config, Job(tmp_path, tmp_path))

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thaw import run_fingerprint, tracking, weights_leakage
-from thaw.common import environment, tensorflow_setup
+from thaw.common import tensorflow_setup
 from thaw.common.console import say
-from thaw.common.hardware import detect_hardware, detect_processor
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.data.dataset import Dataset
-from thaw.frozen import engine
+from thaw.frozen.configured_engine import check_supported, configured_engine, is_draft
 from thaw.frozen.engine import EngineChoice
-from thaw.models import backbone_table
 from thaw.results import run_outputs
 from thaw.results.final_predictions import trusted_predictions
 from thaw.results.metrics import evaluate
@@ -36,17 +34,17 @@ def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
     config = dataclasses.replace(config, backbone=_pinned_weights(config))
     if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
-        _check_supported(config)
+        check_supported(config)
     with open_run(config, job) as context:
         tracked = context.tracked
         asked = run_fingerprint.with_stored_engine(config, tracked.resumed_tags)
-        _check_supported(asked)
+        check_supported(asked)
         backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
         data = load_run_data(context)
         weights_leakage.check_leakage(config, data, tracked)
 
-        draft = config.precision == "draft" and config.recipe != "scratch"  # which freezes nothing: it is as with auto
+        draft = is_draft(config)
         choice = _choose_engine(asked, tracked, draft=draft)
         tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
         network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
@@ -92,31 +90,12 @@ def _pinned_weights(config: Config) -> BackboneConfig:
     return tracking.pin_registered_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
 
-def _check_supported(config: Config) -> None:
-    """Refuse what backbone or machine cannot do, before the data is read and TensorFlow imported."""
-    environment.check_variables()
-    backbone_table.check_backbone(config.backbone)
-    engine.check_engine(config.engine, config.precision, config.frozen_precision, detect_processor())
-
-
 def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool) -> EngineChoice:
     """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same.
 
     draft: the run was asked for as a draft; of a resumed one `config` has the precisions that were chosen for it.
     """
-    tensorflow_setup.import_tensorflow()
-    hardware = detect_hardware()
-    choice = engine.choose_engine(
-        config.engine,
-        config.precision if draft or config.precision != "draft" else "auto",
-        config.frozen_precision,
-        depthwise=backbone_table.backbone_spec(config.backbone.name).depthwise,
-        trains_backbone=config.recipe != "bottleneck",
-        hardware=hardware,
-        deterministic=config.deterministic,
-        training_step=config.training_step,
-    )
-    choice = dataclasses.replace(choice, draft=draft)
+    choice, lines = configured_engine(config, draft=draft)
     run_fingerprint.report_device_change(tracked, choice.device)
     tracked.set_tags(
         {
@@ -129,11 +108,8 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool)
         }
     )
     run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)
-    say(f"engine: {choice.summary()}")
-    if note := hardware.unused_gpu_note():
-        say(note)
-    if choice.frozen == "int8" and not hardware.int8:
-        say("note: this processor has no instructions for products of bytes (VNNI, AMX): int8 may be no faster here")
+    for line in lines:
+        say(line)
     return choice
 
 

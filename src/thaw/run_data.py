@@ -5,6 +5,7 @@ from pathlib import Path
 from thaw import run_fingerprint
 from thaw.common.console import display_path, say
 from thaw.config import run_names
+from thaw.config.schema import Config
 from thaw.data import exact_duplicates, manifest, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
 from thaw.data.scan import ScanResult
@@ -64,17 +65,28 @@ def _log_data(context: RunContext, scan: ScanResult, data: Dataset) -> None:
         source = config.dataset.path or config.dataset.name
         tracked.log_dataset(name, sha256, source, profile=profile)
         run_fingerprint.log_entry(tracked, run_fingerprint.DATA_SHA256, sha256)  # last: it stands for the two above
-    say(
-        f"data: {name} · {len(classes)} classes · train {counts['train']:,} · val {counts['val']:,} · "
-        f"test {counts['test']:,} · sha256 {sha256[:12]}"
-    )
+    for line in data_lines(config, scan, data, sha256):
+        say(line)
+
+
+def data_lines(config: Config, scan: ScanResult, data: Dataset, sha256: str) -> list[str]:
+    """Return the printed lines on a data set: its counts, what is remarkable of it, and the fold.
+
+    sha256: of the data, see `manifest.data_sha256`.
+    """
+    catalog = scan.catalog
+    name, classes = run_names.dataset_name(config.dataset), catalog.class_names
+    counts = {split: len(indices) for split, indices in data.splits.by_name().items()}
     remarks = quarantine.data_remarks(scan, config.dataset.bits)
     absent = splits.missing_class_warnings(data.splits, catalog.labels, classes)
-    for line in (*remarks, *absent, *exact_duplicates.duplicate_warnings(catalog, scan.sha256)):
-        say(f"  {line}")
-    for line in (splits.describe_fold(config.split.folds, config.split.fold), data.describe_imbalance(config.train)):
-        if line:
-            say(line)
+    duplicates = exact_duplicates.duplicate_warnings(catalog, scan.sha256)
+    of_run = (splits.describe_fold(config.split.folds, config.split.fold), data.describe_imbalance(config.train))
+    return [
+        f"data: {name} · {len(classes)} classes · train {counts['train']:,} · val {counts['val']:,} · "
+        f"test {counts['test']:,} · sha256 {sha256[:12]}",
+        *(f"  {line}" for line in (*remarks, *absent, *duplicates)),
+        *filter(None, of_run),
+    ]
 
 
 def _log_file(context: RunContext, text: str, file: Path) -> None:

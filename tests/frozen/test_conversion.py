@@ -178,12 +178,13 @@ def test_another_process_loads_a_network_without_tensorflow(tmp_path, store, par
 def test_variables_looked_up_in_a_table_make_the_same_network(parts, monkeypatch) -> None:
     from contextlib import nullcontext
 
-    fast = conversion._to_row(convert_to_openvino(parts.frozen))
+    fast = conversion.network_row(convert_to_openvino(parts.frozen))
     monkeypatch.setattr(engine, "_fast_variable_lookup", nullcontext)
-    slow = conversion._to_row(convert_to_openvino(parts.frozen))
+    slow = conversion.network_row(convert_to_openvino(parts.frozen))
     weights = sum(4 * weight.size for weight in parts.frozen.get_weights())
     assert fast[-weights:].tobytes() == slow[-weights:].tobytes()
     images = [
-        InferenceFunction(None, "openvino", "float32", conversion._from_row(row))(PICTURES) for row in (fast, slow)
+        InferenceFunction(None, "openvino", "float32", conversion.network_from_row(row))(PICTURES)
+        for row in (fast, slow)
     ]
     assert images[0][0].tobytes() == images[1][0].tobytes()

@@ -12,7 +12,17 @@ from typing import Protocol
 
 from rich import filesize
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 
 class _Console(Console):
@@ -114,8 +124,8 @@ class ProgressHandle(Protocol):
 
 
 class _Bar:
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
-        self._progress, self._task = progress, progress.add_task(description, total=total)
+    def __init__(self, progress: Progress, description: str, total: int, unit: str) -> None:
+        self._progress, self._task = progress, progress.add_task(description, total=total, unit=unit)
 
     def advance(self, n: int = 1) -> None:
         self._progress.advance(self._task, n)
@@ -124,11 +134,22 @@ class _Bar:
         self._progress.update(self._task, description=text)
 
 
-class _Lines:
-    """Progress without a terminal: now and then a line `frozen activations 12,288 of 50,000 · 25 % · 4 min left`."""
+class _Rate(ProgressColumn):
+    """Items a second, over the last seconds; empty of a task without a unit."""
 
-    def __init__(self, description: str, total: int) -> None:
-        self._description, self._total, self._done = description, total, 0
+    def render(self, task: Task) -> Text:
+        unit, speed = task.fields.get("unit"), task.finished_speed or task.speed
+        return Text(f"{speed:.0f} {unit}/s" if unit and speed else "")
+
+
+class _Lines:
+    """Progress without a terminal: now and then a line `frozen activations 12,288 of 50,000 · 25 % · 4 min left`.
+
+    With a unit it says how many of them are done a second: `... · 25 % · 102 images/s · 4 min left`.
+    """
+
+    def __init__(self, description: str, total: int, unit: str) -> None:
+        self._description, self._total, self._done, self._unit = description, total, 0, unit
         self._started, self._wait = time.monotonic(), FIRST_LINE_SECONDS
         self._next = self._started + self._wait
         self._lock = Lock()
@@ -142,8 +163,9 @@ class _Lines:
             self._wait = min(2 * self._wait, MAX_LINE_SECONDS)
             self._next = now + self._wait
         seconds_left = (now - self._started) * (self._total - self._done) / max(self._done, 1)
+        rate = f"{self._done / (now - self._started):.0f} {self._unit}/s · " if self._unit else ""
         line = (
-            f"{self._description} {self._done:,} of {self._total:,} · {100 * self._done / self._total:.0f} % · "
+            f"{self._description} {self._done:,} of {self._total:,} · {100 * self._done / self._total:.0f} % · {rate}"
             f"{_duration(seconds_left)} left"
         )
         if _Shell.output_is_data:
@@ -156,15 +178,18 @@ class _Lines:
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[ProgressHandle]:
-    """Show a bar with the count and the time left while the block runs; without a terminal print lines now and then."""
+def progress(description: str, total: int, unit: str = "") -> Iterator[ProgressHandle]:
+    """Show a bar with the count and the time left while the block runs; without a terminal print lines now and then.
+
+    unit: of what is counted, as in `images`; the rate is shown too then.
+    """
     if not sys.stdout.isatty():
-        yield _Lines(description, total)
+        yield _Lines(description, total, unit)
         return
     label, left = TextColumn("{task.description}", markup=False), TextColumn("left")
-    columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left, TimeRemainingColumn())
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), _Rate(), left, TimeRemainingColumn())
     with Progress(*columns, console=_console, transient=True) as bar:
-        yield _Bar(bar, description, total)
+        yield _Bar(bar, description, total, unit)
 
 
 def _duration(seconds: float) -> str:

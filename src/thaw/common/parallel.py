@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from thaw.common.console import progress
 from thaw.common.hardware import cpu_count
@@ -13,8 +13,30 @@ CHUNK_ITEMS = 16  # images a task: handing single thumbnails to a thread costs m
 PREFETCH_CHUNKS = 4  # tasks a thread that may wait to be taken: 17 MB a thread at 299x299
 MAX_THREADS = 16  # more of them only wait for Python's lock while the images are thumbnails
 
+# Images that a process of `ShardWorkers` gets at once: seconds of work, beside which starting a task takes no time, and
+# as much is lost with a process that dies. No result depends on the number.
+SHARD_IMAGES = 256
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Shared = TypeVar("Shared")
+
+
+class ShardWorkers(Protocol):
+    """Other processes, on this machine or on others, that compute shards of a data set."""
+
+    def map(
+        self, function: Callable[[Shared, Item, int], Result], shared: Shared, shards: Iterable[Item]
+    ) -> Iterator[Result]:
+        """Yield function(shared, shard, threads) of every shard, in their order, a bounded number ahead of the reader.
+
+        A shard whose process died is computed again by another one. An error of `function` is raised in its place.
+
+        Args:
+            function: of a module, as the processes import it; it computes in so many threads.
+            shared: what all shards need, sent once to each machine.
+            shards: sent one by one, read only as far as the work is ahead.
+        """
 
 
 def prefetch_map(
@@ -59,9 +81,9 @@ def default_threads() -> int:
     return min(cpu_count(), MAX_THREADS)
 
 
-def with_progress(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:
+def with_progress(results: Iterable[Result], label: str, total: int, unit: str = "") -> Iterator[Result]:
     """Yield the results, and show in a progress bar how many of `total` there were."""
-    with progress(label, total) as bar:
+    with progress(label, total, unit) as bar:
         for result in results:
             yield result
             bar.advance()

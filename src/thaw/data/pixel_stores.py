@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy.typing as npt
 
 from thaw.cache import CachedRows, CacheFull, RowStore
 from thaw.common.console import say
-from thaw.common.parallel import prefetch_map, with_progress
+from thaw.common.parallel import SHARD_IMAGES, ShardWorkers, prefetch_map, with_progress
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
-from thaw.data.probe import reprobe
+from thaw.data.probe import check_folder_is_visible, reprobe
 
 Images = npt.NDArray[np.uint8]
 
@@ -28,6 +29,26 @@ class PixelStore(Protocol):
     def sample(self, rows: Sequence[int]) -> Iterable[Images]:
         """Yield the images of these rows without preparing any other: for a few of many."""
 
+    def part(self, rows: Sequence[int]) -> "PixelStore":
+        """Return a store of these rows alone that can be sent to another process."""
+
+
+@dataclass(frozen=True, eq=False)
+class ListStore:
+    """Images one by one: a part of another store, in the process that it was sent to."""
+
+    images: list[Images]
+
+    def take(self, rows: Sequence[int]) -> Iterable[Images]:
+        """Yield the images of these rows."""
+        return (self.images[row] for row in rows)
+
+    sample = take
+
+    def part(self, rows: Sequence[int]) -> "ListStore":
+        """Return a store of these rows alone."""
+        return ListStore([self.images[row] for row in rows])
+
 
 @dataclass(frozen=True, eq=False)
 class ArrayStore:
@@ -41,6 +62,10 @@ class ArrayStore:
         return (self.images[self.indices[row]] for row in rows)
 
     sample = take
+
+    def part(self, rows: Sequence[int]) -> ListStore:
+        """Return a store of these rows alone."""
+        return ListStore(list(self.take(rows)))
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,21 @@ class SourceFiles:
         probe = reprobe(self.paths[row], self.image_size, self.sha256[row], self.options)
         assert probe.pixels is not None  # content of this hash is sound
         return probe.pixels
+
+    def part(self, rows: Sequence[int]) -> "SourceFiles":
+        """Return the files of these rows alone."""
+        paths, sha256 = (tuple(column[row] for row in rows) for column in (self.paths, self.sha256))
+        return SourceFiles(paths, sha256, self.image_size, self.options)
+
+    def check_visible(self) -> None:
+        """Raise UserError when this machine has no such folder as the files lie in."""
+        check_folder_is_visible(self.paths)
+
+
+def decode_shard(_: None, files: SourceFiles, threads: int) -> list[Images]:
+    """Return the images of a shard's files, in a process of `ShardWorkers`."""
+    files.check_visible()
+    return list(prefetch_map(files.decode, range(len(files.paths)), threads=threads))
 
 
 class MemoryBuffer:
@@ -83,6 +123,9 @@ class MemoryBuffer:
         """Return an image, or None when it is not held."""
         return self._images.get(sha256)
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return MemoryBuffer, ()  # another process begins with an empty one
+
 
 @dataclass(frozen=True)
 class MemoryStore:
@@ -97,6 +140,10 @@ class MemoryStore:
 
     sample = take
 
+    def part(self, rows: Sequence[int]) -> "MemoryStore":
+        """Return a store of these rows alone, without what the buffer holds of them: it decodes their files."""
+        return MemoryStore(self.files.part(rows), MemoryBuffer())
+
     def _image(self, row: int) -> Images:
         image = self.buffer.get(self.files.sha256[row])
         if image is None:
@@ -108,11 +155,11 @@ class MemoryStore:
 class CacheStore:
     """Images in a space of the cache; `take` first decodes all that are missing there.
 
-    Where the space has no room for them, it does as `MemoryStore`.
+    Where the space has no room for them, it does as `MemoryStore`. workers: decode, if there are any.
     """
 
-    def __init__(self, files: SourceFiles, space: RowStore) -> None:
-        self._files, self._space = files, space
+    def __init__(self, files: SourceFiles, space: RowStore, workers: ShardWorkers | None = None) -> None:
+        self._files, self._space, self._workers = files, space, workers
         self._opened: CachedRows | MemoryStore | None = None
         self._lock = threading.Lock()
 
@@ -130,6 +177,18 @@ class CacheStore:
             return map(self._files.decode, rows)
         return (_image(cached, position) for position in range(len(rows)))
 
+    def decode_missing(self) -> None:
+        """Decode all rows that the space lacks; those that it holds are not read."""
+        if self._space.missing(self._files.sha256):
+            self._open()
+
+    def part(self, rows: Sequence[int]) -> PixelStore:
+        """Return a store of these rows alone, with their pixels."""
+        opened = self._open()
+        if isinstance(opened, MemoryStore):
+            return opened.part(rows)
+        return ListStore([_image(opened, row) for row in rows])
+
     def _open(self) -> "CachedRows | MemoryStore":
         with self._lock:  # the first thread fills the space, the others wait for it
             if self._opened is None:
@@ -141,7 +200,11 @@ class CacheStore:
             return self._opened
 
     def _decode(self, rows: list[int]) -> Iterable[Images]:
-        return with_progress(prefetch_map(self._files.decode, rows), "decoding images", len(rows))
+        images: Iterable[Images] = prefetch_map(self._files.decode, rows)
+        if self._workers is not None:
+            shards = (self._files.part(rows[i : i + SHARD_IMAGES]) for i in range(0, len(rows), SHARD_IMAGES))
+            images = chain.from_iterable(self._workers.map(decode_shard, None, shards))
+        return with_progress(images, "decoding images", len(rows), "images")
 
 
 def _image(rows: CachedRows, position: int) -> Images:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from thaw.cache import DiskCache
 from thaw.common.errors import UserError
+from thaw.common.parallel import ShardWorkers
 from thaw.data import quarantine
 from thaw.data.catalog import Catalog
 from thaw.data.dataset_cache import OVERHEAD_BYTES, DatasetCache, plan_spaces
@@ -16,6 +17,9 @@ from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions, resize
 from thaw.data.pixel_stores import ArrayStore, CacheStore, Images, MemoryStore, PixelStore, SourceFiles
 from thaw.data.probe import check_files_unchanged
 from thaw.data.scan import ScanResult, scan_catalog
+
+# What a part of the images that another process computes is not told: names and labels.
+_UNNAMED = Catalog((), (), None, np.empty(0, np.int32), (), np.empty(0, np.int8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,30 @@ class Pixels:
         """Return the images' sha256 in hexadecimal; raises IndexError as `take` does."""
         return [self.sha256[row] for row in self._rows(indices)]
 
+    def decode_missing(self) -> None:
+        """Decode all images that the cache should hold and lacks; those that it holds are not read."""
+        if isinstance(self.pixel_store, CacheStore):
+            self.pixel_store.decode_missing()
+
+    def part(self, indices: npt.NDArray[np.int64]) -> "Pixels":
+        """Return these images alone, to be sent to another process and asked for there by their place in `indices`.
+
+        Pixels that are stored are sent; other images are decoded there, from their files. Files are not compared with
+        what they were.
+        """
+        rows = self._rows(indices)
+        return Pixels(
+            catalog=_UNNAMED,
+            indices=np.arange(len(rows)),
+            image_size=self.image_size,
+            widths=self.widths[rows],
+            heights=self.heights[rows],
+            sha256=tuple(self.sha256[row] for row in rows),
+            stat_hashes=(),
+            pixel_store=self.pixel_store.part(rows),
+            decode_options=self.decode_options,
+        )
+
     def check_unchanged(self) -> None:
         """Raise UserError when a file has changed or vanished since the scan, even if its pixels are stored.
 
@@ -106,7 +134,12 @@ def of_catalog(
     return replace(pixels, catalog=catalog, indices=indices)
 
 
-def of_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: DatasetCache) -> Pixels:
+def of_scan(
+    scanned: ScanResult,
+    indices: npt.NDArray[np.int64],
+    spaces: DatasetCache,
+    workers: ShardWorkers | None = None,
+) -> Pixels:
     """Return the pixels of scanned images at `indices`; no file is touched before an image is taken.
 
     Images that the cache holds are not decoded. Others are stored there if all fit into its budget, otherwise held in
@@ -116,6 +149,7 @@ def of_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: Dataset
         scanned: The images.
         indices: Into `scanned.catalog`.
         spaces: Those that the scan was given, or others of the same cache.
+        workers: Processes that decode what the cache lacks; None: this one does.
     """
     indices = np.unique(indices).astype(np.int64)
     catalog = scanned.catalog
@@ -129,5 +163,8 @@ def of_scan(scanned: ScanResult, indices: npt.NDArray[np.int64], spaces: Dataset
     else:
         assert catalog.paths is not None  # a catalog has one of both
         files = SourceFiles(tuple(catalog.paths[index] for index in indices), sha256, size, options)
-        store = MemoryStore(files, spaces.buffer) if spaces.pixels is None else CacheStore(files, spaces.pixels)
+        if spaces.pixels is None:
+            store = MemoryStore(files, spaces.buffer)
+        else:
+            store = CacheStore(files, spaces.pixels, workers)
     return Pixels(catalog, indices, size, widths, heights, sha256, stat_hashes, store, options)

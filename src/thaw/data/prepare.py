@@ -1,6 +1,7 @@
 """Prepares a data set: lists and scans its images, and splits them into training, validation and test."""
 
 from thaw.cache import DiskCache
+from thaw.common.parallel import ShardWorkers
 from thaw.config.schema import DatasetConfig, SplitConfig
 from thaw.data import dataset_cache, dataset_table, splits
 from thaw.data.catalog import Catalog
@@ -11,7 +12,12 @@ from thaw.data.splits import SplitOptions, Splits
 
 
 def scan_dataset(
-    dataset: DatasetConfig, cache: DiskCache, image_size: int, *, pixels_every_epoch: bool = True
+    dataset: DatasetConfig,
+    cache: DiskCache,
+    image_size: int,
+    *,
+    pixels_every_epoch: bool = True,
+    workers: ShardWorkers | None = None,
 ) -> tuple[ScanResult, DatasetCache]:
     """List, hash and check all images of the data set; bad files are part of the result and stop nothing.
 
@@ -21,6 +27,7 @@ def scan_dataset(
         image_size: side of the network's square input in pixels.
         pixels_every_epoch: training reads pixels in every epoch. Otherwise frozen activations replace them after the
             first one, and half of the cache's room is left to these.
+        workers: processes that read and decode the files; None: this one does.
 
     Returns:
         The scan, and the cache spaces that its images are decoded into.
@@ -29,11 +36,17 @@ def scan_dataset(
         UserError: The data set is unknown, missing, or not laid out as it should be.
     """
     catalog = dataset_table.load_named_catalog(dataset)
-    return scan_listed(catalog, dataset, cache, image_size, pixels_every_epoch=pixels_every_epoch)
+    return scan_listed(catalog, dataset, cache, image_size, pixels_every_epoch=pixels_every_epoch, workers=workers)
 
 
 def scan_listed(
-    catalog: Catalog, dataset: DatasetConfig, cache: DiskCache, image_size: int, *, pixels_every_epoch: bool = True
+    catalog: Catalog,
+    dataset: DatasetConfig,
+    cache: DiskCache,
+    image_size: int,
+    *,
+    pixels_every_epoch: bool = True,
+    workers: ShardWorkers | None = None,
 ) -> tuple[ScanResult, DatasetCache]:
     """Hash and check the images of a catalog, which may be a part of the data set, as `scan_dataset` does."""
     limit = dataset.limit_per_class
@@ -45,7 +58,7 @@ def scan_listed(
         pixel_share=1.0 if pixels_every_epoch else 0.5,
         options=DecodeOptions(dataset.bits),
     )
-    return scan_catalog(catalog, spaces, with_pixels=limit is None), spaces
+    return scan_catalog(catalog, spaces, with_pixels=limit is None, workers=workers), spaces
 
 
 def split_dataset(scan: ScanResult, dataset: DatasetConfig, split: SplitConfig, seed: int) -> Splits:

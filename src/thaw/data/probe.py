@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +75,7 @@ def probe_files(
     *,
     with_pixels: bool = True,
     options: DecodeOptions = DEFAULT_OPTIONS,
+    threads: int | None = None,
 ) -> Iterator[FileProbe]:
     """Read and hash every file once, in threads, and decode those whose content is unknown.
 
@@ -82,12 +85,13 @@ def probe_files(
         needs_decoding: Returns the positions, in a list of sha256, of those whose content is unknown.
         with_pixels: Whether probes of decoded files hold their pixels.
         options: How to decode.
+        threads: As of `prefetch_map`.
 
     Yields:
         A probe of each file, in the order of `paths`.
     """
     for block in _blocks(paths):
-        files = list(prefetch_map(_read, block))
+        files = list(prefetch_map(_read, block, threads=threads))
         hashes = [file.sha256 for file in files if isinstance(file, _ReadFile)]
         unknown = {hashes[position] for position in needs_decoding(hashes)}
 
@@ -98,7 +102,41 @@ def probe_files(
                 return FileProbe(file.sha256, file.stat_hash, None, None)
             return _decode(file, image_size, with_pixels, options)
 
-        yield from prefetch_map(probe, files)
+        yield from prefetch_map(probe, files, threads=threads)
+
+
+@dataclass(frozen=True)
+class ProbeShardOptions:
+    """What `probe_files` is told besides the files."""
+
+    image_size: int
+    with_pixels: bool
+    options: DecodeOptions
+
+
+def probe_shard(shared: ProbeShardOptions, paths: list[str], threads: int) -> list[FileProbe]:
+    """Return what `probe_files` does of a shard's files, in a process of `ShardWorkers`; all are decoded."""
+    check_folder_is_visible(paths)
+    return list(
+        probe_files(
+            paths,
+            shared.image_size,
+            lambda hashes: range(len(hashes)),
+            with_pixels=shared.with_pixels,
+            options=shared.options,
+            threads=threads,
+        )
+    )
+
+
+def check_folder_is_visible(paths: Sequence[str]) -> None:
+    """Raise UserError when this machine has no folder of the first file's: another one than that which listed it."""
+    folder = Path(paths[0]).parent
+    if not folder.is_dir():
+        raise UserError(
+            f"the machine {socket.gethostname()} finds no folder {folder}: the pictures must lie where every machine "
+            "of the cluster finds them, at the same path"
+        )
 
 
 def reprobe(path: str, image_size: int, sha256: str, options: DecodeOptions = DEFAULT_OPTIONS) -> FileProbe:

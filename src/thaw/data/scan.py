@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from thaw.common.parallel import prefetch_map, with_progress
+from thaw.common.parallel import SHARD_IMAGES, ShardWorkers, prefetch_map, with_progress
 from thaw.data.catalog import Catalog
 from thaw.data.dataset_cache import DatasetCache
-from thaw.data.probe import FileProbe, ProbeResult, probe_files, reprobe, stat_hash
+from thaw.data.probe import FileProbe, ProbeResult, ProbeShardOptions, probe_files, probe_shard, reprobe, stat_hash
 
 COMMIT_FILES, COMMIT_BYTES = 8192, 128e6  # files and their pixels in one write to the cache; an interrupt loses no more
 
@@ -42,7 +43,9 @@ class ScanResult:
     bad_files: tuple[BadFile, ...]
 
 
-def scan_catalog(catalog: Catalog, spaces: DatasetCache, *, with_pixels: bool = True) -> ScanResult:
+def scan_catalog(
+    catalog: Catalog, spaces: DatasetCache, *, with_pixels: bool = True, workers: ShardWorkers | None = None
+) -> ScanResult:
     """Hash every image of a catalog, and decode content that the cache has no probe result of.
 
     Files whose stat is as it was when they were last read are not read. Bad files are listed and never touched; the
@@ -52,13 +55,14 @@ def scan_catalog(catalog: Catalog, spaces: DatasetCache, *, with_pixels: bool = 
         catalog: The images.
         spaces: What the cache knows and stores of them.
         with_pixels: Whether all images will be used, so that pixels are stored as soon as they are decoded.
+        workers: Processes that read and decode the files; None: this one does.
     """
     if catalog.arrays is not None:
         return _scan_arrays(catalog, catalog.arrays)
     paths, labels = catalog.paths, catalog.labels
     assert paths is not None  # a catalog has one of both
     stat_hashes = [stat_hash(path) for path in paths]
-    hashes, results = _probe_unknown(paths, stat_hashes, spaces, with_pixels)
+    hashes, results = _probe_unknown(paths, stat_hashes, spaces, with_pixels, workers)
     sound_rows = np.flatnonzero([result.kind == "" for result in results])
     sound = [results[row] for row in sound_rows]
     return ScanResult(
@@ -89,7 +93,11 @@ def _scan_arrays(catalog: Catalog, arrays: npt.NDArray[np.uint8]) -> ScanResult:
 
 
 def _probe_unknown(
-    paths: Sequence[str], stat_hashes: Sequence[str | None], spaces: DatasetCache, with_pixels: bool
+    paths: Sequence[str],
+    stat_hashes: Sequence[str | None],
+    spaces: DatasetCache,
+    with_pixels: bool,
+    workers: ShardWorkers | None,
 ) -> tuple[list[str], list[ProbeResult]]:
     """Return the sha256 ("" of unreadable files) and result of every file; probe and store what the cache lacks."""
     hashes = spaces.known_hashes(stat_hashes)
@@ -97,9 +105,13 @@ def _probe_unknown(
     without_result = {known[position] for position in spaces.without_result(known)}
     todo = [row for row, sha256 in enumerate(hashes) if not sha256 or sha256 in without_result]
     todo_paths, options = [paths[row] for row in todo], spaces.decode_options
-    probes = probe_files(todo_paths, spaces.image_size, spaces.without_result, with_pixels=with_pixels, options=options)
+    if workers is None:
+        needs_decoding = spaces.without_result
+        probes = probe_files(todo_paths, spaces.image_size, needs_decoding, with_pixels=with_pixels, options=options)
+    else:
+        probes = _probe_in_shards(workers, todo_paths, [stat_hashes[row] for row in todo], spaces, with_pixels)
     results: dict[int, ProbeResult] = {}
-    for chunk in _commit_chunks(zip(todo, with_progress(probes, "checking images", len(todo)), strict=True)):
+    for chunk in _commit_chunks(zip(todo, with_progress(probes, "checking images", len(todo), "images"), strict=True)):
         for row, probe in chunk:
             hashes[row] = probe.sha256
             if probe.result is not None:
@@ -115,6 +127,24 @@ def _probe_unknown(
 
     results.update(zip(cached, spaces.results([hashes[row] for row in cached], reprobe_cached), strict=True))
     return hashes, [results[row] for row in range(len(paths))]
+
+
+def _probe_in_shards(
+    workers: ShardWorkers,
+    paths: Sequence[str],
+    stat_hashes: Sequence[str | None],
+    spaces: DatasetCache,
+    with_pixels: bool,
+) -> Iterator[FileProbe]:
+    """Yield a probe of each file, in order, made by other processes; pixels only if the cache has room for them.
+
+    A file's stat hash is this machine's, from before it was read: another one numbers disks in another way.
+    """
+    shared = ProbeShardOptions(spaces.image_size, with_pixels and spaces.pixels is not None, spaces.decode_options)
+    shards = (list(paths[i : i + SHARD_IMAGES]) for i in range(0, len(paths), SHARD_IMAGES))
+    probes = chain.from_iterable(workers.map(probe_shard, shared, shards))
+    for probe, own in zip(probes, stat_hashes, strict=True):
+        yield replace(probe, stat_hash=own if probe.stat_hash is not None else None)
 
 
 def _commit_chunks(probes: Iterable[tuple[int, FileProbe]]) -> Iterator[list[tuple[int, FileProbe]]]:

@@ -18,7 +18,8 @@ from thaw.config.tool_schemas import ExploreConfig
 from thaw.data.catalog import IntArray
 from thaw.data.pixels import Pixels
 from thaw.frozen import engine, quantization
-from thaw.frozen.activations import BATCH_SIZE, FrozenPart, build_frozen_part, round_as_stored
+from thaw.frozen.activation_rows import BATCH_SIZE
+from thaw.frozen.activations import FrozenPart, build_frozen_part, round_as_stored
 from thaw.frozen.batch_runner import prefetch
 from thaw.models import backbone_table
 

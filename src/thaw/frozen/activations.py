@@ -1,6 +1,7 @@
 """Activations at a cut of the network: cached by image content, or computed by the engine for every batch."""
 
 import importlib.metadata
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from ml_dtypes import bfloat16
 
 from thaw.cache import CachedRows, CacheFull, DiskCache, RowStore
 from thaw.common import environment, hardware
 from thaw.common.console import progress, say
+from thaw.common.parallel import SHARD_IMAGES, ShardWorkers
 from thaw.config.schema import BackboneConfig
 from thaw.data import dataset_cache, decode
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.image_batches import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
-from thaw.frozen import conversion, quantization
+from thaw.frozen import conversion, quantization, shards
+from thaw.frozen.activation_rows import BATCH_SIZE, STORAGE_DTYPES, CutArrays, pack_rows, rounded, unpack_rows
 from thaw.frozen.batch_runner import prefetch
 from thaw.frozen.engine import EngineChoice, InferenceFunction, convert_to_openvino
 from thaw.frozen.quantization import Calibration
+from thaw.frozen.shards import CutOutputs, SentNetwork, SentPart
 from thaw.models import backbone_table
 from thaw.models.graph_digest import graph_sha256
 from thaw.models.weights_hash import weights_sha256
@@ -30,17 +33,11 @@ if TYPE_CHECKING:  # cached activations are read without Keras
     from thaw.models.network import Cut, Network
 
 KEY_FORMAT = 2  # raise it when the same key stands for other values
-STORAGE_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(bfloat16), "float16": np.dtype(np.float16)}
-# A quantised network's outputs are floating point. Rounding them to 256 values once more would lose as much again.
-STORAGE_DTYPES["int8"] = STORAGE_DTYPES["bfloat16"]
-BATCH_SIZE = 64  # images decoded and run together; the number does not change the outputs
 
 # Fields of the key of activations that their network depends on too.
 _NETWORK_FIELDS = (
     "backbone", "arguments", "image_size", "preprocess", "weights", "graph", "shapes", "cut", "from", "kernels",
 )  # fmt: skip
-
-CutArrays = tuple[npt.NDArray[np.float32], ...]
 
 
 def activations_key(
@@ -119,16 +116,14 @@ class Activations:
         Raises:
             IndexError: an image is not among `indices`.
         """
+        return unpack_rows(self.take_rows(indices), self.shapes, self.dtype)
+
+    def take_rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the rows of these images as they are stored, uint8 (B, row_bytes). Raises as `take`."""
         positions = np.searchsorted(self.indices, indices)
         if not np.array_equal(self.indices[np.minimum(positions, len(self.indices) - 1)], indices):
             raise IndexError("there are no activations of some of these images")
-        stored = self.rows.take(positions).view(self.dtype)
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
-        parts = np.split(stored, ends[:-1], axis=1)
-        return tuple(
-            part.astype(np.float32).reshape(len(indices), *shape)
-            for part, shape in zip(parts, self.shapes, strict=True)
-        )
+        return self.rows.take(positions)
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,8 @@ class FrozenPart:
     whose activations, rounded as they are stored, this one's are computed; None: from the images. stored_views: of a
     source, how many augmented views of a training image are stored on the way to the next cut; None: nothing is stored.
     network_cache: where the converted network is kept; None: it is not. calibration: the images on which the part's own
-    layers are quantised; only in int8.
+    layers are quantised; only in int8. workers: processes that compute what is to be stored; None: this one does. Only
+    for OpenVINO, as the results of other engines depend on the number of threads.
     """
 
     model: Any
@@ -150,6 +146,7 @@ class FrozenPart:
     stored_views: int | None = None
     network_cache: DiskCache | None = None
     calibration: Calibration | None = None
+    workers: ShardWorkers | None = None
 
     @cached_property
     def own_function(self) -> Callable[..., CutArrays]:
@@ -159,7 +156,9 @@ class FrozenPart:
         """
         if self.source is None:
             return self._engine_function(self.model)
-        return _function_between(self.source.cut, self.cut, self._engine_function)
+        between, outputs = _layers_between(self.source.cut, self.cut)
+        function = self._engine_function(between)
+        return lambda *inputs: outputs.select(inputs, function(*inputs))
 
     def _engine_function(self, model: Any) -> InferenceFunction:
         """Return a model of the part's own layers on the engine; OpenVINO's conversion comes from the cache."""
@@ -272,14 +271,57 @@ class FrozenPart:
         source = self._source_activations(store, pixels, indices, view)
         if source is None:
             pixels.take(indices[:1])  # decodes the images first, under a progress bar of their own
+        if self.workers is not None:
+            yield from self._rows_of_workers(self.workers, source or pixels, indices, view)
+            return
         function = self.inference_function() if source is None else self.own_function
         read = view_reader(pixels, view) if source is None else source.take
         groups = [indices[i : i + BATCH_SIZE] for i in range(0, len(indices), BATCH_SIZE)]
-        with progress(self._progress_name(view, from_source=source is not None), len(indices)) as steps:
+        dtype = STORAGE_DTYPES[self.engine_choice.frozen]
+        with progress(self._progress_name(view, from_source=source is not None), len(indices), "images") as steps:
             for inputs in prefetch(groups, read):
                 tensors = function(*inputs) if isinstance(inputs, tuple) else function(inputs)
-                yield from _to_rows(tensors, self.engine_choice)
+                yield from pack_rows(tensors, dtype)
                 steps.advance(len(tensors[0]))
+
+    def _rows_of_workers(
+        self,
+        workers: ShardWorkers,
+        source: Activations | Pixels,
+        indices: npt.NDArray[np.int64],
+        view: AugmentedView | None,
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield what `_compute_rows` does, computed by other processes from the source's rows or from the images."""
+        from_source = isinstance(source, Activations)
+        read = source.take_rows if isinstance(source, Activations) else source.part
+        part = self._sent_part(view, from_source=from_source)
+        groups = (read(group) for group in shards.shards_of(indices, SHARD_IMAGES))
+        with progress(self._progress_name(view, from_source=from_source), len(indices), "images") as steps:
+            for rows in workers.map(shards.compute_shard, part, groups):
+                yield from rows
+                steps.advance(len(rows))
+
+    def _sent_part(self, view: AugmentedView | None, *, from_source: bool) -> SentPart:
+        """Return the part as it is sent to other processes: its own layers, or with them those of all its sources."""
+        choice = self.engine_choice
+        parts = [self] if from_source else [*self._sources, self]
+        return SentPart(
+            id=json.dumps([choice.frozen, *(part.network_key() for part in parts)], sort_keys=True),
+            networks=tuple(part._sent_network() for part in parts),
+            precision=choice.frozen,
+            dtype=STORAGE_DTYPES[choice.frozen],
+            view=view,
+            source_shapes=self.source.cut.shapes if from_source and self.source is not None else None,
+        )
+
+    def _sent_network(self) -> SentNetwork:
+        """Return the part's own layers as they are sent."""
+        if self.engine_choice.engine != "openvino":
+            raise ValueError(f"workers compute with OpenVINO, not with {self.engine_choice.engine}")
+        if self.source is None:
+            return SentNetwork(conversion.network_row(self.converted(self.model)), None)
+        between, outputs = _layers_between(self.source.cut, self.cut)
+        return SentNetwork(conversion.network_row(self.converted(between)), outputs)
 
     def _source_activations(
         self, store: DiskCache, pixels: Pixels, indices: npt.NDArray[np.int64], view: AugmentedView | None
@@ -311,42 +353,30 @@ def build_frozen_part(
     stored_views: int | None = None,
     network_cache: DiskCache | None = None,
     calibration: Calibration | None = None,
+    workers: ShardWorkers | None = None,
 ) -> FrozenPart:
     """Return the part of the network before the cut, to be run on the chosen engine."""
     from thaw.models.network import frozen_submodel
 
     model = frozen_submodel(network, cut)
-    return FrozenPart(model, cut, backbone, choice, source, stored_views, network_cache, calibration)
+    return FrozenPart(model, cut, backbone, choice, source, stored_views, network_cache, calibration, workers)
 
 
-def _function_between(
-    source: "Cut", cut: "Cut", engine_function: Callable[[Any], InferenceFunction]
-) -> Callable[..., CutArrays]:
-    """Return the layers between two cuts on the engine; a tensor that crosses both cuts passes unchanged."""
+def _layers_between(source: "Cut", cut: "Cut") -> tuple[Any, CutOutputs]:
+    """Return the layers between two cuts, and how the cut's tensors follow: one that crosses both passes unchanged."""
     import keras
 
     passed = {id(tensor): i for i, tensor in enumerate(source.tensors)}
     computed = [tensor for tensor in cut.tensors if id(tensor) not in passed]
-    function = engine_function(keras.Model(list(source.tensors), computed, name="frozen_between"))
-
-    def run(*inputs: npt.NDArray[np.float32]) -> CutArrays:
-        outputs = iter(function(*inputs))
-        return tuple(inputs[passed[id(t)]] if id(t) in passed else next(outputs) for t in cut.tensors)
-
-    return run
-
-
-def _to_rows(outputs: Sequence[npt.NDArray[np.float32]], choice: EngineChoice) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield one row of bytes an image: its tensors one after the other, in the precision they are stored in."""
-    dtype = STORAGE_DTYPES[choice.frozen]
-    flat = [y.reshape(len(y), -1).astype(dtype) for y in outputs]
-    yield from np.ascontiguousarray(np.concatenate(flat, axis=1)).view(np.uint8)
+    places = {id(tensor): i for i, tensor in enumerate(computed)}
+    outputs = tuple((id(t) in passed, passed.get(id(t), places.get(id(t), -1))) for t in cut.tensors)
+    return keras.Model(list(source.tensors), computed, name="frozen_between"), CutOutputs(outputs)
 
 
 def round_as_stored(function: Callable[..., CutArrays], choice: EngineChoice) -> Callable[..., CutArrays]:
     """Return the function with its outputs rounded as if they had been stored and loaded."""
     dtype = STORAGE_DTYPES[choice.frozen]
-    return lambda *images: tuple(y.astype(dtype).astype(np.float32) for y in function(*images))
+    return lambda *images: rounded(function(*images), dtype)
 
 
 class CachedBatches:

@@ -39,7 +39,7 @@ def converted_network(store: DiskCache | None, key: Mapping[str, object], conver
     def compute(_: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
         if not converted:
             converted.append(convert())
-        row = _to_row(converted[0])
+        row = network_row(converted[0])
         if len(row) > MAX_SHARE * store.budget().nbytes:
             raise CacheFull("the converted network takes too large a share of the cache")
         yield row
@@ -47,7 +47,7 @@ def converted_network(store: DiskCache | None, key: Mapping[str, object], conver
     try:
         waiting = "another run is converting the same network; waiting for it"
         row = store.space(key).get_or_compute([_DIGEST], compute, wait_message=waiting).row(0)
-        return converted[0] if converted else _from_row(row)
+        return converted[0] if converted else network_from_row(row)
     except (UserError, OSError):  # there is no room for it, or no way to write it
         return converted[0] if converted else convert()
 
@@ -58,7 +58,7 @@ def reserved_bytes(params: int, budget: float) -> float:
     return nbytes if nbytes <= MAX_SHARE * budget else 0.0
 
 
-def _to_row(converted: Any) -> npt.NDArray[np.uint8]:
+def network_row(converted: Any) -> npt.NDArray[np.uint8]:
     """Return the network as bytes: the length of its graph (8 bytes), the graph and the weights, float32."""
     with tempfile.TemporaryDirectory(prefix="thaw-") as folder:
         graph, weights = Path(folder, "network.xml"), Path(folder, "network.bin")
@@ -68,7 +68,8 @@ def _to_row(converted: Any) -> npt.NDArray[np.uint8]:
         return np.concatenate([length, np.frombuffer(content, np.uint8), np.fromfile(weights, np.uint8)])
 
 
-def _from_row(row: npt.NDArray[np.uint8]) -> Any:
+def network_from_row(row: npt.NDArray[np.uint8]) -> Any:
+    """Return the network of `network_row`."""
     ov, length = import_openvino(), int(row[:8].view("<i8")[0])
     weights = ov.Tensor(np.ascontiguousarray(row[8 + length :]), shared_memory=False)
     return openvino_core().read_model(row[8 : 8 + length].tobytes(), weights)

@@ -207,17 +207,24 @@ class InferenceFunction:
         precision: of computation. int8 is that of a quantised network, whose other operations are in float32.
         converted: OpenVINO's model of the same network, if there is one already; in int8 the quantised one.
         chunk: images of a request; None: as in CHUNK_SIZES.
+        threads: of OpenVINO, whose results do not depend on them; None: as it chooses, one a core.
     """
 
     def __init__(
-        self, model: Any, engine: str, precision: str, converted: Any = None, chunk: int | None = None
+        self,
+        model: Any,
+        engine: str,
+        precision: str,
+        converted: Any = None,
+        chunk: int | None = None,
+        threads: int | None = None,
     ) -> None:
         if precision == "int8" and converted is None:
             raise ValueError("int8 needs a quantised network")
         self._chunk, self._lock = chunk or CHUNK_SIZES[engine], threading.Lock()
         self._may_shrink = engine != "keras"  # a head alone, which gains no time and rounds otherwise for one image
         if engine == "openvino":
-            self._run = _openvino(convert_to_openvino(model) if converted is None else converted, precision)
+            self._run = _openvino(convert_to_openvino(model) if converted is None else converted, precision, threads)
         else:
             self._run = {"tensorflow": _tensorflow, "keras": _keras}[engine](model, precision)
 
@@ -314,7 +321,7 @@ def _fast_variable_lookup() -> Iterator[None]:
 _PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 
 
-def _openvino(converted: Any, precision: str) -> ChunkRunner:
+def _openvino(converted: Any, precision: str, threads: int | None) -> ChunkRunner:
     compiled = openvino_core().compile_model(
         converted,
         "CPU",
@@ -322,6 +329,7 @@ def _openvino(converted: Any, precision: str) -> ChunkRunner:
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             # Each stream has its own cores: while images are decoded, no stream waits for another one.
             "PERFORMANCE_HINT": "THROUGHPUT",
+            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
         },
     )
     # Requests are used in turn instead of OpenVINO's AsyncInferQueue, whose callbacks run in threads of its own:

@@ -11,7 +11,8 @@ from thaw.cache import DiskCache
 from thaw.common.console import progress
 from thaw.data.image_batches import AugmentedView, view_reader
 from thaw.data.pixels import Pixels
-from thaw.frozen.activations import BATCH_SIZE, FrozenPart
+from thaw.frozen.activation_rows import BATCH_SIZE
+from thaw.frozen.activations import FrozenPart
 from thaw.frozen.batch_runner import prefetch
 
 

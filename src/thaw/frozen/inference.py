@@ -12,7 +12,8 @@ from thaw.cache import DiskCache
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
 from thaw.data.pixels import Pixels
-from thaw.frozen.activations import BATCH_SIZE, build_frozen_part, round_as_stored
+from thaw.frozen.activation_rows import BATCH_SIZE
+from thaw.frozen.activations import build_frozen_part, round_as_stored
 from thaw.frozen.batch_runner import expand_sigmoid
 from thaw.frozen.engine import CHUNK_SIZES, ArrayTuple, EngineChoice, InferenceFunction, keras_float32
 from thaw.models.network import Network, cut_at, feature_cut, frozen_submodel

@@ -127,7 +127,7 @@ def compare_with_float32(
 
 
 def _float32_probabilities(trained: TrainingOutcome, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    from thaw.frozen.activations import BATCH_SIZE
+    from thaw.frozen.activation_rows import BATCH_SIZE
     from thaw.frozen.inference import TwoPartClassifier
 
     choice = dataclasses.replace(trained.engine, frozen="float32")

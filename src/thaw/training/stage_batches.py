@@ -16,7 +16,7 @@ from thaw.frozen.activations import (
     round_as_stored,
 )
 from thaw.frozen.batch_runner import BatchSequence
-from thaw.models.network import Network, NetworkParts, cut_at
+from thaw.models.network import Cut, Network, cut_at
 from thaw.training.stage_plans import PlannedStage, StageInputs
 
 
@@ -27,13 +27,11 @@ class BatchSource:
     up. seconds: that caching took.
     """
 
-    def __init__(
-        self, planned: PlannedStage, parts: NetworkParts, network: Network, data: Dataset, inputs: StageInputs
-    ) -> None:
+    def __init__(self, planned: PlannedStage, cut: Cut, network: Network, data: Dataset, inputs: StageInputs) -> None:
         self._stage, self._data, self._inputs = planned.stage, data, inputs
         self.cached: dict[str, list[Activations]] = {}
         self.complete, self.seconds = planned.cut.cached, 0.0
-        self._frozen = _frozen_part(planned, parts, network, inputs)
+        self._frozen = _frozen_part(planned, cut, network, inputs)
         if self._frozen and planned.cut.cached:
             self._fill(self._frozen)
 
@@ -77,16 +75,20 @@ class BatchSource:
         return UncachedBatches(images, function, self._views(split))
 
 
-def _frozen_part(
-    planned: PlannedStage, parts: NetworkParts, network: Network, inputs: StageInputs
-) -> FrozenPart | None:
+def _frozen_part(planned: PlannedStage, cut: Cut, network: Network, inputs: StageInputs) -> FrozenPart | None:
     """Return the stage's frozen part behind those of the cuts that it is computed through; None if there is none."""
-    if not parts.cut.index:
+    if not cut.index:
         return None
     source: FrozenPart | None = None
-    build = partial(build_frozen_part, network, network_cache=inputs.cache, calibration=inputs.calibration)
-    for cut in planned.sources:
+    build = partial(
+        build_frozen_part,
+        network,
+        network_cache=inputs.cache,
+        calibration=inputs.calibration,
+        workers=inputs.workers,
+    )
+    for earlier in planned.sources:
         source = build(
-            cut_at(network, cut.index), inputs.backbone, inputs.choice, source, stored_views=cut.stored_views
+            cut_at(network, earlier.index), inputs.backbone, inputs.choice, source, stored_views=earlier.stored_views
         )
-    return build(parts.cut, inputs.backbone, inputs.choice, source)
+    return build(cut, inputs.backbone, inputs.choice, source)

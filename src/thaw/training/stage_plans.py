@@ -10,10 +10,11 @@ import numpy as np
 
 from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache
 from thaw.common.errors import UserError
+from thaw.common.parallel import ShardWorkers
 from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
 from thaw.data.dataset import Dataset
 from thaw.frozen import conversion, cut_choice
-from thaw.frozen.activations import STORAGE_DTYPES
+from thaw.frozen.activation_rows import STORAGE_DTYPES
 from thaw.frozen.cut_choice import CutChoice, StageWorkload
 from thaw.frozen.engine import EngineChoice
 from thaw.frozen.quantization import Calibration
@@ -32,6 +33,7 @@ class StageInputs:
 
     choice: the engine and the precisions. cache: of activations. views: augmented views cached of an image; 0: images
     are augmented anew in every epoch. calibration: the images on which frozen layers are quantised; only in int8.
+    workers: processes that compute what is cached; None: this one does.
     """
 
     choice: EngineChoice
@@ -41,6 +43,7 @@ class StageInputs:
     train_config: TrainConfig
     head: HeadConfig
     calibration: Calibration | None = None
+    workers: ShardWorkers | None = None
 
     def cached_views(self, stage: TrainingStage) -> int:
         """Return how many views are cached of a training image: one for each epoch is enough."""

@@ -53,7 +53,7 @@ def run_stage(
     hashes = checkpointer.begin_stage(lambda: freeze_proof.weight_hashes(layers))
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
-    source = BatchSource(planned, parts, network, data, inputs)
+    source = BatchSource(planned, parts.cut, network, data, inputs)
     epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
     say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
     by_operation = inputs.choice.training_step == "folded"

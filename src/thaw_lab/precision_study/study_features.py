@@ -12,7 +12,7 @@ import numpy.typing as npt
 from thaw.common import tensorflow_setup
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.frozen import engine
-from thaw.frozen.activations import STORAGE_DTYPES
+from thaw.frozen.activation_rows import STORAGE_DTYPES
 from thaw_lab.precision_study.study_images import StudyImages
 
 PRECISIONS = ("float32", "bfloat16", "int8")

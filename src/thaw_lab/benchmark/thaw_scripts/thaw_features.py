@@ -89,7 +89,7 @@ class RandomCalibration:
 def _in_memory(frozen: "FrozenPart", count: int, size: int) -> tuple[int, float]:
     import numpy as np
 
-    from thaw.frozen.activations import BATCH_SIZE
+    from thaw.frozen.activation_rows import BATCH_SIZE
 
     function = frozen.inference_function()
     images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)

@@ -137,7 +137,7 @@ class RandomBatches:
     def __init__(self, shapes: tuple[tuple[int, ...], ...], precision: str, count: int) -> None:
         import numpy as np
 
-        from thaw.frozen.activations import STORAGE_DTYPES
+        from thaw.frozen.activation_rows import STORAGE_DTYPES
 
         rng = np.random.default_rng(0)
         self._batches = []
