@@ -35,6 +35,7 @@ ALLOWED = {
         "run_context", "run_data", "run_training",
     },
     "explore": {"common", "config", "cache", "data", "models", "frozen"},
+    "extract": {"common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_data"},
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
     "compare": {"common", "config", "data", "models", "tracking", "analysis", "report", "results"},
     "export": {"common", "config", "data", "models", "tracking", "frozen", "analysis", "results"},
@@ -42,7 +43,7 @@ ALLOWED = {
     "serve": {"common", "config", "data", "models", "frozen", "results"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
-        "run", "explore", "reproduce", "cli", "analysis", "report", "compare", "serve", "export",
+        "run", "explore", "extract", "reproduce", "cli", "analysis", "report", "compare", "serve", "export",
     },
     "api": {
         "common", "config", "cache", "data", "models", "tracking", "results", "explore", "cli", "tools",
@@ -60,6 +61,7 @@ ONLY: dict[str, set[str]] = {
     "onnxruntime": {"export/onnx_format"},
     "ai_edge_litert": {"export/litert_format"},
     "nncf": {"frozen/quantization"},
+    "ray": {"extract/ray_workers"},
     "cleanlab": {"explore/label_errors"},
     "jinja2": {"explore/html_page", "report/page_base", "serve/start_page"},
     "altair": {"report"},

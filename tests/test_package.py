@@ -95,7 +95,8 @@ def test_the_command_lists_its_subcommands(installed: Environment) -> None:
     assert installed.run("thaw trian")[::2] == (
         1,
         "error: trian is not a command. Did you mean 'train'? "
-        "Choose one of: train, predict, evaluate, export, explore, layers, serve, compare, reproduce, runs, cache\n",
+        "Choose one of: train, predict, evaluate, export, explore, extract, "
+        "layers, serve, compare, reproduce, runs, cache\n",
     )
 
 

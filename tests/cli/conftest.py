@@ -15,6 +15,7 @@ TOOLS = {
     tool_schemas.LayersConfig: "layers", tool_schemas.CacheToolConfig: "cache", tool_schemas.PredictConfig: "predict",
     tool_schemas.CompareConfig: "compare", tool_schemas.ReproduceConfig: "reproduce",
     tool_schemas.ExploreConfig: "explore",
+    tool_schemas.ExtractConfig: "extract",
     tool_schemas.EvaluateConfig: "evaluate",
     tool_schemas.ExportConfig: "export",
     tool_schemas.RunsConfig: "runs",

@@ -38,9 +38,19 @@ def compose_config(name: str, schema: type, arguments: list[str]) -> Any:
         schema: the dataclass of its keys.
         arguments: as Hydra's grammar takes them, see `arguments.quote_texts`.
     """
-    ConfigStore.instance().store(name="schema" if schema is Config else name, node=schema)
+    composed = register_schema(name, schema)
     with initialized_hydra():
-        return to_config(hydra.compose(name, arguments), schema)
+        return to_config(hydra.compose(composed, arguments), schema)
+
+
+def register_schema(name: str, schema: type) -> str:
+    """Tell Hydra the schema of a command, and return the name of the config to compose: conf/config.yaml of a run.
+
+    A tool whose schema is a run's with keys of its own is composed as a run.
+    """
+    of_run = issubclass(schema, Config)
+    ConfigStore.instance().store(name="schema" if of_run else name, node=schema)
+    return "config" if of_run else name
 
 
 def compose_tool_config(name: str, schema: type, arguments: list[str]) -> Any:

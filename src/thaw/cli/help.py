@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thaw.config.schema import Config
 from thaw.config.schema_keys import nested_schema, schema_fields
 
 EXAMPLES = """\
@@ -38,7 +39,7 @@ def help_text(conf: Path, schema: type, program: str, defaults: dict[str, Any]) 
         files = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
         lines += ["Choices (a file each in conf/)", *(f"  {key}= {' '.join(files[key])}" for key in files), ""]
     lines += ["Keys, with their defaults", *_key_lines(schema, "", defaults)]
-    examples = EXAMPLES.replace("python train.py", program) if "recipe" in keys else ""
+    examples = EXAMPLES.replace("python train.py", program) if schema is Config else ""
     return "\n".join([*lines, "", examples]).rstrip() + "\n"
 
 

@@ -19,7 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli import command_line, instantiation_guard, streams, sweep_checks
 from thaw.cli.argument_quoting import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
-from thaw.cli.compose import compose_tool_config, first_job_config, initialized_hydra, resolve_hydra_values, to_config
+from thaw.cli.compose import (
+    compose_tool_config,
+    first_job_config,
+    initialized_hydra,
+    register_schema,
+    resolve_hydra_values,
+    to_config,
+)
 from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
@@ -152,8 +159,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
         arguments = [] if help_asked else command_line.parse_tool_arguments(sys.argv[1:], name)
         arguments = quote_texts(arguments, schema, sweeps=False)
     if help_asked:
-        ConfigStore.instance().store(name=name, node=schema)
-        _print_help(schema, name, name)
+        _print_help(schema, name, register_schema(name, schema))
         return
     with exit_with_one_error(schema, name):
         task(compose_tool_config(name, schema, arguments))

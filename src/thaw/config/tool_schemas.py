@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from thaw.config.schema import BackboneConfig, CacheConfig, DatasetConfig, key
+from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, key
 
 EXPLORE_PRECISION = "auto"  # the default of explore's `precision`
 
@@ -29,6 +29,32 @@ class LayersConfig:
     format: str = key("table", "format of the listing", choices=("table", "csv", "json"))
     outputs: str = key("${oc.env:THAW_OUTPUTS,outputs}", "folder that runs were written to")
     tracking_uri: str = key("sqlite:///${outputs}/mlflow.db", "store that knows the run of backbone.weights=RUN_ID")
+
+
+@dataclass
+class RayConfig:
+    """The Ray cluster of a command."""
+
+    address: str | None = key(
+        None,
+        "running cluster to join, HOST:PORT, or auto for the one that this machine belongs to; default: one is started "
+        "here and ends with the command",
+    )
+
+
+@dataclass
+class ExtractConfig(Config):
+    """scripts/extract.py: all that train would compute into the cache, ahead of it, here or on a Ray cluster.
+
+    The keys of a run, of which those that decide on what is cached count, and where to compute.
+    """
+
+    on: str = key(
+        "here", "where to compute; ray: in processes of Ray, on this machine or a cluster", choices=("here", "ray")
+    )
+    workers: str = key("auto", "ray: processes that compute at a time; auto: one for every 4 cores of the cluster")
+    threads: int | None = key(None, "ray: threads of each of them; default: cores / workers", min=1)
+    ray: RayConfig = key(RayConfig, "")
 
 
 @dataclass
