@@ -12,23 +12,27 @@ SRC = ROOT / "src"
 ALLOWED = {
     "common": set(),
     "config": {"common"},
+    "code_hash": {"config"},
     "cache": {"common", "config"},
     "analysis": {"common"},
     "report": {"common", "analysis"},
     "data": {"common", "config", "cache"},
     "models": {"common", "config"},
     "tracking": {"common", "config"},
+    "sweeps": {"common", "config"},
     "frozen": {"common", "config", "cache", "data", "models"},
     "training": {"common", "config", "cache", "data", "models", "frozen"},
-    "run_fingerprint": {"common", "config", "models", "tracking", "frozen"},
+    "run_fingerprint": {"common", "config", "code_hash", "models", "tracking", "frozen"},
     "run_context": {"common", "config", "cache", "tracking", "training", "run_fingerprint"},
     "results": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_fingerprint",
         "run_context", "analysis", "report",
     },
     "weights_leakage": {"common", "config", "data", "models", "tracking"},
-    "run_data": {"common", "config", "data", "models", "training", "run_fingerprint", "run_context"},
-    "run_training": {"common", "data", "models", "tracking", "frozen", "training", "run_fingerprint", "run_context"},
+    "run_data": {"common", "config", "cache", "data", "models", "training", "run_fingerprint", "run_context"},
+    "run_training": {
+        "common", "config", "data", "models", "tracking", "frozen", "training", "run_fingerprint", "run_context",
+    },
     "run": {
         "common", "config", "data", "models", "tracking", "frozen", "training", "results", "weights_leakage",
         "run_fingerprint",
@@ -39,7 +43,10 @@ ALLOWED = {
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
     "compare": {"common", "config", "data", "models", "tracking", "analysis", "report", "results"},
     "export": {"common", "config", "data", "models", "tracking", "frozen", "analysis", "results"},
-    "cli": {"common", "config", "tracking", "results", "run"},
+    "cli": {
+        "common", "config", "code_hash", "data", "tracking", "sweeps", "training", "results", "report", "run_context",
+        "run_data", "run",
+    },
     "serve": {"common", "config", "data", "models", "frozen", "results"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
@@ -52,7 +59,8 @@ ALLOWED = {
     "__main__": {"common", "config", "cli", "tools", "__init__"},
 }  # fmt: skip
 ONLY: dict[str, set[str]] = {
-    "hydra": {"cli", "config/yaml_text"},
+    "hydra": {"cli", "config/yaml_text", "sweeps/space", "sweeps/ray_launch"},
+    "optuna": {"sweeps", "cli/study_page"},
     "omegaconf": {"cli", "config/yaml_text", "config/stored_config"},
     "mlflow": {"tracking", "serve/mlflow_model"},  # the latter is what MLflow itself loads
     "matplotlib": set(),
@@ -61,7 +69,7 @@ ONLY: dict[str, set[str]] = {
     "onnxruntime": {"export/onnx_format"},
     "ai_edge_litert": {"export/litert_format"},
     "nncf": {"frozen/quantization"},
-    "ray": {"extract/ray_workers"},
+    "ray": {"extract/ray_workers", "sweeps/ray_launch"},
     "cleanlab": {"explore/label_errors"},
     "jinja2": {"explore/html_page", "report/page_base", "serve/start_page"},
     "altair": {"report"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
 from thaw.config import run_names
-from thaw.config.job import Job
+from thaw.config.job import Job, Pruned
 from thaw.config.schema import Config
 from thaw.tracking import RunNotClosed, TrackedRun
 from thaw.training import checkpoint
@@ -80,18 +80,25 @@ def open_run(config: Config, job: Job) -> Iterator[RunContext]:
     ):  # fmt: skip
         checkpoints = _checkpoints(config, job, tracked.id)
         with run_fingerprint.resumable_run(tracked, config, job, checkpoints.has_checkpoints):
-            folder = Path(config.cache.dir).expanduser().absolute()
-            cache = DiskCache(folder, config.cache.max_gb * 1e9, outputs=outputs.expanduser().absolute())
-            yield RunContext(config, job, tracked, cache, checkpoints, clock)
+            yield RunContext(config, job, tracked, open_cache(config), checkpoints, clock)
+
+
+def open_cache(config: Config) -> DiskCache:
+    """Return the cache that a run of this config uses."""
+    folder = Path(config.cache.dir).expanduser().absolute()
+    return DiskCache(folder, config.cache.max_gb * 1e9, outputs=Path(config.outputs).expanduser().absolute())
 
 
 @contextmanager
 def remove_checkpoints_at_end(config: Config, job: Job) -> Iterator[None]:
-    """Remove the checkpoints when the block has ended with a result, even if the store could not close the run."""
+    """Remove the checkpoints when the block has ended with a result, even if the store could not close the run.
+
+    Those of a run that its sweep stopped go too: it is not resumed.
+    """
     checkpoints = _checkpoints(config, job, "")
     try:
         yield
-    except RunNotClosed:
+    except (RunNotClosed, Pruned):
         checkpoints.clear()
         raise
     checkpoints.clear()

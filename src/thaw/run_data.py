@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from thaw import run_fingerprint
+from thaw.cache import DiskCache
 from thaw.common.console import display_path, say
 from thaw.config import run_names
 from thaw.config.schema import Config
 from thaw.data import exact_duplicates, manifest, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
+from thaw.data.dataset_cache import DatasetCache
 from thaw.data.scan import ScanResult
 from thaw.models import backbone_table
 from thaw.run_context import RunContext
@@ -22,17 +24,36 @@ def load_run_data(context: RunContext) -> Dataset:
     """
     config = context.config
     with context.clock("scan"):
-        scan, spaces = prepare.scan_dataset(
-            config.dataset,
-            context.cache,
-            backbone_table.input_size(config.backbone),
-            pixels_every_epoch=recipes.runs_images_every_epoch(config),
-        )
+        scan, spaces = _scan(config, context.cache)
         _quarantine(context, scan)
-        chosen = prepare.split_dataset(scan, config.dataset, config.split, config.seed)
-        data = Dataset(pixels.of_scan(scan, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
+        data = _split(config, scan, spaces)
         _log_data(context, scan, data)
     return data
+
+
+def current_data_sha256(config: Config, cache: DiskCache) -> str:
+    """Return the hash of the data that a run of this config would log; files that the cache knows are not read again.
+
+    Raises:
+        UserError: The data cannot be used.
+    """
+    scan, spaces = _scan(config, cache)
+    data = _split(config, scan, spaces)
+    return manifest.data_sha256(data.pixels, data.splits)
+
+
+def _scan(config: Config, cache: DiskCache) -> tuple[ScanResult, DatasetCache]:
+    return prepare.scan_dataset(
+        config.dataset,
+        cache,
+        backbone_table.input_size(config.backbone),
+        pixels_every_epoch=recipes.runs_images_every_epoch(config),
+    )
+
+
+def _split(config: Config, scan: ScanResult, spaces: DatasetCache) -> Dataset:
+    chosen = prepare.split_dataset(scan, config.dataset, config.split, config.seed)
+    return Dataset(pixels.of_scan(scan, chosen.all_indices(), spaces), chosen, config.augment, config.seed)
 
 
 def _quarantine(context: RunContext, scan: ScanResult) -> None:

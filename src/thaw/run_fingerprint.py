@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from thaw import tracking
+from thaw.code_hash import setting_sha256
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
 from thaw.config import command_lines, stored_config
-from thaw.config.job import Job
+from thaw.config.job import Job, Pruned
 from thaw.config.schema import BackboneConfig, Config
 from thaw.frozen.engine import EngineChoice
 from thaw.models import backbone_table
@@ -40,7 +41,7 @@ def resumable_run(tracked: TrackedRun, config: Config, job: Job, has_checkpoints
         say(f"run {tracked.id} · {tracked.name} · {display_path(job.folder)}{resumed}")
         yield
     except BaseException as error:
-        if has_checkpoints() or not isinstance(error, Exception):
+        if not isinstance(error, Pruned) and (has_checkpoints() or not isinstance(error, Exception)):
             command = command_lines.run_id_command("train", "resume", tracked.id, job.folder, config.tracking.uri)
             say(f"resume: {command}")
         raise
@@ -56,6 +57,7 @@ def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -
     tracked.log_text("\n".join(job.overrides) + "\n", "overrides.txt")
     entries = fingerprint.entries() | ({CHAIN: NEAREST} if job.chained_cuts else {})
     tracked.set_tags({f"{tracking.FINGERPRINT_PREFIX}{key}": value for key, value in entries.items()})
+    tracked.set_tags({tracking.SETTING_TAG: setting_sha256(config)})
     if fingerprint.diff:
         tracked.log_text(fingerprint.diff, "git-diff.txt")
 
@@ -156,8 +158,7 @@ def config_sha256(
             differently.
         choice: what `auto` was resolved to on this machine.
     """
-    content = dict(stored_config.flatten(dataclasses.asdict(config)))
-    content = {key: value for key, value in content.items() if not stored_config.is_result_neutral(key)}
+    content = stored_config.number_keys(config)
     if config.backbone.weights not in ("imagenet", "none"):
         content["backbone.weights"] = weights
     content["cuts"] = cuts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from thaw import run_fingerprint
 from thaw.common.console import say
+from thaw.config.job import Job
 from thaw.data import manifest
 from thaw.data.dataset import Dataset
 from thaw.frozen.engine import EngineChoice
@@ -70,7 +71,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             resume_from=checkpoint,
         )
         checkpoint = None  # later stages begin
-        logger = StageLogger(tracked, stage)
+        logger = StageLogger(tracked, stage, context.job)
         result = run_stage(
             stage,
             network,
@@ -99,6 +100,7 @@ class StageLogger:
 
     tracked: TrackedRun
     planned: PlannedStage
+    job: Job
 
     def log_start(self, trainable_params: int) -> None:
         """Log what the stage is about to do, so that one that fails has said so."""
@@ -114,6 +116,8 @@ class StageLogger:
             f"val loss {entry['val_loss']:.4f} accuracy {entry['val_accuracy']:.4f} · "
             f"lr {entry['learning_rate']:.3g} · {entry['images_per_second']:.0f} images/s"
         )
+        if self.job.on_epoch:
+            self.job.on_epoch({**entry, "epoch_of_stage": entry["epoch"] - self.planned.stage.first_epoch})
 
 
 def _log_epoch_metrics(tracked: TrackedRun, history: Iterable[Mapping[str, Any]], stage: TrainingStage) -> None:

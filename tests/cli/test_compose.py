@@ -63,7 +63,7 @@ ConfigLoaderImpl.load_configuration = counting
 sweep_checks.check_sweep = lambda arguments: None  # composes the jobs before Hydra does
 main.SweepCallback.on_multirun_start = main.SweepCallback.on_multirun_end = lambda *args, **kwargs: None
 main._start = lambda checked: print("job", checked[0].seed) or sys.exit()
-sys.argv = ["train.py", "-m", "seed=71,72", "outputs={tmp_path}"]
+sys.argv = ["train.py", "-m", "hydra/sweeper=basic", "seed=71,72", "outputs={tmp_path}"]
 try:
     main.train_command()
 finally:

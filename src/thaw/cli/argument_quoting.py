@@ -17,6 +17,8 @@ PATH_KEYS = {
     "tracking_uri", "space", "resume", "run", "runs", "hydra.run.dir", "hydra.sweep.dir",
 }  # fmt: skip
 SEARCH_PATH_KEY = "hydra.searchpath"
+SPACE_KEY = "sweep.space"
+_INTERVAL = re.compile(r"(log|uniform)\(([^()]*)\)")  # as in `sweep.space`; Hydra's grammar lacks both
 
 
 _PLAIN = r"(?!(?:true|false|null|inf|nan)$)[a-z_/][\w./-]*"
@@ -37,7 +39,11 @@ def quote_texts(arguments: list[str], schema: type, sweeps: bool = True) -> list
     for argument in arguments:
         key, sign, value = argument.partition("=")
         name = key.lstrip("+")
-        if sign and name in quoted_keys:
+        if sign and name == SPACE_KEY and value.startswith("{"):
+            value = quote(value)  # it has functions that Hydra's grammar lacks, see `sweeps.space`
+        elif sign and sweeps and (drawn := _INTERVAL.fullmatch(value)):
+            value = f"tag(log,interval({drawn[2]}))" if drawn[1] == "log" else f"interval({drawn[2]})"
+        elif sign and name in quoted_keys:
             value = _text(value, name in PATH_KEYS, sweeps and name not in HYDRA_TEXT_KEYS)
         if name == "finetune.head_optimizer":  # a choice of another group: Hydra calls it optimizer@PACKAGE
             key = key.replace(name, f"optimizer@{name}")

@@ -79,14 +79,14 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
 
 
 @contextmanager
-def first_job_config(config: DictConfig) -> Iterator[DictConfig]:
-    """Yield a sweep's config as its first job gets it: `${hydra:job.num}` is 0, and the node `hydra` is gone.
+def job_config(config: DictConfig, number: int = 0) -> Iterator[DictConfig]:
+    """Yield a sweep's config as one of its jobs gets it: the node `hydra` is gone.
 
-    config: composed with the node `hydra`.
+    config: composed with the node `hydra`. number: of the job, what `${hydra:job.num}` is.
     """
     job, previous = deepcopy(config), HydraConfig.instance().cfg
     with open_dict(job):
-        job.hydra.job.num, job.hydra.job.id = 0, "0"
+        job.hydra.job.num, job.hydra.job.id = number, str(number)
         job.hydra.runtime.output_dir = str(Path.cwd())
         HydraConfig.instance().set_config(job)
         del job["hydra"]

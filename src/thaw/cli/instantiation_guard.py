@@ -29,7 +29,7 @@ INSTANTIATED = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_loggin
 THAW_TARGETS = {
     "callbacks.sweep": ("thaw.cli.sweep_callback.SweepCallback", ()),  # as in conf/config.yaml
     "launcher": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", ()),
-    "sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", ("max_batch_size", "params")),
+    "sweeper": ("hydra_plugins.thaw_sweeper.sweeper.ThawSweeper", ("params",)),
 }
 # The names of the sweep's callback in earlier versions, which a user's own config may still hold.
 _FORMER_CALLBACKS = ("thaw.config.cli.SweepParent", "thaw.cli.main.SweepParent")

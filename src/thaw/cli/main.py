@@ -21,8 +21,8 @@ from thaw.cli import command_line, instantiation_guard, streams, sweep_checks
 from thaw.cli.argument_quoting import SEARCH_PATH_KEY, check_no_empty_arguments, empty_value_error, quote_texts
 from thaw.cli.compose import (
     compose_tool_config,
-    first_job_config,
     initialized_hydra,
+    job_config,
     register_schema,
     resolve_hydra_values,
     to_config,
@@ -31,6 +31,7 @@ from thaw.cli.error_handling import exit_with_one_error, explain_hydra_error
 from thaw.cli.help import help_text
 from thaw.cli.resume import ResumedRun, prepare_resume
 from thaw.cli.sweep_callback import RunRefused, SweepCallback, check_job_folder
+from thaw.cli.sweep_parent import read_parent_id
 from thaw.cli.swept_keys import keys_of_job
 from thaw.common import console, tensorflow_setup
 from thaw.common.console import say
@@ -68,7 +69,10 @@ def train_command() -> None:
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             hydra_config = HydraConfig.get()
-            parent = SweepCallback.read_parent_id(hydra_config.sweep.dir) if sweep else None
+            if OmegaConf.select(cfg, "sweep.join") is not None:
+                _join(cfg, Path(hydra_config.runtime.output_dir))
+                return None
+            parent = read_parent_id(hydra_config.sweep.dir) if sweep else None
             folder = Path(hydra_config.runtime.output_dir).absolute()
             return _start(_checked(cfg, hydra_config, folder, resumed, parent)).objective.value
         except (UserError, OmegaConfBaseException) as error:
@@ -81,6 +85,8 @@ def train_command() -> None:
     with exit_with_one_error(Config):
         if given.is_sweep:
             sweep_checks.check_sweep(given.arguments)
+        else:
+            sweep_checks.check_single_run(given.arguments)
         resumed = prepare_resume(sys.argv[1:])
         SweepCallback.resumed_run_id = resumed.run_id if resumed else None
         SweepCallback.task = staticmethod(job)
@@ -100,6 +106,14 @@ def train_command() -> None:
             raise errors[0]
 
 
+def _join(cfg: DictConfig, folder: Path) -> None:
+    from thaw.cli import sweep_command  # late, as the run
+
+    config: Config = to_config(cfg, Config)
+    checks.check_config(config)
+    sweep_command.join_study(config, folder)
+
+
 def train_once(arguments: list[str]) -> "RunResult":
     """Train one run in this process and return its result: what `train` does of a command line without flags.
 
@@ -116,7 +130,7 @@ def train_once(arguments: list[str]) -> "RunResult":
     with instantiation_guard.forbid_instantiation(arguments), initialized_hydra():
         composed = hydra.compose("config", arguments, return_hydra_config=True)
         folder = Path(composed.hydra.run.dir).absolute()
-        with first_job_config(composed) as cfg:
+        with job_config(composed) as cfg:
             config, job = _checked(cfg, composed.hydra, folder, resumed, None)
     check_job_folder(folder, job.resumed_run_id)
     folder.mkdir(parents=True, exist_ok=True)

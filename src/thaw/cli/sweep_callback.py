@@ -1,8 +1,7 @@
 """Hydra's callback: one parent run for a sweep, and no run in a folder that holds another run's files."""
 
-import shlex
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,15 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from thaw.cli.compose import first_job_config, to_config
+from thaw.cli import sweep_parent
+from thaw.cli.compose import job_config, to_config
 from thaw.cli.swept_keys import swept_keys
-from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
-from thaw.config import command_lines, run_names
+from thaw.config import run_names
 from thaw.config.schema import Config
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
+
+
+THAW_SWEEPER = "hydra_plugins.thaw_sweeper.sweeper.ThawSweeper"
 
 
 class RunRefused(BaseException):
@@ -41,7 +43,6 @@ class SweepCallback(Callback):
         errors: those of the sweep's end, which Hydra would turn into warnings.
     """
 
-    PARENT_ID_FILE = "parent_run_id"
     resumed_run_id: str | None = None
     task: ClassVar[Any] = None
     job_tags: ClassVar[dict[str, str]] = {}
@@ -50,12 +51,6 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._jobs = self._failed = 0
-
-    @classmethod
-    def read_parent_id(cls, folder: str) -> str | None:
-        """Return the parent run's id, for a job of the sweep in `folder`."""
-        file = Path(folder) / cls.PARENT_ID_FILE
-        return file.read_text().strip() if file.is_file() else None
 
     @classmethod
     def close_open_sweep(cls, error: BaseException) -> None:
@@ -70,18 +65,20 @@ class SweepCallback(Callback):
             check_job_folder(Path(config.hydra.run.dir).absolute(), self.resumed_run_id)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Open the sweep's parent run, in the store and experiment of its first job."""
+        """Open the sweep's parent run, in the store and experiment of its first job; thaw's sweeper does so itself."""
         from thaw import tracking
 
+        if config.hydra.sweeper._target_ == THAW_SWEEPER:
+            return
         with _refusing():
-            with first_job_config(config) as first_job:
+            with job_config(config) as first_job:
                 checked: Config = to_config(first_job, Config)
             self._folder = Path(config.hydra.sweep.dir).absolute()
             typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
             name = run_names.sweep_name(checked, typed, swept_keys(typed))
             overrides = " ".join(typed) or "sweep"
             self._sweep = tracking.open_sweep(checked.tracking, Path(checked.outputs), name, self._folder, overrides)
-        (self._folder / self.PARENT_ID_FILE).write_text(self._sweep.id)
+        (self._folder / sweep_parent.PARENT_ID_FILE).write_text(self._sweep.id)
         SweepCallback._open = self
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **_: Any) -> None:
@@ -119,41 +116,21 @@ class SweepCallback(Callback):
         callbacks.callbacks = [self]
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=callbacks)
         launcher.setup(hydra_context=context, task_function=self.task, config=config)
-        for draft in tracking.best_drafts(children):
-            say(f"best draft {draft.id}: {draft.objective:.4f}. Training it again in full precision")
+
+        def train(draft: "tracking.StoredRun", overrides: Sequence[str]) -> BaseException | None:
             SweepCallback.job_tags = {tracking.REPEATS_DRAFT_TAG: draft.id}
             try:
                 number = max(self._jobs, len(children))  # a parallel launcher's jobs end in other processes
-                (done,) = launcher.launch([tracking.full_precision_overrides(draft)], number)
+                (done,) = launcher.launch([overrides], number)
             finally:
                 SweepCallback.job_tags = {}
-            if done.status.name != "COMPLETED":
-                raise UserError(f"the best draft could not be trained in full precision: {done._return_value}")
+            return None if done.status.name == "COMPLETED" else done._return_value
+
+        sweep_parent.train_best_drafts_again(children, train)
 
     def _close(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str) -> None:
-        from thaw import tracking
-
         SweepCallback._open = None
-        children = tracking.close_sweep(self._sweep, status=status, summary={"reason": reason} if reason else None)
-        if children and children[0].objective is not None:
-            best = children[0]
-            say(f"sweep {self._sweep.id} · {len(children)} runs · best {best.objective:.4f}: {best.overrides}")
-        if not any(child.repeats_draft for child in children):
-            for draft in tracking.best_drafts(children):  # a job failed, or the sweep was stopped
-                try:
-                    command = shlex.join(tracking.full_precision_overrides(draft))
-                except UserError:  # its files are gone; what ended the sweep is the error to be told
-                    continue
-                say(
-                    f"note: the best draft, {draft.id}, was not trained again. In full precision: "
-                    f"{command_lines.script_command('train')} {command}"
-                )
-        if summaries := tracking.ranked_fold_summaries(children):
-            for summary in summaries:
-                say(summary.line())
-            file = self._folder / "folds.json"
-            file.write_text(tracking.folds_json(summaries), encoding="utf-8")
-            say(f"folds {display_path(file)}")
+        sweep_parent.close_sweep(self._sweep, self._folder, status, reason)
 
 
 def check_job_folder(folder: Path, resumed_run_id: str | None) -> None:

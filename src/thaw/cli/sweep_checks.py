@@ -3,17 +3,21 @@
 import math
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 
-from thaw.cli.compose import first_job_config, initialized_hydra, to_config
+from thaw.cli.compose import initialized_hydra, job_config, to_config
 from thaw.common.errors import UserError
 from thaw.config import checks, key_conflicts
+from thaw.config.command_lines import script_command
 from thaw.config.schema import Config
+
+if TYPE_CHECKING:
+    from thaw.sweeps.space import Parameter
 
 # Keys of which all jobs of a sweep have one value, and why.
 PROCESS_KEYS = {"deterministic": "TensorFlow's threads and determinism are set once, for the life of a process"}
@@ -27,19 +31,51 @@ SWEEP_KEYS = {
 def check_sweep(arguments: list[str]) -> None:
     """Compose every value of a sweep once, with the other keys at their first, before anything heavy is imported.
 
-    A key or choice that does not exist is found in a second; Hydra would find it after the sweep's run was opened.
+    A key or choice that does not exist is found in a second; else it would be found after the sweep's run was opened.
     """
+    from thaw.sweeps.space import parse_space  # late: it imports Optuna
+
     jobs = []
     with initialized_hydra():
-        values = [_swept_arguments(argument, arguments) for argument in arguments]
+        fixed = [argument for argument in arguments if not _parsed(argument).is_sweep_override()]
+        parent = _job_config(fixed)
+        _check_sweep_keys(arguments, parent)
+        grid = parent.sweep.sampler == "grid" and not any(a.startswith("hydra/sweeper=") for a in arguments)
+        values = [_swept_arguments(argument, grid) for argument in arguments]
         check_job_dirs(values)
+        values += [_space_arguments(parameter) for parameter in parse_space(parent.sweep.space)]
         first = [swept[0] for swept in values]
         for i, swept in enumerate(values):
             for argument in swept if len(swept) > 1 or i == 0 else []:
                 jobs.append(_job_config([*first[:i], argument, *first[i + 1 :]]))
-        parent = _job_config([argument for argument in arguments if not _parsed(argument).is_sweep_override()])
     checks.raise_problems(problem for job in jobs for problem in checks.value_problems(job))
-    check_sweep_jobs(parent, jobs)
+    check_sweep_jobs(parent, jobs or [parent])
+
+
+def check_single_run(arguments: Sequence[str]) -> None:
+    """Raise UserError when a command without `-m` sets keys of a sweep, and works for none that there is."""
+    keys = [a for a in arguments if a.startswith(("sweep=", "sweep.", "+sweep."))]
+    if keys and not any(key.startswith("sweep.join=") for key in keys):
+        raise UserError(
+            f"{keys[0]} is of a sweep, and without -m this is a single run: {script_command('train')} -m "
+            f"{' '.join(arguments)}"
+        )
+
+
+def _check_sweep_keys(arguments: Sequence[str], parent: Config) -> None:
+    """Raise UserError for keys of the sweep itself that vary, or that belong to a worker."""
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+")
+        if (key == "sweep" or key.startswith("sweep.")) and _parsed(argument).is_sweep_override():
+            raise UserError(f"{argument}: a sweep has one value of {key}. Run sweeps of their own")
+    if parent.sweep.join is not None:
+        raise UserError(f"sweep.join={parent.sweep.join} works for a sweep that there is already: leave -m out")
+
+
+def _space_arguments(parameter: "Parameter") -> list[str]:
+    """Return an argument for each value of a key of `sweep.space`; of an interval its ends."""
+    distribution: Any = parameter.distribution
+    return [parameter.override(value) for value in parameter.texts or (distribution.low, distribution.high)]
 
 
 def check_sweep_jobs(parent: Config, jobs: Sequence[Config]) -> None:
@@ -80,7 +116,7 @@ def check_job_dirs(overrides: Sequence[Sequence[str]]) -> None:
 
 
 def _job_config(overrides: list[str]) -> Config:
-    with first_job_config(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
+    with job_config(hydra.compose("config", overrides, return_hydra_config=True)) as cfg:
         return to_config(cfg, Config)
 
 
@@ -89,17 +125,20 @@ def _parsed(argument: str) -> Any:
     return parsed
 
 
-def _swept_arguments(argument: str, arguments: list[str]) -> list[str]:
-    """Return an argument for each value that the grid runs through; of a sampler's interval its ends."""
+def _swept_arguments(argument: str, grid: bool) -> list[str]:
+    """Return an argument for each value that the sweep runs through; of an interval its ends."""
     parsed = _parsed(argument)
     key, value = argument.partition("=")[0], parsed._value
     if isinstance(value, IntervalSweep):
-        if not any(other.startswith("hydra/sweeper=") for other in arguments):
+        if grid:
             raise UserError(
                 f"{argument} has no steps for a grid to run through: list values, {key}={value.start},{value.end}, or "
-                "install a sweeper that draws from it, such as hydra-optuna-sweeper"
+                "draw from it: sweep=random or sweep=tpe"
             )
-        return [f"{key}={value.start}", f"{key}={value.end}"]
+        from thaw.sweeps.space import parse_swept_arguments
+
+        (parameter,), _ = parse_swept_arguments([argument])
+        return _space_arguments(parameter)
     swept = [f"{key}={each}" for each in parsed.sweep_string_iterator()] if parsed.is_sweep_override() else [argument]
     if not swept:
         raise UserError(f"{argument}: there is no such value to run through")

@@ -1,11 +1,17 @@
 """How one run was started."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 class Terminated(SystemExit):
     """SIGTERM: the run is marked KILLED and the process exits with 143."""
+
+
+class Pruned(BaseException):
+    """A sweep stops the run, which is worse than others at this epoch. No `Exception`: it is no failure."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Job:
         cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
         chained_cuts: whether a stage's activations are computed from those at a later stage's cut; not of a run that is
             reproduced and began in a version that computed all from the images.
+        on_epoch: called after each epoch with its entry of the history, which has `stage`, `epoch` (counted over all
+            stages), `epoch_of_stage` and `val_accuracy` among others; it may raise `Pruned`.
     """
 
     root: Path | None
@@ -34,3 +42,4 @@ class Job:
     name: str = ""
     cuts: tuple[int, ...] | None = None
     chained_cuts: bool = True
+    on_epoch: Callable[[Mapping[str, Any]], None] | None = None

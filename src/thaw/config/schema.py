@@ -230,8 +230,43 @@ class TrackingConfig:
     register: str | None = key(
         None,
         "register the network under this name; alias champion: the first, then whichever is better on the same test "
-        "images; of a sweep those that tracking.complete keeps",
+        "images; of a sweep its best by validation, at its end",
     )
+
+
+@dataclass
+class SweepConfig:
+    """What `-m` does: which settings a sweep tries, how it stops hopeless ones, and what its jobs run on."""
+
+    sampler: str = key(
+        "grid",
+        "grid: every combination; random: drawn from the space; tpe: drawn where earlier ones did well",
+        choices=("grid", "random", "tpe"),
+    )
+    trials: int | None = key(
+        None, "settings in all, those of earlier starts among them; default: all of a grid, else 20", min=1
+    )
+    space: Any = key(
+        None, "settings by key: {head.dropout: uniform(0,0.5), optimizer.learning_rate: log(1e-5,1e-2), seed: [0,1]}"
+    )
+    pruner: str = key(
+        "none",
+        "stops jobs that do worse at an epoch: median of all jobs, or hyperband; none: every job trains to its end",
+        choices=("none", "median", "hyperband"),
+    )
+    pruner_warmup: int = key(1, "epochs of each stage after which no job is stopped", min=0)
+    objectives: Any = key(
+        None,
+        "metrics and direction: {val/accuracy: maximize, time/total: minimize}; default: the run's objective",
+    )
+    workers: Any = key("auto", "jobs at a time; auto: one a GPU, else by cores and memory, eight cores each")
+    reuse: bool = key(True, "take over runs of the same config, data and code from other sweeps instead of repeating")
+    retries: int = key(1, "repetitions of a job whose process died or lost its store or disk", min=0, max=10)
+    storage: str = key(
+        "sqlite:///${outputs}/sweeps.db", "database of the study: SQLite, or PostgreSQL or MySQL for many machines"
+    )
+    study: str | None = key(None, "the study's name; default: made of the command, the code and the data")
+    join: str | None = key(None, "work for this study of sweep.storage, without -m, on this or another machine")
 
 
 @dataclass
@@ -285,3 +320,4 @@ class Config:
     cache: CacheConfig = key(CacheConfig, "")
     checkpoint: CheckpointConfig = key(CheckpointConfig, "")
     tracking: TrackingConfig = key(TrackingConfig, "")
+    sweep: SweepConfig = key(SweepConfig, "")

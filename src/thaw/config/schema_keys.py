@@ -49,3 +49,8 @@ def nested_schema(field: Any) -> type | None:
     """Return the dataclass of a field that is a section, None of any other field."""
     factory = field.default_factory
     return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
+
+
+def integer_keys(schema: type) -> set[str]:
+    """Return every key whose type in the schema is a whole number, or one or none."""
+    return {name for field, name in _all_fields(schema, "") if int in {field.type, *get_args(field.type)}}

@@ -13,9 +13,19 @@ from thaw.common.errors import UserError
 from thaw.config.schema import Config
 from thaw.config.yaml_text import restore_yaml_texts
 
-# Folders, stores, checkpoints, refusals and resuming change no number. The cache's budget does so only by the cuts that
-# it leads to, and those are recorded.
-RESULT_NEUTRAL_KEYS = ("outputs", "tracking", "cache.dir", "cache.max_gb", "checkpoint", "leak", "report", "resume")
+# Folders, stores, checkpoints, refusals, resuming and sweeps change no number. The cache's budget does so only by
+# the cuts that it leads to, and those are recorded.
+RESULT_NEUTRAL_KEYS = (
+    "outputs",
+    "tracking",
+    "cache.dir",
+    "cache.max_gb",
+    "checkpoint",
+    "leak",
+    "report",
+    "resume",
+    "sweep",
+)
 
 
 # What runs did before there was a key for it, where new runs do something else.
@@ -71,6 +81,11 @@ def config_differences(stored: Config, current: Config) -> list[ConfigDifference
 def is_result_neutral(key: str) -> bool:
     """Whether a dotted key is one of `RESULT_NEUTRAL_KEYS`, or lies in one of them."""
     return any(key == neutral or key.startswith(f"{neutral}.") for neutral in RESULT_NEUTRAL_KEYS)
+
+
+def number_keys(config: Config) -> dict[str, object]:
+    """Return a config as dotted keys, without `RESULT_NEUTRAL_KEYS`."""
+    return {key: value for key, value in flatten(dataclasses.asdict(config)) if not is_result_neutral(key)}
 
 
 def flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, object]]:

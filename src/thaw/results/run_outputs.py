@@ -104,7 +104,10 @@ def _judged_with(
 
 
 def register_network(context: RunContext, trained: TrainingOutcome, metrics: Mapping[str, float]) -> None:
-    """Register the logged network as `tracking.register` asks, and print what was done; the run is done in any case."""
+    """Register the logged network as `tracking.register` asks, and print what was done; the run is done in any case.
+
+    A sweep registers its best network alone, at its end: its jobs leave what that needs.
+    """
     name, data = context.config.tracking.register, trained.data
     if name is None:
         return
@@ -115,6 +118,9 @@ def register_network(context: RunContext, trained: TrainingOutcome, metrics: Map
         len(data.splits.test),
         (context.folder / "model" / model_card.CARD_FILE).read_text(encoding="utf-8"),
     )
+    if context.job.parent_run_id is not None:
+        context.tracked.log_text(candidate.to_json(), tracking.CANDIDATE_FILE)
+        return
     try:
         context.tracked.flush()
         say(context.tracked.register_model(name, candidate))

@@ -1,8 +1,9 @@
 """MLflow's model registry: a run's network under a name that people know, and which version is the champion."""
 
+import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from filelock import FileLock
@@ -34,6 +35,10 @@ class Candidate:
     loss: float
     test_images: int
     description: str
+
+    def to_json(self) -> str:
+        """Return the fields as JSON."""
+        return json.dumps(asdict(self), indent=2) + "\n"
 
 
 def run_id_of(store: MlflowStore, reference: str) -> str:

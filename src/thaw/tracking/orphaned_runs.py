@@ -34,6 +34,15 @@ def close_orphaned_runs(store: MlflowStore, experiment: str) -> None:
             lock.release()
 
 
+def is_dead_here(run: Any) -> bool:
+    """Whether a run that is RUNNING in the store was of this machine, and no process of it lives."""
+    folder = run_lock.local_folder(run.data.tags)
+    lock = run_lock.lock_if_dead(folder) if folder else None
+    if lock is not None:
+        lock.release()
+    return lock is not None
+
+
 def close_orphaned_run(store: MlflowStore, run: Any) -> None:
     """Send what a dead run left in `unsent.json`, its end among it; without an end, close it as KILLED.
 

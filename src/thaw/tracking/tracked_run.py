@@ -15,6 +15,7 @@ from typing import Any
 from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config import command_lines
+from thaw.config.job import Pruned
 from thaw.config.schema import TrackingConfig
 from thaw.tracking import (
     folder_owner,
@@ -36,6 +37,7 @@ from thaw.tracking.write_queue import WriteQueue
 
 NAME_TAG, NOTE_TAG = "mlflow.runName", "mlflow.note.content"  # MLflow's own
 OBJECTIVE_TAG = "thaw.objective"
+PRUNED_TAG = "thaw.pruned"  # of a run that its sweep stopped because it fell behind
 WEIGHTS_TAG = "thaw.weights_sha256"  # of the final network
 
 
@@ -302,6 +304,8 @@ def _close(run: TrackedRun, error: BaseException | None) -> None:
     """Set the run's status; what the store does not take is spooled, for a later start to send."""
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     tags = {REASON_TAG: _reason(error)} if error is not None else {}
+    if isinstance(error, Pruned):
+        tags[PRUNED_TAG] = "True"
     ended = int(time.time() * 1000)
     try:
         if isinstance(error, StoreUnreachable):

@@ -1,0 +1,1 @@
+"""thaw's launcher for Ray, where Hydra looks for plugins."""

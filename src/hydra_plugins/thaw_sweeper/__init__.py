@@ -1,0 +1,1 @@
+"""thaw's sweeper, where Hydra looks for plugins."""

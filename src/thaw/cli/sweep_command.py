@@ -1,0 +1,299 @@
+"""`train -m`: finds or opens the study, lets workers run what is missing, and closes the sweep."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from thaw import code_hash, tracking
+from thaw.cli import sweep_end, sweep_parent
+from thaw.cli.compose import job_config, to_config
+from thaw.cli.swept_keys import swept_keys
+from thaw.common.console import display_path, say
+from thaw.common.errors import UserError
+from thaw.config import run_names, stored_config
+from thaw.config.schema import Config
+from thaw.data import listing_hash
+from thaw.sweeps import ledger as ledgers
+from thaw.sweeps import plan as plans
+from thaw.sweeps import search, space
+from thaw.sweeps.ledger import Ledger
+from thaw.sweeps.plan import SweepPlan
+from thaw.sweeps.progress import SweepProgress
+from thaw.sweeps.worker_pool import WorkerPool, places_of
+
+if TYPE_CHECKING:
+    from thaw.tracking.sweep_runs import Sweep
+
+_BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+@dataclass(frozen=True)
+class OpenSweep:
+    """A sweep that runs.
+
+    Attributes:
+        ledger: what it tries, and what came of it.
+        config: of a job without the keys that are swept.
+        parent: its run in the store, whose folder this process has locked.
+        folder: of the sweep.
+    """
+
+    ledger: Ledger
+    config: Config
+    parent: "Sweep"
+    folder: Path
+
+
+def run_sweep(context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
+    """Run what is missing of a sweep, and close it.
+
+    Raises:
+        UserError: the sweep cannot begin, or jobs of it failed.
+    """
+    with job_config(config) as first:
+        checked: Config = to_config(first, Config)
+    sweep = _open(config, checked, arguments)
+    progress = SweepProgress(sweep.ledger)
+    try:
+        if not sweep.ledger.is_complete():
+            _work(sweep, progress, context, task, config)
+        _repeat_best_draft(sweep, progress)
+    except BaseException as error:
+        sweep_end.close_stopped(sweep.ledger, sweep.parent, sweep.folder, error)
+        raise
+    register = checked.tracking.register
+    sweep_end.close_complete(sweep.ledger, sweep.parent, sweep.folder, progress.seconds, register)
+
+
+def join_study(config: Config, folder: Path) -> None:
+    """Work for a study of this or another machine until nothing is left of it: `train sweep.join=STUDY`.
+
+    Args:
+        config: of the command line; `sweep.storage` and `sweep.workers` count.
+        folder: for the workers' logs.
+
+    Raises:
+        UserError: there is no such study, or it is of another version of the code.
+    """
+    name, url = str(config.sweep.join), storage_url(config)
+    ledger = Ledger.find(url, name)
+    if ledger is None:
+        raise UserError(
+            f"sweep.join={name}: there is no such study in sweep.storage={url}. It has: "
+            f"{', '.join(Ledger.names(url)) or 'none'}"
+        )
+    left = search.total(ledger.known_plan()) - sum(job.state in ("finished", "pruned") for job in ledger.jobs())
+    pool = WorkerPool(ledger, places_of(config.sweep.workers, left), folder)
+    say(f"working for sweep {name} · {left} settings left · {_count(len(pool.places), 'worker')}")
+    pool.start()
+    pool.run()
+
+
+def storage_url(config: Config) -> str:
+    """Return the URL of the studies' database, with a SQLite file's path made absolute."""
+    url = config.sweep.storage
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        return f"sqlite:///{Path(url.removeprefix('sqlite:///')).expanduser().absolute()}"
+    return url
+
+
+def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSweep:
+    """Find the study of this command, or create it, and open its parent run."""
+    sweep, url = checked.sweep, storage_url(checked)
+    typed = [argument for argument in arguments if not plans.is_sweep_key(argument)]
+    swept, _ = space.parse_swept_arguments(typed)
+    by_key = {parameter.key: parameter for parameter in [*swept, *space.parse_space(sweep.space)]}
+    if twice := {p.key for p in swept} & {p.key for p in space.parse_space(sweep.space)}:
+        raise UserError(f"{', '.join(sorted(twice))}: swept on the command line and in sweep.space; leave one out")
+    parameters = tuple(by_key.values())
+    objectives = plans.parse_objectives(sweep.objectives)
+    size = space.grid_size(parameters)
+    default = size if sweep.sampler == "grid" and size is not None else search.DEFAULT_TRIALS
+    outputs = Path(checked.outputs)
+    plan = SweepPlan(
+        name=run_names.sweep_name(checked, typed, swept_keys(typed) | set(by_key)),
+        arguments=tuple(typed),
+        hydra_arguments=tuple(_hydra_arguments(config)),
+        parameters=parameters,
+        sampler=sweep.sampler,
+        trials=sweep.trials or default,
+        pruner=sweep.pruner,
+        pruner_warmup=sweep.pruner_warmup,
+        objectives=objectives,
+        seed=checked.seed,
+        retries=sweep.retries,
+        reuse=sweep.reuse,
+        epochs=_epochs(checked),
+        folder=str(Path(config.hydra.sweep.dir).expanduser().absolute()),
+        cwd=str(Path.cwd()),
+        tracking_uri=_absolute_uri(checked.tracking.uri),
+        outputs=str(outputs),
+        parent_run_id="",
+    )
+    ledgers.check_plan(plan)
+    name = sweep.study or f"{_slug(plan.name)}-{_digest(plan, checked)[:12]}"
+    with Ledger.opening(url, name):  # the same command may be started twice at one moment
+        known = Ledger.find(url, name)
+        if known is not None:
+            return _take_up(known, plan, checked)
+        return _begin(config, plan, checked, url, name)
+
+
+def _begin(config: DictConfig, plan: SweepPlan, checked: Config, url: str, name: str) -> OpenSweep:
+    """Create the parent run and the study of a command."""
+    folder, typed = Path(plan.folder), " ".join(plan.arguments) or "sweep"
+    parent = tracking.open_sweep(checked.tracking, Path(plan.outputs), plan.name, folder, typed, study=name)
+    (folder / sweep_parent.PARENT_ID_FILE).write_text(parent.id)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    ledger = Ledger.create(url, name, replace(plan, parent_run_id=parent.id))
+    say(
+        f"sweep {parent.id} · {name} · {_count(search.total(plan), 'setting')} · {plan.sampler} · "
+        f"{display_path(folder)}"
+    )
+    return OpenSweep(ledger, checked, parent, folder)
+
+
+def _take_up(ledger: Ledger, plan: SweepPlan, checked: Config) -> OpenSweep:
+    """Go on with the study of this command."""
+    known = ledger.known_plan()
+    if known.parameters != plan.parameters or known.objectives != plan.objectives:
+        raise UserError(
+            f"sweep.study={ledger.name} is a study of another space or of other objectives: choose a new name"
+        )
+    folder = Path(known.folder)
+    parent = tracking.reopen_sweep(checked.tracking, Path(checked.outputs), known.parent_run_id, folder)
+    ledger.write_plan(known.started_again(plan))
+    done = sum(job.state in ("finished", "pruned") for job in ledger.jobs())
+    total = search.total(ledger.known_plan())
+    say(
+        f"sweep {parent.id} · {ledger.name} · {done} of {_count(total, 'setting')} done before · {known.sampler} · "
+        f"{display_path(folder)}"
+    )
+    return OpenSweep(ledger, checked, parent, folder)
+
+
+def _work(
+    sweep: OpenSweep, progress: SweepProgress, context: HydraContext, task: TaskFunction, config: DictConfig
+) -> None:
+    """Let workers run the jobs, on this machine or where Hydra's launcher starts them."""
+    left = search.total(sweep.ledger.known_plan()) - sum(
+        job.state in ("finished", "pruned") for job in sweep.ledger.jobs()
+    )
+    if config.hydra.launcher._target_ == _BASIC_LAUNCHER:
+        pool = WorkerPool(sweep.ledger, places_of(sweep.config.sweep.workers, left), sweep.folder)
+        with progress.shown(pool.logs()):
+            pool.each = progress.update
+            pool.start()
+            pool.run()
+        return
+    workers = sweep.config.sweep.workers
+    if not str(workers).isdigit():
+        raise UserError(
+            f"hydra/launcher={config.hydra.runtime.choices.get('hydra/launcher')} needs a number of workers: "
+            "sweep.workers=4"
+        )
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    jobs = [_worker_overrides(sweep, i) for i in range(int(workers))]
+    errors: list[BaseException] = []
+
+    def launch() -> None:
+        try:
+            launcher.launch(jobs, initial_job_idx=0)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=launch, name="launcher", daemon=True)
+    thread.start()
+    with progress.shown([]):
+        while thread.is_alive() and not (sweep.ledger.is_complete()):
+            progress.update()
+            time.sleep(1.0)
+        progress.update()
+    if errors and not sweep.ledger.is_complete():
+        raise errors[0]
+    if not sweep.ledger.is_complete():
+        raise UserError("all workers of the launcher have ended, and settings are left. Start the same command again")
+
+
+def _worker_overrides(sweep: OpenSweep, index: int) -> list[str]:
+    """Return the command line of a worker that a launcher starts: it joins the study."""
+    return [
+        f"sweep.join='{sweep.ledger.name}'",
+        f"sweep.storage='{sweep.ledger.url}'",
+        "sweep.workers=1",
+        f"hydra.sweep.subdir=worker-{index}",
+    ]
+
+
+def _repeat_best_draft(sweep: OpenSweep, progress: SweepProgress) -> None:
+    """Train the best draft of a sweep in draft precision again, in full precision."""
+    from thaw.cli.sweep_jobs import train_again
+
+    if any(job.state == "failed" for job in sweep.ledger.jobs()):
+        return
+    children = tracking.ranked_children(sweep.parent)
+    plan = sweep.ledger.known_plan()
+
+    def train(draft: Any, overrides: Sequence[str]) -> BaseException | None:
+        try:
+            train_again(plan, draft, overrides)
+        except UserError as error:
+            return error
+        return None
+
+    sweep_parent.train_best_drafts_again(children, train)
+
+
+def _hydra_arguments(config: DictConfig) -> list[str]:
+    """Return the command line's keys of Hydra that decide on a job's config; the folder and the launcher do not."""
+    given = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False) or [])
+    left_out = ("hydra.mode", "hydra.sweep.dir", "hydra.run.dir", "hydra/launcher", "hydra.launcher", "hydra/sweeper")
+    return [a for a in given if not plans.is_sweep_key(a, left_out)]
+
+
+def _digest(plan: SweepPlan, config: Config) -> str:
+    """Return a hash of what makes two commands the same sweep: their settings, the code and the data."""
+    content = {
+        "arguments": sorted(plan.arguments),
+        "config": sorted((key, str(value)) for key, value in stored_config.number_keys(config).items()),
+        "space": space.as_attribute(plan.parameters),
+        "sampler": plan.sampler,
+        "objectives": plan.objectives,
+        "store": [plan.tracking_uri, config.tracking.experiment],
+        "code": code_hash.code_sha256(),
+        "data": listing_hash.listing_sha256(config.dataset.path),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _epochs(config: Config) -> int:
+    """Return the epochs that a job trains over all stages."""
+    from thaw.training import recipes
+
+    return sum(stage.epochs for stage in recipes.plan_recipe(config))
+
+
+def _absolute_uri(uri: str) -> str:
+    """Return a store's URI that means the same in every folder."""
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).expanduser().absolute()}"
+    return uri
+
+
+def _slug(name: str) -> str:
+    """Return the beginning of a sweep's name in characters that no shell, file system or database minds."""
+    words = "".join(c if c.isalnum() or c in "-_." else " " for c in name.removeprefix("sweep ")).split()
+    return "_".join(words)[:40].strip("_.") or "sweep"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,228 @@
+"""Runs one job of a sweep in this process: resumes it, takes over a run that has done the same, or trains."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from thaw import tracking
+from thaw.cli import instantiation_guard
+from thaw.cli.compose import initialized_hydra, job_config, register_schema, resolve_hydra_values, to_config
+from thaw.cli.resume import prepare_resume
+from thaw.common.console import say
+from thaw.common.errors import UserError, did_you_mean
+from thaw.config import checks, install_paths, run_names
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.sweeps.ledger import Claim
+from thaw.sweeps.plan import DEFAULT_OBJECTIVES, SweepPlan
+from thaw.sweeps.worker import EpochReport, JobRunner, Outcome
+
+if TYPE_CHECKING:
+    from thaw.results.result import RunResult
+    from thaw.tracking import StoredRun
+
+_SAME_AS_DEFAULT = (("val/accuracy", "maximize"),)
+_MAX_FOLDERS = 100  # of one setting whose attempts left folders that cannot be resumed
+
+
+def job_runner(plan: SweepPlan) -> JobRunner:
+    """Return what runs the jobs of a sweep."""
+    from thaw.tracking.retry import StoreUnreachable
+
+    def run(claim: Claim, on_epoch: EpochReport) -> Outcome:
+        return run_job(plan, claim, on_epoch)
+
+    return JobRunner(run, (StoreUnreachable,))
+
+
+def run_job(plan: SweepPlan, claim: Claim, on_epoch: EpochReport) -> Outcome:
+    """Return what came of a setting, by the cheapest way that gives the same numbers.
+
+    Raises:
+        UserError: the setting cannot be trained, or has no value of an objective.
+        Pruned: `on_epoch` found it hopeless.
+    """
+    register_schema("config", Config)
+    composed = _composed(plan, claim.overrides, claim.number)
+    subdir = str(composed.hydra.sweep.subdir)
+    folder = Path(plan.folder) / subdir
+    with job_config(composed, claim.number) as cfg:
+        config: Config = to_config(cfg, Config)
+        overrides = [*plan.hydra_arguments, *resolve_hydra_values(claim.overrides, cfg)]
+    config = _of_sweep(config, plan)
+    checks.check_config(config, new_run=True)
+    for attempt in range(_MAX_FOLDERS):
+        own = folder if attempt == 0 else folder.with_name(f"{folder.name}-{attempt + 1}")
+        if (outcome := _earlier_attempt(plan, own, config)) is not None:
+            return outcome
+        if (job := _resumed_job(own, on_epoch)) is not None:
+            return _train(plan, *job)
+        if tracking.owner_of_folder(own) is None:
+            break
+    if plan.reuse and (outcome := _reused(plan, config)) is not None:
+        return outcome
+    own.mkdir(parents=True, exist_ok=True)
+    swept = [parameter.key for parameter in plan.parameters]
+    name = run_names.run_name(config, overrides, swept)
+    root = install_paths.checkout_root()
+    return _train(plan, config, Job(root, own, overrides, plan.parent_run_id, name=name, on_epoch=on_epoch))
+
+
+def train_again(plan: SweepPlan, draft: "StoredRun", overrides: Sequence[str]) -> None:
+    """Train a draft again in full precision, in this process, as one more run of its sweep.
+
+    Raises:
+        UserError: of the run.
+    """
+    register_schema("config", Config)
+    composed = _composed(plan, overrides, 0)
+    with job_config(composed) as cfg:
+        config: Config = to_config(cfg, Config)
+    config = _of_sweep(config, plan)
+    folder = _free_folder(Path(plan.folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    name = run_names.run_name(config, overrides, [parameter.key for parameter in plan.parameters])
+    tags = {tracking.REPEATS_DRAFT_TAG: draft.id}
+    root = install_paths.checkout_root()
+    from thaw.run import run
+
+    run(config, Job(root, folder, list(overrides), plan.parent_run_id, tags=tags, name=name))
+
+
+def _free_folder(sweep_folder: Path) -> Path:
+    """Return the first folder of a number in a sweep's folder that does not exist."""
+    return next(folder for i in itertools.count() if not (folder := sweep_folder / str(i)).exists())
+
+
+def _of_sweep(config: Config, plan: SweepPlan) -> Config:
+    """Return a job's config with the sweep's outputs and store, wherever this process works.
+
+    "Best so far", of which the networks are kept, is by validation accuracy: for another objective all are kept.
+    """
+    stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
+    if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
+        stored = dataclasses.replace(stored, complete="all")
+    return dataclasses.replace(config, outputs=plan.outputs, tracking=stored)
+
+
+def _composed(plan: SweepPlan, overrides: Sequence[str], number: int) -> DictConfig:
+    arguments = [*plan.hydra_arguments, *overrides]
+    with instantiation_guard.forbid_instantiation(arguments), initialized_hydra():
+        composed = hydra.compose("config", arguments, return_hydra_config=True)
+    with open_dict(composed):
+        composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+        composed.hydra.mode = RunMode.MULTIRUN
+    return composed
+
+
+def _earlier_attempt(plan: SweepPlan, folder: Path, config: Config) -> Outcome | None:
+    """Return the outcome of an attempt that finished its run and died before the ledger knew."""
+    owner = tracking.owner_of_folder(folder)
+    if owner is None:
+        return None
+    run = tracking.find_run(plan.tracking_uri, Path(config.outputs), owner[0])
+    if run.status != "FINISHED" or run.objective is None:
+        return None
+    say(f"run {run.id} had finished already")
+    return _outcome_of(plan, run)
+
+
+def _resumed_job(folder: Path, on_epoch: EpochReport) -> tuple[Config, Job] | None:
+    """Return how an attempt that was stopped goes on; None when there is none that can."""
+    if tracking.owner_of_folder(folder) is None:
+        return None
+    try:
+        resumed = prepare_resume([f"resume={folder}"])
+    except UserError as error:
+        say(f"note: the attempt in {folder} cannot be resumed, and starts anew: {error}")
+        return None
+    if resumed is None:
+        return None
+    with instantiation_guard.forbid_instantiation(resumed.arguments), initialized_hydra():
+        composed = hydra.compose("config", resumed.arguments, return_hydra_config=True)
+    with job_config(composed) as cfg:
+        config: Config = to_config(cfg, Config)
+    root = install_paths.checkout_root()
+    return config, Job(root, folder, resumed.arguments, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
+
+
+def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
+    """Return the outcome of a finished run of the same config, code and data, if its figures are all that is needed.
+
+    One without its network is taken over only when a better run of this sweep has kept its own.
+    """
+    from thaw import code_hash, run_data
+    from thaw.run_context import open_cache
+    from thaw.tracking import reusable_runs
+
+    found = tracking.finished_runs_of_setting(plan.tracking_uri, Path(config.outputs), code_hash.setting_sha256(config))
+    if not found:
+        return None
+    data = run_data.current_data_sha256(config, open_cache(config))
+    for run in found:
+        if reusable_runs.data_sha256(run) != data or not reusable_runs.may_replace(run, plan.parent_run_id):
+            continue
+        try:
+            outcome = _outcome_of(plan, run)
+        except UserError:  # it lacks a metric that is an objective of this sweep
+            continue
+        run.set_tag(reusable_runs.reused_tag(plan.parent_run_id), "True")
+        say(f"run {run.id} ({run.name}) has done the same: it is taken over")
+        spared = (run.ended - run.started) / 1000 if run.ended and run.started else 0.0
+        return dataclasses.replace(outcome, result={**outcome.result, "reused": True, "spared_seconds": spared})
+    return None
+
+
+def _train(plan: SweepPlan, config: Config, job: Job) -> Outcome:
+    from thaw.run import run
+
+    result = run(config, job)
+    figures = _figures(result)
+    kept = {"run_id": result.run_id, "name": job.name, "folder": str(job.folder), "metrics": _kept(figures)}
+    return Outcome(_values(plan, figures), {**kept, "cache": dict(result.cache)})
+
+
+def _outcome_of(plan: SweepPlan, run: "StoredRun") -> Outcome:
+    figures = {**run.metrics, "objective": float(run.objective or 0.0)}
+    folder = run.tags.get(tracking.FOLDER_TAG, "")
+    return Outcome(
+        _values(plan, figures), {"run_id": run.id, "name": run.name, "folder": folder, "metrics": _kept(figures)}
+    )
+
+
+def _figures(result: "RunResult") -> dict[str, float]:
+    """Return all figures of a run that may be objectives, as the store names them."""
+    figures = {"objective": result.objective.value, **result.metrics}
+    figures |= {f"time/{step}": seconds for step, seconds in result.seconds.items()}
+    return figures | {f"images_per_second/{step}": rate for step, rate in result.images_per_second.items()}
+
+
+def _values(plan: SweepPlan, figures: Mapping[str, float]) -> tuple[float, ...]:
+    values = []
+    for metric, _ in plan.objectives:
+        if metric not in figures:
+            names = [name for name in figures if "/class/" not in name]
+            raise UserError(
+                f"sweep.objectives: a run has no metric {metric}.{did_you_mean(metric, names)} It has: "
+                f"{', '.join(sorted(names))}"
+            )
+        values.append(float(figures[metric]))
+    return tuple(values)
+
+
+def _kept(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Return the figures that a sweep's page shows; those of single classes stay in the runs."""
+    return {name: round(value, 6) for name, value in figures.items() if name.count("/") <= 1 and "class" not in name}
+
+
+def work_from(cwd: str) -> None:
+    """Change to where the sweep's command was typed, if this machine has that folder: relative paths start there."""
+    if Path(cwd).is_dir():
+        os.chdir(cwd)

@@ -1,0 +1,1 @@
+"""Sweeps: the space of settings, the study that decides and remembers, and the processes that run the jobs."""

@@ -1,0 +1,154 @@
+"""A sweep whose processes are killed ends with every setting run once, and with the result of an undisturbed one.
+
+The long form takes some 20 minutes: `pytest -m slow tests/sweeps/test_kills.py -n 0 -s`.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+JOBS = (
+    "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
+    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "report=none", "tracking.log_model=false",
+)  # fmt: skip
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the workers are found in Linux's /proc")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A sweep's runs in the store. finished: their settings; best: objective and settings of the best."""
+
+    finished: list[str]
+    best: tuple[float, str]
+
+
+def start(commands, outputs: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "train.py"), "-m", *JOBS, *arguments],
+        cwd=commands.folder, env={**commands.env, "THAW_OUTPUTS": str(outputs)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def workers_of(process: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = stat.with_name("cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if parent == process and b"sweep_worker" in command:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill(victim: str, process: subprocess.Popen) -> bool:
+    """Kill -9 the parent, a worker or both at once; False when there was nothing left to kill."""
+    if process.poll() is not None:
+        return False
+    victims = {"parent": [process.pid], "worker": [], "both": [process.pid]}[victim]
+    if victim != "parent":
+        victims += workers_of(process.pid)
+    for number in victims:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+    return bool(victims)
+
+
+def ended(outputs: Path) -> Ended:
+    from thaw.tracking import open_store
+
+    client = open_store(f"sqlite:///{outputs}/mlflow.db", outputs).client
+    runs = client.search_runs([client.get_experiment_by_name("thaw").experiment_id])
+    (parent,) = (run for run in runs if "thaw.sweep" in run.data.tags)
+    assert parent.info.status == "FINISHED"
+    jobs = [run for run in runs if run is not parent]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in jobs)
+    finished = [run for run in jobs if run.info.status == "FINISHED"]
+    assert not [run for run in jobs if run.info.status == "RUNNING"]
+    best = client.get_run(parent.data.tags["thaw.best_run"])
+    return Ended(
+        sorted(run.data.tags["thaw.overrides"] for run in finished),
+        (best.data.metrics["objective"], best.data.tags["thaw.overrides"]),
+    )
+
+
+def disturbed(commands, outputs: Path, victim: str, kills: int, seed: int, *arguments: str) -> int:
+    """Kill at random moments, start again, let the sweep end; returns how often something was killed."""
+    draw, killed, starts = random.Random(seed), 0, 0
+    while True:
+        process = start(commands, outputs, *arguments)
+        starts += 1
+        assert starts < 3 * kills + 10, "the sweep does not end"
+        while killed < kills and process.poll() is None:
+            # From the first import to several jobs later.
+            time.sleep(draw.uniform(0.0, 20.0))
+            if kill(victim, process):
+                killed += 1
+                print(f"{victim} killed, {killed} of {kills}", flush=True)
+            if victim != "worker":
+                break
+        said, _ = process.communicate(timeout=900)
+        if process.returncode == 0:
+            return killed
+        assert process.returncode in (1, -signal.SIGKILL), said
+        assert "Traceback" not in said, said
+
+
+def check(commands, tmp_path: Path, victim: str, kills: int, *arguments: str, settings: int) -> int:
+    quiet = start(commands, tmp_path / "undisturbed", *arguments)
+    said, _ = quiet.communicate(timeout=900)
+    assert quiet.returncode == 0, said
+    killed = disturbed(commands, tmp_path / "disturbed", victim, kills, 0, *arguments)
+    undisturbed, after = ended(tmp_path / "undisturbed"), ended(tmp_path / "disturbed")
+    assert len(after.finished) == settings
+    assert after == undisturbed
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["parent", "worker", "both"])
+def test_killed_at_20_moments_a_sweep_ends_as_an_undisturbed_one(commands, tmp_path: Path, victim: str) -> None:
+    settings = 80
+    killed = check(
+        commands, tmp_path, victim, 20, f"seed=range({settings})", "bottleneck.epochs=5", "sweep.retries=10",
+        settings=settings,
+    )  # fmt: skip
+    print(f"{victim}: {killed} kills")
+    assert killed >= 15, "the sweep ended before it was killed often enough"
+
+
+def test_parent_and_worker_killed_in_the_middle_of_a_sweep(commands, tmp_path: Path) -> None:
+    """Killed once a job has ended; the same command ends the sweep without running that one again."""
+    arguments = ("optimizer.learning_rate=1e-3,1e-2", "bottleneck.epochs=2")
+    process = start(commands, tmp_path, *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("result "):
+            break
+    first = json.loads(Path(commands.folder, line.removeprefix("result ").strip()).read_text())
+    assert kill("both", process)
+    process.communicate()
+    again = start(commands, tmp_path, *arguments)
+    said, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert len(ended(tmp_path).finished) == 2
+    assert said.count("\nresult ") == 1 or "had finished already" in said
+    folder = Path(commands.folder, line.removeprefix("result ").strip())
+    assert json.loads(folder.read_text()) == first
+    third = start(commands, tmp_path, *arguments)
+    said, _ = third.communicate(timeout=300)
+    assert "2 of 2 settings done before" in said
+    assert "\njob " not in said
