@@ -185,7 +185,8 @@ def _check_answers(address: str) -> None:
 def _not_joined(address: str, reason: str) -> UserError:
     return UserError(
         f"ray.address={address}: the cluster cannot be joined: {reason}. ray start --head starts one, and ray status "
-        "shows it; without ray.address one is started on this machine"
+        "shows it; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as where it was started. Without "
+        "ray.address one is started on this machine"
     )
 
 
@@ -197,7 +198,7 @@ def _connect(ray: Any, **options: Any) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": variables}, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise _not_joined(options["address"], reason.rstrip(".")) from error
     finally:
