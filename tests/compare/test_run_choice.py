@@ -40,6 +40,11 @@ def test_a_sweep_stands_for_its_finished_runs() -> None:
     assert found.remarks == ["Of sweep 55555555, 3 runs that have not finished are left out (1 RUNNING, 2 KILLED)."]
 
 
+def test_a_sweep_beside_another_run_stands_for_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "best_run", lambda run: B if run is SWEEP else run)
+    assert chosen(["a", "5"]).runs == [A, B]
+
+
 def test_a_filter_adds_its_finished_runs() -> None:
     found = chosen(["b"], "metrics.objective > 0.8")
     assert found.runs == [B, A]

@@ -32,8 +32,8 @@ MOBILENET_FILE = Path(os.environ.get("THAW_TEST_MOBILENET", "mobilenet_2_5_224_t
 CASES = [(row.name, precision) for row in FORMATS.values() for precision in row.precisions]
 # Of a probability.
 LARGEST = {"float32": 1e-4, "float16": 5e-2, "int8": 0.5}
-# In int8 a deep network of random weights may answer anything: its activations lie in no range that images lead to. Such
-# an export must load and answer with probabilities; how far int8 is off is tested with real weights.
+# In int8 a deep network of random weights may answer anything: its activations lie in no range that images lead to.
+# Such an export must load and answer with probabilities; how far int8 is off is tested with real weights.
 RANDOM_INT8 = 1.0
 
 

@@ -23,7 +23,8 @@ class ChosenRuns:
 def choose_runs(runs: Any, run_filter: str | None, experiment: str, uri: str, outputs: Path) -> ChosenRuns:
     """Return the runs that `runs` names (ids, their beginnings, folders of runs or sweeps), and those of a filter.
 
-    A sweep stands for its finished runs. A run that is named itself must have finished.
+    A sweep alone stands for its finished runs, a sweep beside others for its best. A run that is named itself must have
+    finished.
 
     Raises:
         UserError: A run is unknown or has not finished, or there are fewer than two.
@@ -35,8 +36,11 @@ def choose_runs(runs: Any, run_filter: str | None, experiment: str, uri: str, ou
     found: list[StoredRun] = []
     remarks: list[str] = []
     named: list[StoredRun] = []
-    for entry in _entries(runs):
+    entries = _entries(runs)
+    for entry in entries:
         run = _find(entry, uri, outputs)
+        if run.is_sweep and len(entries) > 1:
+            run = tracking.best_run(run)
         if run.is_evaluation:
             evaluated = run.tags.get(tracking.EVALUATED_RUN_TAG, "unknown")
             raise UserError(

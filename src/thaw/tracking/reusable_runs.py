@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from thaw.tracking.fingerprint import FINGERPRINT_PREFIX
-from thaw.tracking.run_lookup import PARENT_TAG, StoredRun
+from thaw.tracking.run_lookup import PARENT_TAG, REUSED_BY, StoredRun
 from thaw.tracking.run_search import iterate_runs, open_existing_store
 
 SETTING_TAG = "thaw.setting_sha256"  # of config and code
 COMPLETE_TAG = "thaw.complete"  # whether network, pictures and predictions were kept
-_REUSED_BY = "thaw.reused_by."  # and the id of a sweep
 _DATA_TAG = f"{FINGERPRINT_PREFIX}data_sha256"
 
 
@@ -33,7 +32,7 @@ def is_complete(run: StoredRun) -> bool:
 
 def reused_tag(sweep_id: str) -> str:
     """Return the tag of runs that a sweep took over."""
-    return f"{_REUSED_BY}{sweep_id}"
+    return f"{REUSED_BY}{sweep_id}"
 
 
 def may_replace(run: StoredRun, sweep_id: str) -> bool:

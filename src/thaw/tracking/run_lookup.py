@@ -1,6 +1,7 @@
 """Runs read from the store: looked up by id, by its first characters, by folder, or as the best run of a sweep."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ OVERRIDES_TAG = "thaw.overrides"
 BEST_RUN_TAG = "thaw.best_run"
 DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
 REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
+REUSED_BY = "thaw.reused_by."  # and the id of a sweep: tag of a run that the sweep took over
 _MODEL_FILE = "model/model.keras"  # in a run's folder
 _ARTIFACT = re.compile("runs:/([0-9a-f]{32})(?:/|$)")  # MLflow's name of what a run logged
 
@@ -122,13 +124,16 @@ class StoredRun:
         return self.metrics.get("objective")
 
     def child_runs(self, status: str) -> "list[StoredRun]":
-        """Return a sweep's runs with this status, highest objective first."""
-        runs = self._store.client.search_runs(
-            [self.experiment_id],
-            f"tags.`{PARENT_TAG}` = '{self.id}' AND attributes.status = '{status}'",
-            order_by=["metrics.objective DESC"],
+        """Return a sweep's runs with this status, those that it took over among them, highest objective first."""
+        from thaw.tracking.run_search import iterate_runs  # which imports this module
+
+        own = f"tags.`{PARENT_TAG}` = '{self.id}' AND attributes.status = '{status}'"
+        taken_over = f"tags.`{REUSED_BY}{self.id}` = 'True' AND attributes.status = '{status}'"
+        found = [run for each in (own, taken_over) for run in iterate_runs(self._store, each)]
+        runs = {run.id: run for run in found}
+        return sorted(
+            runs.values(), key=lambda run: -math.inf if run.objective is None else run.objective, reverse=True
         )
-        return [stored_run_of_mlflow(self._store, run) for run in runs]
 
 
 def find_run(uri: str, outputs: Path, run_id: str) -> StoredRun:

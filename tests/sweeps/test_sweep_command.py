@@ -1,0 +1,144 @@
+"""`train -m` from the command line to the page: what it draws, takes over, tries again, and says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+JOBS = (
+    "dataset=digits", "dataset.limit_per_class=8", "backbone=mobilenet", "backbone.alpha=0.25",
+    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "bottleneck.epochs=2", "report=none",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sweep=tpe", "sweep.trials=3"), "without -m this is a single run"),
+        (("-m", "sweep.trials=1,2", "seed=0,1"), "a sweep has one value of sweep.trials"),
+        (("-m", "sweep=tpe", "sweep.space={optimizer.learnin_rate: log(1e-5,1e-2)}"), "optimizer.learnin_rate"),
+        (("-m", "sweep=tpe", "sweep.space={head.dropout: uniform(0,2)}"), "head.dropout=2.0 is out of range"),
+        (("-m", "sweep=tpe"), "has nothing to draw"),
+        (("-m", "sweep=grid", "sweep.space={head.dropout: uniform(0,0.5)}"), "a grid has no steps in an interval"),
+        (("-m", "seed=0,1", "sweep.space={seed: [2,3]}"), "swept on the command line and in sweep.space"),
+        (("-m", "seed=0,1", "sweep.pruner=middle"), "Choose one of: none, median, hyperband"),
+        (("-m", "seed=0,1", "sweep.storage=sqlite:///"), "names no file"),
+        (("-m", "seed=0,1", "sweep.workers=some"), "is no number of workers"),
+        (("sweep.join=nothing",), "there is no such study"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_a_sweep_is_named_before_a_job_starts(commands, arguments: tuple[str, ...], said: str) -> None:
+    done = commands.run(*arguments, *JOBS)
+    assert (done.code, said in done.err) == (1, True), done.err + done.out
+    assert "Traceback" not in done.err
+    assert "job 0" not in done.out
+
+
+SPACE = "sweep.space={optimizer.learning_rate: log(1e-4,1e-2), head: [linear,gap_dense]}"
+
+
+@pytest.fixture(scope="module")
+def drawn(commands):
+    """Three settings drawn by TPE, of two objectives; the best is registered."""
+    return commands.run(
+        "-m", "sweep=tpe", "sweep.trials=3", *JOBS, SPACE, "tracking.experiment=drawn", "tracking.register=digits",
+        "sweep.objectives={val/loss: minimize, time/train: minimize}",
+    )  # fmt: skip
+
+
+def folder_of(ran) -> Path:
+    page = re.search(r"^page (.*)$", ran.out, re.MULTILINE)
+    assert page, ran.out + ran.err
+    return Path(ran.folder, page[1]).parent
+
+
+def runs_of(commands, experiment: str):
+    """The parent run of the one sweep of an experiment, and its jobs."""
+    client = commands.client()
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    (parent,) = (run for run in runs if "thaw.sweep" in run.data.tags)
+    return parent, [run for run in runs if run is not parent]
+
+
+def test_a_drawn_sweep_has_its_settings_its_best_by_the_first_objective_and_a_page(commands, drawn) -> None:
+    assert drawn.code == 0, drawn.err
+    parent, jobs = runs_of(commands, "drawn")
+    assert [run.info.status for run in jobs] == ["FINISHED"] * 3
+    assert len({run.data.tags["thaw.overrides"] for run in jobs}) == 3
+    losses = {run.info.run_id: run.data.metrics["val/loss"] for run in jobs}
+    best = parent.data.tags["thaw.best_run"]
+    assert losses[best] == min(losses.values())
+    assert parent.data.metrics["objective"] == pytest.approx(min(losses.values()))
+    page = (folder_of(drawn) / "sweep.html").read_text()
+    assert all(run.info.run_id[:8] in page for run in jobs)
+    assert "Pareto" in page
+
+
+def test_of_a_sweep_the_best_alone_is_registered(commands, drawn) -> None:
+    parent, _ = runs_of(commands, "drawn")
+    versions = commands.client().mlflow_client.search_model_versions("name = 'digits'")
+    assert [version.run_id for version in versions] == [parent.data.tags["thaw.best_run"]]
+
+
+def test_another_sweep_takes_over_what_has_been_run_and_the_id_of_each_means_its_best(commands, drawn) -> None:
+    _, jobs = runs_of(commands, "drawn")
+    rates = [run.data.params["optimizer.learning_rate"] for run in jobs if run.data.params["head.name"] == "linear"]
+    heads = [run.data.params["head.name"] for run in jobs]
+    head = "linear" if rates else "gap_dense"
+    rates = [run.data.params["optimizer.learning_rate"] for run in jobs if run.data.params["head.name"] == head]
+    assert rates, heads
+    again = commands.run(
+        "-m", *JOBS, f"optimizer.learning_rate={rates[0]},0.5", f"head={head}", "tracking.experiment=other"
+    )
+    assert again.code == 0, again.err
+    assert "has done the same: it is taken over" in again.out
+    assert "1 taken over from earlier runs" in again.out
+    parent, new = runs_of(commands, "other")
+    assert len(new) == 1
+    sweep = commands.run("scripts/compare.py", f"runs={parent.info.run_id}", "tracking.experiment=other")
+    assert sweep.code == 0, sweep.err
+
+
+def test_what_fails_is_listed_stops_nothing_and_is_tried_again_by_the_next_start(commands) -> None:
+    arguments = ("-m", *JOBS, "recipe=bottleneck,finetune", "finetune.freeze=nowhere", "tracking.experiment=failing")
+    first = commands.run(*arguments)
+    assert first.code == 1
+    assert "1 of 2 jobs failed" in first.err
+    assert "job 1 (recipe=finetune): " in first.err
+    assert "nowhere is neither a layer nor a block" in first.err
+    second = commands.run(*arguments)
+    assert second.code == 1
+    assert "1 of 2 settings done before" in second.out
+    assert "job 0 (1 of 2)" not in second.out
+    assert "job 1 (2 of 2)" in second.out
+    parent, jobs = runs_of(commands, "failing")
+    assert parent.info.status == "FAILED"
+    assert sorted(run.info.status for run in jobs)[-1] == "FINISHED"
+    assert sum(run.info.status == "FINISHED" for run in jobs) == 1
+
+
+def test_a_job_that_falls_behind_is_killed_and_marked_in_the_store(commands) -> None:
+    rates = ",".join(["1e-3"] * 1 + [f"{i}e-3" for i in (2, 3, 4, 5)] + ["1e6"])
+    ran = commands.run(
+        "-m", *JOBS, f"optimizer.learning_rate={rates}", "optimizer=sgd", "bottleneck.epochs=6",
+        "sweep.pruner=median", "tracking.experiment=pruned", "head=linear",
+    )  # fmt: skip
+    _, jobs = runs_of(commands, "pruned")
+    marked = [run for run in jobs if run.data.tags.get("thaw.pruned") == "True"]
+    if ran.code == 0:
+        assert [run.info.status for run in marked] == ["KILLED"] * len(marked)
+        assert marked
+        assert "epoch/val_accuracy" in marked[0].data.metrics
+        assert "objective" not in marked[0].data.metrics
+        assert f"{len(marked)} pruned" in ran.out
+    else:
+        assert "diverged" in ran.err, "a rate of a million may also end in numbers that are none"
+
+
+def test_all_jobs_of_a_sweep_ran_in_one_process_and_left_their_lines_in_its_log(commands, drawn) -> None:
+    folder = folder_of(drawn)
+    (log,) = folder.glob("worker-*.log")
+    assert log.read_text().count("\nresult ") == 3
+    results = [json.loads((folder / str(number) / "result.json").read_text()) for number in range(3)]
+    assert len({result["run_id"] for result in results}) == 3
