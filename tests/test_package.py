@@ -68,7 +68,8 @@ def installed(wheel: Path, tmp_path_factory) -> Environment:
 def test_the_package_lists_every_room() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     rooms = {f"thaw.{file.parent.name}" for file in (ROOT / "src" / "thaw").glob("*/__init__.py")}
-    assert set(packages) == {"thaw", "thaw.conf", *rooms}
+    plugins = {f"hydra_plugins.{file.parent.name}" for file in (ROOT / "src" / "hydra_plugins").glob("*/__init__.py")}
+    assert set(packages) == {"thaw", "thaw.conf", *rooms, *plugins}
 
 
 def test_the_wheel_carries_conf_and_the_licence_and_no_lab(wheel: Path) -> None:
