@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from .processes import workers_of
+
 ROOT = Path(__file__).parents[2]
 JOBS = (
     "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
@@ -37,19 +39,6 @@ def start(commands, outputs: Path, *arguments: str) -> subprocess.Popen:
         cwd=commands.folder, env={**commands.env, "THAW_OUTPUTS": str(outputs)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-
-
-def workers_of(process: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = stat.with_name("cmdline").read_bytes()
-        except (OSError, ValueError):
-            continue
-        if parent == process and b"sweep_worker" in command:
-            found.append(int(stat.parent.name))
-    return found
 
 
 def kill(victim: str, process: subprocess.Popen) -> bool:
