@@ -22,6 +22,7 @@ from thaw.config.install_paths import conf_dir
 from thaw.config.schema import Config
 from thaw.config.schema_keys import dotted_keys
 
+_FREE_MAPPINGS = ("sweep.space.", "sweep.objectives.")  # whose own keys are keys of the config, and metrics
 _MAX_COMPOSED = 256  # configs that wait for their second use: 32 MB
 
 
@@ -70,7 +71,7 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
     """
     known = set(dotted_keys(schema))
     for key in _dotted(cfg, ""):
-        if key not in known:
+        if key not in known and not key.startswith(_FREE_MAPPINGS):
             raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
     check_no_empty_texts(cfg)
     if "outputs" in cfg:

@@ -101,15 +101,16 @@ def join_study(config: Config, folder: Path) -> None:
 def storage_url(config: Config) -> str:
     """Return the URL of the studies' database, with a SQLite file's path made absolute."""
     url = config.sweep.storage
-    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
-        return f"sqlite:///{Path(url.removeprefix('sqlite:///')).expanduser().absolute()}"
-    return url
+    file = url.removeprefix("sqlite:///")
+    return f"sqlite:///{Path(file).expanduser().absolute()}" if file not in ("", url) else url
 
 
 def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSweep:
     """Find the study of this command, or create it, and open its parent run."""
     sweep, url = checked.sweep, storage_url(checked)
-    typed = [argument for argument in arguments if not plans.is_sweep_key(argument)]
+    places_of(sweep.workers, 1)  # a mistake in it is told before anything is opened
+    last = {argument.partition("=")[0].lstrip("+"): argument for argument in arguments}  # as Hydra: the last one counts
+    typed = [argument for argument in last.values() if not plans.is_sweep_key(argument)]
     swept, _ = space.parse_swept_arguments(typed)
     by_key = {parameter.key: parameter for parameter in [*swept, *space.parse_space(sweep.space)]}
     if twice := {p.key for p in swept} & {p.key for p in space.parse_space(sweep.space)}:

@@ -129,6 +129,8 @@ def _no_lock() -> Iterator[None]:
 
 def _shown(url: str) -> str:
     """Return the URL without its password."""
+    if url.startswith("sqlite:"):
+        return url  # rendered, a space or quote in its path would be escaped
     try:
         return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:
