@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
             cores to use, with commas between them; empty for all.
     """
     url, name, parent, cores = arguments
-    if cores:
+    if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     with exit_with_one_error(Config):
         from thaw.sweeps import worker

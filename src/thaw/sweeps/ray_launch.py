@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from hydra.core.utils import JobReturn, JobStatus
 
 from thaw.common.errors import UserError
-from thaw.sweeps.worker_pool import WorkerPlace
+from thaw.sweeps.worker_pool import WorkerPlace, usable_cores
 
 _SOURCE = Path(__file__).parents[2]
 
@@ -100,7 +100,7 @@ def _own_cores(count: int) -> Iterator[WorkerPlace]:
 
     Without free ones, which is when Ray was told of more cores than there are, the worker uses all.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = usable_cores()
     for start in range(0, len(cores) - count + 1, count) if count < len(cores) else ():
         lock = FileLock(Path(tempfile.gettempdir()) / f"thaw-cores-{os.getuid()}-{start}-{count}.lock")
         try:

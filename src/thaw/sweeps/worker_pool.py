@@ -18,19 +18,20 @@ _STOP_SECONDS = 60.0  # that a worker gets to close its run after SIGTERM
 _MIN_SECONDS = 60.0  # a worker that died earlier than this, without a job, could not start
 _MAX_FALSE_STARTS = 2
 _POLL_SECONDS = 0.2
+_CORES_EACH, _GB_EACH = 8, 4  # of a worker, where nothing is asked for
 _SOURCE = Path(__file__).parents[2]
 _LOG_TAIL = 12  # lines of a worker's log in an error
 
 
 @dataclass
 class _Worker:
-    """A worker process. cores: that it may use; log: where its lines go."""
+    """A worker process. log: where its lines go; attempts: at all jobs, by all workers, when it was started."""
 
     index: int
     process: subprocess.Popen[bytes]
     log: Path
     started: float
-    begun_jobs: int
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class WorkerPool:
         self.ledger.note_death(worker.process.pid, f"its process ended with {how}")
         if self.ledger.is_complete():
             return
-        worked = len(self.ledger.jobs()) > worker.begun_jobs
+        worked = self._attempts() > worker.attempts
         if not worked and time.monotonic() - worker.started < _MIN_SECONDS:
             self._false_starts += 1
         else:
@@ -142,7 +143,10 @@ class WorkerPool:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the parent, which lets the workers give their jobs back
             )
-        return _Worker(index, process, log, time.monotonic(), len(self.ledger.jobs()))
+        return _Worker(index, process, log, time.monotonic(), self._attempts())
+
+    def _attempts(self) -> int:
+        return sum(job.attempts for job in self.ledger.jobs())
 
     def _log(self, index: int) -> Path:
         return self.folder / f"worker-{this_worker().host}-{index}.log"
@@ -160,7 +164,7 @@ def places_of(workers: object, jobs: int) -> list[WorkerPlace]:
     Raises:
         UserError: it is neither.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = usable_cores()
     gpus = _gpus()
     if str(workers) == "auto":
         count = len(gpus) or max(1, min(len(cores) // _CORES_EACH, _memory_gb() // _GB_EACH))
@@ -179,7 +183,11 @@ def places_of(workers: object, jobs: int) -> list[WorkerPlace]:
     return [WorkerPlace(tuple(cores[i * each : (i + 1) * each])) for i in range(count)]
 
 
-_CORES_EACH, _GB_EACH = 8, 4
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use; without names for them, as on macOS, from 0 on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def _gpus() -> list[str]:
