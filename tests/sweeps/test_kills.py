@@ -19,8 +19,8 @@ from .processes import workers_of
 
 ROOT = Path(__file__).parents[2]
 JOBS = (
-    "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
-    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "report=none", "tracking.log_model=false",
+    "dataset=digits", "dataset.limit_per_class=5", "backbone.image_size=32", "recipe=bottleneck", "report=none",
+    "tracking.log_model=false",
 )  # fmt: skip
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the workers are found in Linux's /proc")
 

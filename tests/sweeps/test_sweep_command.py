@@ -96,7 +96,7 @@ def test_another_sweep_takes_over_what_has_been_run_and_the_id_of_each_means_its
     assert "1 taken over from earlier runs" in again.out
     parent, new = runs_of(commands, "other")
     assert len(new) == 1
-    sweep = commands.run("scripts/compare.py", f"runs={parent.info.run_id}", "tracking.experiment=other")
+    sweep = commands.run("scripts/compare.py", f"runs={parent.info.run_id}")
     assert sweep.code == 0, sweep.err
 
 
@@ -121,9 +121,9 @@ def test_what_fails_is_listed_stops_nothing_and_is_tried_again_by_the_next_start
 def test_a_job_that_falls_behind_is_killed_and_marked_in_the_store(commands) -> None:
     """Five learn and are what the last one, which learns nothing, is compared with."""
     ran = commands.run(
-        "-m", *JOBS, "optimizer.learning_rate=0.01,0.011,0.012,0.013,0.014,1e-9", "optimizer=adam",
-        "dataset.limit_per_class=20", "bottleneck.epochs=6", "sweep.pruner=median", "tracking.experiment=pruned",
-        "head=linear",
+        "-m", *JOBS, "backbone=efficientnet_lite0", "backbone.weights=imagenet", "backbone.alpha=null",
+        "backbone.image_size=64", "optimizer.learning_rate=1e-3,2e-3,3e-3,4e-3,5e-3,1e-9", "optimizer=adam",
+        "bottleneck.epochs=4", "sweep.pruner=median", "tracking.experiment=pruned", "head=linear",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     _, jobs = runs_of(commands, "pruned")
