@@ -110,10 +110,10 @@ def check(commands, tmp_path: Path, victim: str, kills: int, *arguments: str, se
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["parent", "worker", "both"])
 def test_killed_at_20_moments_a_sweep_ends_as_an_undisturbed_one(commands, tmp_path: Path, victim: str) -> None:
-    settings = 80
+    rates = ",".join(f"{i * 1e-4:.4f}" for i in range(1, 61))
     killed = check(
-        commands, tmp_path, victim, 20, f"seed=range({settings})", "bottleneck.epochs=5", "sweep.retries=10",
-        settings=settings,
+        commands, tmp_path, victim, 20, f"optimizer.learning_rate={rates}", "bottleneck.epochs=5", "head=linear",
+        "sweep.retries=10", settings=60,
     )  # fmt: skip
     print(f"{victim}: {killed} kills")
     assert killed >= 15, "the sweep ended before it was killed often enough"
