@@ -9,9 +9,12 @@ from thaw.config import stored_config
 from thaw.config.schema import Config
 
 # The rooms that make numbers. Those that draw, print, store and serve them are left out: a new chart repeats no sweep.
-_ROOMS = ("data", "frozen", "models", "training")
-_FILES = ("results/metrics.py", "run.py", "run_data.py", "run_training.py")
-_PACKAGES = ("tensorflow", "keras", "numpy", "openvino", "pillow", "scikit-learn", "nncf")
+_ROOMS = ("cache", "data", "frozen", "models", "training")
+_FILES = (
+    "common/hardware.py", "common/tensorflow_setup.py", "results/final_predictions.py", "results/metrics.py", "run.py",
+    "run_context.py", "run_data.py", "run_fingerprint.py", "run_training.py",
+)  # fmt: skip
+_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "openvino", "pillow", "scikit-learn", "nncf")
 
 
 @cache
@@ -33,11 +36,16 @@ def setting_sha256(config: Config) -> str:
 
     Keys that change no number are left out, see `stored_config.RESULT_NEUTRAL_KEYS`.
     """
-    content = stored_config.number_keys(config)
-    weights = Path(config.backbone.weights).expanduser()
-    if weights.is_file():  # its name says nothing about what is in it
-        content["backbone.weights"] = (str(weights.absolute()), weights.stat().st_size, weights.stat().st_mtime_ns)
+    content = stored_config.number_keys(config) | {"backbone.weights": weights_identity(config.backbone.weights)}
     return hashlib.sha256(f"{sorted(content.items())!r} {code_sha256()}".encode()).hexdigest()
+
+
+def weights_identity(weights: str) -> object:
+    """Return what tells a weights file from another that takes its place: its name says nothing about what is in it."""
+    file = Path(weights).expanduser()
+    if not file.is_file():
+        return weights
+    return str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns
 
 
 def _version(package: str) -> str:

@@ -203,3 +203,76 @@ def test_objectives_are_metrics_with_a_direction() -> None:
     for wrong in ("val/accuracy", {}, {"val/accuracy": "up"}):
         with pytest.raises(UserError, match=r"sweep\.objectives"):
             parse_objectives(wrong)
+
+
+@pytest.mark.parametrize("last", range(4))
+def test_a_process_that_dies_between_any_two_writes_loses_no_setting_and_repeats_none(make_ledger, last: int) -> None:
+    """The n-th write of a claim and its end is the last one that the database sees of the process."""
+    ledger = make_ledger(INTERVALS, trials=2)
+    dying = Ledger.find(ledger.url, "study")
+    assert dying is not None
+    dies_at_write(dying, last)
+    worker = dead_worker()
+    with pytest.raises(Killed):
+        dying.finish(claim(dying, worker), [0.25], run_id="first")
+    assert set(states(ledger)) <= {"running", "waiting", "finished"}
+    rest = finish_all(ledger)
+    jobs = ledger.jobs()
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    assert [job.number for job in jobs] == [0, 1]
+    assert len(rest) == 2
+    assert ledger.is_complete()
+
+
+class Killed(BaseException):
+    """What kill -9 does to a process: nothing of it runs any more."""
+
+
+def dies_at_write(ledger: Ledger, last: int) -> None:
+    writes = 0
+    for name in ("set_trial_param", "set_trial_state_values", "set_trial_user_attr", "record_heartbeat"):
+        original = getattr(ledger._backend, name)
+
+        def write(*args, _write=original, **kwargs):
+            nonlocal writes
+            writes += 1
+            if writes > last:
+                raise Killed
+            return _write(*args, **kwargs)
+
+        setattr(ledger._backend, name, write)
+
+
+def test_an_objective_that_is_not_a_number_fails_its_job_and_no_other(make_ledger) -> None:
+    ledger = make_ledger(INTERVALS, trials=2)
+    with pytest.raises(UserError, match="the objective objective is not a number"):
+        ledger.finish(claimed := claim(ledger), [float("nan")])
+    ledger.fail(claimed, PERMANENT, "not a number")
+    finish_all(ledger)
+    assert states(ledger) == ["failed", "finished"]
+
+
+def test_a_process_of_this_machine_that_lives_keeps_its_job_however_old_its_heartbeat_is(make_ledger) -> None:
+    """As after a laptop's sleep."""
+    ledger = make_ledger(INTERVALS, trials=1)
+    mine = claim(ledger)
+    ledger._backend.grace_period = 0
+    time.sleep(1.1)
+    assert ledger.claim(ME) == Wait(1)
+    ledger.finish(mine, [0.5])
+    assert states(ledger) == ["finished"]
+
+
+def test_an_interval_of_whole_numbers_is_run_through_and_not_repeated(make_ledger) -> None:
+    ledger = make_ledger("{seed: uniform(0,2)}", trials=9)
+    assert sorted(c.params["seed"] for c in finish_all(ledger)) == [0, 1, 2]
+    assert ledger.is_complete()
+
+
+def test_a_start_that_is_killed_while_it_writes_its_plan_leaves_the_plan_of_before(make_ledger) -> None:
+    ledger = make_ledger(INTERVALS, arguments=tuple(f"key{i}={'x' * 100}" for i in range(100)))
+    before = ledger.known_plan()
+    parts = before.started_again(replace(before, trials=99)).to_attributes()
+    for key, value in list(parts.items())[1:3]:
+        ledger.study.set_user_attr(key, value)
+    assert ledger.plan == before

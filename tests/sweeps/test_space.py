@@ -53,6 +53,15 @@ def test_an_interval_of_whole_numbers_draws_whole_numbers_where_the_key_holds_th
     assert dropout.distribution == FloatDistribution(0, 1)
 
 
+@pytest.mark.parametrize("argument", ["seed=interval(0,5)", "++seed=interval(0,5)", "seed=tag(log,interval(1,5))"])
+def test_on_the_command_line_too(argument: str) -> None:
+    ((parameter,), _) = parse_swept_arguments([argument])
+    assert isinstance(parameter.distribution, IntDistribution)
+    assert parameter.distribution.high == 5
+    with pytest.raises(UserError, match="seed holds whole numbers"):
+        parse_swept_arguments(["seed=interval(0,2.5)"])
+
+
 def test_the_command_line_parts_what_varies_from_what_is_fixed() -> None:
     arguments = ["seed=5", "optimizer.learning_rate=1e-4,1e-3", "head.dropout=interval(0,0.5)", "dataset.path='a,b'"]
     parameters, fixed = parse_swept_arguments(arguments)

@@ -19,7 +19,7 @@ from thaw.cli.compose import job_config, to_config
 from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
-from thaw.config import run_names, stored_config
+from thaw.config import install_paths, run_names, stored_config
 from thaw.config.schema import Config
 from thaw.data import listing_hash
 from thaw.sweeps import ledger as ledgers
@@ -111,12 +111,14 @@ def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSwee
     places_of(sweep.workers, 1)  # a mistake in it is told before anything is opened
     last = {argument.partition("=")[0].lstrip("+"): argument for argument in arguments}  # as Hydra: the last one counts
     typed = [argument for argument in last.values() if not plans.is_sweep_key(argument)]
-    swept, _ = space.parse_swept_arguments(typed)
-    by_key = {parameter.key: parameter for parameter in [*swept, *space.parse_space(sweep.space)]}
-    if twice := {p.key for p in swept} & {p.key for p in space.parse_space(sweep.space)}:
+    swept, fixed = space.parse_swept_arguments(typed)
+    drawn = _without_typed(space.parse_space(sweep.space), fixed)
+    by_key = {parameter.key: parameter for parameter in [*swept, *drawn]}
+    if twice := {p.key for p in swept} & {p.key for p in drawn}:
         raise UserError(f"{', '.join(sorted(twice))}: swept on the command line and in sweep.space; leave one out")
     parameters = tuple(by_key.values())
     objectives = plans.parse_objectives(sweep.objectives)
+    _check_objectives(objectives, by_key, checked, typed)
     size = space.grid_size(parameters)
     default = size if sweep.sampler == "grid" and size is not None else search.DEFAULT_TRIALS
     outputs = Path(checked.outputs)
@@ -141,12 +143,31 @@ def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSwee
         parent_run_id="",
     )
     ledgers.check_plan(plan)
-    name = sweep.study or f"{_slug(plan.name)}-{_digest(plan, checked)[:12]}"
+    plan = replace(plan, digest=_digest(plan, checked))
+    name = sweep.study or f"{_slug(plan.name)}-{plan.digest[:12]}"
     with Ledger.opening(url, name):  # the same command may be started twice at one moment
         known = Ledger.find(url, name)
         if known is not None:
             return _take_up(known, plan, checked)
         return _begin(config, plan, checked, url, name)
+
+
+def _without_typed(drawn: list[space.Parameter], fixed: Sequence[str]) -> list[space.Parameter]:
+    """Leave out of the space what the command line sets: `sweep=first head.dropout=0.2`."""
+    typed = {argument.partition("=")[0].lstrip("+") for argument in fixed}
+    if ours := [parameter.key for parameter in drawn if parameter.key in typed]:
+        say(f"note: {', '.join(ours)} {'is' if len(ours) == 1 else 'are'} set on the command line, and not drawn")
+    return [parameter for parameter in drawn if parameter.key not in typed]
+
+
+def _check_objectives(objectives: Any, by_key: Any, config: Config, typed: Sequence[str]) -> None:
+    """Raise UserError where only a run's own objective is compared: among folds, and among drafts."""
+    if objectives == plans.DEFAULT_OBJECTIVES:
+        return
+    if "split.fold" in by_key:
+        raise UserError("folds are summarized by validation accuracy: leave sweep.objectives out")
+    if config.precision == "draft" or any(argument.startswith("precision=draft") for argument in typed):
+        raise UserError("drafts are compared by validation accuracy: leave sweep.objectives out")
 
 
 def _begin(config: DictConfig, plan: SweepPlan, checked: Config, url: str, name: str) -> OpenSweep:
@@ -272,8 +293,20 @@ def _digest(plan: SweepPlan, config: Config) -> str:
         "store": [plan.tracking_uri, config.tracking.experiment],
         "code": code_hash.code_sha256(),
         "data": listing_hash.listing_sha256(config.dataset.path),
+        "weights": str(code_hash.weights_identity(config.backbone.weights)),
+        "choices": _choices_sha256(plan.hydra_arguments),  # those that are swept are not in the config
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _choices_sha256(hydra_arguments: Sequence[str]) -> str:
+    """Return a hash of all config files that a choice may name: thaw's, and those of `--config-dir`."""
+    given = [a.partition("=")[2].strip("[]'") for a in hydra_arguments if a.startswith("hydra.searchpath=")]
+    folders = [install_paths.conf_dir(), *(Path(folder.removeprefix("file://")) for folder in given)]
+    digest = hashlib.sha256()
+    for file in (file for folder in folders for file in sorted(folder.rglob("*.yaml"))):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _epochs(config: Config) -> int:

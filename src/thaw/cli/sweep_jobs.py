@@ -62,11 +62,12 @@ def run_job(plan: SweepPlan, claim: Claim, on_epoch: EpochReport) -> Outcome:
         own = folder if attempt == 0 else folder.with_name(f"{folder.name}-{attempt + 1}")
         if (outcome := _earlier_attempt(plan, own, config)) is not None:
             return outcome
-        if (job := _resumed_job(own, on_epoch)) is not None:
+        if (job := _resumed_job(plan, own, config, on_epoch)) is not None:
             return _train(plan, *job)
         if tracking.owner_of_folder(own) is None:
             break
-    if plan.reuse and (outcome := _reused(plan, config)) is not None:
+    timed = any(metric.startswith(("time/", "images_per_second/")) for metric, _ in plan.objectives)
+    if plan.reuse and not timed and (outcome := _reused(plan, config)) is not None:
         return outcome
     own.mkdir(parents=True, exist_ok=True)
     swept = [parameter.key for parameter in plan.parameters]
@@ -109,7 +110,8 @@ def _of_sweep(config: Config, plan: SweepPlan) -> Config:
     stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
     if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
         stored = dataclasses.replace(stored, complete="all")
-    return dataclasses.replace(config, outputs=plan.outputs, tracking=stored)
+    backbone = tracking.pin_registered_weights(config.backbone, plan.tracking_uri, Path(plan.outputs))
+    return dataclasses.replace(config, outputs=plan.outputs, tracking=stored, backbone=backbone)
 
 
 def _composed(plan: SweepPlan, overrides: Sequence[str], number: int) -> DictConfig:
@@ -124,19 +126,31 @@ def _composed(plan: SweepPlan, overrides: Sequence[str], number: int) -> DictCon
 
 def _earlier_attempt(plan: SweepPlan, folder: Path, config: Config) -> Outcome | None:
     """Return the outcome of an attempt that finished its run and died before the ledger knew."""
-    owner = tracking.owner_of_folder(folder)
-    if owner is None:
-        return None
-    run = tracking.find_run(plan.tracking_uri, Path(config.outputs), owner[0])
-    if run.status != "FINISHED" or run.objective is None:
+    run = _run_in(plan, folder, config)
+    if run is None or run.status != "FINISHED" or run.objective is None:
         return None
     say(f"run {run.id} had finished already")
     return _outcome_of(plan, run)
 
 
-def _resumed_job(folder: Path, on_epoch: EpochReport) -> tuple[Config, Job] | None:
+def _run_in(plan: SweepPlan, folder: Path, config: Config) -> "StoredRun | None":
+    """Return the run of this setting that a folder holds; None for another setting's, and for one that was deleted."""
+    from thaw.code_hash import setting_sha256
+
+    owner = tracking.owner_of_folder(folder)
+    if owner is None:
+        return None
+    try:
+        run = tracking.find_run(plan.tracking_uri, Path(config.outputs), owner[0])
+    except UserError as error:
+        say(f"note: {folder} is passed over: {error}")
+        return None
+    return run if run.tags.get(tracking.SETTING_TAG) == setting_sha256(config) and not run.deleted else None
+
+
+def _resumed_job(plan: SweepPlan, folder: Path, config: Config, on_epoch: EpochReport) -> tuple[Config, Job] | None:
     """Return how an attempt that was stopped goes on; None when there is none that can."""
-    if tracking.owner_of_folder(folder) is None:
+    if _run_in(plan, folder, config) is None:
         return None
     try:
         resumed = prepare_resume([f"resume={folder}"])
@@ -148,9 +162,9 @@ def _resumed_job(folder: Path, on_epoch: EpochReport) -> tuple[Config, Job] | No
     with instantiation_guard.forbid_instantiation(resumed.arguments), initialized_hydra():
         composed = hydra.compose("config", resumed.arguments, return_hydra_config=True)
     with job_config(composed) as cfg:
-        config: Config = to_config(cfg, Config)
+        stored: Config = to_config(cfg, Config)
     root = install_paths.checkout_root()
-    return config, Job(root, folder, resumed.arguments, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
+    return stored, Job(root, folder, resumed.arguments, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
 
 
 def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
@@ -166,7 +180,10 @@ def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
     if not found:
         return None
     data = run_data.current_data_sha256(config, open_cache(config))
+    by_accuracy = plan.objectives in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT)
     for run in found:
+        if not by_accuracy and not reusable_runs.is_complete(run):
+            continue
         if reusable_runs.data_sha256(run) != data or not reusable_runs.may_replace(run, plan.parent_run_id):
             continue
         try:

@@ -6,10 +6,11 @@ All claims go through one lock, so that a setting is worked on once, whatever en
 
 import itertools
 import json
+import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ DIED, CAN_PASS, PERMANENT, RELEASED = "died", "can pass", "permanent", "released
 # What a pruner can see, as the epochs' history names it.
 EPOCH_OBJECTIVES = {"objective": "val_accuracy", "val/accuracy": "val_accuracy", "val/loss": "val_loss"}
 _JOB, _RESULT, _PROGRESS = "job", "result", "progress"
+_MAX_LISTED = 100_000  # settings of a finite space, above which they are not listed to find one that is new
 _MAX_DRAWS = 30  # settings that a sampler draws again because they were drawn before
 _REASON_LENGTH = 800  # characters
 
@@ -181,20 +183,21 @@ class Ledger:
         self._backend.record_heartbeat(claim.trial._trial_id)
 
     def report_progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
-        """Say how far a job is."""
-        claim.trial.set_user_attr(_PROGRESS, dict(progress))
+        """Say how far a job is; raises JobLost when another worker has taken it over."""
+        with _lost(claim):
+            claim.trial.set_user_attr(_PROGRESS, dict(progress))
 
     def should_prune(self, claim: Claim, epoch: int, value: float) -> bool:
         """Report the value of an epoch, counted over all stages, and return whether the job is to be stopped."""
-        claim.trial.report(value, epoch)
-        return claim.trial.should_prune()
-
-    def report(self, claim: Claim, epoch: int, value: float) -> None:
-        """Report the value of an epoch, counted over all stages."""
-        claim.trial.report(value, epoch)
+        with _lost(claim):
+            claim.trial.report(value, epoch)
+            return claim.trial.should_prune()
 
     def finish(self, claim: Claim, values: Sequence[float], **result: Any) -> None:
-        """End an attempt with the values of its objectives."""
+        """End an attempt with the values of its objectives; raises UserError when one is not a number."""
+        for (metric, _), value in zip(self.known_plan().objectives, values, strict=True):
+            if math.isnan(value):
+                raise UserError(f"the objective {metric} is not a number")
         self._end(claim, TrialState.COMPLETE, list(values), result)
 
     def prune(self, claim: Claim, **result: Any) -> None:
@@ -242,18 +245,23 @@ class Ledger:
             claim.trial.set_user_attr(_RESULT, dict(result))
             self._study.tell(claim.trial, values, state=state)
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+            if not self._storage.get_trial(claim.trial._trial_id).state.is_finished():
+                raise
             # Another worker took this process for dead (it was paused, or cut off from the database) and went on.
             raise JobLost(f"job {claim.number} was taken over by another worker") from error
 
     def _fail_dead(self) -> None:
-        """End the attempts of dead processes. The caller holds the lock."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._study)
+        """End the attempts of dead processes. The caller holds the lock.
+
+        A process of this machine is dead when it is gone, one of another machine when its heartbeat has stopped. After
+        a laptop's sleep all heartbeats are old, and the processes live.
+        """
+        silent = set(self._backend._get_stale_trial_ids(self._study._study_id))
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
             worker = trial.user_attrs.get(_JOB, {}).get("worker")
             # Without a worker it is a claim whose process died while it held the lock that this one holds now.
-            if trial.state == TrialState.WAITING or worker is None or worker_id.is_known_dead(worker):
+            dead = trial.state == TrialState.WAITING or worker is None or worker_id.is_known_dead(worker)
+            if dead or (trial._trial_id in silent and not worker_id.is_known_alive(worker or {})):
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _begin_new(self, plan: SweepPlan, jobs: Sequence[JobState], worker: WorkerId) -> optuna.Trial:
@@ -304,15 +312,24 @@ class JobLost(Exception):
     """Another worker has taken over the job of this one."""
 
 
+@contextmanager
+def _lost(claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    except optuna.exceptions.UpdateFinishedTrialError as error:
+        raise JobLost(f"job {claim.number} was taken over by another worker") from error
+
+
 def _key(params: Mapping[str, Any]) -> str:
     return json.dumps(params, sort_keys=True, default=str)
 
 
 def _unseen_point(plan: SweepPlan, known: set[str], number: int) -> dict[str, Any] | None:
     """Return a combination that no job has, drawn evenly; None when the space is not finite."""
-    if grid_size(plan.parameters) is None:
+    size = grid_size(plan.parameters)
+    if size is None or size > _MAX_LISTED:
         return None
-    choices = [p.texts for p in plan.parameters]
+    choices = [p.values() or () for p in plan.parameters]
     keys = [p.key for p in plan.parameters]
     points = [dict(zip(keys, point, strict=True)) for point in itertools.product(*choices)]
     unseen = [point for point in points if _key(point) not in known]
@@ -322,11 +339,12 @@ def _unseen_point(plan: SweepPlan, known: set[str], number: int) -> dict[str, An
 def _job_state(plan: SweepPlan, number: int, trials: Sequence[FrozenTrial]) -> JobState:
     last = trials[-1]
     result = last.user_attrs.get(_RESULT, {})
+    if last.state == TrialState.FAIL and "failure" not in result:  # it died before its end was written whole
+        result = {"failure": DIED, "reason": "its process died: out of memory, a crash, or kill -9"}
     counted = [trial for trial in trials if trial.user_attrs.get(_RESULT, {}).get("failure") != RELEASED]
     state = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}.get(last.state, "running")
     if last.state == TrialState.FAIL:
         state = "waiting" if _may_try_again(plan, trials) else "failed"
-        result = result or {"failure": DIED, "reason": "its process died: out of memory, a crash, or kill -9"}
     elif last.state == TrialState.WAITING:
         state = "waiting"
     return JobState(
@@ -354,14 +372,14 @@ def _may_try_again(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> bool:
 
     A new start of the command tries again whatever failed in an earlier one.
     """
-    failures = [trial.user_attrs.get(_RESULT, {"failure": DIED}) for trial in trials]
-    if failures[-1]["failure"] == RELEASED:
+    failures = [trial.user_attrs.get(_RESULT, {}).get("failure", DIED) for trial in trials]
+    if failures[-1] == RELEASED:
         return True
     of_this_start = [trial.user_attrs[_JOB]["start"] == plan.start for trial in trials]
-    ours = [f for f, now in zip(failures, of_this_start, strict=True) if now and f["failure"] != RELEASED]
+    ours = [f for f, now in zip(failures, of_this_start, strict=True) if now and f != RELEASED]
     if not ours:
         return True
-    return ours[-1]["failure"] in (DIED, CAN_PASS) and len(ours) <= plan.retries
+    return ours[-1] in (DIED, CAN_PASS) and len(ours) <= plan.retries
 
 
 def check_plan(plan: SweepPlan) -> None:

@@ -33,6 +33,7 @@ class SweepPlan:
         tracking_uri: of the store that the jobs log to.
         outputs: the jobs' outputs.
         parent_run_id: of the sweep's run in the store.
+        digest: of what makes two commands the same sweep: settings, code and data.
         start: how often the command was started; what failed in an earlier start is tried again.
     """
 
@@ -55,6 +56,7 @@ class SweepPlan:
     outputs: str
     parent_run_id: str
     start: int = 1
+    digest: str = ""
 
     @property
     def directions(self) -> list[str]:
@@ -84,13 +86,16 @@ class SweepPlan:
         content = asdict(self) | {"parameters": space.as_attribute(self.parameters)}
         text = json.dumps(content)
         parts = [text[i : i + _PART] for i in range(0, len(text), _PART)]
-        return {_ATTRIBUTE: str(len(parts))} | {f"{_ATTRIBUTE}:{i}": part for i, part in enumerate(parts)}
+        # Names of their own for each start: parts of two plans never mix, whenever a start is killed.
+        return {_ATTRIBUTE: f"{self.start}:{len(parts)}"} | {
+            f"{_ATTRIBUTE}:{self.start}:{i}": part for i, part in enumerate(parts)
+        }
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "SweepPlan | None":
         """Return the plan of a study; None when it has none, or only a part yet."""
-        count = attributes.get(_ATTRIBUTE)
-        parts = [attributes.get(f"{_ATTRIBUTE}:{i}") for i in range(int(count or 0))]
+        start, _, count = str(attributes.get(_ATTRIBUTE, ":0")).partition(":")
+        parts = [attributes.get(f"{_ATTRIBUTE}:{start}:{i}") for i in range(int(count or 0))]
         if not parts or None in parts:
             return None
         content = json.loads("".join(map(str, parts)))

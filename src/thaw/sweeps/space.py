@@ -6,7 +6,7 @@ Hydra's `tag(log, interval(1e-5,1e-2))`.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,12 @@ class Parameter:
     key: str
     distribution: BaseDistribution
     texts: tuple[str, ...] = ()
+
+    def values(self) -> Sequence[Any] | None:
+        """Return all values of a choice or of an interval of whole numbers; None of any other interval."""
+        if isinstance(self.distribution, IntDistribution):
+            return range(self.distribution.low, self.distribution.high + 1)
+        return self.texts or None
 
     def override(self, value: Any) -> str:
         """Return `key=value` for a value that was drawn."""
@@ -81,10 +87,9 @@ def parse_swept_arguments(arguments: Iterable[str]) -> tuple[list[Parameter], li
 
 
 def grid_size(parameters: Iterable[Parameter]) -> int | None:
-    """Return the number of combinations; None when a parameter is an interval."""
-    sizes = [len(p.texts) for p in parameters if isinstance(p.distribution, CategoricalDistribution)]
-    intervals = any(not isinstance(p.distribution, CategoricalDistribution) for p in parameters)
-    return None if intervals else math.prod(sizes)
+    """Return the number of different settings; None when a parameter is an interval of any numbers."""
+    values = [parameter.values() for parameter in parameters]
+    return None if None in values else math.prod(len(each or ()) for each in values)
 
 
 def as_attribute(parameters: Iterable[Parameter]) -> str:
@@ -174,8 +179,12 @@ def _interval(key: str, value: IntervalSweep) -> BaseDistribution:
     log = "log" in value.tags
     if log and start <= 0:
         raise UserError(f"{key}: log({start},{end}) starts at {start}; a logarithmic interval starts above 0")
-    if isinstance(start, int) and isinstance(end, int) and ("int" in value.tags or is_integer_key(key)):
-        return IntDistribution(start, end, log=log)
+    if is_integer_key(key):
+        if not (float(start).is_integer() and float(end).is_integer()):
+            raise UserError(
+                f"{key} holds whole numbers: an interval of it goes from one to another, not {start} to {end}"
+            )
+        return IntDistribution(int(start), int(end), log=log)
     return FloatDistribution(float(start), float(end), log=log)
 
 
@@ -184,4 +193,4 @@ def is_integer_key(key: str) -> bool:
     from thaw.config.schema import Config
     from thaw.config.schema_keys import integer_keys
 
-    return key.rpartition("@")[2] in integer_keys(Config)
+    return key.lstrip("+").rpartition("@")[2] in integer_keys(Config)

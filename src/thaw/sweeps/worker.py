@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
 from thaw.common.console import say
 from thaw.common.errors import UserError
 from thaw.config.job import Pruned, Terminated
@@ -63,8 +66,11 @@ def work(ledger: Ledger, runner: JobRunner) -> int:
             continue
         plan = ledger.known_plan()
         say(f"job {claim.number} ({claim.number + 1} of {search.total(plan)}) · {' '.join(claim.overrides)}")
-        with _heartbeat(ledger, claim):
-            _run_job(ledger, plan, claim, runner)
+        try:
+            with _heartbeat(ledger, claim):
+                _run_job(ledger, plan, claim, runner)
+        except JobLost as lost:
+            say(f"note: {lost}")
         done += 1
 
 
@@ -78,8 +84,8 @@ def _run_job(ledger: Ledger, plan: SweepPlan, claim: Claim, runner: JobRunner) -
     try:
         outcome = runner.run(claim, report)
         ledger.finish(claim, outcome.values, **{**kept(), **outcome.result})
-    except JobLost as lost:
-        say(f"note: {lost}")
+    except JobLost:
+        raise
     except Pruned as pruned:
         say(f"job {claim.number} is stopped: {pruned}")
         ledger.prune(claim, reason=str(pruned), **kept())
@@ -100,7 +106,10 @@ def _can_pass(error: BaseException, runner: JobRunner) -> bool:
     """Whether another attempt may do better: no memory, a full or lost disk, a store that cannot be reached."""
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, (MemoryError, *runner.can_pass)) or type(link).__name__ == "ResourceExhaustedError":
+        if (
+            isinstance(link, (MemoryError, SQLAlchemyError, StorageInternalError, *runner.can_pass))
+            or type(link).__name__ == "ResourceExhaustedError"
+        ):
             return True
         if isinstance(link, OSError) and link.errno in _DISK:
             return True
@@ -125,7 +134,8 @@ class EpochReporter:
         if now - self._written >= _PROGRESS_SECONDS:
             self._written = now
             progress = {"stage": entry["stage"], "epoch": epoch, "epochs": self._plan.epochs, "value": value}
-            self._ledger.report_progress(self._claim, progress)
+            with suppress(SQLAlchemyError, StorageInternalError):  # the next one may be written
+                self._ledger.report_progress(self._claim, progress)
         if value is None or self._plan.pruner == "none":
             return
         hopeless = self._ledger.should_prune(self._claim, epoch, value)

@@ -42,6 +42,12 @@ def is_known_dead(worker: Mapping[str, Any]) -> bool:
     return _started(int(worker["pid"])) != worker.get("started")
 
 
+def is_known_alive(worker: Mapping[str, Any]) -> bool:
+    """Whether a process of this machine lives. Of other machines this process knows nothing: False."""
+    same = worker.get("kernel") and worker.get("kernel") == _kernel()
+    return bool(same) and _started(int(worker["pid"])) == worker.get("started")
+
+
 @cache
 def _kernel() -> str:
     try:

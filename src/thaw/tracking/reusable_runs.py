@@ -42,9 +42,6 @@ def may_replace(run: StoredRun, sweep_id: str) -> bool:
     """
     if is_complete(run):
         return True
-    best = run._store.client.search_runs(
-        [run.experiment_id],
-        f"tags.`{PARENT_TAG}` = '{sweep_id}' AND tags.`{COMPLETE_TAG}` = 'True' AND attributes.status = 'FINISHED'",
-        order_by=["metrics.objective DESC"],
-    )
-    return any(other.data.metrics.get("objective", 0.0) >= (run.objective or 0.0) for other in best[:1])
+    ours = f"tags.`{PARENT_TAG}` = '{sweep_id}' AND tags.`{COMPLETE_TAG}` = 'True' AND attributes.status = 'FINISHED'"
+    best = max((other.objective or 0.0 for other in iterate_runs(run._store, ours)), default=-1.0)
+    return best > (run.objective or 0.0)

@@ -167,7 +167,8 @@ class _Ranking:
 
 def _ranked(run: TrackedRun, ranking: _Ranking, *, jobs_ended: bool) -> list[StoredRun]:
     children = _children(run._store, run, jobs_ended)
-    return sorted(children, key=lambda child: (not child.repeats_draft, ranking.rank(child)))
+    is_complete = reusable_runs.is_complete  # of equals the one that kept its network
+    return sorted(children, key=lambda child: (not child.repeats_draft, ranking.rank(child), not is_complete(child)))
 
 
 def _close(
