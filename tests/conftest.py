@@ -35,6 +35,7 @@ NOT_FAST = {
     "reproduce": "original_run",
     "results": "evaluation_seen final_features network_features network_pictures",
     "serve": "http_app load mlflow_model mlflow_server served_run",
+    "sweeps": "claims many_machines ray_workers",
     "": "api determinism docs int8 package predict_matches_run run_fingerprint stored_names weights_leakage",
     "tools": "evaluate export feature_files predict registered_names runs",
     "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store model_registry orphaned_runs reopen "
