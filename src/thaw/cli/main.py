@@ -36,7 +36,7 @@ from thaw.cli.swept_keys import keys_of_job
 from thaw.common import console, tensorflow_setup
 from thaw.common.console import say
 from thaw.common.errors import UserError
-from thaw.config import checks, command_lines, install_paths, key_conflicts, run_names
+from thaw.config import checks, command_lines, database_urls, install_paths, key_conflicts, run_names
 from thaw.config.job import Job, Terminated
 from thaw.config.schema import Config
 from thaw.config.yaml_text import keep_yaml_texts
@@ -52,7 +52,7 @@ def train_command() -> None:
     with exit_with_one_error(Config):
         _prepare()
         given = command_line.parse_command_line(sys.argv[1:])
-        given = replace(given, arguments=quote_texts(given.arguments, Config))
+        given = replace(given, arguments=quote_texts(database_urls.move_password(given.arguments), Config))
         if not given.flags or given.flags[0] != "--shell-completion":
             check_no_empty_arguments(given.arguments)
         sys.argv = [sys.argv[0], *given.to_argv()]

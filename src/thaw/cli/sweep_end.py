@@ -1,5 +1,6 @@
 """The end of a sweep: the parent run is closed, the best network registered, the page written, failures told."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -7,7 +8,7 @@ from thaw import tracking
 from thaw.cli import study_page, sweep_parent
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
-from thaw.config import command_lines
+from thaw.config import command_lines, database_urls
 from thaw.sweeps import search
 from thaw.sweeps.ledger import JobState, Ledger
 from thaw.sweeps.plan import DEFAULT_OBJECTIVES
@@ -72,8 +73,10 @@ def _ranking(ledger: Ledger, jobs: list[JobState]) -> dict[str, Any]:
 
 
 def join_line(ledger: Ledger) -> str:
-    """Return the command with which another machine works for a study."""
-    return f"{command_lines.script_command('train')} sweep.join={ledger.name} sweep.storage={ledger.url}"
+    """Return the command with which another machine works for a study; the URL has no password in it."""
+    command = [command_lines.script_command("train"), f"sweep.join={ledger.name}", f"sweep.storage={ledger.url}"]
+    variable = f"{database_urls.PASSWORD_VARIABLE}=... " if database_urls.is_hidden(ledger.url) else ""
+    return variable + " ".join([command[0], *map(shlex.quote, command[1:])])
 
 
 def _failure_line(job: JobState) -> str:

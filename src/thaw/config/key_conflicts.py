@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from thaw.config import registered_names
+from thaw.config import database_urls, registered_names
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
 HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
@@ -34,6 +34,7 @@ def contradictions(config: Config) -> Iterator[str]:
             "does too: leave one of them out"
         )
     yield from _register_problems(config)
+    yield from _password_problems(config)
     for stage in _stages(config):
         optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
         if warmup >= stage.epochs:
@@ -60,6 +61,21 @@ def _register_problems(config: Config) -> Iterator[str]:
     ):
         if not keeps:
             yield f"tracking.register={name} registers the network in the store, and tracking.{key} keeps none there"
+
+
+def _password_problems(config: Config) -> Iterator[str]:
+    """Yield what would store a password: each run's config is in its folder and in the store, for all to read."""
+    if database_urls.password_of(config.sweep.storage) is not None:
+        yield (
+            f"sweep.storage={database_urls.hide_password(config.sweep.storage)} has its password in a config file: "
+            f"write *** for it there, and set the environment variable {database_urls.PASSWORD_VARIABLE}"
+        )
+    if database_urls.password_of(config.tracking.uri) is not None:
+        yield (
+            f"tracking.uri={database_urls.hide_password(config.tracking.uri)} has a password, and would be stored with "
+            "every run. For a server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a database's client "
+            "finds it itself, PostgreSQL's in PGPASSWORD or ~/.pgpass"
+        )
 
 
 def no_effect_notes(config: Config, overrides: Iterable[str]) -> list[str]:

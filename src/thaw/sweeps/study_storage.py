@@ -1,7 +1,9 @@
 """The database of studies, which is a sweep's ledger: SQLite on one machine, any server of SQLAlchemy for many."""
 
 import hashlib
+import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from filelock import FileLock
 from optuna.storages import RDBStorage
 
 from thaw.common.errors import UserError
+from thaw.config import database_urls
 
 HEARTBEAT_SECONDS = 10
 # A process on another machine is taken for dead after this time without a heartbeat: nine missed in a row.
@@ -26,9 +29,10 @@ def open_storage(url: str) -> RDBStorage:
     """Return the database of studies, created if it is a SQLite file that does not exist.
 
     Raises:
-        UserError: the database cannot be reached, or its driver is not installed.
+        UserError: the database cannot be reached, its driver is not installed, or its password is not known.
     """
     quiet_optuna()
+    address = _address(url)
     arguments: dict[str, Any] = {}
     if file := sqlite_file(url):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +45,7 @@ def open_storage(url: str) -> RDBStorage:
             # Optuna creates its tables without a lock: two workers that start together would both try.
             with _file_lock(file.with_name(file.name + ".setup.lock")) if file else _no_lock():
                 return RDBStorage(
-                    url,
+                    address,
                     engine_kwargs=arguments,
                     heartbeat_interval=HEARTBEAT_SECONDS,
                     grace_period=GRACE_SECONDS,
@@ -62,12 +66,14 @@ def sqlite_file(url: str) -> Path | None:
         parsed = sqlalchemy.engine.make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
         raise UserError(
-            f"sweep.storage={url} is no database's URL. Expected: sqlite:///FILE or postgresql://USER@HOST/NAME"
+            f"sweep.storage={_shown(url)} is no database's URL. Expected: sqlite:///FILE or postgresql://USER@HOST/NAME"
         ) from error
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
-        raise UserError(f"sweep.storage={url} names no file: a sweep's jobs run in other processes, which must see it")
+        raise UserError(
+            f"sweep.storage={_shown(url)} names no file: a sweep's jobs run in other processes, which must see it"
+        )
     return Path(parsed.database).expanduser().absolute()
 
 
@@ -129,9 +135,24 @@ def _no_lock() -> Iterator[None]:
 
 def _shown(url: str) -> str:
     """Return the URL without its password."""
-    if url.startswith("sqlite:"):
-        return url  # rendered, a space or quote in its path would be escaped
-    try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
+    return database_urls.hide_password(url)
+
+
+def _address(url: str) -> str:
+    """Return the URL that a driver gets: with the password, and of PostgreSQL with the driver that is installed.
+
+    SQLAlchemy 2.0 takes psycopg2 for `postgresql://`, 2.1 takes psycopg, whichever is there.
+    """
+    if database_urls.is_hidden(url):
+        password = os.environ.get(database_urls.PASSWORD_VARIABLE)
+        if not password:
+            raise UserError(
+                f"sweep.storage={url}: its password is in the environment variable {database_urls.PASSWORD_VARIABLE}, "
+                "which is not set here. Set it, or leave ':***' out and let the database's client find it, "
+                "PostgreSQL's in ~/.pgpass"
+            )
+        url = database_urls.show_password(url, password)
+    if url.startswith("postgresql://"):
+        driver = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
+        return url.replace("postgresql://", f"postgresql+{driver}://", 1)
+    return url
