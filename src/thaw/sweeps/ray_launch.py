@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from hydra.core.utils import JobReturn, JobStatus
 
+from thaw.common import environment
 from thaw.common.errors import UserError
+from thaw.config import database_urls
 from thaw.sweeps.worker_pool import WorkerPlace, usable_cores
 
 _SOURCE = Path(__file__).parents[2]
+_ANSWER_SECONDS = 5.0
 
 
 def launch(
@@ -32,10 +36,14 @@ def launch(
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
-    ray = _import_ray()
+    ray = _import_ray(address)
     _connect(ray, address)
     work = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1, scheduling_strategy="SPREAD")(_work)
-    tasks = [work.remote(dict(argument.split("=", 1) for argument in job), int(max(cpus, 1))) for job in job_overrides]
+    password = os.environ.get(database_urls.PASSWORD_VARIABLE)  # Ray shows a cluster's variables, and no arguments
+    tasks = [
+        work.remote(dict(argument.split("=", 1) for argument in job), int(max(cpus, 1)), password)
+        for job in job_overrides
+    ]
     try:
         ray.get(tasks)
     finally:
@@ -45,7 +53,11 @@ def launch(
     return [done for _ in tasks]
 
 
-def _import_ray() -> Any:
+def _import_ray(address: str | None) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns that it will once do so
+    if address is not None and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # which ray start does by itself, and ray.init does not
     try:
         import ray
     except ImportError:
@@ -53,28 +65,54 @@ def _import_ray() -> Any:
     return ray
 
 
+def _has_token() -> bool:
+    """Whether a token of a cluster is where Ray looks for one."""
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").is_file()
+
+
 def _connect(ray: Any, address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    """Connect to a cluster, whose processes import this checkout, which lies at the same path there."""
     path = os.pathsep.join([str(_SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    local = {"include_dashboard": False} if address is None else {}
+    variables = {
+        name: value for name, value in environment.numerical_variables().items() if "VISIBLE_DEVICES" not in name
+    }
+    if address is not None:
+        _check_answers(address)
+    where = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
     try:
         ray.init(
-            address=address,
-            configure_logging=True,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            **local,
+            runtime_env={"env_vars": {**variables, "PYTHONPATH": path}},
+            **where,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"hydra.launcher.address={address}: there is no Ray cluster to join ({str(error).splitlines()[0]}). Start "
-            "one with ray start --head, or leave the address out: Ray then starts on this machine"
-        ) from error
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise _not_joined(address, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
 
 
-def _work(arguments: dict[str, str], cores: int) -> int:
+def _check_answers(address: str) -> None:
+    """Raise UserError when nothing listens at an address: Ray would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise _not_joined(address, "it is not HOST:PORT, the address that ray start --head prints")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _not_joined(address, "nothing answers there") from error
+
+
+def _not_joined(address: str | None, reason: str) -> UserError:
+    return UserError(
+        f"hydra.launcher.address={address}: there is no Ray cluster to join: {reason}. ray start --head starts one; if "
+        "it asks for a token, ~/.ray/auth_token or RAY_AUTH_TOKEN has to be the same here. Without an address Ray "
+        "starts on this machine"
+    )
+
+
+def _work(arguments: dict[str, str], cores: int, password: str | None) -> int:
     """Work for a study until nothing is left of it: what runs on a node of the cluster.
 
     The jobs run in a process below this one, which is replaced when a job crashes it, and ends with this one.
@@ -82,6 +120,8 @@ def _work(arguments: dict[str, str], cores: int) -> int:
     from thaw.sweeps import worker_pool
     from thaw.sweeps.ledger import Ledger
 
+    if password is not None:
+        os.environ[database_urls.PASSWORD_VARIABLE] = password
     name, url = arguments["sweep.join"].strip("'"), arguments["sweep.storage"].strip("'")
     ledger = Ledger.find(url, name)
     if ledger is None:
