@@ -14,7 +14,7 @@ _FILES = (
     "common/hardware.py", "common/tensorflow_setup.py", "results/final_predictions.py", "results/metrics.py", "run.py",
     "run_context.py", "run_data.py", "run_fingerprint.py", "run_training.py",
 )  # fmt: skip
-_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "openvino", "pillow", "scikit-learn", "nncf")
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "openvino", "pillow", "scikit-learn", "nncf")
 
 
 @cache
@@ -26,7 +26,7 @@ def code_sha256() -> str:
     for file in sorted([*files, *(package / name for name in _FILES)]):
         digest.update(f"{file.relative_to(package).as_posix()}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    for name in _PACKAGES:
+    for name in PACKAGES:
         digest.update(f"{name} {_version(name)}\0".encode())
     return digest.hexdigest()
 

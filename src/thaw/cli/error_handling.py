@@ -21,6 +21,8 @@ from thaw.config.install_paths import conf_dir
 from thaw.config.job import Terminated
 from thaw.config.schema_keys import dotted_keys, section_types
 
+# Launchers whose packages are extras of thaw's.
+_EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -92,14 +94,27 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _missing_plugin(group: str, choice: str) -> str:
+    kind = group.removeprefix("hydra/")
+    if kind == "launcher" and choice in _EXTRAS:
+        return (
+            f"{group}={choice} is not installed: it is in thaw's extra {_EXTRAS[choice]}. {_install(_EXTRAS[choice])}"
+        )
+    known = f", or one of thaw's: {joined(sorted(_EXTRAS))}" if kind == "launcher" else ""
+    return f"{group}={choice} is not installed: a {kind} is a plugin of Hydra, such as hydra-{choice}-{kind}{known}"
+
+
+def _install(extra: str) -> str:
+    return f"Install it with pip install 'thaw[{extra}]', in a checkout with pip install '.[{extra}]'"
+
+
 def explain_hydra_error(error: Exception, schema: type) -> str:
     """Return in one sentence what Hydra refuses: the key, what is allowed, the nearest match."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = sorted(error.options or [])
         if group in ("hydra/launcher", "hydra/sweeper"):
-            kind = group.removeprefix("hydra/")
-            return f"{group}={choice} is not installed: a {kind} is a plugin of Hydra, such as hydra-{choice}-{kind}"
+            return _missing_plugin(group, choice)
         return f"{group}={choice} is not a choice.{did_you_mean(choice, options)} Choose one of: {joined(options)}"
     if isinstance(error, OverrideParseException):
         return (

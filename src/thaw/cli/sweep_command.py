@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from thaw import code_hash, tracking
-from thaw.cli import sweep_end, sweep_parent
+from thaw.cli import sweep_end, sweep_jobs, sweep_parent
 from thaw.cli.compose import job_config, to_config
 from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import display_path, say
@@ -91,6 +93,7 @@ def join_study(config: Config, folder: Path) -> None:
             f"sweep.join={name}: there is no such study in sweep.storage={url}. It has: "
             f"{', '.join(Ledger.names(url)) or 'none'}"
         )
+    sweep_jobs.check_code(ledger)
     left = search.total(ledger.known_plan()) - sum(job.state in ("finished", "pruned") for job in ledger.jobs())
     pool = WorkerPool(ledger, places_of(config.sweep.workers, left), folder)
     say(f"working for sweep {name} · {left} settings left · {_count(len(pool.places), 'worker')}")
@@ -141,6 +144,7 @@ def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSwee
         tracking_uri=_absolute_uri(checked.tracking.uri),
         outputs=str(outputs),
         parent_run_id="",
+        code_sha256=code_hash.code_sha256(),
     )
     ledgers.check_plan(plan)
     plan = replace(plan, digest=_digest(plan, checked))
@@ -191,6 +195,7 @@ def _take_up(ledger: Ledger, plan: SweepPlan, checked: Config) -> OpenSweep:
         raise UserError(
             f"sweep.study={ledger.name} is a study of another space or of other objectives: choose a new name"
         )
+    sweep_jobs.check_code(ledger)
     folder = Path(known.folder)
     parent = tracking.reopen_sweep(checked.tracking, Path(checked.outputs), known.parent_run_id, folder)
     ledger.write_plan(known.started_again(plan))
@@ -229,9 +234,13 @@ def _work(
 
     def launch() -> None:
         try:
-            launcher.launch(jobs, initial_job_idx=0)
+            ended = launcher.launch(jobs, initial_job_idx=0)
         except BaseException as error:
             errors.append(error)
+        else:
+            errors.extend(worker._return_value for worker in ended if worker.status == JobStatus.FAILED)
+
+    _let_workers_import_thaw()
 
     thread = threading.Thread(target=launch, name="launcher", daemon=True)
     thread.start()
@@ -241,9 +250,27 @@ def _work(
             time.sleep(1.0)
         progress.update()
     if errors and not sweep.ledger.is_complete():
-        raise errors[0]
+        raise _launcher_error(str(config.hydra.runtime.choices.get("hydra/launcher")), errors[0])
     if not sweep.ledger.is_complete():
         raise UserError("all workers of the launcher have ended, and settings are left. Start the same command again")
+
+
+def _let_workers_import_thaw() -> None:
+    """Let the processes that a launcher starts import the thaw that runs here, which need not be installed."""
+    source = str(Path(code_hash.__file__).parents[1])
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if source not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join([source, *filter(None, known)])
+
+
+def _launcher_error(launcher: str, error: BaseException) -> BaseException:
+    """Return what is raised for an error of a launcher: a plugin of others', whose traceback tells users nothing."""
+    if isinstance(error, UserError) or not isinstance(error, Exception):
+        return error
+    reason = str(error).strip().splitlines() or ["no reason is given"]
+    failed = UserError(f"hydra/launcher={launcher} cannot run the sweep's workers: {type(error).__name__}: {reason[0]}")
+    failed.__cause__ = error
+    return failed
 
 
 def _worker_overrides(sweep: OpenSweep, index: int) -> list[str]:

@@ -11,7 +11,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from thaw import tracking
+from thaw import code_hash, tracking
 from thaw.cli import instantiation_guard
 from thaw.cli.compose import initialized_hydra, job_config, register_schema, resolve_hydra_values, to_config
 from thaw.cli.resume import prepare_resume
@@ -20,7 +20,7 @@ from thaw.common.errors import UserError, did_you_mean
 from thaw.config import checks, install_paths, run_names
 from thaw.config.job import Job
 from thaw.config.schema import Config
-from thaw.sweeps.ledger import Claim
+from thaw.sweeps.ledger import Claim, Ledger
 from thaw.sweeps.plan import DEFAULT_OBJECTIVES, SweepPlan
 from thaw.sweeps.worker import EpochReport, JobRunner, Outcome
 
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 
 _SAME_AS_DEFAULT = (("val/accuracy", "maximize"),)
 _MAX_FOLDERS = 100  # of one setting whose attempts left folders that cannot be resumed
+
+
+def check_code(ledger: Ledger) -> None:
+    """Raise UserError when this process would train with other code than the study's jobs were trained with."""
+    theirs, ours = ledger.known_plan().code_sha256, code_hash.code_sha256()
+    if theirs and theirs != ours:
+        raise UserError(
+            f"the code here, {ours[:12]} in {Path(code_hash.__file__).parent}, is not that of study {ledger.name}, "
+            f"{theirs[:12]}: their figures would not compare. It counts what makes a run's numbers, and the versions "
+            f"of {', '.join(code_hash.PACKAGES)}. Bring this checkout and its environment to the study's version, or "
+            "start a sweep with the code here, under a name of its own"
+        )
 
 
 def job_runner(plan: SweepPlan) -> JobRunner:
@@ -172,7 +184,7 @@ def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
 
     One without its network is taken over only when a better run of this sweep has kept its own.
     """
-    from thaw import code_hash, run_data
+    from thaw import run_data
     from thaw.run_context import open_cache
     from thaw.tracking import reusable_runs
 

@@ -30,13 +30,15 @@ def main(arguments: list[str]) -> None:
 
         signal.signal(signal.SIGTERM, _terminate)
         worker.end_with_parent(int(parent))
-        _prepare()
-        from thaw.cli import sweep_jobs
         from thaw.sweeps.ledger import Ledger
 
         ledger = Ledger.find(url, name)
         if ledger is None:
             raise UserError(f"there is no study {name} in this sweep.storage")
+        from thaw.cli import sweep_jobs
+
+        sweep_jobs.check_code(ledger)
+        _prepare()
         plan = ledger.known_plan()
         sweep_jobs.work_from(plan.cwd)
         os.environ["THAW_OUTPUTS"] = plan.outputs

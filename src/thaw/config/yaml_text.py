@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
@@ -22,7 +22,7 @@ _READ_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "boo
 def keep_yaml_texts() -> None:
     """Make Hydra keep the texts of the files that it loads from now on."""
     Plugins.instance()  # it registers Hydra's own readers, once
-    SourcesRegistry.instance().types["file"] = _Files
+    SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def restore_yaml_texts(config: Any, text: str, package: str = "") -> Any:
@@ -36,8 +36,11 @@ def restore_yaml_texts(config: Any, text: str, package: str = "") -> Any:
     return config
 
 
-class _Files(FileConfigSource):
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's reader of files, by whose name it knows it in the processes that a launcher starts."""
+
     def load_config(self, config_path: str) -> ConfigResult:
+        """Read a file and restore its texts."""
         result = super().load_config(config_path)
         if OmegaConf.is_dict(result.config):
             group = config_path.rpartition("/")[0].replace("/", ".")

@@ -35,6 +35,7 @@ class SweepPlan:
         parent_run_id: of the sweep's run in the store.
         digest: of what makes two commands the same sweep: settings, code and data.
         start: how often the command was started; what failed in an earlier start is tried again.
+        code_sha256: of the code that trains its jobs, `thaw.code_hash`; empty in studies from before it was kept.
     """
 
     name: str
@@ -57,6 +58,7 @@ class SweepPlan:
     parent_run_id: str
     start: int = 1
     digest: str = ""
+    code_sha256: str = ""
 
     @property
     def directions(self) -> list[str]:
