@@ -106,7 +106,8 @@ def train_again(plan: SweepPlan, draft: "StoredRun", overrides: Sequence[str]) -
     root = install_paths.checkout_root()
     from thaw.run import run
 
-    run(config, Job(root, folder, list(overrides), plan.parent_run_id, tags=tags, name=name))
+    typed = [*plan.hydra_arguments, *overrides]  # those of Hydra say where its config files are
+    run(config, Job(root, folder, typed, plan.parent_run_id, tags=tags, name=name))
 
 
 def _free_folder(sweep_folder: Path) -> Path:

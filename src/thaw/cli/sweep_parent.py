@@ -36,9 +36,9 @@ def train_best_drafts_again(
     """
     from thaw import tracking
 
-    if any(child.repeats_draft for child in children):
-        return
-    for draft in tracking.best_drafts(list(children)):
+    repeated = {child.tags[tracking.REPEATS_DRAFT_TAG] for child in children if child.repeats_draft}
+    drafts = tracking.best_drafts([child for child in children if not child.repeats_draft])
+    for draft in (draft for draft in drafts if draft.id not in repeated):  # a start that was killed repeated some folds
         say(f"best draft {draft.id}: {draft.objective:.4f}. Training it again in full precision")
         if error := train(draft, tracking.full_precision_overrides(draft)):
             raise UserError(f"the best draft could not be trained in full precision: {error}")
