@@ -113,3 +113,12 @@ def test_a_run_that_goes_on_where_another_device_computes_is_told(capsys) -> Non
         out = capsys.readouterr().out
         assert message in out
         assert bool(out) == bool(message)
+
+
+def test_a_run_that_goes_on_on_another_number_of_devices_is_told(capsys) -> None:
+    for began, message in (("2", "began on 2 devices and continues on 4"), ("4", ""), (None, "")):
+        tags = {"fingerprint.device": "gpu"} | ({} if began is None else {"fingerprint.devices": began})
+        run_fingerprint.report_device_change(Tracked(tags), "gpu", 4)
+        out = capsys.readouterr().out
+        assert message in out
+        assert bool(out) == bool(message)

@@ -41,6 +41,7 @@ PARTS = {
     "images_per_second": {"train", "extract", "evaluate"},
     "engine": {
         "engine", "version", "frozen", "trained", "device", "tf32", "draft", "training_step", "trained_depthwise",
+        "devices",
     },
     "parity": {
         "passed", "images", "differ", "max_probability_difference", "max_logit_difference", "judged_with", "seconds",

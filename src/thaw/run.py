@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thaw import run_fingerprint, tracking, weights_leakage
-from thaw.common import tensorflow_setup
+from thaw.common import devices, tensorflow_setup
 from thaw.common.console import say
+from thaw.common.hardware import detect_hardware
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
 from thaw.data.dataset import Dataset
@@ -33,21 +34,25 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
     config = dataclasses.replace(config, backbone=_pinned_weights(config))
+    resumed = job.resumed_run_id is not None
     if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         check_supported(config)
+        _training_devices(config, resumed)
     with open_run(config, job) as context:
         tracked = context.tracked
         asked = run_fingerprint.with_stored_engine(config, tracked.resumed_tags)
         check_supported(asked)
+        spread = _training_devices(config, resumed)
         backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
         data = load_run_data(context)
         weights_leakage.check_leakage(config, data, tracked)
 
         draft = is_draft(config)
-        choice = _choose_engine(asked, tracked, draft=draft)
+        choice = _choose_engine(asked, tracked, draft=draft, spread=spread)
         tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
-        network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
+        with devices.variables_on(choice.devices):
+            network, pretrained_sha256 = _build_network(config, backbone, data, tracked)
         trained = TrainingOutcome(network, choice, data, train_stages(context, choice, network, data))
 
         data.pixels.check_unchanged()  # cached pixels and activations would not show it
@@ -90,13 +95,22 @@ def _pinned_weights(config: Config) -> BackboneConfig:
     return tracking.pin_registered_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
 
-def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool) -> EngineChoice:
+def _training_devices(config: Config, resumed: bool) -> int:
+    """Return how many devices train; only TensorFlow knows that, so it is imported where several are asked for."""
+    if config.distribute == "none":
+        return 1
+    tensorflow_setup.import_tensorflow()
+    return devices.training_devices(config.distribute, detect_hardware(), config.train.batch_size, resumed=resumed)
+
+
+def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool, spread: int) -> EngineChoice:
     """Choose what runs the frozen layers, and each precision; logged, so that a rerun elsewhere can do the same.
 
     draft: the run was asked for as a draft; of a resumed one `config` has the precisions that were chosen for it.
+    spread: over how many devices training is spread.
     """
-    choice, lines = configured_engine(config, draft=draft)
-    run_fingerprint.report_device_change(tracked, choice.device)
+    choice, lines = configured_engine(config, draft=draft, devices=spread)
+    run_fingerprint.report_device_change(tracked, choice.device, choice.devices)
     tracked.set_tags(
         {
             run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
@@ -108,6 +122,8 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool)
         }
     )
     run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)
+    if config.distribute != "none":
+        run_fingerprint.log_entry(tracked, run_fingerprint.DEVICES, str(choice.devices))
     for line in lines:
         say(line)
     return choice

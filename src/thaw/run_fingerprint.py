@@ -22,6 +22,7 @@ ENGINE_TAG, TRAINING_STEP_TAG = "thaw.engine", "thaw.training_step"
 DATA_SHA256, WEIGHTS_SHA256, GRAPH_SHA256 = "data_sha256", "weights_sha256", "graph_sha256"
 CALIBRATION_SHA256 = "calibration_sha256"  # of a run in int8
 DEVICE, CUTS, CHAIN = "device", "cuts", "chain"
+DEVICES = "devices"  # how many train, of a run with distribute=mirrored
 # Value of CHAIN: a stage's activations are computed from those at the nearest cut that a later stage uses. A run that
 # lacks the entry began in a version that computed all activations from the images.
 NEAREST = "nearest"
@@ -106,11 +107,14 @@ def check_same_graph(tags: Mapping[str, str], backbone: BackboneConfig) -> None:
         )
 
 
-def report_device_change(tracked: TrackedRun, device: str) -> None:
-    """Print a note when a resumed run computes on another kind of device than it began on."""
-    original = tracking.fingerprint_entries(tracked.resumed_tags).get(DEVICE)
-    if original not in (None, device):
-        say(f"note: the run began on the {original} and continues on the {device}: it may end with other numbers")
+def report_device_change(tracked: TrackedRun, device: str, devices: int = 1) -> None:
+    """Print a note when a resumed run computes on another kind of device, or on more or fewer, than it began on."""
+    original = tracking.fingerprint_entries(tracked.resumed_tags)
+    kind, number = original.get(DEVICE), original.get(DEVICES)
+    if kind not in (None, device):
+        say(f"note: the run began on the {kind} and continues on the {device}: it may end with other numbers")
+    elif number not in (None, str(devices)):
+        say(f"note: the run began on {number} devices and continues on {devices}: it may end with other numbers")
 
 
 def log_entry(tracked: TrackedRun, entry: str, value: str) -> None:
@@ -162,6 +166,10 @@ def config_sha256(
     if config.backbone.weights not in ("imagenet", "none"):
         content["backbone.weights"] = weights
     content["cuts"] = cuts
+    if config.distribute == "none":
+        del content["distribute"]  # the hash of runs that began before there was the key stays
+    elif choice is not None:
+        content["devices"] = choice.devices
     if choice is not None:
         content |= {"engine": choice.engine, "precision": choice.trained, "frozen_precision": choice.frozen}
         content |= {"device": choice.device, "tf32": choice.tf32, "training_step": choice.training_step}

@@ -42,6 +42,7 @@ def notes(*arguments: str) -> list[str]:
             "finetune.stages[0].optimizer.warmup_epochs=9 and finetune.stages[0].epochs=2",
         ),
         (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
+        (("distribute=mirrored", "training_step=folded"), "training_step=folded for CPUs: leave training_step out, or"),
         (("tracking.register=a/b",), "tracking.register=a/b cannot be a registered model's name: a name has no /"),
         (("tracking.register=..",), "cannot be a registered model's name: a name is not empty"),
         (("tracking.register=x", "tracking.log_model=false"), "tracking.log_model=false keeps none there"),

@@ -62,6 +62,7 @@ def import_tensorflow() -> None:
         os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "false", "TF_USE_LEGACY_KERAS": "0"}
         _import()
         _let_gpu_memory_grow()
+        _divide_cpu()
     _set_keras_defaults()
 
 
@@ -90,6 +91,26 @@ def _let_gpu_memory_grow() -> None:
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def logical_cpus() -> int:
+    """Return into how many devices TensorFlow divides the processor: 1 but in tests.
+
+    THAW_LOGICAL_CPUS=2 lets distribute=mirrored be tried without GPUs. The two share cores and memory: it is no faster.
+    """
+    text = os.environ.get("THAW_LOGICAL_CPUS", "") or "1"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise UserError(f"the environment variable THAW_LOGICAL_CPUS={text} is no number of devices from 1 to 64")
+    return int(text)
+
+
+def _divide_cpu() -> None:
+    """Divide the processor into logical devices, if THAW_LOGICAL_CPUS says so; later TensorFlow would refuse."""
+    import tensorflow as tf
+
+    if (devices := logical_cpus()) > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 
 
 def _set_keras_defaults() -> None:

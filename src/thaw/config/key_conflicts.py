@@ -33,6 +33,10 @@ def contradictions(config: Config) -> Iterator[str]:
             f"precision=draft chooses the precision of frozen layers, and frozen_precision={config.frozen_precision} "
             "does too: leave one of them out"
         )
+    if config.distribute == "mirrored" and config.training_step == "folded":
+        yield (
+            "distribute=mirrored is for GPUs, and training_step=folded for CPUs: leave training_step out, or distribute"
+        )
     yield from _register_problems(config)
     yield from _password_problems(config)
     for stage in _stages(config):

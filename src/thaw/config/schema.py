@@ -298,6 +298,11 @@ class Config:
         "precision by operation, keras runs them as they are written; auto: folded on CPUs",
         choices=("auto", "folded", "keras"),
     )
+    distribute: str = key(
+        "none",
+        "devices that train; mirrored: all GPUs of this machine, each with its part of every batch of train.batch_size",
+        choices=("none", "mirrored"),
+    )
     deterministic: bool = key(True, "same command, same machine: same weights, bit for bit")
     resume: str | None = key(None, "id or folder of a run that was stopped: continue where it stopped")
     leak: str = key("warn", "on test images that the run in backbone.weights trained on", choices=("warn", "stop"))

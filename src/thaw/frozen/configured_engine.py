@@ -21,16 +21,20 @@ def is_draft(config: Config) -> bool:
     return config.precision == "draft" and config.recipe != "scratch"
 
 
-def configured_engine(config: Config, *, draft: bool) -> tuple[EngineChoice, list[str]]:
+def configured_engine(config: Config, *, draft: bool, devices: int = 1) -> tuple[EngineChoice, list[str]]:
     """Return the engine with its precisions, and lines on it and on what this machine lacks. Imports TensorFlow.
 
     draft: the run was asked for as a draft; of a resumed one `config` has the precisions that were chosen for it.
+    devices: that training is spread over.
 
     Raises:
         UserError: this machine cannot do what was requested.
     """
     tensorflow_setup.import_tensorflow()
     hardware = detect_hardware()
+    training_step = config.training_step
+    if config.distribute != "none" and training_step == "auto":
+        training_step = "keras"  # the folded step's kernels are for CPUs
     choice = choose_engine(
         config.engine,
         config.precision if draft or config.precision != "draft" else "auto",
@@ -39,9 +43,9 @@ def configured_engine(config: Config, *, draft: bool) -> tuple[EngineChoice, lis
         trains_backbone=config.recipe != "bottleneck",
         hardware=hardware,
         deterministic=config.deterministic,
-        training_step=config.training_step,
+        training_step=training_step,
     )
-    choice = dataclasses.replace(choice, draft=draft)
+    choice = dataclasses.replace(choice, draft=draft, devices=devices)
     lines = [f"engine: {choice.summary()}"]
     if note := hardware.unused_gpu_note():
         lines.append(note)

@@ -62,6 +62,7 @@ class EngineChoice:
     draft: bool = False  # precision=draft: the figures are for comparing runs, not for judging one
     training_step: str = "keras"  # or folded: how thawed layers are computed, see `models.folding`
     trained_depthwise: str = ""  # precision of depthwise convolutions in training; empty: that of `trained`
+    devices: int = 1  # that training is spread over; the engine computes on one
 
     @property
     def evaluated(self) -> str:
@@ -73,9 +74,10 @@ class EngineChoice:
         names = {"openvino": "OpenVINO", "tensorflow": "TensorFlow"}
         device = f" on the GPU{', TensorFloat-32 allowed' if self.tf32 else ''}" if self.device == "gpu" else ""
         depthwise = f", depthwise in {self.trained_depthwise}" if self.trained_depthwise else ""
+        spread = f" · spread over {self.devices} devices" if self.devices > 1 else ""
         return (
             f"{names[self.engine]} {self.version} in {self.frozen} for what is frozen · training in "
-            f"{self.trained}{depthwise}{device}{' · draft' if self.draft else ''}"
+            f"{self.trained}{depthwise}{device}{spread}{' · draft' if self.draft else ''}"
         )
 
 

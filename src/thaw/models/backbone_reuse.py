@@ -32,7 +32,10 @@ def build_or_reuse(config: BackboneConfig, seed: int) -> tuple[Backbone, str]:
     random numbers and reuse does not: what is built next, such as the head, is the same in both cases.
     """
     global _last
-    request = (dataclasses.astuple(config), seed, _identity(config.weights))
+    import tensorflow as tf
+
+    copies = tf.distribute.get_strategy().num_replicas_in_sync  # of every variable: see `common.devices`
+    request = (dataclasses.astuple(config), seed, _identity(config.weights), copies)
     if _last and _last.request == request and weights_sha256(_last.backbone.model) == _last.sha256:
         # Detach the head of the last run, so that its memory is freed.
         _last.backbone.model.output._keras_history.operation._outbound_nodes[:] = _last.consumers

@@ -30,8 +30,8 @@ _FIRST_VARIABLES = (
 _CODE = (".py", ".yaml")  # untracked files that are hashed, as they can change a run's numbers
 # Entries that are logged after the run's beginning, or that earlier versions did not record.
 _OPTIONAL = (
-    "data_sha256", "weights_sha256", "graph_sha256", "cuts", "chain", "calibration_sha256", "device", "seed", "gpu",
-    "env", "package.nncf",
+    "data_sha256", "weights_sha256", "graph_sha256", "cuts", "chain", "calibration_sha256", "device", "devices", "seed",
+    "gpu", "env", "package.nncf",
 )  # fmt: skip
 
 

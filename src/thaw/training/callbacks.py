@@ -25,8 +25,12 @@ def divergence_error(what: str, value: object, stage: TrainingStage, epoch: int,
     """Return the error for what is no longer finite in an epoch of a stage, 0-based."""
     return Diverged(
         f"{what} became {value} in stage {stage.name}, epoch {epoch + 1}. "
-        f"Lower the learning rate (it is {float(model.optimizer.learning_rate):.3g})"
+        f"Lower the learning rate (it is {_learning_rate(model):.3g})"
     )
+
+
+def _learning_rate(model: Any) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 class StageCallbacks(keras.callbacks.CallbackList):
@@ -177,7 +181,7 @@ class EpochLogger(keras.callbacks.Callback):
             "stage": self._stage.name,
             "epoch": self._stage.first_epoch + epoch + 1,
             **metrics,
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": _learning_rate(self.model),
             "images_per_second": images / self._step_seconds if self._step_seconds else 0.0,
         }
         self.history.append(entry)

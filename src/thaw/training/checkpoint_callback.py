@@ -11,7 +11,7 @@ import numpy as np
 from thaw.common.signals import PendingSignal
 from thaw.config.schema import CheckpointConfig
 from thaw.data.seeds import rng_for
-from thaw.training import resume_state
+from thaw.training import data_parallel, resume_state
 from thaw.training.callbacks import EpochLogger, divergence_error
 from thaw.training.checkpoint import Checkpoint, CheckpointDir, NamedArrays, TrainingProgress
 from thaw.training.recipes import TrainingStage
@@ -120,7 +120,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._epoch, self._step = epoch, 0
         for i, counter in enumerate(resume_state.random_counters(self.model)):
             word = int(rng_for(self._seed, "dropout", self._stage.number, epoch, i).integers(2**32))
-            counter.assign([word, 0])
+            data_parallel.assign_counter(self.model, counter, word, 0)
         if self._checkpoint and self.start.epoch == epoch and self.start.step:
             self._step = self.start.step
             resume_state.restore_epoch(self.model, self._checkpoint)

@@ -1,17 +1,18 @@
 """Fits one stage: compiles the model, and runs the stage's epochs from the first or from a checkpoint."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from thaw.common import tensorflow_setup
+from thaw.common import devices, tensorflow_setup
 from thaw.common.console import progress
 from thaw.common.signals import defer_signals
 from thaw.config.schema import HeadConfig, TrainConfig
 from thaw.frozen.batch_runner import BatchSequence
-from thaw.training import optimizers
+from thaw.training import data_parallel, optimizers
 from thaw.training.callbacks import EpochLogger, LearningRateCallback, StageCallbacks, ValidationCallback
 from thaw.training.checkpoint_callback import CheckpointCallback, StageCheckpointer
 from thaw.training.recipes import TrainingStage
@@ -24,7 +25,7 @@ class FitInputs:
     """What a model is fitted to, and how.
 
     train, val: batches in, as the model takes them. images: of training an epoch. class_weight: of the loss, by label.
-    seed: of dropout.
+    seed: of dropout. devices: that train; the model's variables are on all of them.
     """
 
     train: BatchSequence
@@ -34,6 +35,7 @@ class FitInputs:
     train_config: TrainConfig
     head: HeadConfig
     seed: int
+    devices: int = 1
 
     @property
     def sigmoid(self) -> bool:
@@ -53,13 +55,7 @@ def fit(
     model: an uncompiled Keras model, batches in, probabilities out. on_epoch is called with each entry of the history.
     Ctrl-C and SIGTERM wait for the end of a step, which is saved. Raises Diverged when the loss is no longer finite.
     """
-    losses = keras.losses.BinaryCrossentropy if inputs.sigmoid else keras.losses.CategoricalCrossentropy
-    model.compile(
-        optimizer=optimizers.build_optimizer(stage.optimizer),
-        loss=losses(label_smoothing=inputs.head.label_smoothing),
-        metrics=["accuracy"],
-        jit_compile=tensorflow_setup.jit_compile(),
-    )
+    model = _compiled(model, stage, inputs)
     train, val, start = inputs.train, inputs.val, checkpointer.start
     steps = len(train) + len(val)
     with progress(stage.name, steps * stage.epochs) as bar, defer_signals("after this step") as pending:
@@ -72,8 +68,27 @@ def fit(
         # The epochs are logged before the callbacks that change the rate: with the one that they were trained with.
         learning_rate = LearningRateCallback(stage, len(train), start)
         callbacks = StageCallbacks([learning_rate, validation, epochs, *plateau_and_stopping, checkpoint], model)
-        _run_epochs(model, stage, inputs, callbacks, checkpoint)
+        whole = inputs.devices == 1
+        with nullcontext() if whole else data_parallel.statistics_of_whole_batches(model):
+            _run_epochs(model, stage, inputs, callbacks, checkpoint)
     return FitResult(epochs.history, epochs.seconds)
+
+
+def _compiled(model: Any, stage: TrainingStage, inputs: FitInputs) -> Any:
+    """Return the model ready for `fit`; on several devices another one, which shares its layers."""
+    if inputs.devices > 1:
+        model = data_parallel.DataParallelModel.of(model, devices.strategy(inputs.devices))
+    with devices.variables_on(inputs.devices):
+        optimizer = optimizers.build_optimizer(stage.optimizer)
+    losses = keras.losses.BinaryCrossentropy if inputs.sigmoid else keras.losses.CategoricalCrossentropy
+    model.compile(
+        optimizer=optimizer,
+        loss=losses(label_smoothing=inputs.head.label_smoothing),
+        metrics=["accuracy"],
+        # What XLA compiles runs on one device.
+        jit_compile=inputs.devices == 1 and tensorflow_setup.jit_compile(),
+    )
+    return model
 
 
 def _run_epochs(

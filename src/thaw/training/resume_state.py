@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from thaw.models.network import Network, head_layers
+from thaw.training import data_parallel
 from thaw.training.callbacks import EpochLogger
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.stage_plans import PlannedStage
@@ -56,7 +57,8 @@ def restore_fit(model: Any, checkpoint: Checkpoint, epochs: EpochLogger, validat
     if checkpoint.state.get("history") is None:
         return
     # Keras makes these variables in the first step, which would be too late for their values.
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     zeros = np.zeros((1, model.output_shape[-1]), np.float32)
     model.compute_metrics(x=None, y=zeros, y_pred=zeros)
     _assign(model.optimizer.variables, checkpoint, "optimizer")
@@ -74,7 +76,8 @@ def restore_fit(model: Any, checkpoint: Checkpoint, epochs: EpochLogger, validat
 def restore_epoch(model: Any, checkpoint: Checkpoint) -> None:
     """Restore the sums of an epoch that was stopped between two steps; Keras has just set them to zero."""
     _assign(model.metrics_variables, checkpoint, "metrics")
-    _assign(random_counters(model), checkpoint, "seeds")
+    for counter, state in zip(random_counters(model), _arrays(checkpoint, "seeds"), strict=True):
+        data_parallel.assign_counter(model, counter, *map(int, state))
 
 
 def _arrays(checkpoint: Checkpoint, kind: str) -> list[Any]:

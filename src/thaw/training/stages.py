@@ -66,6 +66,7 @@ def run_stage(
             train_config=inputs.train_config,
             head=inputs.head,
             seed=data.seed,
+            devices=inputs.choice.devices,
         )
         fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
