@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from thaw.common.errors import UserError
 from thaw.config.database_urls import PASSWORD_VARIABLE
 from thaw.config.key_conflicts import contradictions
 from thaw.config.schema import Config, SweepConfig, TrackingConfig
+from thaw.sweeps import ray_launch
 from thaw.sweeps.ledger import Ledger
 from thaw.sweeps.plan import SweepPlan
 from thaw.sweeps.study_storage import open_storage
@@ -133,6 +135,45 @@ def test_a_launchers_workers_run_all_settings_of_one_study(launcher: str, comman
     assert len({job.job["worker"]["pid"] for job in ledger.jobs()}) == 2
 
 
+def test_a_launchers_worker_leaves_when_its_sweep_is_stopped_and_not_when_an_earlier_start_was(
+    make_ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_command, "_STOP_CHECK_SECONDS", 0.0)
+    ledger = make_ledger("{seed: [1,2]}", sampler="grid")
+    of_this_start, of_the_next = (sweep_command._StopCheck(ledger, start) for start in (1, 2))
+    of_this_start()
+    ledger.stop_launched()
+    with pytest.raises(UserError, match="the sweep was stopped"):
+        of_this_start()
+    of_the_next()
+
+
+def test_a_launchers_worker_gets_the_study_whatever_is_in_its_path(make_ledger) -> None:
+    ledger = make_ledger("{seed: [1,2]}", sampler="grid")
+    ledger.url = "sqlite:////tmp/a user's folder, (1)/sweeps.db"
+    sweep = sweep_command.OpenSweep(ledger, Config(), None, Path())
+    values = ray_launch._values(sweep_command._worker_overrides(sweep, 0))
+    assert (values["sweep.join"], values["sweep.storage"]) == ("study", ledger.url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
+def test_ctrl_c_ends_a_launchers_workers_and_gives_their_jobs_back(launcher: str, commands) -> None:
+    study = f"stopped_{launcher}"
+    seeds = ",".join(map(str, range(40)))
+    sweep = commands.start(
+        "-m", *JOBS, f"seed={seeds}", f"sweep.study={study}", "sweep.workers=2", f"hydra/launcher={launcher}"
+    )
+    ledger = wait_for_ledger(f"sqlite:///{commands.outputs}/sweeps.db", study)
+    pids = wait_for_pids(ledger, 2)
+    sweep.send_signal(signal.SIGINT)
+    _, err = sweep.communicate(timeout=180)
+    assert sweep.returncode == 130, err
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert not [job for job in ledger.jobs() if job.state == "running"]
+    assert len(ledger.jobs()) < 20
+
+
 @pytest.mark.slow
 def test_a_worker_that_joins_helps_and_costs_nothing_when_it_is_killed(commands) -> None:
     sweep = commands.start("-m", *JOBS, "seed=11,12,13,14,15,16", "sweep.study=joined", "sweep.workers=1")
@@ -146,6 +187,14 @@ def test_a_worker_that_joins_helps_and_costs_nothing_when_it_is_killed(commands)
     assert sweep.returncode == 0, out + err
     assert [job.state for job in ledger.jobs()] == ["finished"] * 6
     assert len(pids) == 2
+
+
+def wait_until(condition) -> None:
+    for _ in range(240):
+        if condition():
+            return
+        time.sleep(0.5)
+    raise AssertionError("it did not come true")
 
 
 def wait_for_ledger(url: str, name: str) -> Ledger:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from thaw import code_hash, tracking
 from thaw.cli import sweep_end, sweep_jobs, sweep_parent
+from thaw.cli.argument_quoting import quote
 from thaw.cli.compose import job_config, to_config
 from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import display_path, say
@@ -35,6 +37,8 @@ from thaw.sweeps.worker_pool import WorkerPool, places_of
 if TYPE_CHECKING:
     from thaw.tracking.sweep_runs import Sweep
 
+_LAUNCHED = "THAW_SWEEP_START"  # the sweep's start that a launcher's worker belongs to, see `_StopCheck`
+_STOP_CHECK_SECONDS = 5.0
 _BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -97,8 +101,29 @@ def join_study(config: Config, folder: Path) -> None:
     left = search.total(ledger.known_plan()) - sum(job.state in ("finished", "pruned") for job in ledger.jobs())
     pool = WorkerPool(ledger, places_of(config.sweep.workers, left), folder)
     say(f"working for sweep {name} · {left} settings left · {_count(len(pool.places), 'worker')}")
+    if (start := os.environ.get(_LAUNCHED)) is not None:
+        pool.each = _StopCheck(ledger, int(start))
     pool.start()
     pool.run()
+
+
+class _StopCheck:
+    """Ends the worker of a launcher whose sweep was stopped where it was started: nobody would see its work."""
+
+    def __init__(self, ledger: Ledger, start: int) -> None:
+        self._ledger, self._start = ledger, start
+        self._looked = time.monotonic()
+
+    def __call__(self) -> None:
+        """Look now and then; called five times a second."""
+        if time.monotonic() - self._looked < _STOP_CHECK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        stopped = False
+        with suppress(Exception):  # the database is away for a while: the next look may reach it
+            stopped = self._ledger.is_stopped(self._start)
+        if stopped:
+            raise UserError("the sweep was stopped where it was started")
 
 
 def storage_url(config: Config) -> str:
@@ -241,7 +266,7 @@ def _work(
             errors.extend(worker._return_value for worker in ended if worker.status == JobStatus.FAILED)
 
     _let_workers_import_thaw()
-
+    os.environ[_LAUNCHED] = str(sweep.ledger.known_plan().start)
     thread = threading.Thread(target=launch, name="launcher", daemon=True)
     thread.start()
     with progress.shown([]):
@@ -276,8 +301,8 @@ def _launcher_error(launcher: str, error: BaseException) -> BaseException:
 def _worker_overrides(sweep: OpenSweep, index: int) -> list[str]:
     """Return the command line of a worker that a launcher starts: it joins the study."""
     return [
-        f"sweep.join='{sweep.ledger.name}'",
-        f"sweep.storage='{sweep.ledger.url}'",
+        f"sweep.join={quote(sweep.ledger.name)}",
+        f"sweep.storage={quote(sweep.ledger.url)}",
         "sweep.workers=1",
         f"hydra.sweep.subdir=worker-{index}",
     ]

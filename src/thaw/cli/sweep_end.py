@@ -1,6 +1,7 @@
 """The end of a sweep: the parent run is closed, the best network registered, the page written, failures told."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +53,8 @@ def close_complete(ledger: Ledger, parent: "Sweep", folder: Path, seconds: float
 
 def close_stopped(ledger: Ledger, parent: "Sweep", folder: Path, error: BaseException) -> None:
     """Close the parent run of a sweep that an error or a signal ended early, and say how it goes on."""
+    with suppress(Exception):  # the database may be what is gone
+        ledger.stop_launched()
     reason = str(error) or type(error).__name__
     status: Literal["FAILED", "KILLED"] = "FAILED" if isinstance(error, Exception) else "KILLED"
     ranking = _ranking(ledger, ledger.jobs())

@@ -30,6 +30,7 @@ DIED, CAN_PASS, PERMANENT, RELEASED = "died", "can pass", "permanent", "released
 # What a pruner can see, as the epochs' history names it.
 EPOCH_OBJECTIVES = {"objective": "val_accuracy", "val/accuracy": "val_accuracy", "val/loss": "val_loss"}
 _JOB, _RESULT, _PROGRESS = "job", "result", "progress"
+_STOPPED = "stopped"
 _MAX_LISTED = 100_000  # settings of a finite space, above which they are not listed to find one that is new
 _MAX_DRAWS = 30  # settings that a sampler draws again because they were drawn before
 _REASON_LENGTH = 800  # characters
@@ -160,6 +161,14 @@ class Ledger:
         count, *parts = plan.to_attributes().items()
         for key, value in (*parts, count):
             self._study.set_user_attr(key, value)
+
+    def stop_launched(self) -> None:
+        """Tell the workers that a launcher started for this start of the sweep to leave; those that joined go on."""
+        self._study.set_user_attr(_STOPPED, self.known_plan().start)
+
+    def is_stopped(self, start: int) -> bool:
+        """Whether this start of the sweep, or a later one, was stopped."""
+        return int(self._study.user_attrs.get(_STOPPED, 0)) >= start
 
     def claim(self, worker: WorkerId) -> Claim | Wait | None:
         """Return an attempt for this process, `Wait` while others work on what is left, None when nothing is left."""

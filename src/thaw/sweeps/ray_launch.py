@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
 from thaw.common import environment
@@ -38,12 +39,10 @@ def launch(
     """
     ray = _import_ray(address)
     _connect(ray, address)
+    studies = [_values(job) for job in job_overrides]
     work = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1, scheduling_strategy="SPREAD")(_work)
     password = os.environ.get(database_urls.PASSWORD_VARIABLE)  # Ray shows a cluster's variables, and no arguments
-    tasks = [
-        work.remote(dict(argument.split("=", 1) for argument in job), int(max(cpus, 1)), password)
-        for job in job_overrides
-    ]
+    tasks = [work.remote(study, int(max(cpus, 1)), password) for study in studies]
     try:
         ray.get(tasks)
     finally:
@@ -51,6 +50,12 @@ def launch(
     done = JobReturn(status=JobStatus.COMPLETED)
     done._return_value = None
     return [done for _ in tasks]
+
+
+def _values(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the value of each `key=value` of a command line, without the quotes of Hydra's grammar."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.key_or_group: str(override.value()) for override in parsed}
 
 
 def _import_ray(address: str | None) -> Any:
@@ -122,7 +127,7 @@ def _work(arguments: dict[str, str], cores: int, password: str | None) -> int:
 
     if password is not None:
         os.environ[database_urls.PASSWORD_VARIABLE] = password
-    name, url = arguments["sweep.join"].strip("'"), arguments["sweep.storage"].strip("'")
+    name, url = arguments["sweep.join"], arguments["sweep.storage"]
     ledger = Ledger.find(url, name)
     if ledger is None:
         raise UserError(f"{sys.executable}: there is no study {name} in this sweep.storage")
