@@ -27,7 +27,7 @@ def model():
     images.output(0).tensor.set_names({"x0"})
     return ov.Model([op.relu(images)], [images])
 
-runners = [engine._openvino(model(), "float32") for _ in range(3)]
+runners = [engine._openvino(model(), "float32", None) for _ in range(3)]
 while runners:
     runners.pop(0)
     gc.collect()

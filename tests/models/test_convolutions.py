@@ -33,6 +33,11 @@ def outputs_and_gradients(function, *arguments):
     return [tf.cast(x, tf.float32).numpy() for x in (outputs, *gradients)], kinds
 
 
+def rounding(outputs, exact) -> list[float]:
+    """The largest error of each array, as a share of its largest number."""
+    return [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(outputs, exact, strict=True)]
+
+
 def assert_same(mine, reference, tolerance: float) -> None:
     for a, b in zip(mine, reference, strict=True):
         np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max(), rtol=0)
@@ -61,11 +66,19 @@ def test_a_convolution_has_the_values_and_gradients_of_tensorflows(
     def reference(x, weights, bias):
         return tf.nn.bias_add(tf.nn.conv2d(x, weights, strides, padding.upper(), dilations=dilation), bias)
 
+    try:
+        own, _ = outputs_and_gradients(reference, x, weights, bias)
+    except tf.errors.OpError as error:
+        if dilation == (1, 1) or "dilation" not in error.message:
+            raise
+        pytest.skip("TensorFlow has no gradients of dilated convolutions on this processor (oneDNN is off)")
     mine, kinds = outputs_and_gradients(
         lambda x, weights, bias: conv2d(x, weights, bias, strides, padding, dilation), x, weights, bias
     )
-    exact = [tf.cast(y, tf.float32) for y in (x, weights, bias)]
-    assert_same(mine, outputs_and_gradients(reference, *exact)[0], tolerance)
+    exact, _ = outputs_and_gradients(reference, *(tf.cast(y, tf.float32) for y in (x, weights, bias)))
+    # Without AVX-512, TensorFlow's own gradients in bfloat16 are off by up to 5 %.
+    for a, b in zip(rounding(mine, exact), rounding(own, exact), strict=True):
+        assert a <= max(tolerance, 1.2 * b)
     simple = strides == dilation == (1, 1) and (dtype == "bfloat16" or kernel == (1, 1))
     assert ("Conv2DBackpropFilter" not in kinds) == simple, "this test must see both kernels"
 
