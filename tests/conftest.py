@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +113,17 @@ class Commands:
             [sys.executable, "-u", str(ROOT / script), *rest],
             cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def start_and_stop(self, folder: Path, checkpoint: str, number: signal.Signals, *arguments: str) -> None:
+        """Start a run in `folder` and send it a signal once it has a checkpoint whose name matches."""
+        process = self.start(*arguments, f"hydra.run.dir={folder}")
+        try:
+            while not list(folder.glob(f"checkpoints/{checkpoint}")):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+        finally:
+            process.send_signal(number)
+            process.communicate()
 
     def run(self, *arguments: str) -> Ran:
         process = self.start(*arguments)

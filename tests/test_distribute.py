@@ -1,7 +1,6 @@
 """distribute=mirrored from the command line, on two logical CPUs: no GPU was at hand."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,8 @@ def two_devices(tmp_path_factory) -> Commands:
 
 def stopped(commands: Commands, folder: Path, *arguments: str) -> None:
     """Stop a run by SIGTERM after some epochs; it saves the step that it is at."""
-    process = commands.start(*SMALL, *arguments, "checkpoint.minutes=0.02", f"hydra.run.dir={folder}")
-    try:
-        while not list(folder.glob("checkpoints/stage0-epoch[2-9]*.npz")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
+    checkpoint, often = "stage0-epoch[2-9]*.npz", "checkpoint.minutes=0.02"
+    commands.start_and_stop(folder, checkpoint, signal.SIGTERM, *SMALL, *arguments, often)
     assert not (folder / "result.json").exists()
 
 

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +75,7 @@ def killed_and_resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A run's folder, its checkpoints as a kill -9 in stage thaw left them, and the run that resumed it."""
     commands = Commands(tmp_path_factory.mktemp("stored"))
     folder = commands.outputs / "run"
-    process = commands.start(*SMALL, f"hydra.run.dir={folder}")
-    try:
-        while not list(folder.glob("checkpoints/stage1-epoch[1-9]*.npz")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    commands.start_and_stop(folder, "stage1-epoch[1-9]*.npz", signal.SIGKILL, *SMALL)
     checkpoints = {file.name: file.read_bytes() for file in folder.glob("checkpoints/*.npz")}
     return folder, checkpoints, commands.run(f"resume={folder}"), commands
 

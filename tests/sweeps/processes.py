@@ -1,6 +1,12 @@
-"""The worker processes of a sweep, found in Linux's /proc."""
+"""Small jobs of a sweep, and its worker processes, found in Linux's /proc."""
 
 from pathlib import Path
+
+SMALL_JOBS = (
+    "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
+    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "bottleneck.epochs=1", "report=none",
+    "tracking.complete=none",
+)  # fmt: skip
 
 
 def workers_of(process: int) -> list[int]:

@@ -128,7 +128,6 @@ def test_a_process_that_was_taken_for_dead_cannot_end_the_job_a_second_time(make
 
 def test_a_claim_whose_process_died_in_the_middle_of_it_leaves_no_trace(make_ledger) -> None:
     ledger = make_ledger(INTERVALS, trials=2)
-    ledger.study.enqueue_trial({"head.dropout": 0.1})  # killed before it began the trial
     ledger._ask(ledger.known_plan())  # killed before it took it
     assert [c.number for c in finish_all(ledger)] == [0, 1]
     assert {t.state for t in ledger.study.get_trials()} == {TrialState.FAIL, TrialState.COMPLETE}

@@ -24,12 +24,9 @@ from thaw.sweeps.ledger import Ledger
 from thaw.sweeps.plan import SweepPlan
 from thaw.sweeps.study_storage import open_storage
 
+from .processes import SMALL_JOBS
+
 ROOT = Path(__file__).parents[2]
-JOBS = (
-    "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
-    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "bottleneck.epochs=1", "report=none",
-    "tracking.complete=none",
-)  # fmt: skip
 HIDDEN = "postgresql://me:***@host/sweeps"
 
 
@@ -115,7 +112,7 @@ def test_slurms_arguments_are_accepted() -> None:
 @pytest.mark.slow
 def test_a_machine_without_slurm_is_told_in_one_line(commands) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    ran = commands.run("-m", *JOBS, "seed=1,2", "sweep.study=slurm", "sweep.workers=2", *SLURM)
+    ran = commands.run("-m", *SMALL_JOBS, "seed=1,2", "sweep.study=slurm", "sweep.workers=2", *SLURM)
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == (
         "error: hydra/launcher=submitit_slurm cannot run the sweep's workers: RuntimeError: Could not detect "
@@ -127,7 +124,7 @@ def test_a_machine_without_slurm_is_told_in_one_line(commands) -> None:
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
 def test_a_launchers_workers_run_all_settings_of_one_study(launcher: str, commands) -> None:
     ran = commands.run(
-        "-m", *JOBS, "seed=1,2,3", f"sweep.study={launcher}", "sweep.workers=2", f"hydra/launcher={launcher}"
+        "-m", *SMALL_JOBS, "seed=1,2,3", f"sweep.study={launcher}", "sweep.workers=2", f"hydra/launcher={launcher}"
     )
     assert ran.code == 0, ran.err
     ledger = Ledger.find(f"sqlite:///{commands.outputs}/sweeps.db", launcher)
@@ -162,7 +159,7 @@ def test_ctrl_c_ends_a_launchers_workers_and_gives_their_jobs_back(launcher: str
     study = f"stopped_{launcher}"
     seeds = ",".join(map(str, range(40)))
     sweep = commands.start(
-        "-m", *JOBS, f"seed={seeds}", f"sweep.study={study}", "sweep.workers=2", f"hydra/launcher={launcher}"
+        "-m", *SMALL_JOBS, f"seed={seeds}", f"sweep.study={study}", "sweep.workers=2", f"hydra/launcher={launcher}"
     )
     ledger = wait_for_ledger(f"sqlite:///{commands.outputs}/sweeps.db", study)
     pids = wait_for_pids(ledger, 2)
@@ -176,7 +173,7 @@ def test_ctrl_c_ends_a_launchers_workers_and_gives_their_jobs_back(launcher: str
 
 @pytest.mark.slow
 def test_a_worker_that_joins_helps_and_costs_nothing_when_it_is_killed(commands) -> None:
-    sweep = commands.start("-m", *JOBS, "seed=11,12,13,14,15,16", "sweep.study=joined", "sweep.workers=1")
+    sweep = commands.start("-m", *SMALL_JOBS, "seed=11,12,13,14,15,16", "sweep.study=joined", "sweep.workers=1")
     url = f"sqlite:///{commands.outputs}/sweeps.db"
     ledger = wait_for_ledger(url, "joined")
     joined = commands.start("sweep.join=joined", "sweep.workers=1")
@@ -260,7 +257,7 @@ def test_a_password_is_in_no_file_of_a_sweep_in_no_message_and_on_no_workers_com
     url, outputs = postgresql("hidden"), commands.folder / "hidden"
     with_password = url.replace("thaw@", "thaw:s3cr3t@")
     sweep = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), "-m", *JOBS, "seed=1,2", "sweep.study=hidden", "sweep.workers=1",
+        [sys.executable, str(ROOT / "train.py"), "-m", *SMALL_JOBS, "seed=1,2", "sweep.study=hidden", "sweep.workers=1",
          f"sweep.storage={with_password}"],
         cwd=commands.folder, env={**commands.env, "THAW_OUTPUTS": str(outputs)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

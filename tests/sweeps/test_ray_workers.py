@@ -19,12 +19,9 @@ from thaw.common.errors import UserError
 from thaw.sweeps import ray_launch
 from thaw.sweeps.ledger import Ledger
 
+from .processes import SMALL_JOBS
+
 ROOT = Path(__file__).parents[2]
-JOBS = (
-    "dataset=digits", "dataset.limit_per_class=5", "backbone=mobilenet", "backbone.alpha=0.25",
-    "backbone.weights=none", "backbone.image_size=32", "recipe=bottleneck", "bottleneck.epochs=1", "report=none",
-    "tracking.complete=none",
-)  # fmt: skip
 
 
 def processes_with(text: str) -> set[int]:
@@ -111,7 +108,7 @@ def ray_nodes(tmp_path_factory, commands) -> Iterator[RayNodes]:
 def test_a_sweep_on_two_ray_nodes_of_which_one_is_killed_ends_complete(ray_nodes: RayNodes, commands) -> None:
     outputs = commands.folder / "two nodes"
     sweep = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "train.py"), "-m", *JOBS, "seed=1,2,3,4,5,6", "sweep.study=nodes",
+        [sys.executable, "-u", str(ROOT / "train.py"), "-m", *SMALL_JOBS, "seed=1,2,3,4,5,6", "sweep.study=nodes",
          "hydra/launcher=ray", f"hydra.launcher.address={ray_nodes.address}", "sweep.workers=2"],
         env=ray_nodes.env | {"THAW_OUTPUTS": str(outputs)}, cwd=commands.folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -135,7 +132,7 @@ def test_ray_that_was_started_for_a_sweep_ends_with_it_also_when_it_is_interrupt
     outputs = commands.folder / "own ray"
     url = f"sqlite:///{outputs}/sweeps.db"
     before = processes_with("raylet/raylet")
-    command = [sys.executable, "-u", str(ROOT / "train.py"), "-m", *JOBS, "seed=1,2", "sweep.study=own",
+    command = [sys.executable, "-u", str(ROOT / "train.py"), "-m", *SMALL_JOBS, "seed=1,2", "sweep.study=own",
                "hydra/launcher=ray", "sweep.workers=1"]  # fmt: skip
     options = {"env": commands.env | {"THAW_OUTPUTS": str(outputs)}, "cwd": commands.folder, "text": True}
     sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)

@@ -98,9 +98,9 @@ def join_study(config: Config, folder: Path) -> None:
             f"{', '.join(Ledger.names(url)) or 'none'}"
         )
     sweep_jobs.check_code(ledger)
-    left = search.total(ledger.known_plan()) - sum(job.state in ("finished", "pruned") for job in ledger.jobs())
-    pool = WorkerPool(ledger, places_of(config.sweep.workers, left), folder)
-    say(f"working for sweep {name} · {left} settings left · {_count(len(pool.places), 'worker')}")
+    done, total = ledger.counts()
+    pool = WorkerPool(ledger, places_of(config.sweep.workers, total - done), folder)
+    say(f"working for sweep {name} · {total - done} settings left · {_count(len(pool.places), 'worker')}")
     if (start := os.environ.get(_LAUNCHED)) is not None:
         pool.each = _StopCheck(ledger, int(start))
     pool.start()
@@ -224,8 +224,7 @@ def _take_up(ledger: Ledger, plan: SweepPlan, checked: Config) -> OpenSweep:
     folder = Path(known.folder)
     parent = tracking.reopen_sweep(checked.tracking, Path(checked.outputs), known.parent_run_id, folder)
     ledger.write_plan(known.started_again(plan))
-    done = sum(job.state in ("finished", "pruned") for job in ledger.jobs())
-    total = search.total(ledger.known_plan())
+    done, total = ledger.counts()
     say(
         f"sweep {parent.id} · {ledger.name} · {done} of {_count(total, 'setting')} done before · {known.sampler} · "
         f"{display_path(folder)}"
@@ -237,11 +236,9 @@ def _work(
     sweep: OpenSweep, progress: SweepProgress, context: HydraContext, task: TaskFunction, config: DictConfig
 ) -> None:
     """Let workers run the jobs, on this machine or where Hydra's launcher starts them."""
-    left = search.total(sweep.ledger.known_plan()) - sum(
-        job.state in ("finished", "pruned") for job in sweep.ledger.jobs()
-    )
     if config.hydra.launcher._target_ == _BASIC_LAUNCHER:
-        pool = WorkerPool(sweep.ledger, places_of(sweep.config.sweep.workers, left), sweep.folder)
+        done, total = sweep.ledger.counts()
+        pool = WorkerPool(sweep.ledger, places_of(sweep.config.sweep.workers, total - done), sweep.folder)
         with progress.shown(pool.logs()):
             pool.each = progress.update
             pool.start()
@@ -270,7 +267,7 @@ def _work(
     thread = threading.Thread(target=launch, name="launcher", daemon=True)
     thread.start()
     with progress.shown([]):
-        while thread.is_alive() and not (sweep.ledger.is_complete()):
+        while thread.is_alive() and not sweep.ledger.is_complete():
             progress.update()
             time.sleep(1.0)
         progress.update()
@@ -310,8 +307,6 @@ def _worker_overrides(sweep: OpenSweep, index: int) -> list[str]:
 
 def _repeat_best_draft(sweep: OpenSweep, progress: SweepProgress) -> None:
     """Train the best draft of a sweep in draft precision again, in full precision."""
-    from thaw.cli.sweep_jobs import train_again
-
     if any(job.state == "failed" for job in sweep.ledger.jobs()):
         return
     children = tracking.ranked_children(sweep.parent)
@@ -319,7 +314,7 @@ def _repeat_best_draft(sweep: OpenSweep, progress: SweepProgress) -> None:
 
     def train(draft: Any, overrides: Sequence[str]) -> BaseException | None:
         try:
-            train_again(plan, draft, overrides)
+            sweep_jobs.train_again(plan, draft, overrides)
         except UserError as error:
             return error
         return None

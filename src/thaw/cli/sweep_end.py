@@ -10,7 +10,6 @@ from thaw.cli import study_page, sweep_parent
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
 from thaw.config import command_lines, database_urls
-from thaw.sweeps import search
 from thaw.sweeps.ledger import JobState, Ledger
 from thaw.sweeps.plan import DEFAULT_OBJECTIVES
 
@@ -60,8 +59,7 @@ def close_stopped(ledger: Ledger, parent: "Sweep", folder: Path, error: BaseExce
     ranking = _ranking(ledger, ledger.jobs())
     sweep_parent.close_sweep(parent, folder, status, reason, jobs_ended=False, **ranking)
     say(f"page {display_path(study_page.write_page(ledger, parent.id))}")
-    done = sum(job.state in ("finished", "pruned") for job in ledger.jobs())
-    total = search.total(ledger.known_plan())
+    done, total = ledger.counts()
     say(f"{done} of {total} settings are done. The same command runs the others; another machine joins with:")
     say(f"  {join_line(ledger)}")
 

@@ -91,6 +91,16 @@ class JobState:
     started: float | None
     ended: float | None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it needs no other attempt: finished, or pruned."""
+        return self.state in ("finished", "pruned")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether this start of the sweep makes no other attempt."""
+        return self.is_done or self.state == "failed"
+
 
 class Ledger:
     """The ledger of one sweep."""
@@ -245,9 +255,11 @@ class Ledger:
     def is_complete(self) -> bool:
         """Whether every setting has ended, well or not, and none is to be tried again."""
         jobs = self.jobs()
-        return len(jobs) >= search.total(self.known_plan()) and all(
-            job.state in ("finished", "pruned", "failed") for job in jobs
-        )
+        return len(jobs) >= search.total(self.known_plan()) and all(job.has_ended for job in jobs)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many settings are done, and how many there are in all."""
+        return sum(job.is_done for job in self.jobs()), search.total(self.known_plan())
 
     def _end(self, claim: Claim, state: TrialState, values: list[float] | None, result: Mapping[str, Any]) -> None:
         try:
@@ -266,10 +278,10 @@ class Ledger:
         a laptop's sleep all heartbeats are old, and the processes live.
         """
         silent = set(self._backend._get_stale_trial_ids(self._study._study_id))
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             worker = trial.user_attrs.get(_JOB, {}).get("worker")
             # Without a worker it is a claim whose process died while it held the lock that this one holds now.
-            dead = trial.state == TrialState.WAITING or worker is None or worker_id.is_known_dead(worker)
+            dead = worker is None or worker_id.is_known_dead(worker)
             if dead or (trial._trial_id in silent and not worker_id.is_known_alive(worker or {})):
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
@@ -293,10 +305,7 @@ class Ledger:
     def _begin(
         self, plan: SweepPlan, params: Mapping[str, Any], number: int, attempt: int, worker: WorkerId
     ) -> optuna.Trial:
-        """Begin an attempt at a setting of which the values are known, in one write.
-
-        Asking for an enqueued trial would take a dozen, each with the lock held.
-        """
+        """Begin an attempt at a setting of known values in one write; an enqueued trial takes a dozen."""
         self._study.pruner = search.pruner(plan)
         self._study.sampler = search.sampler(plan, number, 0)
         trial = optuna.trial.create_trial(
@@ -368,12 +377,10 @@ def _job_state(plan: SweepPlan, number: int, trials: Sequence[FrozenTrial]) -> J
     state = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}.get(last.state, "running")
     if last.state == TrialState.FAIL:
         state = "waiting" if _may_try_again(plan, trials) else "failed"
-    elif last.state == TrialState.WAITING:
-        state = "waiting"
     return JobState(
         number,
         state,
-        dict(last.params) or _params(plan, last),
+        dict(last.params),
         len(counted),
         tuple(last.values or ()) if state == "finished" else (),
         {int(epoch): value for epoch, value in (result.get("curve") or last.intermediate_values).items()},
@@ -383,11 +390,6 @@ def _job_state(plan: SweepPlan, number: int, trials: Sequence[FrozenTrial]) -> J
         last.datetime_start.timestamp() if last.datetime_start else None,
         last.datetime_complete.timestamp() if last.datetime_complete else None,
     )
-
-
-def _params(plan: SweepPlan, trial: FrozenTrial) -> dict[str, Any]:
-    fixed = trial.system_attrs.get("fixed_params", {})
-    return {p.key: fixed[p.key] for p in plan.parameters if p.key in fixed}
 
 
 def _may_try_again(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> bool:

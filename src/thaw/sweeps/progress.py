@@ -25,7 +25,7 @@ class SweepProgress:
         self._started, self._looked = time.monotonic(), 0.0
         self._logs: list[_Followed] = []
         self._live: Live | None = None
-        self._done_before = _done(ledger.jobs())
+        self._done_before = _ended(ledger.jobs())
 
     @property
     def seconds(self) -> float:
@@ -66,7 +66,7 @@ class SweepProgress:
                 say(line if len(self._logs) == 1 else f"[{index}] {line}")
 
     def _table(self, jobs: Sequence[JobState]) -> Table:
-        total, done = search.total(self._plan), _done(jobs)
+        total, done = search.total(self._plan), _ended(jobs)
         direction = self._plan.objectives[0][1]
         finished = sorted((j for j in jobs if j.values), key=lambda j: search.best_first(j.values, direction))
         caption = f"{done} of {total} done"
@@ -91,8 +91,8 @@ class SweepProgress:
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _done(jobs: Sequence[JobState]) -> int:
-    return sum(job.state in ("finished", "pruned", "failed") for job in jobs)
+def _ended(jobs: Sequence[JobState]) -> int:
+    return sum(job.has_ended for job in jobs)
 
 
 def _cells(job: JobState) -> list[str]:

@@ -36,7 +36,7 @@ class Parameter:
 
     Attributes:
         key: as typed before `=`: `optimizer.learning_rate`, or `optimizer@finetune.head_optimizer`.
-        distribution: what its values are drawn from. Of a categorical one the choices are indices' texts, see `texts`.
+        distribution: what its values are drawn from; the choices of a categorical one are `texts`.
         texts: of a categorical one, each choice as it stands on a command line; empty for an interval.
     """
 
@@ -66,7 +66,7 @@ def parse_space(space: Any) -> list[Parameter]:
     if space is None:
         return []
     if isinstance(space, str):
-        space = _parsed_mapping(space)
+        space = _read("sweep.space", space)
     if not isinstance(space, Mapping):
         raise UserError(f"sweep.space={space} is no mapping from keys to values. Example: {_EXAMPLE}")
     return [_parameter(str(key), _value(str(key), value)) for key, value in space.items()]
@@ -121,12 +121,12 @@ def _log(start: int | float, end: int | float) -> IntervalSweep:
     return IntervalSweep(tags={"log"}, start=start, end=end)
 
 
-def _parsed_mapping(text: str) -> Any:
+def _read(key: str, text: str) -> Any:
+    """Return a text as Hydra's grammar reads it; raises UserError with the key when it does not."""
     try:
-        (override,) = _parser().parse_overrides([f"space={text}"])
+        (override,) = _parser().parse_overrides([f"value={text}"])
     except HydraException as error:
-        reason = _reason(error)
-        raise UserError(f"sweep.space={text} is not understood: {reason}. Example: {_EXAMPLE}") from error
+        raise UserError(f"{key}={text} is not understood: {_reason(error)}. Example: {_EXAMPLE}") from error
     return override._value
 
 
@@ -139,12 +139,7 @@ def _value(key: str, value: Any) -> Any:
     """Return a value of the space as Hydra's grammar reads it; of a YAML file it is a text or a list."""
     if not isinstance(value, str) or isinstance(value, QuotedString):
         return value
-    try:
-        (override,) = _parser().parse_overrides([f"value={value}"])
-    except HydraException as error:
-        reason = _reason(error)
-        raise UserError(f"sweep.space: {key}: {value} is not understood: {reason}. Example: {_EXAMPLE}") from error
-    return override._value
+    return _read(f"sweep.space: {key}", value)
 
 
 def _parameter(key: str, value: Any, override: Override | None = None) -> Parameter:
