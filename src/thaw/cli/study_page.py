@@ -18,6 +18,7 @@ from thaw.sweeps.plan import SweepPlan
 from thaw.sweeps.space import Parameter
 
 _MIN_JOBS = 4  # finished ones, below which the importance of a key is a guess
+_BEST_SHARE = 0.25  # of the jobs: what sets them apart; of 20 jobs five, the fewest that PED-ANOVA's authors advise
 _STATES = {"waiting": "running"}
 
 
@@ -44,7 +45,7 @@ def figures(ledger: Ledger, plan: SweepPlan, sweep_id: str) -> SweepFigures:
         trials=plan.trials,
         jobs=shown,
         distributions={p.key: _range(p) for p in plan.parameters},
-        importances=_importances(ledger, jobs),
+        importances=_importances(ledger, plan, jobs),
         wall_seconds=max(ended) - min(begun) if begun and ended else 0.0,
         saved_seconds=saved_seconds(plan, jobs),
     )
@@ -120,15 +121,20 @@ def _range(parameter: Parameter) -> ParamRange:
     return ParamRange(distribution.low, distribution.high, distribution.log)
 
 
-def _importances(ledger: Ledger, jobs: Sequence[JobState]) -> dict[str, float]:
-    """Return the share of the first objective's variance that each key explains; none with too few jobs."""
-    if sum(job.state == "finished" for job in jobs) < _MIN_JOBS:
+def _importances(ledger: Ledger, plan: SweepPlan, jobs: Sequence[JobState]) -> dict[str, float]:
+    """Return how much each key sets the best quarter of the jobs apart, 1 in all; none with too few jobs.
+
+    PED-ANOVA (Watanabe et al. 2023), Optuna's default, takes milliseconds; fANOVA took minutes for a list of 60 values.
+    """
+    if len(plan.parameters) < 2 or sum(job.state == "finished" for job in jobs) < _MIN_JOBS:
         return {}
+    sign = -1.0 if plan.directions[0] == "maximize" else 1.0  # it looks for what makes low values
     with contextlib.suppress(ValueError, RuntimeError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         return optuna.importance.get_param_importances(
-            ledger.study, evaluator=evaluator, target=lambda trial: trial.values[0]
+            ledger.study,
+            evaluator=optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST_SHARE),
+            target=lambda trial: sign * trial.values[0],
         )
     return {}
 

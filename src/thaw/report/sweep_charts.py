@@ -197,9 +197,9 @@ def key_importances(figures: SweepFigures) -> Drawing | None:
     height = len(names) * (12 + 14 * max(name.count("\n") + 1 for name in names))
     finished = len(figures.ranked())
     description = (
-        f"The longer a key's bar, the more of the differences of {chart_names([figures.objectives[0][0]], 80)[0]} it "
-        f"explains, as Optuna estimates from {finished:,} finished job{'s' * (finished != 1)}; from few jobs it is a "
-        "guess."
+        f"The longer a key's bar, the more its values set the best quarter of the jobs apart, by "
+        f"{chart_names([figures.objectives[0][0]], 80)[0]}, as Optuna estimates (PED-ANOVA) from {finished:,} finished "
+        f"job{'s' * (finished != 1)}; from few jobs it is a guess."
     )
     return Drawing(
         "importance", "Importance of the keys", description, [layered(bars, texts, height=height)], max_width=720

@@ -75,8 +75,9 @@ class SweepFigures:
     """A sweep as its page shows it.
 
     objectives: pairs of a metric and `maximize` or `minimize`, at least one. trials: jobs that were asked for.
-    distributions: by swept key. importances: share of the first objective's variance that a key explains, by key; {} if
-    that is unknown. wall_seconds: from the first start to the last end. saved_seconds: estimates by what saved them:
+    distributions: by swept key. importances: how much a key sets the jobs apart that are best in the first objective,
+    by key, 1 in all; {} if that is unknown. wall_seconds: from the first start to the last end. saved_seconds:
+    estimates by what saved them:
 
     - `reuse`: the seconds of the earlier runs whose results were taken over
     - `pruning`: of each pruned job, the epochs that it did not train times its seconds an epoch
