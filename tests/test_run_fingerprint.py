@@ -9,6 +9,7 @@ from thaw import run_fingerprint, tracking
 from thaw.common.errors import UserError
 from thaw.config.job import Job
 from thaw.config.schema import Config
+from thaw.frozen.engine import EngineChoice
 
 
 class Tracked:
@@ -94,6 +95,13 @@ def test_what_it_began_with_must_still_be_there() -> None:
     run_fingerprint.check_same_hash(Tracked(), "data_sha256", "b" * 64, "the data")
     with pytest.raises(UserError, match=r"the data changed since it began .sha256 aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
         run_fingerprint.check_same_hash(tracked, "data_sha256", "b" * 64, "the data")
+
+
+@pytest.mark.parametrize("change", [{}, {"trained": "bfloat16"}, {"device": "gpu"}, {"version": "1"}])
+def test_a_run_has_the_engine_that_would_be_chosen_or_another(change: dict) -> None:
+    choice = EngineChoice("openvino", "2026.4.1", "float32", "float32")
+    tags = {**run_fingerprint.engine_tags(choice), f"fingerprint.{run_fingerprint.DEVICE}": "cpu", "other": "tag"}
+    assert run_fingerprint.has_engine(tags, dataclasses.replace(choice, **change)) is (not change)
 
 
 def test_what_was_chosen_for_auto_is_chosen_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def run(config: Config, job: Job) -> RunResult:
 
 
 def _pinned_weights(config: Config) -> BackboneConfig:
-    return tracking.pin_registered_weights(config.backbone, config.tracking.uri, Path(config.outputs))
+    return tracking.pin_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
 
 def _training_devices(config: Config, resumed: bool) -> int:
@@ -111,22 +112,19 @@ def _choose_engine(config: Config, tracked: tracking.TrackedRun, *, draft: bool,
     """
     choice, lines = configured_engine(config, draft=draft, devices=spread)
     run_fingerprint.report_device_change(tracked, choice.device, choice.devices)
-    tracked.set_tags(
-        {
-            run_fingerprint.ENGINE_TAG: f"{choice.engine} {choice.version}",
-            "thaw.precision": choice.trained,
-            "thaw.frozen_precision": choice.frozen,
-            "thaw.evaluated_precision": choice.evaluated,
-            run_fingerprint.TRAINING_STEP_TAG: choice.training_step,
-            **({tracking.DRAFT_TAG: True} if draft else {}),
-        }
-    )
+    tracked.set_tags({**run_fingerprint.engine_tags(choice), **({tracking.DRAFT_TAG: True} if draft else {})})
     run_fingerprint.log_entry(tracked, run_fingerprint.DEVICE, choice.device)
     if config.distribute != "none":
         run_fingerprint.log_entry(tracked, run_fingerprint.DEVICES, str(choice.devices))
     for line in lines:
         say(line)
     return choice
+
+
+def is_computed_alike(tags: Mapping[str, str], config: Config) -> bool:
+    """Return whether a run of these tags computed with what a run of this config would choose on this machine."""
+    choice, _ = configured_engine(config, draft=is_draft(config), devices=_training_devices(config, resumed=False))
+    return run_fingerprint.has_engine(tags, choice)
 
 
 def _build_network(

@@ -137,6 +137,23 @@ def has_chained_cuts(tags: Mapping[str, str]) -> bool:
     return tracking.fingerprint_entries(tags).get(CHAIN) == NEAREST
 
 
+def engine_tags(choice: EngineChoice) -> dict[str, str]:
+    """Return the tags that say which engine and precisions a run has."""
+    return {
+        ENGINE_TAG: f"{choice.engine} {choice.version}",
+        "thaw.precision": choice.trained,
+        "thaw.frozen_precision": choice.frozen,
+        "thaw.evaluated_precision": choice.evaluated,
+        TRAINING_STEP_TAG: choice.training_step,
+    }
+
+
+def has_engine(tags: Mapping[str, str], choice: EngineChoice) -> bool:
+    """Return whether a run computed with this engine, these precisions and this kind of device, from its tags."""
+    same_device = tracking.fingerprint_entries(tags).get(DEVICE) == choice.device
+    return same_device and engine_tags(choice).items() <= tags.items()
+
+
 def with_stored_engine(config: Config, tags: Mapping[str, str]) -> Config:
     """Return the config with what a run chose for `auto`, to resume or reproduce it."""
     if ENGINE_TAG not in tags:

@@ -169,6 +169,23 @@ def test_a_pruned_job_is_done_and_keeps_its_curve(make_ledger) -> None:
     assert ledger.is_complete()
 
 
+def test_a_job_that_was_resumed_has_the_epochs_of_all_its_attempts(make_ledger) -> None:
+    ledger = make_ledger(INTERVALS, trials=1)
+    ledger.fail(claim(ledger), CAN_PASS, "no memory", curve={1: 0.2, 2: 0.25})
+    ledger.finish(claim(ledger), [0.4], curve={2: 0.3, 3: 0.4})
+    (job,) = ledger.jobs()
+    assert job.curve == {1: 0.2, 2: 0.3, 3: 0.4}
+
+
+def test_fewer_settings_than_were_begun_are_not_counted_beyond_the_whole(make_ledger) -> None:
+    ledger = make_ledger(INTERVALS, trials=4)
+    finish_all(ledger)
+    assert ledger.counts() == (4, 4)
+    ledger.write_plan(ledger.known_plan().started_again(replace(ledger.known_plan(), trials=2)))
+    assert ledger.counts() == (4, 4)
+    assert ledger.is_complete()
+
+
 def test_a_study_is_found_by_its_name_with_its_whole_plan(make_ledger) -> None:
     ledger = make_ledger(INTERVALS, name="mine", arguments=tuple(f"key{i}={'x' * 100}" for i in range(100)))
     found = Ledger.find(ledger.url, "mine")
@@ -199,9 +216,12 @@ def test_objectives_are_metrics_with_a_direction() -> None:
     assert parse_objectives({"val/accuracy": "maximize", "time/total": "minimize"}) == (
         ("val/accuracy", "maximize"), ("time/total", "minimize"),
     )  # fmt: skip
+    assert parse_objectives({"val/class/a cat/f1": "maximize"}) == (("val/class/a cat/f1", "maximize"),)
     for wrong in ("val/accuracy", {}, {"val/accuracy": "up"}):
         with pytest.raises(UserError, match=r"sweep\.objectives"):
             parse_objectives(wrong)
+    with pytest.raises(UserError, match=r"no metric val/acuracy\. Did you mean 'val/accuracy'\?"):
+        parse_objectives({"val/acuracy": "maximize"})
 
 
 @pytest.mark.parametrize("last", range(4))

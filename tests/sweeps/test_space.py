@@ -46,6 +46,18 @@ def _lower(distribution):
     return distribution
 
 
+def test_a_nested_space_means_the_same_as_dotted_keys() -> None:
+    nested = "{optimizer: {learning_rate: log(1e-5,1e-2)}, head: {dropout: [0,0.5]}}"
+    in_file = {"optimizer": {"learning_rate": "log(1e-5,1e-2)"}, "head": {"dropout": [0, 0.5]}}
+    dotted = parse_space("{optimizer.learning_rate: log(1e-5,1e-2), head.dropout: [0,0.5]}")
+    assert parse_space(nested) == parse_space(in_file) == dotted
+
+
+def test_an_optimizer_of_a_stage_is_chosen_as_on_the_command_line() -> None:
+    (parameter,) = parse_space("{finetune.head_optimizer: [adam,sgd]}")
+    assert parameter.override("adam") == "optimizer@finetune.head_optimizer=adam"
+
+
 def test_an_interval_of_whole_numbers_draws_whole_numbers_where_the_key_holds_them() -> None:
     hidden, dropout = parse_space("{head.hidden: log(64,1024), head.dropout: uniform(0,1)}")
     assert hidden.distribution == IntDistribution(64, 1024, log=True)
@@ -93,6 +105,11 @@ def test_another_machine_reads_the_space_that_this_one_wrote() -> None:
         ("{a: uniform(2,1)}", "goes from a number to a larger one"),
         ("{a: []}", "there is no value to run through"),
         ("{a: log(1)}", "is not understood"),
+        ("{a: loguniform(1,2)}", "there are log, uniform, interval, choice, range and tag"),
+        ("{a: 0.1,0.2}", "several values stand in brackets"),
+        ("{sweep.trials: [1,2]}", "sweep.trials is no setting of a job"),
+        ("{hydra.sweep.dir: [a,b]}", "hydra.sweep.dir is no setting of a job"),
+        ("{resume: [a,b]}", "resume is no setting of a job"),
     ],
 )
 def test_a_space_that_means_nothing_is_refused_with_what_is_wrong(space: str, said: str) -> None:

@@ -25,6 +25,7 @@ JOBS = (
         (("-m", "seed=0,1", "sweep.pruner=middle"), "Choose one of: none, median, hyperband"),
         (("-m", "seed=0,1", "sweep.storage=sqlite:///"), "names no file"),
         (("-m", "seed=0,1", "sweep.workers=some"), "is no number of workers"),
+        (("-m", "seed=0,1", "sweep.objectives={val/acuracy: maximize}"), "Did you mean 'val/accuracy'?"),
         (("sweep.join=nothing",), "there is no such study"),
     ],
 )  # fmt: skip
@@ -33,6 +34,15 @@ def test_a_mistake_of_a_sweep_is_named_before_a_job_starts(commands, arguments: 
     assert (done.code, said in done.err) == (1, True), done.err + done.out
     assert "Traceback" not in done.err
     assert "job 0" not in done.out
+
+
+def test_keys_of_hydras_own_sweeper_in_an_experiment_are_checked_too(commands) -> None:
+    folder = commands.folder / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    params = "hydra: {sweeper: {params: {optimizer.learnin_rate: '1e-3,1e-2'}}}"
+    (folder / "mine.yaml").write_text(f"# @package _global_\n{params}\n")
+    done = commands.run("-m", f"--config-dir={folder.parent}", "experiment=mine", *JOBS)
+    assert (done.code, "optimizer.learnin_rate" in done.err, "\njob 0" in done.out) == (1, True, False), done.err
 
 
 SPACE = "sweep.space={optimizer.learning_rate: log(1e-4,1e-2), head: [linear,gap_dense]}"

@@ -8,7 +8,7 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.tracking import find_run, logged_model, model_registry, open_store, pin_registered_weights, start_run
+from thaw.tracking import find_run, logged_model, model_registry, open_store, pin_run_weights, start_run
 from thaw.tracking.model_registry import CHAMPION, Candidate, run_id_of
 
 FIRST = Candidate("0" * 64, 0.9, 0.3, 100, "# A card")
@@ -116,10 +116,10 @@ def test_a_model_of_no_run_is_refused(tracking, outputs, client, train):
 def test_weights_of_a_moving_alias_are_pinned_to_the_run(train, tracking, outputs, tmp_path: Path):
     run_id, _ = train()
     backbone = BackboneConfig(weights="flowers@champion")
-    assert pin_registered_weights(backbone, tracking.uri, outputs).weights == run_id
+    assert pin_run_weights(backbone, tracking.uri, outputs).weights == run_id
     for weights in ("imagenet", run_id):
         same = BackboneConfig(weights=weights)
-        assert pin_registered_weights(same, tracking.uri, outputs) is same
+        assert pin_run_weights(same, tracking.uri, outputs) is same
 
 
 def test_a_deleted_run_behind_a_version_is_named_with_the_command_that_restores_it(train, tracking, outputs, client):

@@ -9,7 +9,14 @@ from thaw.config.schema import BackboneConfig
 from thaw.config.tool_schemas import PredictConfig
 from thaw.models import backbone_table, saved_model
 from thaw.results.trained_classifier import find_saved_network, load_classifier
-from thaw.tracking.run_lookup import OVERRIDES_TAG, best_run, find_run, find_run_of_folder, resolve_run_weights
+from thaw.tracking.run_lookup import (
+    OVERRIDES_TAG,
+    best_run,
+    find_run,
+    find_run_of_folder,
+    pin_run_weights,
+    resolve_run_weights,
+)
 from thaw.tracking.sweep_runs import close_sweep, open_sweep
 from thaw.tracking.tracked_run import start_run
 
@@ -72,6 +79,14 @@ def test_predict_and_weights_take_a_sweep_and_its_folder(swept, tracking, output
         backbone_table.check_backbone(backbone)
         assert resolve_run_weights(backbone, tracking.uri, outputs).weights == str(expected)
         assert f"{sweep} is a sweep" in capsys.readouterr().out
+
+
+def test_weights_of_a_sweep_are_pinned_to_its_best_run(swept, tracking, outputs):
+    sweep_id, ids = swept
+    pinned = pin_run_weights(BackboneConfig(weights=sweep_id), tracking.uri, outputs)
+    assert pinned.weights == ids[0.9], "the best may be another one tomorrow"
+    job = BackboneConfig(weights=ids[0.9])
+    assert pin_run_weights(job, tracking.uri, outputs) is job
 
 
 def test_a_sweep_of_which_nothing_finished_has_no_best_run(tracking, outputs, tmp_path):

@@ -15,7 +15,7 @@ class ThawSweeperConf:
     """The node `hydra.sweeper`. params: more `key=values`, as of Hydra's own sweeper."""
 
     _target_: str = "hydra_plugins.thaw_sweeper.sweeper.ThawSweeper"
-    params: dict[str, Any] | None = field(default=None)
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 class ThawSweeper(Sweeper):
@@ -32,8 +32,7 @@ class ThawSweeper(Sweeper):
         """Run the sweep of a command line's `key=value`."""
         from thaw.cli import sweep_command
 
-        params = [f"{key}={value}" for key, value in self._params.items()]
-        sweep_command.run_sweep(self._context, self._task, self._config, [*params, *arguments])
+        sweep_command.run_sweep(self._context, self._task, self._config, self._params, arguments)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="thaw", node=ThawSweeperConf, provider="thaw")

@@ -11,6 +11,7 @@ from typing import Any
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -26,9 +27,16 @@ _FREE_MAPPINGS = ("sweep.space.", "sweep.objectives.")  # whose own keys are key
 _MAX_COMPOSED = 256  # configs that wait for their second use: 32 MB
 
 
-def initialized_hydra() -> initialize_config_dir:
-    """Return the context in which `hydra.compose` reads thaw's conf/."""
-    return initialize_config_dir(str(conf_dir()), version_base="1.3")
+@contextmanager
+def initialized_hydra() -> Iterator[None]:
+    """Let `hydra.compose` read thaw's conf/ while the block runs, also within a sweep, for which Hydra is at work."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def compose_config(name: str, schema: type, arguments: list[str]) -> Any:

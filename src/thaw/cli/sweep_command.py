@@ -1,11 +1,9 @@
 """`train -m`: finds or opens the study, lets workers run what is missing, and closes the sweep."""
 
-import hashlib
-import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,18 +15,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from thaw import code_hash, tracking
-from thaw.cli import sweep_end, sweep_jobs, sweep_parent
-from thaw.cli.argument_quoting import quote
+from thaw.cli import sweep_checks, sweep_end, sweep_jobs, sweep_parent, sweep_request
+from thaw.cli.argument_quoting import quote, quote_texts
 from thaw.cli.compose import job_config, to_config
-from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
-from thaw.config import install_paths, run_names, stored_config
 from thaw.config.schema import Config
-from thaw.data import listing_hash
-from thaw.sweeps import ledger as ledgers
-from thaw.sweeps import plan as plans
-from thaw.sweeps import search, space
+from thaw.sweeps import search
 from thaw.sweeps.ledger import Ledger
 from thaw.sweeps.plan import SweepPlan
 from thaw.sweeps.progress import SweepProgress
@@ -59,12 +52,25 @@ class OpenSweep:
     folder: Path
 
 
-def run_sweep(context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
+def run_sweep(
+    context: HydraContext, task: TaskFunction, config: DictConfig, params: Mapping[str, Any], arguments: list[str]
+) -> None:
     """Run what is missing of a sweep, and close it.
+
+    Args:
+        context: as Hydra gives it to a sweeper.
+        task: likewise.
+        config: likewise.
+        params: `hydra.sweeper.params`, more keys with their values, as of Hydra's own sweeper.
+        arguments: of the command line, which has been checked.
 
     Raises:
         UserError: the sweep cannot begin, or jobs of it failed.
     """
+    if params:
+        given = [f"{key}={value}" for key, value in params.items()]
+        arguments = [*quote_texts(given, Config), *arguments]
+        sweep_checks.check_sweep([*sweep_request.hydra_arguments(config), *arguments])
     with job_config(config) as first:
         checked: Config = to_config(first, Config)
     sweep = _open(config, checked, arguments)
@@ -135,68 +141,15 @@ def storage_url(config: Config) -> str:
 
 def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSweep:
     """Find the study of this command, or create it, and open its parent run."""
-    sweep, url = checked.sweep, storage_url(checked)
-    places_of(sweep.workers, 1)  # a mistake in it is told before anything is opened
-    last = {argument.partition("=")[0].lstrip("+"): argument for argument in arguments}  # as Hydra: the last one counts
-    typed = [argument for argument in last.values() if not plans.is_sweep_key(argument)]
-    swept, fixed = space.parse_swept_arguments(typed)
-    drawn = _without_typed(space.parse_space(sweep.space), fixed)
-    by_key = {parameter.key: parameter for parameter in [*swept, *drawn]}
-    if twice := {p.key for p in swept} & {p.key for p in drawn}:
-        raise UserError(f"{', '.join(sorted(twice))}: swept on the command line and in sweep.space; leave one out")
-    parameters = tuple(by_key.values())
-    objectives = plans.parse_objectives(sweep.objectives)
-    _check_objectives(objectives, by_key, checked, typed)
-    size = space.grid_size(parameters)
-    default = size if sweep.sampler == "grid" and size is not None else search.DEFAULT_TRIALS
-    outputs = Path(checked.outputs)
-    plan = SweepPlan(
-        name=run_names.sweep_name(checked, typed, swept_keys(typed) | set(by_key)),
-        arguments=tuple(typed),
-        hydra_arguments=tuple(_hydra_arguments(config)),
-        parameters=parameters,
-        sampler=sweep.sampler,
-        trials=sweep.trials or default,
-        pruner=sweep.pruner,
-        pruner_warmup=sweep.pruner_warmup,
-        objectives=objectives,
-        seed=checked.seed,
-        retries=sweep.retries,
-        reuse=sweep.reuse,
-        epochs=_epochs(checked),
-        folder=str(Path(config.hydra.sweep.dir).expanduser().absolute()),
-        cwd=str(Path.cwd()),
-        tracking_uri=_absolute_uri(checked.tracking.uri),
-        outputs=str(outputs),
-        parent_run_id="",
-        code_sha256=code_hash.code_sha256(),
-    )
-    ledgers.check_plan(plan)
-    plan = replace(plan, digest=_digest(plan, checked))
-    name = sweep.study or f"{_slug(plan.name)}-{plan.digest[:12]}"
+    url = storage_url(checked)
+    places_of(checked.sweep.workers, 1)  # a mistake in it is told before anything is opened
+    plan = sweep_request.requested_plan(config, checked, arguments)
+    name = checked.sweep.study or f"{sweep_request.slug(plan.name)}-{plan.digest[:12]}"
     with Ledger.opening(url, name):  # the same command may be started twice at one moment
         known = Ledger.find(url, name)
         if known is not None:
             return _take_up(known, plan, checked)
         return _begin(config, plan, checked, url, name)
-
-
-def _without_typed(drawn: list[space.Parameter], fixed: Sequence[str]) -> list[space.Parameter]:
-    """Leave out of the space what the command line sets: `sweep=first head.dropout=0.2`."""
-    typed = {argument.partition("=")[0].lstrip("+") for argument in fixed}
-    if ours := [parameter.key for parameter in drawn if parameter.key in typed]:
-        say(f"note: {', '.join(ours)} {'is' if len(ours) == 1 else 'are'} set on the command line, and not drawn")
-    return [parameter for parameter in drawn if parameter.key not in typed]
-
-
-def _check_objectives(objectives: Any, by_key: Any, config: Config, typed: Sequence[str]) -> None:
-    """Raise UserError where only a run's own objective is compared: among folds, and among drafts."""
-    if objectives == plans.DEFAULT_OBJECTIVES:
-        return
-    if "split.fold" in by_key:
-        raise UserError("folds are summarized by validation accuracy: leave sweep.objectives out")
-    if config.precision == "draft" or any(argument.startswith("precision=draft") for argument in typed):
-        raise UserError("drafts are compared by validation accuracy: leave sweep.objectives out")
 
 
 def _begin(config: DictConfig, plan: SweepPlan, checked: Config, url: str, name: str) -> OpenSweep:
@@ -320,60 +273,6 @@ def _repeat_best_draft(sweep: OpenSweep, progress: SweepProgress) -> None:
         return None
 
     sweep_parent.train_best_drafts_again(children, train)
-
-
-def _hydra_arguments(config: DictConfig) -> list[str]:
-    """Return the command line's keys of Hydra that decide on a job's config; the folder and the launcher do not."""
-    given = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False) or [])
-    left_out = ("hydra.mode", "hydra.sweep.dir", "hydra.run.dir", "hydra/launcher", "hydra.launcher", "hydra/sweeper")
-    return [a for a in given if not plans.is_sweep_key(a, left_out)]
-
-
-def _digest(plan: SweepPlan, config: Config) -> str:
-    """Return a hash of what makes two commands the same sweep: their settings, the code and the data."""
-    content = {
-        "arguments": sorted(plan.arguments),
-        "config": sorted((key, str(value)) for key, value in stored_config.number_keys(config).items()),
-        "space": space.as_attribute(plan.parameters),
-        "sampler": plan.sampler,
-        "objectives": plan.objectives,
-        "store": [plan.tracking_uri, config.tracking.experiment],
-        "code": code_hash.code_sha256(),
-        "data": listing_hash.listing_sha256(config.dataset.path),
-        "weights": str(code_hash.weights_identity(config.backbone.weights)),
-        "choices": _choices_sha256(plan.hydra_arguments),  # those that are swept are not in the config
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _choices_sha256(hydra_arguments: Sequence[str]) -> str:
-    """Return a hash of all config files that a choice may name: thaw's, and those of `--config-dir`."""
-    given = [a.partition("=")[2].strip("[]'") for a in hydra_arguments if a.startswith("hydra.searchpath=")]
-    folders = [install_paths.conf_dir(), *(Path(folder.removeprefix("file://")) for folder in given)]
-    digest = hashlib.sha256()
-    for file in (file for folder in folders for file in sorted(folder.rglob("*.yaml"))):
-        digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _epochs(config: Config) -> int:
-    """Return the epochs that a job trains over all stages."""
-    from thaw.training import recipes
-
-    return sum(stage.epochs for stage in recipes.plan_recipe(config))
-
-
-def _absolute_uri(uri: str) -> str:
-    """Return a store's URI that means the same in every folder."""
-    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).expanduser().absolute()}"
-    return uri
-
-
-def _slug(name: str) -> str:
-    """Return the beginning of a sweep's name in characters that no shell, file system or database minds."""
-    words = "".join(c if c.isalnum() or c in "-_." else " " for c in name.removeprefix("sweep ")).split()
-    return "_".join(words)[:40].strip("_.") or "sweep"
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -25,7 +27,6 @@ from thaw.sweeps.plan import DEFAULT_OBJECTIVES, SweepPlan
 from thaw.sweeps.worker import EpochReport, JobRunner, Outcome
 
 if TYPE_CHECKING:
-    from thaw.results.result import RunResult
     from thaw.tracking import StoredRun
 
 _SAME_AS_DEFAULT = (("val/accuracy", "maximize"),)
@@ -47,11 +48,20 @@ def check_code(ledger: Ledger) -> None:
 def job_runner(plan: SweepPlan) -> JobRunner:
     """Return what runs the jobs of a sweep."""
     from thaw.tracking.retry import StoreUnreachable
+    from thaw.tracking.run_lock import FolderInUse
 
     def run(claim: Claim, on_epoch: EpochReport) -> Outcome:
         return run_job(plan, claim, on_epoch)
 
-    return JobRunner(run, (StoreUnreachable,))
+    return JobRunner(run, (StoreUnreachable, FolderInUse))
+
+
+def config_of(plan: SweepPlan, overrides: Sequence[str]) -> Config:
+    """Return a job's config as it is composed from its command line."""
+    register_schema("config", Config)
+    with job_config(_composed(plan, overrides, 0)) as cfg:
+        config: Config = to_config(cfg, Config)
+    return config
 
 
 def run_job(plan: SweepPlan, claim: Claim, on_epoch: EpochReport) -> Outcome:
@@ -94,11 +104,7 @@ def train_again(plan: SweepPlan, draft: "StoredRun", overrides: Sequence[str]) -
     Raises:
         UserError: of the run.
     """
-    register_schema("config", Config)
-    composed = _composed(plan, overrides, 0)
-    with job_config(composed) as cfg:
-        config: Config = to_config(cfg, Config)
-    config = _of_sweep(config, plan)
+    config = _of_sweep(config_of(plan, overrides), plan)
     folder = _free_folder(Path(plan.folder))
     folder.mkdir(parents=True, exist_ok=True)
     name = run_names.run_name(config, overrides, [parameter.key for parameter in plan.parameters])
@@ -123,7 +129,7 @@ def _of_sweep(config: Config, plan: SweepPlan) -> Config:
     stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
     if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
         stored = dataclasses.replace(stored, complete="all")
-    backbone = tracking.pin_registered_weights(config.backbone, plan.tracking_uri, Path(plan.outputs))
+    backbone = tracking.pin_run_weights(config.backbone, plan.tracking_uri, Path(plan.outputs))
     return dataclasses.replace(config, outputs=plan.outputs, tracking=stored, backbone=backbone)
 
 
@@ -143,7 +149,7 @@ def _earlier_attempt(plan: SweepPlan, folder: Path, config: Config) -> Outcome |
     if run is None or run.status != "FINISHED" or run.objective is None:
         return None
     say(f"run {run.id} had finished already")
-    return _outcome_of(plan, run)
+    return _outcome_of(plan, run, _durations(json.loads((folder / "result.json").read_text(encoding="utf-8"))))
 
 
 def _run_in(plan: SweepPlan, folder: Path, config: Config) -> "StoredRun | None":
@@ -181,11 +187,12 @@ def _resumed_job(plan: SweepPlan, folder: Path, config: Config, on_epoch: EpochR
 
 
 def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
-    """Return the outcome of a finished run of the same config, code and data, if its figures are all that is needed.
+    """Return the outcome of a finished run of the same config, code, data and precisions, if its figures do.
 
     One without its network is taken over only when a better run of this sweep has kept its own.
     """
     from thaw import run_data
+    from thaw.run import is_computed_alike
     from thaw.run_context import open_cache
     from thaw.tracking import reusable_runs
 
@@ -197,7 +204,9 @@ def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
     for run in found:
         if not by_accuracy and not reusable_runs.is_complete(run):
             continue
-        if reusable_runs.data_sha256(run) != data or not reusable_runs.may_replace(run, plan.parent_run_id):
+        if reusable_runs.data_sha256(run) != data or not is_computed_alike(run.tags, config):
+            continue
+        if not reusable_runs.may_replace(run, plan.parent_run_id):
             continue
         try:
             outcome = _outcome_of(plan, run)
@@ -214,24 +223,25 @@ def _train(plan: SweepPlan, config: Config, job: Job) -> Outcome:
     from thaw.run import run
 
     result = run(config, job)
-    figures = _figures(result)
+    figures = {"objective": result.objective.value, **result.metrics} | _durations(dataclasses.asdict(result))
+    if not {metric for metric, _ in plan.objectives} <= set(figures):  # it may be one that only the store has
+        figures |= tracking.find_run(plan.tracking_uri, Path(config.outputs), result.run_id).metrics
     kept = {"run_id": result.run_id, "name": job.name, "folder": str(job.folder), "metrics": _kept(figures)}
     return Outcome(_values(plan, figures), {**kept, "cache": dict(result.cache)})
 
 
-def _outcome_of(plan: SweepPlan, run: "StoredRun") -> Outcome:
-    figures = {**run.metrics, "objective": float(run.objective or 0.0)}
+def _outcome_of(plan: SweepPlan, run: "StoredRun", durations: Mapping[str, float] = MappingProxyType({})) -> Outcome:
+    figures = {**run.metrics, "objective": float(run.objective or 0.0), **durations}
     folder = run.tags.get(tracking.FOLDER_TAG, "")
     return Outcome(
         _values(plan, figures), {"run_id": run.id, "name": run.name, "folder": folder, "metrics": _kept(figures)}
     )
 
 
-def _figures(result: "RunResult") -> dict[str, float]:
-    """Return all figures of a run that may be objectives, as the store names them."""
-    figures = {"objective": result.objective.value, **result.metrics}
-    figures |= {f"time/{step}": seconds for step, seconds in result.seconds.items()}
-    return figures | {f"images_per_second/{step}": rate for step, rate in result.images_per_second.items()}
+def _durations(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the durations and speeds of result.json by the names that objectives give them."""
+    durations = {f"time/{step}": float(seconds) for step, seconds in result["seconds"].items()}
+    return durations | {f"images_per_second/{step}": float(rate) for step, rate in result["images_per_second"].items()}
 
 
 def _values(plan: SweepPlan, figures: Mapping[str, float]) -> tuple[float, ...]:

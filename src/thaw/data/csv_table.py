@@ -62,6 +62,11 @@ def load_catalog(dataset: DatasetConfig, min_classes: int = 2) -> Catalog:
     return _catalog(file.parent, rows, classes, split_numbers)
 
 
+def picture_files(path: str | None) -> list[str]:
+    """Return the pictures that a table names, in its order; raises UserError when it is no table of pictures."""
+    return [row.path for row in _rows(_file(path))]
+
+
 def _file(path: str | None) -> Path:
     if path is None:
         raise UserError("dataset=csv needs dataset.path=FILE, a table with the columns path and label")

@@ -72,7 +72,7 @@ class JobState:
         params: value of each key that varies.
         attempts: how many were begun, those that were released not counted.
         values: of each objective; empty without a result.
-        curve: reported value by epoch of the whole run.
+        curve: reported value by epoch of the whole run, over all attempts.
         job: number, attempt, overrides and worker of the last attempt.
         progress: stage, epoch, epochs and value of the last attempt, as it last said.
         result: what its end left: run_id, seconds, reused, reason, ...
@@ -258,8 +258,9 @@ class Ledger:
         return len(jobs) >= search.total(self.known_plan()) and all(job.has_ended for job in jobs)
 
     def counts(self) -> tuple[int, int]:
-        """Return how many settings are done, and how many there are in all."""
-        return sum(job.is_done for job in self.jobs()), search.total(self.known_plan())
+        """Return how many settings are done, and how many there are in all: not fewer than were begun."""
+        jobs = self.jobs()
+        return sum(job.is_done for job in jobs), max(search.total(self.known_plan()), len(jobs))
 
     def _end(self, claim: Claim, state: TrialState, values: list[float] | None, result: Mapping[str, Any]) -> None:
         try:
@@ -383,13 +384,22 @@ def _job_state(plan: SweepPlan, number: int, trials: Sequence[FrozenTrial]) -> J
         dict(last.params),
         len(counted),
         tuple(last.values or ()) if state == "finished" else (),
-        {int(epoch): value for epoch, value in (result.get("curve") or last.intermediate_values).items()},
+        _curve(trials),
         last.user_attrs[_JOB],
         last.user_attrs.get(_PROGRESS, {}),
         result,
         last.datetime_start.timestamp() if last.datetime_start else None,
         last.datetime_complete.timestamp() if last.datetime_complete else None,
     )
+
+
+def _curve(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Return a job's curve over its attempts: one that resumes a run reports only the epochs that were missing."""
+    curve: dict[int, float] = {}
+    for trial in trials:
+        reported = trial.user_attrs.get(_RESULT, {}).get("curve") or trial.intermediate_values
+        curve |= {int(epoch): value for epoch, value in reported.items()}
+    return dict(sorted(curve.items()))
 
 
 def _may_try_again(plan: SweepPlan, trials: Sequence[FrozenTrial]) -> bool:

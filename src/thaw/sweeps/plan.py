@@ -5,12 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from thaw.common.errors import UserError
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.sweeps import space
 from thaw.sweeps.space import Parameter
 
 DEFAULT_OBJECTIVES = (("objective", "maximize"),)
 _ATTRIBUTE = "thaw"
+# What every run has. The classes' figures and what the store has besides are known once a run has ended.
+_STEPS = ("total", "scan", "extract", "train", "evaluate", "report")
+_METRICS = (
+    "objective",
+    *(f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "loss", "macro_f1", "top5_accuracy")),
+    *(f"time/{step}" for step in _STEPS),
+    *(f"images_per_second/{step}" for step in ("train", "extract", "evaluate")),
+)
+_OTHER_METRICS = ("val/class/", "test/class/", "best/", "epoch/", "stage/", "parity/", "int8/", "leak/")
 _PART = 1800  # characters: Optuna's column holds 2,048 in MySQL
 
 
@@ -112,7 +121,7 @@ def parse_objectives(given: Any) -> tuple[tuple[str, str], ...]:
     """Return metric and direction of each objective of `sweep.objectives`.
 
     Raises:
-        UserError: it is no mapping from metrics to maximize or minimize.
+        UserError: it is no mapping from metrics that runs have to maximize or minimize.
     """
     if given is None:
         return DEFAULT_OBJECTIVES
@@ -122,6 +131,11 @@ def parse_objectives(given: Any) -> tuple[tuple[str, str], ...]:
     for metric, direction in given.items():
         if direction not in ("maximize", "minimize"):
             raise UserError(f"sweep.objectives: {metric}: {direction} is no direction: maximize or minimize")
+        if metric not in _METRICS and not str(metric).startswith(_OTHER_METRICS):
+            raise UserError(
+                f"sweep.objectives: runs have no metric {metric}.{did_you_mean(metric, _METRICS)} They have "
+                f"{joined(_METRICS)}, val/class/NAME/f1 (recall, precision) and what else MLflow shows of a run"
+            )
     return tuple((str(metric), str(direction)) for metric, direction in given.items())
 
 

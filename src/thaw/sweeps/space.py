@@ -24,10 +24,14 @@ from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from thaw.common.errors import UserError
+from thaw.config.key_conflicts import HEAD_OPTIMIZER_KEY
 
 _EXAMPLE = (
     "'sweep.space={optimizer.learning_rate: log(1e-5,1e-2), head.dropout: uniform(0,0.5), finetune.freeze: [all,0.5]}'"
 )
+
+
+_NO_SETTINGS = ("sweep", "hydra", "resume")
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def parse_space(space: Any) -> list[Parameter]:
     """Return the parameters of `sweep.space`: a mapping from keys to lists, numbers or texts such as `log(1e-5,1e-2)`.
 
     Raises:
-        UserError: it is no mapping, or a value is nothing to draw from.
+        UserError: it is no mapping, a key is no job's, or a value is nothing to draw from.
     """
     if space is None:
         return []
@@ -69,7 +73,22 @@ def parse_space(space: Any) -> list[Parameter]:
         space = _read("sweep.space", space)
     if not isinstance(space, Mapping):
         raise UserError(f"sweep.space={space} is no mapping from keys to values. Example: {_EXAMPLE}")
-    return [_parameter(str(key), _value(str(key), value)) for key, value in space.items()]
+    parameters = []
+    for key, value in _dotted(space):
+        if key.split(".")[0] in _NO_SETTINGS:
+            raise UserError(f"sweep.space: {key} is no setting of a job, which is what a sweep varies")
+        name = f"optimizer@{key}" if key == HEAD_OPTIMIZER_KEY else key  # a choice, as Hydra calls it
+        parameters.append(_parameter(name, _value(key, value)))
+    return parameters
+
+
+def _dotted(space: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield key and value, also of `{head: {dropout: ...}}`, as a config file has it."""
+    for key, value in space.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def parse_swept_arguments(arguments: Iterable[str]) -> tuple[list[Parameter], list[str]]:
@@ -132,7 +151,11 @@ def _read(key: str, text: str) -> Any:
 
 def _reason(error: HydraException) -> str:
     """Return what Hydra says is wrong: its first line repeats the input."""
-    return (str(error).splitlines() or [""])[1:2][0] if "\n" in str(error) else str(error)
+    lines = str(error).splitlines() or [""]
+    reason = lines[1] if len(lines) > 1 else lines[0]
+    if "Unknown function" in reason:
+        return f"{reason}; there are log, uniform, interval, choice, range and tag"
+    return "several values stand in brackets: [0.1,0.2]" if reason.startswith("See http") else reason
 
 
 def _value(key: str, value: Any) -> Any:

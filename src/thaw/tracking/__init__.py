@@ -28,7 +28,7 @@ from thaw.tracking.run_lookup import (
     best_run,
     find_run,
     find_run_of_folder,
-    pin_registered_weights,
+    pin_run_weights,
     resolve_run_weights,
 )
 from thaw.tracking.run_search import search_runs
@@ -90,7 +90,7 @@ __all__ = [
     "open_store",
     "open_sweep",
     "owner_of_folder",
-    "pin_registered_weights",
+    "pin_run_weights",
     "ranked_children",
     "ranked_fold_summaries",
     "register_best",

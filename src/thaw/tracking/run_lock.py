@@ -21,18 +21,22 @@ _LOCK = "run.lock"
 _TIMEOUT = 1.0  # seconds: another run that starts holds the lock for a moment while it looks for dead runs
 
 
+class FolderInUse(UserError):
+    """A living process works in a run's folder, and may end."""
+
+
 def lock_run_folder(folder: Path, what: str) -> FileLock:
     """Acquire the lock of a run's folder, which is created if it is missing.
 
     Raises:
-        UserError: A living process holds the lock; `what` is the subject of the message.
+        FolderInUse: A living process holds the lock; `what` is the subject of the message.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=_TIMEOUT)
     except Timeout:
-        raise UserError(f"{what} is still running in another process, in {folder}. Wait for it, or end it.") from None
+        raise FolderInUse(f"{what} is still running in another process, in {folder}. Wait for it, or end it.") from None
     return lock
 
 

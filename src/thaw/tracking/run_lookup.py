@@ -25,6 +25,7 @@ DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
 REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
 REUSED_BY = "thaw.reused_by."  # and the id of a sweep: tag of a run that the sweep took over
 _MODEL_FILE = "model/model.keras"  # in a run's folder
+_RUN_ID = re.compile("[0-9a-f]{6,32}")  # whole, or its beginning
 _ARTIFACT = re.compile("runs:/([0-9a-f]{32})(?:/|$)")  # MLflow's name of what a run logged
 
 
@@ -216,16 +217,21 @@ def resolve_run_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> Ba
     return dataclasses.replace(backbone, weights=str(best_run(run).model_file()))
 
 
-def pin_registered_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
-    """Return the config with `weights` replaced by the run's id, when it is a registered model.
+def pin_run_weights(backbone: BackboneConfig, uri: str, outputs: Path) -> BackboneConfig:
+    """Return the config with `weights` replaced by a run's id, when it is a registered model, or a sweep's id.
 
-    An alias moves: a run that is reproduced next year begins with the network that it began with.
+    An alias moves, and so does a sweep's best run until it ends: a run that is reproduced next year begins with the
+    network that it began with, and is not taken for one that began with another.
     """
-    if not is_reference(backbone.weights) or Path(backbone.weights).expanduser().exists():
+    weights = backbone.weights
+    if Path(weights).expanduser().exists() or not (is_reference(weights) or _RUN_ID.fullmatch(weights)):
         return backbone
-    run = best_run(find_run(uri, outputs, backbone.weights))
-    say(f"backbone.weights={backbone.weights} is run {run.id} ({run.name})")
-    return dataclasses.replace(backbone, weights=run.id)
+    run = find_run(uri, outputs, weights)
+    if not (run.is_sweep or is_reference(weights)):
+        return backbone
+    best = best_run(run, report=lambda line: None)
+    say(f"backbone.weights={weights} is run {best.id} ({best.name})")
+    return dataclasses.replace(backbone, weights=best.id)
 
 
 def stored_run_of_mlflow(store: MlflowStore, run: Any) -> StoredRun:
