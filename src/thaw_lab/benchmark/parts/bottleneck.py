@@ -17,9 +17,11 @@ RERUN_NOTE = (
 )
 SWEEP_NOTE = (
     "sweep: `train.py -m recipe=bottleneck optimizer.learning_rate=` of {jobs} values on a warm cache, {photos} "
-    "photos. a job: the whole sweep without imports, by its jobs; inside: the median of the jobs' own `seconds.total`. "
-    "Targets are for two cores with AVX-512 bfloat16, without AMX."
+    "photos. a job: the whole sweep with its worker's imports, by its jobs; inside: the median of the jobs' own "
+    "`seconds.total`; a loop: {loop} of the runs as a process each. Targets are for two cores with AVX-512 bfloat16, "
+    "without AMX."
 )
+LOOP_RUNS = 5  # enough for a median; all would take the afternoon
 SWEEP_TARGETS = {"efficientnet_lite0": 1.5, "inceptionv3": 2.5}  # seconds
 CHANGES = {"first": (), "head=linear": ("head=linear",), "learning rate": ("optimizer.learning_rate=3e-3",)}
 
@@ -59,7 +61,13 @@ def sweep(runner: PartRunner) -> PartResult:
         inside = median_figure(repeats, lambda measured: median(job["total"] for job in measured.report["jobs"]))
         rows.append(BenchmarkRow(runner.part, f"sweep, {name}: a job", "s", None, each, target))
         rows.append(BenchmarkRow(runner.part, f"sweep, {name}: inside", "s", None, inside))
-    return PartResult(rows, [SWEEP_NOTE.format(jobs=jobs, photos=runner.config.photos)])
+        loop = [
+            runner.run_command(f"{name}, a run", f"loop-{name}-{i}", *overrides, f"optimizer.learning_rate={i + 1}e-3")
+            for i in range(LOOP_RUNS)
+        ]
+        alone = median_figure(loop, lambda measured: measured.wall_seconds)
+        rows.append(BenchmarkRow(runner.part, f"sweep, {name}: of a loop", "s", alone, each, against="a process each"))
+    return PartResult(rows, [SWEEP_NOTE.format(jobs=jobs, photos=runner.config.photos, loop=LOOP_RUNS)])
 
 
 def learning_rates_override(jobs: int) -> str:
