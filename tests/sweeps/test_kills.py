@@ -93,7 +93,7 @@ def disturbed(commands, outputs: Path, victim: str, kills: int, seed: int, *argu
         assert starts < 3 * kills + 10, "the sweep does not end"
         while killed < kills and process.poll() is None:
             # From the first import to several jobs later.
-            time.sleep(draw.uniform(0.0, 20.0))
+            time.sleep(draw.uniform(0.0, 30.0))
             if kill(victim, process):
                 killed += 1
                 print(f"{victim} killed, {killed} of {kills}", flush=True)
@@ -130,15 +130,15 @@ def test_killed_at_20_moments_a_sweep_ends_as_an_undisturbed_one(commands, tmp_p
 
 
 def test_parent_and_worker_killed_in_the_middle_of_a_sweep(commands, tmp_path: Path) -> None:
-    """Killed while the second job runs; the same command ends the sweep without running the first one again."""
-    arguments = ("optimizer.learning_rate=1e-3,1e-2", "bottleneck.epochs=2")
+    """Killed while the second job trains; the same command goes on with it, and does not run the first one again."""
+    arguments = ("optimizer.learning_rate=1e-3,1e-2", "bottleneck.epochs=30", "head=linear")
     process = start(commands, tmp_path, *arguments)
     assert process.stdout is not None
     result = None
     for line in process.stdout:
         if line.startswith("result "):
             result = Path(commands.folder, line.removeprefix("result ").strip())
-        if line.startswith("job 1 "):
+        if result is not None and "bottleneck epoch 9 " in line:
             break
     assert result is not None
     first = json.loads(result.read_text())
@@ -147,7 +147,10 @@ def test_parent_and_worker_killed_in_the_middle_of_a_sweep(commands, tmp_path: P
     again = start(commands, tmp_path, *arguments)
     said = said_at_the_end(again, 300)
     assert again.returncode == 0, said
-    assert len(ended(tmp_path).finished) == 2
+    assert ended(tmp_path).finished == [
+        " ".join([*JOBS, f"optimizer.learning_rate={rate}", *arguments[1:]]) for rate in ("0.001", "0.01")
+    ]
+    assert "\nresumed: stage bottleneck, after " in said
     assert "1 of 2 settings done before" in said
     assert said.count("\nresult ") == 1
     assert json.loads(result.read_text()) == first

@@ -183,7 +183,9 @@ def _resumed_job(plan: SweepPlan, folder: Path, config: Config, on_epoch: EpochR
     with job_config(composed) as cfg:
         stored: Config = to_config(cfg, Config)
     root = install_paths.checkout_root()
-    return stored, Job(root, folder, resumed.arguments, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
+    # Its folder is no setting: by the command line the folds of a setting are found.
+    overrides = [argument for argument in resumed.arguments if not argument.startswith("hydra.run.dir=")]
+    return stored, Job(root, folder, overrides, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
 
 
 def _reused(plan: SweepPlan, config: Config) -> Outcome | None:
