@@ -46,7 +46,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     chained = run_fingerprint.has_chained_cuts(tracked.resumed_tags) if resumed else context.job.chained_cuts
     planned = plan_stages(recipes.plan_recipe(config), network, data, inputs, fixed_cuts, chained=chained)
     run_fingerprint.log_entry(tracked, run_fingerprint.CUTS, " ".join(str(stage.cut.index) for stage in planned))
-    for line in (line for stage in planned for line in stage.summary_lines(inputs, data.augmented)):
+    for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
 
     head, last = head_snapshot.head_stage(planned), len(planned) - 1
@@ -60,7 +60,8 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     for number in range(len(results), len(planned)):
         stage = planned[number].after(results)
         optimizer = stage.stage.optimizer
-        say(f"stage {stage.stage.name} · {optimizer.name} {optimizer.learning_rate:g}")
+        how = "logistic regression" if stage.stage.solved else f"{optimizer.name} {optimizer.learning_rate:g}"
+        say(f"stage {stage.stage.name} · {how}")
         checkpointer = StageCheckpointer(
             context.checkpoints,
             config.checkpoint,

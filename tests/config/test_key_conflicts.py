@@ -43,6 +43,10 @@ def notes(*arguments: str) -> list[str]:
         ),
         (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
         (("distribute=mirrored", "training_step=folded"), "training_step=folded for CPUs: leave training_step out, or"),
+        (
+            ("head=logistic", "recipe=scratch"),
+            "head=logistic is solved for behind frozen layers, and recipe=scratch has none",
+        ),
         (("tracking.register=a/b",), "tracking.register=a/b cannot be a registered model's name: a name has no /"),
         (("tracking.register=..",), "cannot be a registered model's name: a name is not empty"),
         (("tracking.register=x", "tracking.log_model=false"), "tracking.log_model=false keeps none there"),
@@ -88,6 +92,16 @@ def test_keys_that_contradict_each_other_are_refused_with_both(arguments: tuple[
             "note: with finetune.epochs=3 and optimizer.plateau_patience=2 the learning rate never falls",
         ),
         (("head=linear", "head.hidden=64"), "note: head.hidden has no effect: head=linear has no hidden layer"),
+        (("head=logistic", "head.hidden=64"), "note: head.hidden has no effect: head=logistic has no hidden layer"),
+        (
+            ("head=logistic", "recipe=bottleneck", "bottleneck.epochs=5", "augment=light", "head.dropout=0.2"),
+            "note: bottleneck.epochs, augment, head.dropout have no effect: head=logistic is solved for in one step",
+        ),
+        (
+            ("head=logistic", "finetune.head_epochs=5"),
+            "finetune.head_epochs has no effect: head=logistic is solved for",
+        ),
+        (("head=logistic", "finetune.head_optimizer=adam"), "finetune.head_optimizer has no effect: no stage trains"),
         (("finetune.freeze=all", "finetune.batchnorm=trainable"), "finetune.batchnorm has no effect: everything stays"),
         (("recipe=scratch", "frozen_precision=bfloat16"), "frozen_precision has no effect: recipe=scratch freezes"),
         (("recipe=bottleneck", "training_step=keras"), "training_step has no effect: recipe=bottleneck thaws nothing"),
@@ -111,6 +125,7 @@ def test_what_the_command_sets_and_nothing_reads_is_named_in_one_line(arguments:
         *((f"experiment={file.stem}",) for file in sorted((CONF / "experiment").glob("*.yaml"))),
         ("experiment=quickstart", "finetune.epochs=1", "optimizer.momentum=0.8", "optimizer.nesterov=true"),
         ("head=linear", "head.dropout=0.2", "head.label_smoothing=0.1"),
+        ("head=logistic", "head.dropout=0.2", "finetune.epochs=3", "optimizer.learning_rate=0.01", "augment=light"),
         ("train.patience=50",),  # the best weights are restored all the same
         ("optimizer.schedule=plateau", "optimizer.plateau_factor=0.5", "finetune.epochs=4"),
         ("dataset.on_bad=quarantine", "dataset.max_bad_fraction=0.1"),

@@ -1,4 +1,6 @@
-from thaw.config.schema import Config, FinetuneConfig, OptimizerConfig, StageConfig
+from dataclasses import replace
+
+from thaw.config.schema import Config, FinetuneConfig, HeadConfig, OptimizerConfig, StageConfig
 from thaw.training.recipes import plan_recipe
 
 RMSPROP, SGD = OptimizerConfig(name="rmsprop", learning_rate=1e-3), OptimizerConfig(name="sgd")
@@ -23,6 +25,20 @@ def test_finetune_trains_the_head_first_then_thaws() -> None:
     assert (head.name, head.freeze, head.epochs, head.first_epoch, head.optimizer) == ("head", "all", 2, 0, RMSPROP)
     assert (thaw.name, thaw.freeze, thaw.epochs, thaw.first_epoch, thaw.optimizer) == ("thaw", 172, 4, 2, SGD)
     assert thaw.batchnorm == "trainable"
+
+
+def test_a_logistic_head_is_solved_for_where_all_is_frozen_in_one_epoch() -> None:
+    logistic = HeadConfig(name="logistic")
+    head, thaw = plan_recipe(replace(config("finetune", freeze=172, head_epochs=3, epochs=4), head=logistic))
+    assert (head.solved, head.epochs, head.first_epoch) == (True, 1, 0)
+    assert (thaw.solved, thaw.epochs, thaw.first_epoch) == (False, 4, 1)
+    (only,) = plan_recipe(replace(config("bottleneck"), head=logistic))
+    assert (only.solved, only.epochs) == (True, 1)
+    again = [StageConfig(freeze="all"), StageConfig(freeze="block6c", epochs=2), StageConfig(freeze="all", epochs=5)]
+    planned = plan_recipe(replace(config("finetune", stages=again), head=logistic))
+    assert [(stage.solved, stage.epochs, stage.first_epoch) for stage in planned] == [
+        (True, 1, 0), (False, 2, 1), (True, 1, 3),
+    ]  # fmt: skip
 
 
 def test_own_stages_replace_the_two() -> None:

@@ -1,6 +1,7 @@
 """Stages on a small real network: what moves, what does not, and that kept activations change nothing."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,11 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
     config = BackboneConfig(name="mobilenet", alpha=0.25, image_size=64, weights="none")
     built = calibrated(backbones.build_backbone(config), data)
     head = options.pop("head", HEAD)
-    joined = network.attach_head(built, head, ("r", "g", "b"))
+    joined = network.attach_head(built, head, options.pop("classes", ("r", "g", "b")))
     cuts = options.pop("cuts", None)
     optimizer = options.pop("optimizer", OptimizerConfig(name="sgd", learning_rate=1e-5, momentum=0.9))
-    stage = TrainingStage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer)
+    solved = head.name == "logistic"
+    stage = TrainingStage(0, "stage", request, batchnorm, options.pop("epochs", 3), 0, optimizer, solved=solved)
     meanwhile = options.pop("meanwhile", lambda planned: None)
     choice = EngineChoice(
         options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32"))
@@ -92,6 +94,54 @@ def calibrated(built, data: Dataset):
     for x in normalizations:
         x.momentum = 0.99
     return built
+
+
+LOGISTIC = {"request": "all", "head": HeadConfig(name="logistic"), "epochs": 1}
+
+
+def test_a_head_that_is_solved_for_is_logistic_regression_on_the_features(data, tmp_path: Path) -> None:
+    """Kept features, a cut before them, and no cache: one solution; the network end to end answers as it says."""
+    from thaw.training import logistic_regression
+
+    joined, kept, _ = run(data, tmp_path, **LOGISTIC)
+    import keras
+
+    features = keras.Model(joined.model.inputs, joined.pooled_features)
+    train, val = (
+        features.predict(data.pixels.take(indices).astype(np.float32), verbose=0)
+        for indices in (data.splits.train, data.splits.val)
+    )
+    expected = logistic_regression.solve(train, data.labels("train"), 3, seed=data.seed)
+    loss, accuracy = logistic_regression.figures(expected, val, data.labels("val"))
+    (entry,) = kept.fit.history
+    assert (entry["epoch"], entry["val_accuracy"]) == (1, accuracy)
+    assert entry["val_loss"] == pytest.approx(loss, rel=1e-2)
+    end_to_end = joined.model.predict(data.pixels.take(data.splits.test).astype(np.float32), verbose=0)
+    np.testing.assert_allclose(kept.probabilities["test"], end_to_end, atol=1e-4)
+    for options in ({"max_gb": 0.0}, {"cuts": [40]}):
+        _, other, _ = run(data, tmp_path / "other", **options, **LOGISTIC)
+        np.testing.assert_allclose(losses(other), losses(kept), rtol=1e-2)
+
+
+def test_it_sees_each_training_image_once_and_as_it_is(data, tmp_path: Path) -> None:
+    _, plain, _ = run(data, tmp_path, **LOGISTIC)
+    augmented = replace(data, augment=AugmentConfig(name="light", flip=True, shift=0.3))
+    for views in (0, 2):
+        _, result, _ = run(augmented, tmp_path, views=views, **LOGISTIC)
+        assert losses(result) == losses(plain)
+        assert (result.hits, result.misses) == (48, 0)
+
+
+def test_a_sigmoid_is_solved_for_too(data, tmp_path: Path) -> None:
+    catalog = replace(data.pixels.catalog, labels=data.pixels.catalog.labels % 2, class_names=("even", "odd"))
+    two = replace(data, pixels=pixels.of_catalog(catalog, data.splits.all_indices(), 64))
+    softmax, sigmoid = (
+        run(two, tmp_path, **{**LOGISTIC, "head": HeadConfig(name="logistic", output=output)}, classes=("even", "odd"))[
+            1
+        ]
+        for output in ("softmax", "sigmoid")
+    )
+    np.testing.assert_allclose(sigmoid.probabilities["test"][:, -1], softmax.probabilities["test"][:, 1], atol=1e-5)
 
 
 def losses(result, *names: str) -> list[float]:
@@ -282,7 +332,7 @@ def test_the_plan_keeps_what_the_disk_has_room_for_and_says_so(data, tmp_path: P
     assert (large.cut.cached, large.cut.index, large.budget.limited_by_disk) == (True, large.plan.boundary, False)
     assert small.budget.nbytes <= 150_000
     assert not small.cut.cached or small.cut.cached_bytes < small.budget.nbytes
-    assert "that the disk has room for" in " ".join(small.summary_lines(None, augmented=False))
+    assert "that the disk has room for" in " ".join(small.summary_lines(None, data))
 
 
 def test_bfloat16_trains_close_to_float32_and_leaves_a_float32_network(data, tmp_path: Path) -> None:

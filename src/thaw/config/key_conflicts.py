@@ -37,6 +37,8 @@ def contradictions(config: Config) -> Iterator[str]:
         yield (
             "distribute=mirrored is for GPUs, and training_step=folded for CPUs: leave training_step out, or distribute"
         )
+    if config.head.name == "logistic" and config.recipe == "scratch":
+        yield "head=logistic is solved for behind frozen layers, and recipe=scratch has none: choose head=linear"
     yield from _register_problems(config)
     yield from _password_problems(config)
     for stage in _stages(config):
@@ -105,18 +107,21 @@ def _key(override: str) -> str | None:
 
 
 def _stages(config: Config) -> list[StageKeys]:
-    finetune = config.finetune
+    """Return the stages that train by an optimizer."""
+    finetune, solved = config.finetune, config.head.name == "logistic"
     if config.recipe == "scratch":
         return [StageKeys("scratch.epochs", config.scratch.epochs, OPTIMIZER_KEY, config.optimizer)]
     if config.recipe == "bottleneck":
-        return [StageKeys("bottleneck.epochs", config.bottleneck.epochs, OPTIMIZER_KEY, config.optimizer)]
+        whole = StageKeys("bottleneck.epochs", config.bottleneck.epochs, OPTIMIZER_KEY, config.optimizer)
+        return [] if solved else [whole]
     if not finetune.stages:
-        return [
-            StageKeys("finetune.head_epochs", finetune.head_epochs, HEAD_OPTIMIZER_KEY, finetune.head_optimizer),
-            StageKeys("finetune.epochs", finetune.epochs, OPTIMIZER_KEY, config.optimizer),
-        ]
+        head = StageKeys("finetune.head_epochs", finetune.head_epochs, HEAD_OPTIMIZER_KEY, finetune.head_optimizer)
+        thaw = StageKeys("finetune.epochs", finetune.epochs, OPTIMIZER_KEY, config.optimizer)
+        return [*([] if solved else [head]), *([] if solved and str(finetune.freeze) == "all" else [thaw])]
     stages = []
     for i, stage in enumerate(finetune.stages):
+        if solved and str(stage.freeze) == "all":
+            continue
         optimizer_key, optimizer = OPTIMIZER_KEY, config.optimizer
         if stage.optimizer:
             optimizer_key, optimizer = f"finetune.stages[{i}].optimizer", stage.optimizer
@@ -152,8 +157,10 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         if optimizer.schedule != "plateau":
             for key in ("plateau_patience", "plateau_factor"):
                 yield f"{where}.{key}", f"{where}.schedule={optimizer.schedule}"
-    if config.head.name == "linear":
-        yield "head.hidden", "head=linear has no hidden layer"
+    if config.head.name in ("linear", "logistic"):
+        yield "head.hidden", f"head={config.head.name} has no hidden layer"
+    if config.head.name == "logistic":
+        yield from _idle_where_solved(config)
     if config.dataset.on_bad == "stop":
         yield "dataset.max_bad_fraction", "dataset.on_bad=stop ends the run at the first"
     if config.split.folds is not None:
@@ -162,6 +169,17 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         yield "augment.magnitude", "augment.ops=0"
     if config.tracking.complete == "none" and config.tracking.log_model:
         yield "tracking.log_model", "tracking.complete=none keeps no network"
+
+
+def _idle_where_solved(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what is without effect where logistic regression takes the place of steps."""
+    why = "head=logistic is solved for in one step"
+    if config.recipe == "finetune" and not config.finetune.stages:
+        yield "finetune.head_epochs", why
+    if config.recipe == "bottleneck":
+        keys = ("bottleneck.epochs", "augment", "train.patience", "train.sampling", "train.val_loss", "head.dropout")
+        for key in (*keys, "head.label_smoothing"):
+            yield key, why
 
 
 def _idle_optimizers(config: Config) -> Iterator[tuple[str, str]]:

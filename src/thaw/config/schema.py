@@ -75,8 +75,12 @@ class SplitConfig:
 class HeadConfig:
     """What is joined to the backbone: pooling or flattening, a hidden layer, the output."""
 
-    name: str = key("gap_dense", "the head's kind", choices=("gap_dense", "linear", "flatten_dense"))
-    hidden: int = key(1024, "units of the hidden Dense layer (linear has none)", min=1)
+    name: str = key(
+        "gap_dense",
+        "the head's kind; logistic: linear, and solved for by logistic regression where everything is frozen",
+        choices=("gap_dense", "linear", "logistic", "flatten_dense"),
+    )
+    hidden: int = key(1024, "units of the hidden Dense layer (linear and logistic have none)", min=1)
     dropout: float = key(0.0, "dropout before the output", min=0, max=0.95)
     label_smoothing: float = key(0.0, "share of training's targets spread over all classes", min=0, max=0.9)
     output: str = key(

@@ -137,7 +137,7 @@ def _extract_stages(
         choice, cache, config.cache.views, config.backbone, config.train, config.head, calibration, workers
     )
     planned = plan_stages(recipes.plan_recipe(config), network, data, inputs)
-    for line in (line for stage in planned for line in stage.summary_lines(inputs, data.augmented)):
+    for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
     data.pixels.decode_missing()
     done = [_extract_stage(planned, number, network, data, inputs) for number in range(len(planned))]

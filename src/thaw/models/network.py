@@ -39,7 +39,7 @@ def attach_head(backbone: Backbone, head: HeadConfig, class_names: tuple[str, ..
         pooled = x = layers.Flatten(name="head_flatten")(features)
     else:
         pooled = x = layers.GlobalAveragePooling2D(name="head_pool")(features)
-    if head.name != "linear":
+    if head.name in ("gap_dense", "flatten_dense"):
         x = layers.Dense(head.hidden, activation="relu", name="head_hidden")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)

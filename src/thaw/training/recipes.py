@@ -12,7 +12,8 @@ class TrainingStage:
     """One stage of training.
 
     number: 0-based, in the run. freeze: the request, as in finetune.freeze. first_epoch: how many epochs earlier stages
-    have, so that all stages share one axis. freeze_key: the config key that the request was given with.
+    have, so that all stages share one axis. freeze_key: the config key that the request was given with. solved: the
+    head is solved for, in one step, which is the stage's one epoch.
     """
 
     number: int
@@ -23,11 +24,20 @@ class TrainingStage:
     first_epoch: int
     optimizer: OptimizerConfig
     freeze_key: str = "finetune.freeze"
+    solved: bool = False
 
 
 def plan_recipe(config: Config) -> list[TrainingStage]:
     """Return the recipe's stages, in order."""
-    return {"scratch": scratch, "bottleneck": bottleneck, "finetune": finetune}[config.recipe](config)
+    stages = {"scratch": scratch, "bottleneck": bottleneck, "finetune": finetune}[config.recipe](config)
+    if config.head.name != "logistic":
+        return stages
+    planned: list[TrainingStage] = []
+    for stage in stages:
+        if str(stage.freeze) == "all":
+            stage = replace(stage, epochs=1, solved=True)
+        planned.append(replace(stage, first_epoch=sum(earlier.epochs for earlier in planned)))
+    return planned
 
 
 def runs_images_every_epoch(config: Config) -> bool:

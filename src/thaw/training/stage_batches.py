@@ -17,7 +17,7 @@ from thaw.frozen.activations import (
 )
 from thaw.frozen.batch_runner import BatchSequence
 from thaw.models.network import Cut, Network, cut_at
-from thaw.training.stage_plans import PlannedStage, StageInputs
+from thaw.training.stage_plans import PlannedStage, StageInputs, data_of_stage
 
 
 class BatchSource:
@@ -28,7 +28,7 @@ class BatchSource:
     """
 
     def __init__(self, planned: PlannedStage, cut: Cut, network: Network, data: Dataset, inputs: StageInputs) -> None:
-        self._stage, self._data, self._inputs = planned.stage, data, inputs
+        self._stage, self._data, self._inputs = planned.stage, data_of_stage(planned.stage, data), inputs
         self.cached: dict[str, list[Activations]] = {}
         self.complete, self.seconds = planned.cut.cached, 0.0
         self._frozen = _frozen_part(planned, cut, network, inputs)

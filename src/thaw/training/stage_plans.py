@@ -11,7 +11,7 @@ import numpy as np
 from thaw.cache import RESERVED_BYTES, CacheBudget, DiskCache
 from thaw.common.errors import UserError
 from thaw.common.parallel import ShardWorkers
-from thaw.config.schema import BackboneConfig, HeadConfig, TrainConfig
+from thaw.config.schema import AugmentConfig, BackboneConfig, HeadConfig, TrainConfig
 from thaw.data.dataset import Dataset
 from thaw.frozen import conversion, cut_choice
 from thaw.frozen.activation_rows import STORAGE_DTYPES
@@ -81,8 +81,9 @@ class PlannedStage:
         epochs = sum(len(result.fit.history) for result in results)
         return replace(self, stage=replace(self.stage, first_epoch=epochs))
 
-    def summary_lines(self, inputs: StageInputs, augmented: bool) -> list[str]:
+    def summary_lines(self, inputs: StageInputs, data: Dataset) -> list[str]:
         """Return the plan as it is printed before anything runs."""
+        augmented = data_of_stage(self.stage, data).augmented
         budget = self.budget
         cached = cut_choice.cut_summary(
             self.cut, self.plan, self.workload, budget.nbytes, limited_by_disk=budget.limited_by_disk
@@ -95,6 +96,11 @@ class PlannedStage:
             if self.cut.cached:
                 cached += f"; of validation and test images, {cut_choice.format_bytes(self.cut.cached_bytes)} are kept"
         return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {cached}"] if cached else [])]
+
+
+def data_of_stage(stage: TrainingStage, data: Dataset) -> Dataset:
+    """Return the data as a stage sees it: a head that is solved for gets each training image once, as it is."""
+    return replace(data, augment=AugmentConfig()) if stage.solved else data
 
 
 def plan_stages(
@@ -116,13 +122,14 @@ def plan_stages(
     if fixed_cuts is not None and len(fixed_cuts) != len(stages):
         raise UserError(f"the run was planned in {len(fixed_cuts)} stages, and there are {len(stages)} now. Train anew")
     plans = [freeze.make_plan(stage.freeze, graph, name, stage.batchnorm, stage.freeze_key) for stage in stages]
-    workloads = [_workload(stage, network, data, inputs) for stage in stages]
+    workloads = [_workload(stage, network, data_of_stage(stage, data), inputs) for stage in stages]
     budget = inputs.cache.budget(max(RESERVED_BYTES, _output_bytes(network, plans)))
     reserved = data.pixels.cache_bytes + _network_bytes(network, plans, inputs.choice, budget.nbytes)
     chosen = cut_choice.choose_cuts(plans, graph, workloads, budget.nbytes - reserved, fixed_cuts)
     planned = []
     for stage, plan, workload, cut in zip(stages, plans, workloads, chosen, strict=True):
-        if fixed_cuts is None and data.augmented and not inputs.views and cut.index < plan.boundary:
+        augmented = data_of_stage(stage, data).augmented
+        if fixed_cuts is None and augmented and not inputs.views and cut.index < plan.boundary:
             # Training images are by far the most; they run to the boundary in every epoch.
             cut = cut_choice.choose_cut(plan, graph, workload, 0.0)
         planned.append(PlannedStage(stage, plan, cut, workload, budget))

@@ -18,6 +18,7 @@ from thaw.models.freeze import FreezePlan
 from thaw.models.network import Network, cut_at, divide_network, head_layers, mean_over_positions
 from thaw.training.checkpoint_callback import StageCheckpointer, WeightHashes
 from thaw.training.fit import FitInputs, fit
+from thaw.training.logistic_head import fit_head
 from thaw.training.stage_batches import BatchSource
 from thaw.training.stage_plans import PlannedStage, StageInputs
 from thaw.training.stage_result import StageResult
@@ -54,21 +55,26 @@ def run_stage(
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
     source = BatchSource(planned, parts.cut, network, data, inputs)
-    epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
-    say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
-    by_operation = inputs.choice.training_step == "folded"
-    with computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation):
-        fit_inputs = FitInputs(
-            train=source.batches("train", training=True),
-            val=source.batches("val"),
-            images=len(data.splits.train),
-            class_weight=data.class_weight(inputs.train_config.class_weight),
-            train_config=inputs.train_config,
-            head=inputs.head,
-            seed=data.seed,
-            devices=inputs.choice.devices,
-        )
-        fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
+    class_weight = data.class_weight(inputs.train_config.class_weight)
+    if stage.solved:
+        say(f"  solving for {trainable:,} weights on {len(data.splits.train):,} images")
+        fitted = fit_head(network, parts.cut, stage, data, source.batches, class_weight, on_epoch)
+    else:
+        epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+        say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
+        by_operation = inputs.choice.training_step == "folded"
+        with computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation):
+            fit_inputs = FitInputs(
+                train=source.batches("train", training=True),
+                val=source.batches("val"),
+                images=len(data.splits.train),
+                class_weight=class_weight,
+                train_config=inputs.train_config,
+                head=inputs.head,
+                seed=data.seed,
+                devices=inputs.choice.devices,
+            )
+            fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if len(fitted.history) < stage.epochs:
         say(f"  stopped early after {len(fitted.history)} of {stage.epochs} epochs; the best weights are restored")
