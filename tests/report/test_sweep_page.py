@@ -129,6 +129,12 @@ def test_the_best_job_is_first_whichever_way_is_better(tmp_path: Path) -> None:
         assert re.findall(r'<th scope="col" class="number">job (\d+)', text) == order
 
 
+def test_of_equal_jobs_the_one_that_is_better_in_another_objective_is_the_best() -> None:
+    slow, fast = (make_job(0, values=values) for values in ((0.9, 30.0), (0.9, 20.0)))
+    figures = make_sweep(2, (ACCURACY, LATENCY), jobs=(slow, dataclasses.replace(fast, number=1)))
+    assert [job.number for job in figures.ranked()] == [1, 0]
+
+
 def test_the_table_of_best_runs_has_values_accuracies_and_keys(tmp_path: Path) -> None:
     job = make_job(0, state="finished", values=(0.91234,), metrics={"test/accuracy": 0.87654}, seconds=754.0)
     text = body(sweep_page(make_sweep(1, jobs=(job,)), tmp_path)).partition('<section id="history">')[0]

@@ -177,6 +177,16 @@ def test_a_job_that_was_resumed_has_the_epochs_of_all_its_attempts(make_ledger) 
     assert job.curve == {1: 0.2, 2: 0.3, 3: 0.4}
 
 
+def test_a_job_whose_result_is_gone_is_claimed_again_and_no_other(make_ledger) -> None:
+    ledger = make_ledger(INTERVALS, trials=3)
+    before = finish_all(ledger)
+    ledger.release(ledger.jobs()[1], "its run was deleted")
+    assert states(ledger) == ["finished", "waiting", "finished"]
+    (again,) = finish_all(ledger)
+    assert (again.number, again.params) == (1, before[1].params)
+    assert ledger.is_complete()
+
+
 def test_fewer_settings_than_were_begun_are_not_counted_beyond_the_whole(make_ledger) -> None:
     ledger = make_ledger(INTERVALS, trials=4)
     finish_all(ledger)
@@ -217,7 +227,7 @@ def test_objectives_are_metrics_with_a_direction() -> None:
         ("val/accuracy", "maximize"), ("time/total", "minimize"),
     )  # fmt: skip
     assert parse_objectives({"val/class/a cat/f1": "maximize"}) == (("val/class/a cat/f1", "maximize"),)
-    for wrong in ("val/accuracy", {}, {"val/accuracy": "up"}):
+    for wrong in ("val/accuracy", {}, {"val/accuracy": "up"}, {"val/class/a": "maximize"}, {"best/": "maximize"}):
         with pytest.raises(UserError, match=r"sweep\.objectives"):
             parse_objectives(wrong)
     with pytest.raises(UserError, match=r"no metric val/acuracy\. Did you mean 'val/accuracy'\?"):

@@ -41,6 +41,26 @@ def test_joining_a_study_that_does_not_exist_names_those_that_do(make_ledger, tm
         join(ledger, "other", tmp_path)
 
 
+def test_joining_in_a_file_that_does_not_exist_makes_none(tmp_path: Path) -> None:
+    config = Config(sweep=SweepConfig(join="study", storage=f"sqlite:///{tmp_path}/none.db"))
+    with pytest.raises(UserError, match="there is no such file"):
+        sweep_command.join_study(config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_joining_with_settings_of_ones_own_is_refused() -> None:
+    from thaw.cli.sweep_checks import check_single_run
+
+    check_single_run(["sweep.join=study", "sweep.storage=sqlite:///a.db", "sweep.workers=2", "hydra.sweep.subdir=w"])
+    with pytest.raises(UserError, match=r"with its settings: leave head\.dropout=0\.9 out"):
+        check_single_run(["sweep.join=study", "head.dropout=0.9"])
+
+
+def test_a_driver_that_is_not_installed_is_named_with_what_installs_it() -> None:
+    with pytest.raises(UserError, match=r"not installed \(MySQLdb\): pip install pymysql"):
+        open_storage("mysql://me@localhost/db")
+
+
 def test_a_worker_with_other_code_is_refused_and_both_are_named(make_ledger, tmp_path: Path) -> None:
     ledger = make_ledger("{seed: [1,2]}", sampler="grid", code_sha256="0123456789abcdef")
     with pytest.raises(UserError) as refused:

@@ -110,6 +110,23 @@ def test_another_sweep_takes_over_what_has_been_run_and_the_id_of_each_means_its
     assert sweep.code == 0, sweep.err
 
 
+def test_a_named_study_is_of_one_sweep_and_makes_a_run_again_that_was_deleted(commands) -> None:
+    arguments = ("-m", *JOBS, "seed=1,2", "sweep.study=mine", "tracking.experiment=named")
+    assert commands.run(*arguments).code == 0
+    _, before = runs_of(commands, "named")
+    other = commands.run(*arguments, "bottleneck.epochs=7")
+    assert other.code == 1
+    assert "sweep.study=mine began as another sweep: bottleneck.epochs=2 then, bottleneck.epochs=7 now" in other.err
+    commands.client().delete_run(before[0].info.run_id)
+    again = commands.run(*arguments)
+    assert again.code == 0, again.err
+    assert "the runs of 1 job were deleted and are made again" in again.out
+    assert again.out.count("\nresult ") == 1
+    _, after = runs_of(commands, "named")
+    assert len(after) == 2
+    assert before[1].info.run_id in {run.info.run_id for run in after}
+
+
 def test_what_fails_is_listed_stops_nothing_and_is_tried_again_by_the_next_start(commands) -> None:
     arguments = ("-m", *JOBS, "recipe=bottleneck,finetune", "finetune.freeze=nowhere", "tracking.experiment=failing")
     first = commands.run(*arguments)

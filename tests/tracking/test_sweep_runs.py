@@ -65,6 +65,14 @@ def test_a_sweep_knows_its_children_and_the_best_of_them(tracking, outputs, maxi
     assert find_run(tracking.uri, outputs, children[0].id).tags["mlflow.parentRunId"] == parent.id
 
 
+def test_of_equal_runs_what_else_was_asked_for_decides(tracking, outputs):
+    parent = sweep(tracking, outputs, {"first": 0.9, "faster": 0.9, "worse": 0.5})
+    ids = {child.name: child.id for child in ranked_children(parent)}
+    children = close_sweep(parent, ties={ids["first"]: (2.0,), ids["faster"]: (1.0,), ids["worse"]: (0.1,)})
+    assert [child.name for child in children] == ["faster", "first", "worse"]
+    assert find_run(tracking.uri, outputs, parent.id).tags["thaw.best_run"] == ids["faster"]
+
+
 def test_a_run_that_failed_is_not_the_best_whatever_it_reached(tracking, outputs):
     parent = sweep(tracking, outputs, {"sound": 0.7})
     broken = start_run(tracking, outputs, name="broken", folder=outputs / "runs" / "broken", parent=parent.id)

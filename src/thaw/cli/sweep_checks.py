@@ -28,6 +28,9 @@ SWEEP_KEYS = {
 }
 
 
+_JOIN_KEYS = ("sweep.join=", "sweep.storage=", "sweep.workers=", "outputs=", "hydra.")
+
+
 def check_sweep(arguments: list[str]) -> None:
     """Compose every value of a sweep once, with the other keys at their first, before anything heavy is imported.
 
@@ -53,9 +56,15 @@ def check_sweep(arguments: list[str]) -> None:
 
 
 def check_single_run(arguments: Sequence[str]) -> None:
-    """Raise UserError when a command without `-m` sets keys of a sweep, and works for none that there is."""
+    """Raise UserError when a command without `-m` sets keys of a sweep, or joins one with keys of its own."""
     keys = [a for a in arguments if a.startswith(("sweep=", "sweep.", "+sweep."))]
-    if keys and not any(key.startswith("sweep.join=") for key in keys):
+    if any(key.startswith("sweep.join=") for key in keys):
+        if others := [argument for argument in arguments if not argument.startswith(_JOIN_KEYS)]:
+            raise UserError(
+                f"sweep.join works for a sweep as it was started, with its settings: leave {' '.join(others)} out"
+            )
+        return
+    if keys:
         raise UserError(
             f"{keys[0]} is of a sweep, and without -m this is a single run: {script_command('train')} -m "
             f"{' '.join(arguments)}"

@@ -25,7 +25,9 @@ from thaw.sweeps import search
 from thaw.sweeps.ledger import Ledger
 from thaw.sweeps.plan import SweepPlan
 from thaw.sweeps.progress import SweepProgress
+from thaw.sweeps.study_storage import sqlite_file
 from thaw.sweeps.worker_pool import WorkerPool, places_of
+from thaw.tracking.run_lock import FolderInUse
 
 if TYPE_CHECKING:
     from thaw.tracking.sweep_runs import Sweep
@@ -97,6 +99,8 @@ def join_study(config: Config, folder: Path) -> None:
         UserError: there is no such study, or it is of another version of the code.
     """
     name, url = str(config.sweep.join), storage_url(config)
+    if (file := sqlite_file(url)) is not None and not file.exists():  # which looking for a study in it would create
+        raise UserError(f"sweep.storage={url}: there is no such file, and so no study {name}")
     ledger = Ledger.find(url, name)
     if ledger is None:
         raise UserError(
@@ -147,9 +151,11 @@ def _open(config: DictConfig, checked: Config, arguments: list[str]) -> OpenSwee
     name = checked.sweep.study or f"{sweep_request.slug(plan.name)}-{plan.digest[:12]}"
     with Ledger.opening(url, name):  # the same command may be started twice at one moment
         known = Ledger.find(url, name)
-        if known is not None:
-            return _take_up(known, plan, checked)
-        return _begin(config, plan, checked, url, name)
+        if known is None:
+            return _begin(config, plan, checked, url, name)
+        sweep = _take_up(known, plan, checked)
+    _repeat_deleted(sweep.ledger, sweep.parent)
+    return sweep
 
 
 def _begin(config: DictConfig, plan: SweepPlan, checked: Config, url: str, name: str) -> OpenSweep:
@@ -169,13 +175,17 @@ def _begin(config: DictConfig, plan: SweepPlan, checked: Config, url: str, name:
 def _take_up(ledger: Ledger, plan: SweepPlan, checked: Config) -> OpenSweep:
     """Go on with the study of this command."""
     known = ledger.known_plan()
-    if known.parameters != plan.parameters or known.objectives != plan.objectives:
-        raise UserError(
-            f"sweep.study={ledger.name} is a study of another space or of other objectives: choose a new name"
-        )
     sweep_jobs.check_code(ledger)
+    if known.digest != plan.digest:
+        raise UserError(
+            f"sweep.study={ledger.name} began as another sweep: {sweep_request.difference(known, plan)}. Choose a new "
+            "name, or leave sweep.study out"
+        )
     folder = Path(known.folder)
-    parent = tracking.reopen_sweep(checked.tracking, Path(checked.outputs), known.parent_run_id, folder)
+    try:
+        parent = tracking.reopen_sweep(checked.tracking, Path(checked.outputs), known.parent_run_id, folder)
+    except FolderInUse as error:
+        raise UserError(f"{error} Or let this process help: {sweep_end.join_line(ledger)}") from None
     ledger.write_plan(known.started_again(plan))
     done, total = ledger.counts()
     say(
@@ -183,6 +193,17 @@ def _take_up(ledger: Ledger, plan: SweepPlan, checked: Config) -> OpenSweep:
         f"{display_path(folder)}"
     )
     return OpenSweep(ledger, checked, parent, folder)
+
+
+def _repeat_deleted(ledger: Ledger, parent: "Sweep") -> None:
+    """Let the finished jobs be claimed again whose runs were deleted since, as one does with a run that went wrong."""
+    alive = {child.id for child in tracking.finished_children(parent)}
+    gone = [job for job in ledger.jobs() if job.state == "finished" and job.result.get("run_id") not in alive]
+    for job in gone:
+        ledger.release(job, "its run was deleted")
+    if gone:
+        numbers = ", ".join(str(job.number) for job in gone)
+        say(f"note: the runs of {_count(len(gone), 'job')} were deleted and are made again: {numbers}")
 
 
 def _work(

@@ -10,6 +10,7 @@ from thaw.cli import study_page, sweep_parent
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
 from thaw.config import command_lines, database_urls
+from thaw.sweeps import search
 from thaw.sweeps.ledger import JobState, Ledger
 from thaw.sweeps.plan import DEFAULT_OBJECTIVES
 
@@ -65,12 +66,20 @@ def close_stopped(ledger: Ledger, parent: "Sweep", folder: Path, error: BaseExce
 
 
 def _ranking(ledger: Ledger, jobs: list[JobState]) -> dict[str, Any]:
-    """Return what the runs are compared by; the objective of each run is its own metric already."""
-    metric, direction = ledger.known_plan().objectives[0]
+    """Return what the runs are compared by: the first objective, and of equal ones the others.
+
+    The default objective of each run is its own metric already.
+    """
+    (metric, direction), *others = ledger.known_plan().objectives
+    found = {str(job.result["run_id"]): job.values for job in jobs if job.values and job.result.get("run_id")}
+    ties = {
+        run_id: tuple(search.best_first([value], each) for value, (_, each) in zip(values[1:], others, strict=True))
+        for run_id, values in found.items()
+    }
     if (metric, direction) == DEFAULT_OBJECTIVES[0]:
-        return {}
-    values = {str(job.result["run_id"]): job.values[0] for job in jobs if job.values and job.result.get("run_id")}
-    return {"objective": metric, "maximize": direction == "maximize", "values": values}
+        return {"ties": ties}
+    values = {run_id: each[0] for run_id, each in found.items()}
+    return {"objective": metric, "maximize": direction == "maximize", "values": values, "ties": ties}
 
 
 def join_line(ledger: Ledger) -> str:
@@ -81,7 +90,9 @@ def join_line(ledger: Ledger) -> str:
 
 
 def _failure_line(job: JobState) -> str:
-    reason = str(job.result.get("reason", "no reason is known")).splitlines()[0]
+    """Return a line on a failed job; a heading is no reason, so what stands under it comes along."""
+    lines = [line.strip() for line in str(job.result.get("reason", "no reason is known")).splitlines()]
+    reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return f"job {job.number} ({' '.join(_told(job))}): {reason}"
 
 

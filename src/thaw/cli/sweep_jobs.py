@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from thaw.tracking import StoredRun
 
 _SAME_AS_DEFAULT = (("val/accuracy", "maximize"),)
+_MAX_NAMED = 40  # metrics in an error
 _MAX_FOLDERS = 100  # of one setting whose attempts left folders that cannot be resumed
 
 
@@ -250,10 +251,11 @@ def _values(plan: SweepPlan, figures: Mapping[str, float]) -> tuple[float, ...]:
     values = []
     for metric, _ in plan.objectives:
         if metric not in figures:
-            names = [name for name in figures if "/class/" not in name]
+            kind = "/class/" in metric
+            names = [name for name in figures if ("/class/" in name) is kind]
             raise UserError(
                 f"sweep.objectives: a run has no metric {metric}.{did_you_mean(metric, names)} It has: "
-                f"{', '.join(sorted(names))}"
+                f"{', '.join(sorted(names)[:_MAX_NAMED])}{', ...' * (len(names) > _MAX_NAMED)}"
             )
         values.append(float(figures[metric]))
     return tuple(values)

@@ -146,6 +146,17 @@ def _digest(plan: SweepPlan, config: Config, varied: Sequence[Config]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def difference(known: SweepPlan, plan: SweepPlan) -> str:
+    """Return what makes another sweep of a command than the one that a study began with."""
+    if known.arguments != plan.arguments:
+        then, now = (set(each.arguments) for each in (known, plan))
+        return f"{' '.join(sorted(then - now)) or 'nothing'} then, {' '.join(sorted(now - then)) or 'nothing'} now"
+    for name in ("sampler", "objectives", "parameters", "tracking_uri"):
+        if getattr(known, name) != getattr(plan, name):
+            return {"parameters": "another space", "tracking_uri": "another store"}.get(name, f"other {name}")
+    return "other files of its data, its weights or its configs"
+
+
 def _choices_sha256(hydra_arguments: Sequence[str]) -> str:
     """Return a hash of all config files that a choice may name: thaw's, and those of `--config-dir`."""
     given = [a.partition("=")[2].strip("[]'") for a in hydra_arguments if a.startswith("hydra.searchpath=")]

@@ -104,10 +104,18 @@ class SweepFigures:
         return sorted(keys, key=lambda key: -self.importances.get(key, 0.0))
 
     def ranked(self, objective: int = 0) -> list[SweepJob]:
-        """Return the finished jobs that have a value of an objective, best first, of equals the earlier one."""
-        sign = -1 if self.objectives[objective][1] == MAXIMIZE else 1
-        found = [(value, job) for job in self.jobs if (value := job.value(objective)) is not None]
-        return [job for _, job in sorted(found, key=lambda pair: (sign * pair[0], pair[1].number))]
+        """Return the finished jobs that have a value of an objective, best first.
+
+        Of equals the one comes first that is better in the other objectives, and then the earlier one.
+        """
+        order = [objective, *(i for i in range(len(self.objectives)) if i != objective)]
+
+        def key(job: SweepJob) -> tuple[float, ...]:
+            values = [(job.value(i), self.objectives[i][1]) for i in order]
+            signed = [math.inf if v is None else -v if direction == MAXIMIZE else v for v, direction in values]
+            return (*signed, job.number)
+
+        return sorted((job for job in self.jobs if job.value(objective) is not None), key=key)
 
     def best_jobs(self) -> list[SweepJob]:
         """Return the finished jobs, best first; of several objectives those on the Pareto front before the others."""

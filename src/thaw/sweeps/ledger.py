@@ -234,6 +234,17 @@ class Ledger:
         """
         self._end(claim, TrialState.FAIL, None, {"failure": kind, "reason": reason[:_REASON_LENGTH], **result})
 
+    def release(self, job: JobState, reason: str) -> None:
+        """Let a job that has ended be claimed again: its result is gone."""
+        trial = optuna.trial.create_trial(
+            state=TrialState.FAIL,
+            params=dict(job.params),
+            distributions={p.key: p.distribution for p in self.known_plan().parameters},
+            user_attrs={_JOB: dict(job.job), _RESULT: {"failure": RELEASED, "reason": reason}},
+        )
+        with self._lock():
+            self._storage.create_new_trial(self._study._study_id, trial)
+
     def note_death(self, pid: int, reason: str) -> None:
         """End the attempt of a process of this machine that died, with the reason that its parent knows."""
         with self._lock():
@@ -394,7 +405,10 @@ def _job_state(plan: SweepPlan, number: int, trials: Sequence[FrozenTrial]) -> J
 
 
 def _curve(trials: Sequence[FrozenTrial]) -> dict[int, float]:
-    """Return a job's curve over its attempts: one that resumes a run reports only the epochs that were missing."""
+    """Return a job's curve over its attempts: one that resumes a run reports only the epochs that were missing.
+
+    Of an attempt whose process was killed only a pruner has the epochs.
+    """
     curve: dict[int, float] = {}
     for trial in trials:
         reported = trial.user_attrs.get(_RESULT, {}).get("curve") or trial.intermediate_values

@@ -1,6 +1,7 @@
 """What a sweep is to do, as its study keeps it: a worker on another machine needs nothing else."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ _METRICS = (
     *(f"time/{step}" for step in _STEPS),
     *(f"images_per_second/{step}" for step in ("train", "extract", "evaluate")),
 )
-_OTHER_METRICS = ("val/class/", "test/class/", "best/", "epoch/", "stage/", "parity/", "int8/", "leak/")
+_OTHER_METRICS = re.compile("(val|test)/class/.+/(f1|recall|precision)|(best|epoch|stage|parity|int8|leak)/.+")
 _PART = 1800  # characters: Optuna's column holds 2,048 in MySQL
 
 
@@ -131,10 +132,10 @@ def parse_objectives(given: Any) -> tuple[tuple[str, str], ...]:
     for metric, direction in given.items():
         if direction not in ("maximize", "minimize"):
             raise UserError(f"sweep.objectives: {metric}: {direction} is no direction: maximize or minimize")
-        if metric not in _METRICS and not str(metric).startswith(_OTHER_METRICS):
+        if metric not in _METRICS and not _OTHER_METRICS.fullmatch(str(metric)):
             raise UserError(
                 f"sweep.objectives: runs have no metric {metric}.{did_you_mean(metric, _METRICS)} They have "
-                f"{joined(_METRICS)}, val/class/NAME/f1 (recall, precision) and what else MLflow shows of a run"
+                f"{joined(_METRICS)}, val/class/NAME/f1 (recall, precision; of test too), and what else MLflow shows"
             )
     return tuple((str(metric), str(direction)) for metric, direction in given.items())
 

@@ -21,6 +21,11 @@ from thaw.config import database_urls
 HEARTBEAT_SECONDS = 10
 # A process on another machine is taken for dead after this time without a heartbeat: nine missed in a row.
 GRACE_SECONDS = 90
+_DRIVERS = {
+    "postgres": "pip install 'thaw[postgresql]'",
+    "mysql": "pip install pymysql, and write mysql+pymysql://...",
+    "mariadb": "pip install pymysql, and write mariadb+pymysql://...",
+}
 _SQLITE_WAIT = 120.0  # seconds that one process waits for the write of another
 _LOCK_WAIT = 300  # seconds for the claims of all other workers; one takes some 20 ms
 
@@ -51,9 +56,10 @@ def open_storage(url: str) -> RDBStorage:
                     grace_period=GRACE_SECONDS,
                 )
     except ImportError as error:
+        driver = getattr(error.__cause__, "name", None) or error.name
+        remedy = next((text for kind, text in _DRIVERS.items() if url.startswith(kind)), "see SQLAlchemy's dialects")
         raise UserError(
-            f"sweep.storage={_shown(url)} needs a driver that is not installed ({error.name}). For PostgreSQL: "
-            "pip install 'thaw[postgresql]'"
+            f"sweep.storage={_shown(url)} needs a driver that is not installed ({driver}): {remedy}"
         ) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

@@ -113,12 +113,14 @@ def close_sweep(
     summary: Mapping[str, object] | None = None,
     objective: str = "objective",
     values: Mapping[str, float] | None = None,
+    ties: Mapping[str, tuple[float, ...]] | None = None,
     jobs_ended: bool = True,
 ) -> list[StoredRun]:
     """Close the parent run and return its child runs, best objective first, those without one last.
 
-    objective: name of what is compared. values: of it, by run; default: each run's own metric `objective`. jobs_ended:
-    that no job runs anywhere; otherwise runs of other machines, and those that are alive on this one, stay RUNNING.
+    objective: name of what is compared. values: of it, by run; default: each run's own metric `objective`. ties: what
+    decides between runs of one value, by run, the smallest first. jobs_ended: that no job runs anywhere; otherwise runs
+    of other machines, and those that are alive on this one, stay RUNNING.
 
     Runs that trained the best draft again in full precision come before all others: they are the sweep's result.
 
@@ -129,9 +131,15 @@ def close_sweep(
     killed, and is closed as an orphaned run.
     """
     try:
-        return _close(sweep.run, status, _Ranking(objective, maximize, values), summary or {}, jobs_ended)
+        return _close(sweep.run, status, _Ranking(objective, maximize, values, ties or {}), summary or {}, jobs_ended)
     finally:
         sweep.lock.release()
+
+
+def finished_children(sweep: Sweep) -> list[StoredRun]:
+    """Return the finished runs of a sweep that the store has, those that it took over among them."""
+    run = sweep.run
+    return [child for child in _children(run._store, run, jobs_ended=False) if child.status == "FINISHED"]
 
 
 def ranked_children(sweep: Sweep, *, maximize: bool = True) -> list[StoredRun]:
@@ -153,6 +161,7 @@ class _Ranking:
     objective: str = "objective"
     maximize: bool = True
     values: Mapping[str, float] | None = None
+    ties: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def value(self, child: StoredRun) -> float | None:
         """Return a run's value; None of one that has not finished, or has none."""
@@ -168,7 +177,12 @@ class _Ranking:
 def _ranked(run: TrackedRun, ranking: _Ranking, *, jobs_ended: bool) -> list[StoredRun]:
     children = _children(run._store, run, jobs_ended)
     is_complete = reusable_runs.is_complete  # of equals the one that kept its network
-    return sorted(children, key=lambda child: (not child.repeats_draft, ranking.rank(child), not is_complete(child)))
+    return sorted(
+        children,
+        key=lambda child: (
+            not child.repeats_draft, ranking.rank(child), ranking.ties.get(child.id, ()), not is_complete(child),
+        ),
+    )  # fmt: skip
 
 
 def _close(
