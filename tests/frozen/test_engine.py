@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thaw.frozen import engine, openvino_runtime
 from thaw.frozen.engine import CHUNK_SIZES, InferenceFunction, small_requests
 
 SIZE = 64
@@ -298,3 +299,21 @@ def test_a_function_gives_the_outputs_of_its_network_and_no_others(engine: str) 
     found = InferenceFunction(model, engine, "float32")(given)
     assert [y.shape for y in found] == [(3, 2, 2, 4)]
     np.testing.assert_allclose(found[0], InferenceFunction(model, "keras", "float32")(given)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("threads", "pinned"), [(None, True), (1, False)])
+def test_an_engine_of_several_processes_leaves_its_threads_where_the_system_puts_them(
+    joined, monkeypatch: pytest.MonkeyPatch, threads: int | None, pinned: bool
+) -> None:
+    """Pinned, the first thread of each process would be on the first core."""
+    compiled, core = [], openvino_runtime.openvino_core()
+
+    class Core:
+        def compile_model(self, *arguments):
+            compiled.append(core.compile_model(*arguments))
+            return compiled[-1]
+
+    monkeypatch.setattr(engine, "openvino_core", Core)
+    InferenceFunction(joined.model, "openvino", "float32", threads=threads)
+    assert compiled[0].get_property("ENABLE_CPU_PINNING") is pinned
+    assert threads is None or compiled[0].get_property("INFERENCE_NUM_THREADS") == threads

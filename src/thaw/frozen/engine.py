@@ -331,7 +331,8 @@ def _openvino(converted: Any, precision: str, threads: int | None) -> ChunkRunne
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             # Each stream has its own cores: while images are decoded, no stream waits for another one.
             "PERFORMANCE_HINT": "THROUGHPUT",
-            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+            # Of several processes each would pin its first thread to the first core.
+            **({} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}),
         },
     )
     # Requests are used in turn instead of OpenVINO's AsyncInferQueue, whose callbacks run in threads of its own:

@@ -42,6 +42,9 @@ def parallel_coordinates(figures: SweepFigures) -> Drawing | None:
     )
     if any(axis.choices for axis in axes):
         description += " Jobs of one choice are spread a little, so that they can be told apart."
+    positions = [axis.position(job.value(i)) for job in jobs for i, axis in enumerate(ends)]
+    if far := sum(place is not None and not 0 <= place <= 1 for place in positions):
+        description += f" {far:,} value{'s' * (far != 1)} far worse stand{'s' * (far == 1)} on the edge of an axis."
     if len(every) > len(jobs):
         description += f" The best {len(jobs)} of {len(every):,} jobs."
     chart = layered(*layers, height=ROW_HEIGHT * len(names))
