@@ -7,6 +7,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 
+from thaw.cli import sweep_checks
+from thaw.cli.compose import initialized_hydra
 from thaw.cli.sweep_callback import SweepCallback
 from thaw.cli.sweep_checks import check_sweep
 from thaw.common.errors import UserError
@@ -129,3 +131,23 @@ def test_sweeps_as_hydra_writes_them_pass_the_check(arguments: list[str]) -> Non
         check_sweep(arguments)
     finally:
         del ConfigStore.instance().repo["hydra"]["sweeper"]["any.yaml"]
+
+
+@pytest.mark.parametrize(
+    "swept",
+    [
+        ["seed=1", "seed=2"],
+        ["optimizer.learning_rate=1e-4", "optimizer.learning_rate=0.1"],
+        ["finetune.freeze=all", "finetune.freeze=0.5", "finetune.freeze=block5c"],
+        ["backbone.freeze=20", "backbone.freeze=all"],  # which finetune.freeze follows
+        ["dataset.path='a b'", "dataset.path=null"],
+        ["train.class_weight=none", "train.class_weight=balanced"],
+    ],
+    ids=lambda swept: swept[0].partition("=")[0],
+)
+def test_a_value_that_is_put_in_gives_the_config_that_composing_gives(swept: list[str]) -> None:
+    with initialized_hydra():
+        quick = sweep_checks._configs_of_values(["dataset=digits"], swept, ["head=linear"])
+        composed = [sweep_checks._job_config(["dataset=digits", argument, "head=linear"]) for argument in swept]
+    assert quick == composed
+    assert len(set(map(str, quick))) == len(swept)

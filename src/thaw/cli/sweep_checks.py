@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,15 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli.compose import initialized_hydra, job_config, to_config
 from thaw.common.errors import UserError
 from thaw.config import checks, key_conflicts
 from thaw.config.command_lines import script_command
 from thaw.config.schema import Config
+from thaw.config.schema_keys import dotted_keys, section_types
 
 if TYPE_CHECKING:
     from thaw.sweeps.space import Parameter
@@ -28,6 +32,7 @@ SWEEP_KEYS = {
 }
 
 
+_LEAVES = set(dotted_keys(Config)) - {name for name, _ in section_types(Config)}
 _JOIN_KEYS = ("sweep.join=", "sweep.storage=", "sweep.workers=", "outputs=", "hydra.")
 
 
@@ -49,8 +54,8 @@ def check_sweep(arguments: list[str]) -> None:
         values += [_space_arguments(parameter) for parameter in parse_space(parent.sweep.space)]
         first = [swept[0] for swept in values]
         for i, swept in enumerate(values):
-            for argument in swept if len(swept) > 1 or i == 0 else []:
-                jobs.append(_job_config([*first[:i], argument, *first[i + 1 :]]))
+            if len(swept) > 1 or i == 0:
+                jobs += _configs_of_values(first[:i], swept, first[i + 1 :])
     checks.raise_problems(problem for job in jobs for problem in checks.value_problems(job))
     check_sweep_jobs(parent, jobs or [parent])
 
@@ -122,6 +127,26 @@ def check_job_dirs(overrides: Sequence[Sequence[str]]) -> None:
                 f"{swept[0]}: all {jobs} jobs would have this folder. Leave it out, or let each have its own: "
                 f"'hydra.sweep.subdir={value}-${{hydra.job.num}}'"
             )
+
+
+def _configs_of_values(before: list[str], swept: list[str], after: list[str]) -> list[Config]:
+    """Return the config of a job for each value of one key.
+
+    Composing one takes 0.2 s. Where the key is no choice of a file, the others are copies with their value put in.
+    """
+    key = swept[0].partition("=")[0]
+    if key not in _LEAVES:
+        return [_job_config([*before, argument, *after]) for argument in swept]
+    configs = []
+    with job_config(hydra.compose("config", [*before, swept[0], *after], return_hydra_config=True)) as cfg:
+        for argument in swept:
+            one = deepcopy(cfg)
+            try:
+                OmegaConf.update(one, key, _parsed(argument).value())
+                configs.append(to_config(one, Config))
+            except (OmegaConfBaseException, UserError):  # Hydra's error says more
+                configs.append(_job_config([*before, argument, *after]))
+    return configs
 
 
 def _job_config(overrides: list[str]) -> Config:
