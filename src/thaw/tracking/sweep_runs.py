@@ -20,6 +20,7 @@ from thaw.tracking.run_lookup import BEST_RUN_TAG, DRAFT_TAG, PARENT_TAG, Stored
 from thaw.tracking.run_search import iterate_runs
 from thaw.tracking.tracked_run import OBJECTIVE_TAG, TrackedRun, create_run
 
+_PAGE = 10  # runs that the search for the best one reads at a time
 STUDY_TAG = "thaw.study"  # of a sweep: the name of the study that is its ledger
 
 
@@ -93,16 +94,24 @@ def best_objective(run: TrackedRun, parent_id: str) -> float | None:
     Drafts do not count: they keep no network, which a run in full precision would have to be compared with.
     An error of the store must not end `run`, which has trained by then.
     """
+    token = None
     try:
-        best = run._store.client.search_runs(
-            [run.experiment_id],
-            f"tags.`{PARENT_TAG}` = '{parent_id}' AND attributes.status = 'FINISHED'",
-            order_by=["metrics.objective DESC"],
-        )
+        while True:  # the first page has it, unless it is all drafts: a job of many must not load all of them
+            page = run._store.client.search_runs(
+                [run.experiment_id],
+                f"tags.`{PARENT_TAG}` = '{parent_id}' AND attributes.status = 'FINISHED'",
+                max_results=_PAGE,
+                order_by=["metrics.objective DESC"],
+                page_token=token,
+            )
+            full = next((found for found in page if found.data.tags.get(DRAFT_TAG) != "True"), None)
+            if full is not None:
+                objective: float | None = full.data.metrics.get("objective")
+                return objective
+            if not (token := page.token):
+                return None
     except (StoreRefused, StoreUnreachable):
         return None
-    full = [run for run in best if run.data.tags.get(DRAFT_TAG) != "True"]
-    return full[0].data.metrics.get("objective") if full else None
 
 
 def close_sweep(
