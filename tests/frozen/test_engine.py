@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thaw.common import hardware
 from thaw.frozen import engine, openvino_runtime
 from thaw.frozen.engine import CHUNK_SIZES, InferenceFunction, small_requests
 
@@ -133,6 +134,15 @@ def test_inputs_of_equal_shape_are_not_exchanged(engine: str) -> None:
     np.testing.assert_allclose(found, np.concatenate([x[2] * 4, x[0] + x[1] * 2], axis=1), rtol=1e-6)
 
 
+def openvino_has_bfloat16() -> bool:
+    return "BF16" in openvino_runtime.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def skip_where_places_matter(engine: str, precision: str = "float32") -> None:
+    if (engine, precision) == ("keras", "float32") and "avx512f" not in hardware.instruction_sets():
+        pytest.skip("without AVX-512 TensorFlow leaves oneDNN off, and its last bits depend on the place in a batch")
+
+
 PRECISIONS = [(engine, precision) for engine in ENGINES for precision in ("float32", "bfloat16")]
 
 
@@ -142,6 +152,9 @@ def test_an_images_output_is_the_same_bit_for_bit_in_any_batch(parts, engine: st
     run = function(parts.frozen, engine, precision)
     images = pictures(40)
     all_at_once = run(images)
+    for y, right in zip(run(images), all_at_once, strict=True):
+        assert y.tobytes() == right.tobytes()
+    skip_where_places_matter(engine, precision)
     order = np.random.default_rng(2).permutation(40)
     starts = {1: 7, 3: 20, 8: 16, 11: 29}
     for size, start in starts.items():
@@ -150,8 +163,6 @@ def test_an_images_output_is_the_same_bit_for_bit_in_any_batch(parts, engine: st
             assert y.tobytes() == right[start : start + size].tobytes(), f"{size} from {start}"
     for y, right in zip(run(images[order]), all_at_once, strict=True):
         assert y.tobytes() == right[order].tobytes()
-    for y, right in zip(run(images), all_at_once, strict=True):
-        assert y.tobytes() == right.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -182,12 +193,16 @@ def test_a_classifiers_output_is_the_same_bit_for_bit_in_any_batch(joined, engin
     run = function(joined.model, engine)
     images = pictures(40)
     (all_at_once,) = run(images)
+    assert run(images)[0].tobytes() == all_at_once.tobytes()
+    skip_where_places_matter(engine)
     for size, start in ((1, 39), (3, 0), (11, 13)):
         assert run(images[start : start + size])[0].tobytes() == all_at_once[start : start + size].tobytes()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_bfloat16_is_close_to_float32_and_not_float32(parts, engine: str) -> None:
+    if engine == "openvino" and not openvino_has_bfloat16():
+        pytest.skip("OpenVINO computes in float32 on a processor without bfloat16, whatever is asked for")
     images = pictures(8)
     whole = function(parts.frozen, engine, "float32")(images)
     half = function(parts.frozen, engine, "bfloat16")(images)

@@ -11,6 +11,7 @@ from thaw.common.errors import UserError
 from thaw.common.hardware import Hardware
 from thaw.config.schema import BackboneConfig, HeadConfig
 from thaw.frozen.engine import EngineChoice
+from thaw.frozen.openvino_runtime import openvino_core
 from thaw.models.layer_graph import Block, LayerGraph, LayerInfo, Operation
 from thaw.results import computation_choice, network_features
 from thaw.results.network_features import FeatureNetwork, feature_function, find_output, load_feature_network
@@ -120,6 +121,8 @@ def test_an_asked_for_precision_is_used(network) -> None:
     function, how = feature_function(features, "openvino", "bfloat16")
     found, expected = function(IMAGES), keras_outputs(network, features.output.tensor)
     assert (how.choice.engine, how.choice.frozen) == ("openvino", "bfloat16")
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("OpenVINO computes in float32 on a processor without bfloat16, whatever is asked for")
     assert 1e-5 < np.abs(found - expected).max() / np.abs(expected).max() < 0.05
 
 
