@@ -26,7 +26,7 @@ JOBS = (
         (("-m", "seed=0,1", "sweep.storage=sqlite:///"), "names no file"),
         (("-m", "seed=0,1", "sweep.workers=some"), "is no number of workers"),
         (("-m", "seed=0,1", "sweep.objectives={val/acuracy: maximize}"), "Did you mean 'val/accuracy'?"),
-        (("sweep.join=nothing",), "there is no such study"),
+        (("sweep.join=nothing",), "sweep.join works for a sweep as it was started, with its settings: leave"),
     ],
 )  # fmt: skip
 def test_a_mistake_of_a_sweep_is_named_before_a_job_starts(commands, arguments: tuple[str, ...], said: str) -> None:
@@ -34,6 +34,12 @@ def test_a_mistake_of_a_sweep_is_named_before_a_job_starts(commands, arguments: 
     assert (done.code, said in done.err) == (1, True), done.err + done.out
     assert "Traceback" not in done.err
     assert "job 0" not in done.out
+
+
+def test_a_sweep_that_is_not_there_cannot_be_joined(commands) -> None:
+    done = commands.run("sweep.join=nothing", f"sweep.storage=sqlite:///{commands.folder}/no_sweeps.db")
+    assert (done.code, "there is no such file" in done.err) == (1, True), done.err + done.out
+    assert "Traceback" not in done.err
 
 
 def test_keys_of_hydras_own_sweeper_in_an_experiment_are_checked_too(commands) -> None:
