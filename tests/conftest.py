@@ -14,9 +14,10 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from thaw.common import console
+from thaw.common import console, environment
 
 ROOT = Path(__file__).parent.parent
+os.environ |= environment.onednn_setting()  # before a test imports TensorFlow itself: it computes as in thaw's commands
 
 # What ./scripts/test --fast leaves out: files that need TensorFlow, other processes, servers or waiting.
 NOT_FAST = {

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from thaw import tracking
 from thaw.code_hash import setting_sha256
+from thaw.common import environment
 from thaw.common.console import display_path, say
 from thaw.common.errors import UserError
 from thaw.config import command_lines, stored_config
@@ -49,6 +50,7 @@ def resumable_run(tracked: TrackedRun, config: Config, job: Job, has_checkpoints
 
 
 def _log_config_and_fingerprint(tracked: TrackedRun, config: Config, job: Job) -> None:
+    environment.compute_as_recorded(tracking.fingerprint_entries(tracked.resumed_tags))
     fingerprint = dataclasses.replace(tracking.collect_fingerprint(job.root), seed=config.seed)
     if job.resumed_run_id and tracking.CONFIG_LOGGED_TAG in tracked.resumed_tags:
         _report_changes(tracked, fingerprint.entries())

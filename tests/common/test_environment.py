@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw.common import environment
+from thaw.common import environment, hardware
 from thaw.common.errors import UserError
 from thaw.tracking.fingerprint import collect_fingerprint, fingerprint_differences
 
@@ -41,6 +41,40 @@ def test_such_a_variable_ends_a_run_before_its_data_is_read(commands) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("error: the environment variable KERAS_MAX_EPOCHS=1 is refused")
     assert ran.err.count("\n") == 1
+
+
+AVX2, VNNI = "fma avx2", "fma avx2 avx512f avx512_vnni"
+
+
+@pytest.mark.parametrize(
+    ("flags", "variable", "imported", "recorded", "setting"),
+    [
+        pytest.param(AVX2, None, False, {}, "1", id="TensorFlow leaves it off"),
+        pytest.param(VNNI, None, False, {}, None, id="TensorFlow turns it on"),
+        pytest.param("", None, False, {}, None, id="not an x86-64 processor"),
+        pytest.param(AVX2, "0", False, {}, "0", id="a user's setting stands"),
+        pytest.param(AVX2, None, True, {}, None, id="TensorFlow has read it"),
+        pytest.param(AVX2, None, False, {"python": "3.11"}, None, id="a run of before goes on"),
+        pytest.param(AVX2, None, False, {"env.TF_ENABLE_ONEDNN_OPTS": "1"}, "1", id="a run of today goes on"),
+    ],
+)
+def test_training_uses_onednn_where_tensorflow_leaves_it_off(
+    monkeypatch, flags: str, variable: str | None, imported: bool, recorded: dict[str, str], setting: str | None
+) -> None:
+    """Another kernel is another result, so the fingerprint says so before TensorFlow is imported, and after."""
+    monkeypatch.setattr(hardware, "cpuinfo", lambda key: flags)
+    monkeypatch.setattr(environment, "_chooses_onednn", True)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    if variable:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", variable)
+    if imported:
+        monkeypatch.setitem(sys.modules, "tensorflow", object())
+    environment.compute_as_recorded(recorded)
+    assert environment.numerical_variables().get("TF_ENABLE_ONEDNN_OPTS") == setting
+    assert environment.onednn_setting() == ({"TF_ENABLE_ONEDNN_OPTS": "1"} if setting == "1" else {})
+    assert ("TF_ENABLE_ONEDNN_OPTS" in environment.kernel_settings(threads=True)) == (setting is not None)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in environment.kernel_settings(threads=False)  # OpenVINO does not read it
 
 
 @pytest.mark.parametrize("name", ["TF_NEW_OPTION", "ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA", "KMP_AFFINITY", "XLA_FLAGS"])

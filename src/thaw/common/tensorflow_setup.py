@@ -60,6 +60,7 @@ def import_tensorflow() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # Whatever the user's environment or keras.json says: thaw is Keras 3 on TensorFlow.
         os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "false", "TF_USE_LEGACY_KERAS": "0"}
+        os.environ |= environment.onednn_setting()
         _import()
         _let_gpu_memory_grow()
         _divide_cpu()

@@ -10,6 +10,7 @@ from pathlib import Path
 from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
 from thaw.cli.argument_quoting import quote
+from thaw.common import environment
 from thaw.common.console import display_path, printable, say
 from thaw.common.errors import UserError
 from thaw.config import stored_config
@@ -49,8 +50,9 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     epochs = verdict_report.count_noun(len(original_outcome.epochs), "epoch")
     say(f"reproducing run {original.run.id} · {original.run.name} · {epochs}")
     verdict_report.print_unfinished(original)
-    environment = tracking.fingerprint_differences(original.fingerprint, tracking.collect_fingerprint(root).entries())
-    verdict_report.print_environment(environment, original.config.deterministic)
+    environment.compute_as_recorded(original.fingerprint)
+    changes = tracking.fingerprint_differences(original.fingerprint, tracking.collect_fingerprint(root).entries())
+    verdict_report.print_environment(changes, original.config.deterministic)
     cache: AbstractContextManager[str] = nullcontext(original.config.cache.dir)
     if config.fresh:  # an empty one, removed afterwards
         cache = tempfile.TemporaryDirectory(prefix=".cache-", dir=folder)
@@ -62,7 +64,7 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
     comparison = compare(original_outcome, original_run.read_outcome(rerun), config.tolerance)
     verdict_report.print_comparison(comparison)
     report = folder / verdict_report.REPORT_FILE
-    verdict_report.write_reproduction_report(original, rerun.id, environment, files, comparison, report)
+    verdict_report.write_reproduction_report(original, rerun.id, changes, files, comparison, report)
     for file in (report, folder / DIFFERENCES_FILE):
         if file.exists():
             rerun.log_artifact(file)
