@@ -44,7 +44,9 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     fixed_cuts = context.job.cuts or run_fingerprint.stored_cuts(tracked.resumed_tags)
     resumed = context.job.resumed_run_id is not None
     chained = run_fingerprint.has_chained_cuts(tracked.resumed_tags) if resumed else context.job.chained_cuts
-    planned = plan_stages(recipes.plan_recipe(config), network, data, inputs, fixed_cuts, chained=chained)
+    planned = plan_stages(
+        recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs, fixed_cuts, chained=chained
+    )
     run_fingerprint.log_entry(tracked, run_fingerprint.CUTS, " ".join(str(stage.cut.index) for stage in planned))
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)

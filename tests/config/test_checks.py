@@ -4,7 +4,15 @@ import pytest
 
 from thaw.common.errors import UserError
 from thaw.config import checks
-from thaw.config.schema import Config, DatasetConfig, OptimizerConfig, SplitConfig, TrainConfig
+from thaw.config.schema import (
+    AugmentConfig,
+    Config,
+    DatasetConfig,
+    FinetuneConfig,
+    OptimizerConfig,
+    SplitConfig,
+    TrainConfig,
+)
 
 
 def refusal(config: Config) -> list[str]:
@@ -19,6 +27,7 @@ def test_every_mistake_is_listed_with_its_key() -> None:
         dataset=DatasetConfig(name="image_folder", val_fraction=2),
         split=SplitConfig(folds=3, fold=3),
         optimizer=OptimizerConfig(warmup_epochs=5, nesterov=True),
+        finetune=FinetuneConfig(epochs=5),
         train=TrainConfig(batch_size=0),
     )
     heading, *lines = refusal(config)
@@ -49,4 +58,23 @@ def test_what_follows_from_a_refused_value_is_not_listed_too() -> None:
 
 
 def test_a_run_that_resumes_is_not_held_to_newer_rules() -> None:
-    checks.check_config(Config(optimizer=OptimizerConfig(warmup_epochs=5)))
+    checks.check_config(Config(optimizer=OptimizerConfig(warmup_epochs=5), finetune=FinetuneConfig(epochs=5)))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            Config(augment=AugmentConfig(on="activations", ops=2)),
+            "augment.on=activations flips and shifts; RandAugment",
+        ),
+        (Config(recipe="bottleneck", augment=AugmentConfig(on="activations", flip=True)), "have no positions"),
+        (Config(recipe="scratch", augment=AugmentConfig(on="activations", flip=True)), "has no frozen layers"),
+        (
+            Config(augment=AugmentConfig(mixup=0.2), train=TrainConfig(class_weight="balanced")),
+            "augment.mixup mixes images of two classes",
+        ),
+    ],
+)
+def test_changes_of_batches_that_cannot_be_meant_are_refused(config: Config, said: str) -> None:
+    assert any(said in line for line in refusal(config))

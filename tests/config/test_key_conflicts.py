@@ -31,7 +31,7 @@ def notes(*arguments: str) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("optimizer.warmup_epochs=5",), "optimizer.warmup_epochs=5 and finetune.epochs=5: "),
+        (("optimizer.warmup_epochs=5", "finetune.epochs=5"), "optimizer.warmup_epochs=5 and finetune.epochs=5: "),
         (("finetune.head_optimizer.warmup_epochs=4",), "finetune.head_optimizer.warmup_epochs=4 and finetune.head_epo"),
         (("recipe=bottleneck", "optimizer.warmup_epochs=20"), "optimizer.warmup_epochs=20 and bottleneck.epochs=20"),
         (("recipe=scratch", "optimizer.warmup_epochs=30.5"), "optimizer.warmup_epochs=30.5 and scratch.epochs=30"),

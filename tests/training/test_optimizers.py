@@ -25,3 +25,12 @@ def test_warmup_rises_linearly_to_the_rate() -> None:
     assert course[:10] == pytest.approx([0.01 * (i + 1) for i in range(10)])
     assert course[10] == 0.1
     assert rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=0.5))[4:7] == pytest.approx([0.1, 0.1, 0.1])
+
+
+def test_one_cycle_rises_in_a_quarter_of_the_steps_and_falls_to_zero() -> None:
+    course = rates(OptimizerConfig(learning_rate=0.1, schedule="one_cycle"), epochs=4, steps=25)
+    top = course.index(max(course))
+    assert (course[0], top, course[-1]) == (pytest.approx(0.004), 25, 0.0)
+    assert course[top] == pytest.approx(0.1, rel=1e-3)
+    assert course[: top + 1] == sorted(course[: top + 1])
+    assert course[top:] == sorted(course[top:], reverse=True)

@@ -1,7 +1,10 @@
 from dataclasses import replace
 
-from thaw.config.schema import Config, FinetuneConfig, HeadConfig, OptimizerConfig, StageConfig
-from thaw.training.recipes import plan_recipe
+import pytest
+
+from thaw.common.errors import UserError
+from thaw.config.schema import Config, FinetuneConfig, HeadConfig, OptimizerConfig, StageConfig, TrainConfig
+from thaw.training.recipes import TrainingStage, plan_recipe
 
 RMSPROP, SGD = OptimizerConfig(name="rmsprop", learning_rate=1e-3), OptimizerConfig(name="sgd")
 
@@ -10,18 +13,22 @@ def config(recipe: str, **finetune: object) -> Config:
     return Config(recipe=recipe, optimizer=SGD, finetune=FinetuneConfig(head_optimizer=RMSPROP, **finetune))
 
 
+def planned(config: Config, images: int = 1000) -> list[TrainingStage]:
+    return plan_recipe(config, images)
+
+
 def test_scratch_trains_everything_with_statistics() -> None:
-    (only,) = plan_recipe(config("scratch"))
+    (only,) = planned(config("scratch"))
     assert (only.freeze, only.batchnorm, only.epochs, only.optimizer) == ("none", "trainable", 30, SGD)
 
 
 def test_bottleneck_freezes_everything() -> None:
-    (only,) = plan_recipe(config("bottleneck"))
+    (only,) = planned(config("bottleneck"))
     assert (only.freeze, only.batchnorm, only.optimizer) == ("all", "frozen", SGD)
 
 
 def test_finetune_trains_the_head_first_then_thaws() -> None:
-    head, thaw = plan_recipe(config("finetune", freeze=172, head_epochs=2, epochs=4, batchnorm="trainable"))
+    head, thaw = planned(config("finetune", freeze=172, head_epochs=2, epochs=4, batchnorm="trainable"))
     assert (head.name, head.freeze, head.epochs, head.first_epoch, head.optimizer) == ("head", "all", 2, 0, RMSPROP)
     assert (thaw.name, thaw.freeze, thaw.epochs, thaw.first_epoch, thaw.optimizer) == ("thaw", 172, 4, 2, SGD)
     assert thaw.batchnorm == "trainable"
@@ -29,29 +36,47 @@ def test_finetune_trains_the_head_first_then_thaws() -> None:
 
 def test_a_logistic_head_is_solved_for_where_all_is_frozen_in_one_epoch() -> None:
     logistic = HeadConfig(name="logistic")
-    head, thaw = plan_recipe(replace(config("finetune", freeze=172, head_epochs=3, epochs=4), head=logistic))
+    head, thaw = planned(replace(config("finetune", freeze=172, head_epochs=3, epochs=4), head=logistic))
     assert (head.solved, head.epochs, head.first_epoch) == (True, 1, 0)
     assert (thaw.solved, thaw.epochs, thaw.first_epoch) == (False, 4, 1)
-    (only,) = plan_recipe(replace(config("bottleneck"), head=logistic))
+    (only,) = planned(replace(config("bottleneck"), head=logistic))
     assert (only.solved, only.epochs) == (True, 1)
     again = [StageConfig(freeze="all"), StageConfig(freeze="block6c", epochs=2), StageConfig(freeze="all", epochs=5)]
-    planned = plan_recipe(replace(config("finetune", stages=again), head=logistic))
-    assert [(stage.solved, stage.epochs, stage.first_epoch) for stage in planned] == [
+    stages = planned(replace(config("finetune", stages=again), head=logistic))
+    assert [(stage.solved, stage.epochs, stage.first_epoch) for stage in stages] == [
         (True, 1, 0), (False, 2, 1), (True, 1, 3),
     ]  # fmt: skip
 
 
 def test_own_stages_replace_the_two() -> None:
     adam = OptimizerConfig(name="adam")
-    planned = [
+    own = [
         StageConfig(name="a", freeze="all", epochs=1),
         StageConfig(name="b", freeze="block6c", epochs=2, learning_rate=5e-4),
         StageConfig(name="c", freeze="all", epochs=3, optimizer=adam),
         StageConfig(name="d", freeze="all", epochs=1),
     ]
-    a, b, c, d = plan_recipe(config("finetune", stages=planned))
+    a, b, c, d = planned(config("finetune", stages=own))
     assert [s.first_epoch for s in (a, b, c, d)] == [0, 1, 3, 6]
     assert a.optimizer == RMSPROP
     assert (b.optimizer.name, b.optimizer.learning_rate) == ("sgd", 5e-4)
     assert c.optimizer == adam
     assert d.optimizer == SGD  # the last stage is always `optimizer`'s
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "epochs"),
+    [(3068, 32, 5), (5000, 32, 4), (50_000, 32, 4), (1438, 32, 11), (160, 32, 30), (1, 32, 30), (3068, 64, 10)],
+)
+def test_stage_thaw_takes_about_500_steps_where_its_epochs_are_not_given(images, batch_size, epochs) -> None:
+    asked = replace(config("finetune"), train=TrainConfig(batch_size=batch_size))
+    assert planned(asked, images)[1].epochs == epochs
+    asked.finetune.epochs = 3
+    assert planned(asked, images)[1].epochs == 3
+
+
+def test_a_warm_up_longer_than_those_epochs_is_a_mistake() -> None:
+    asked = replace(config("finetune"), optimizer=replace(SGD, warmup_epochs=4))
+    with pytest.raises(UserError, match=r"optimizer.warmup_epochs=4 .* 4 epochs .*finetune.epochs"):
+        planned(asked, 50_000)
+    assert planned(asked, 3000)[1].epochs == 5

@@ -28,7 +28,7 @@ from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import CheckpointDir
 from thaw.training.recipes import TrainingStage
 
-HEAD = HeadConfig(name="linear", dropout=0.2)
+HEAD, NO_DROPOUT = HeadConfig(name="linear", dropout=0.2), HeadConfig(name="linear")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,7 @@ def run(data: Dataset, folder: Path, *, request: object, batchnorm: str = "froze
     choice = EngineChoice(
         options.pop("engine", "tensorflow"), "test", *options.pop("precisions", ("float32", "float32"))
     )
+    choice = replace(choice, training_step=options.pop("training_step", choice.training_step))
     inputs = StageInputs(
         choice,
         DiskCache(folder, max_gb * 1e9),
@@ -356,6 +357,43 @@ def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:
     labels = data.labels("val")
     final = -np.log(np.clip(result.probabilities["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
     assert final == pytest.approx(min(seen), rel=1e-3)
+
+
+def test_keep_best_ends_with_the_best_epoch_after_all_epochs(data, tmp_path: Path, capsys) -> None:
+    wild = OptimizerConfig(name="sgd", learning_rate=0.1)
+    options = {"request": "all", "optimizer": wild, "epochs": 5}
+    _, last, _ = run(data, tmp_path / "last", **options)
+    _, best, _ = run(data, tmp_path / "best", keep="best", **options)
+    seen = losses(best, "val_loss")
+    assert (losses(last, "val_loss"), len(seen)) == (seen, 5)
+    assert seen[-1] > min(seen), "this run must get worse"
+    labels, at = data.labels("val"), np.arange(9)
+    final = [-np.log(np.clip(r.probabilities["val"][at, labels], 1e-7, 1)).mean() for r in (best, last)]
+    assert final == pytest.approx([min(seen), seen[-1]], rel=1e-3)
+    assert f"kept: epoch {seen.index(min(seen)) + 1}, which has the lowest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("training_step", ["keras", "folded"])
+def test_each_block_learns_at_its_own_rate(data, tmp_path: Path, capsys, training_step: str) -> None:
+    """One step with the same gradients: a kernel moves by its rate."""
+    one_step = replace(data, splits=replace(data.splits, train=np.arange(8)))
+    runs = {"whole": (0.01, 1.0), "by block": (0.01, 0.5), "before": (1e-30, 1.0)}
+    kernels = {}
+    for which, (rate, decay) in runs.items():
+        optimizer = OptimizerConfig(name="sgd", learning_rate=rate, layer_decay=decay)
+        joined, _, _ = run(
+            one_step, tmp_path / which, request="conv_pw_10" if which != "before" else "all", optimizer=optimizer,
+            epochs=1, head=NO_DROPOUT, training_step=training_step,
+        )  # fmt: skip
+        layers = {layer.name: layer for layer in [*joined.backbone.layers, *joined.model.layers]}
+        kernels[which] = {name: layers[name].kernel.numpy() for name in ("conv_pw_11", "conv_pw_13", "predictions")}
+    for name, factor in {"conv_pw_11": 0.125, "conv_pw_13": 0.5, "predictions": 1.0}.items():
+        whole, part = (kernels[which][name] - kernels["before"][name] for which in ("whole", "by block"))
+        np.testing.assert_allclose(part, factor * whole, atol=2e-3 * np.abs(whole).max(), err_msg=name)
+    assert (
+        "learning rates: conv_pw_11 0.0013 · conv_pw_12 0.0025 · conv_pw_13 0.005 · head 0.01"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def requested_plan(config: DictConfig, checked: Config, arguments: Sequence[str]
     )
     ledgers.check_plan(plan)
     configs = _varied(plan, checked)
-    plan = replace(plan, epochs=max(map(_epochs, configs)))
+    plan = replace(plan, epochs=_most_epochs(configs))
     return replace(plan, digest=_digest(plan, checked, configs))
 
 
@@ -167,11 +167,19 @@ def _choices_sha256(hydra_arguments: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def _most_epochs(configs: Sequence[Config]) -> int:
+    """Return the most epochs of any job; 0: not known."""
+    epochs = [_epochs(config) for config in configs]
+    return max(epochs) if all(epochs) else 0
+
+
 def _epochs(config: Config) -> int:
-    """Return the epochs that a job trains over all stages."""
+    """Return the epochs that a job trains over all stages; 0 where they depend on how many images there are."""
     from thaw.training import recipes
 
-    return sum(stage.epochs for stage in recipes.plan_recipe(config))
+    if config.recipe == "finetune" and not config.finetune.stages and config.finetune.epochs is None:
+        return 0
+    return sum(stage.epochs for stage in recipes.plan_recipe(config, images=1))
 
 
 def _absolute_uri(uri: str) -> str:

@@ -23,6 +23,7 @@ def check_config(config: Config, new_run: bool = False) -> None:
         *_split_problems(config),
         *_stage_problems(config),
         *_train_problems(config),
+        *_batch_change_problems(config),
         *_recipe_problems(config),
         *_view_problems(config),
         *(problem for where, optimizer in _optimizers(config) for problem in _optimizer_problems(where, optimizer)),
@@ -120,6 +121,30 @@ def _stage_problems(config: Config) -> Iterator[str]:
 def _train_problems(config: Config) -> Iterator[str]:
     if config.train.class_weight == config.train.sampling == "balanced":
         yield "train.class_weight=balanced and train.sampling=balanced would both make up for rare classes: choose one"
+
+
+def _batch_change_problems(config: Config) -> Iterator[str]:
+    """Refuse changes to a stage's batches that would be none, or other ones than were asked for."""
+    augment = config.augment
+    if augment.mixup and config.train.class_weight == "balanced":
+        yield (
+            "augment.mixup mixes images of two classes, and train.class_weight=balanced weighs by one: use "
+            "train.sampling=balanced"
+        )
+    if augment.on == "images":
+        return
+    if augment.ops:
+        yield (
+            "augment.on=activations flips and shifts; RandAugment changes colours and angles of images: set "
+            "augment.ops=0, or augment.on=images"
+        )
+    if config.recipe == "bottleneck" and (augment.flip or augment.shift):
+        yield (
+            "augment.on=activations flips and shifts maps, and recipe=bottleneck trains on pooled features, which have "
+            "no positions: use recipe=finetune, or augment.on=images with cache.views=4"
+        )
+    if config.recipe == "scratch":
+        yield "augment.on=activations: recipe=scratch has no frozen layers whose activations could be changed"
 
 
 def _recipe_problems(config: Config) -> Iterator[str]:

@@ -15,7 +15,7 @@ class StageKeys:
     """The keys that set a stage's epochs and optimizer. overrides_learning_rate: the stage sets its own rate."""
 
     epochs_key: str
-    epochs: int
+    epochs: int | None  # None: they depend on how many images there are
     optimizer_key: str
     optimizer: OptimizerConfig
     overrides_learning_rate: bool = False
@@ -43,7 +43,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _password_problems(config)
     for stage in _stages(config):
         optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
-        if warmup >= stage.epochs:
+        if stage.epochs is not None and warmup >= stage.epochs:
             yield (
                 f"{stage.optimizer_key}.warmup_epochs={warmup:g} and {stage.epochs_key}={stage.epochs}: the stage ends "
                 "before its learning rate is reached. Set a shorter warm-up or more epochs"
@@ -157,6 +157,8 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         if optimizer.schedule != "plateau":
             for key in ("plateau_patience", "plateau_factor"):
                 yield f"{where}.{key}", f"{where}.schedule={optimizer.schedule}"
+        if optimizer.schedule == "one_cycle":
+            yield f"{where}.warmup_epochs", f"{where}.schedule=one_cycle rises by itself"
     if config.head.name in ("linear", "logistic"):
         yield "head.hidden", f"head={config.head.name} has no hidden layer"
     if config.head.name == "logistic":
@@ -167,6 +169,10 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         yield "dataset.val_fraction", "split.folds makes the validation set"
     if not config.augment.ops:
         yield "augment.magnitude", "augment.ops=0"
+    if config.augment.on == "activations" and not config.augment.changes_batches:
+        yield "augment.on", f"augment={config.augment.name} changes nothing"
+    if config.train.patience:
+        yield "train.keep", "train.patience keeps the best epoch's weights"
     if config.tracking.complete == "none" and config.tracking.log_model:
         yield "tracking.log_model", "tracking.complete=none keeps no network"
 
@@ -196,7 +202,7 @@ def _never_falls(config: Config) -> Iterator[str]:
     """Yield a line for each stage that ends before its rate can fall, even if no epoch is better than the first."""
     for stage in _stages(config):
         optimizer = stage.optimizer
-        if optimizer.schedule == "plateau" and stage.epochs < optimizer.plateau_patience + 2:
+        if optimizer.schedule == "plateau" and stage.epochs and stage.epochs < optimizer.plateau_patience + 2:
             yield (
                 f"with {stage.epochs_key}={stage.epochs} and {stage.optimizer_key}.plateau_patience="
                 f"{optimizer.plateau_patience} the learning rate never falls"

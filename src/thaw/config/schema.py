@@ -98,27 +98,49 @@ class OptimizerConfig:
     nesterov: bool = key(False, "sgd with Nesterov momentum")
     weight_decay: float | None = key(None, "decoupled weight decay", min=0)
     schedule: str = key(
-        "constant", "the learning rate's course over the stage", choices=("constant", "cosine", "plateau")
+        "constant",
+        "the learning rate's course over the stage; one_cycle: up in a quarter of the steps, then down to zero",
+        choices=("constant", "cosine", "plateau", "one_cycle"),
     )
     warmup_epochs: float = key(0.0, "epochs over which the rate rises linearly from zero", min=0)
     plateau_patience: int = key(2, "plateau: epochs without a better validation loss before the rate falls", min=1)
     plateau_factor: float = key(0.1, "plateau: the rate is multiplied by this", above=0, max=0.99)
+    layer_decay: float = key(
+        1.0,
+        "a block's learning rate is this times that of the block behind it; 1: one rate for all",
+        above=0,
+        max=1,
+    )
+    clip_norm: float | None = key(None, "gradients of a step are scaled down to this norm, all together", above=0)
 
 
 @dataclass
 class AugmentConfig:
-    """Random changes to training images; never to validation, test or features."""
+    """Random changes to training images or their activations; never to validation or test."""
 
     name: str = key("none", "none, light (flip, shift) or strong (RandAugment)", choices=("none", "light", "strong"))
     flip: bool = key(False, "mirror left-right with probability 0.5")
     shift: float = key(0.0, "largest shift, as a share of the side; edges are reflected", min=0, max=0.5)
     ops: int = key(0, "RandAugment: operations an image", min=0, max=8)
     magnitude: int = key(9, "RandAugment: strength", min=0, max=10)
+    on: str = key(
+        "images",
+        "what flip and shift change; activations: those at the boundary, so that frozen layers still run once",
+        choices=("images", "activations"),
+    )
+    mixup: float = key(
+        0.0, "images or activations of a batch, and their targets, mixed in pairs by Beta(mixup, mixup); 0: off", min=0
+    )
 
     @property
     def active(self) -> bool:
         """Whether any image is changed."""
-        return self.flip or self.shift > 0 or self.ops > 0
+        return self.on == "images" and (self.flip or self.shift > 0 or self.ops > 0)
+
+    @property
+    def changes_batches(self) -> bool:
+        """Whether a stage's training batches are changed where they enter what trains."""
+        return self.mixup > 0 or (self.on == "activations" and (self.flip or self.shift > 0))
 
 
 @dataclass
@@ -141,6 +163,11 @@ class TrainConfig:
         "cross_entropy",
         "what early stopping and plateau watch: cross_entropy, as val/loss; objective: with label smoothing, as Keras",
         choices=("cross_entropy", "objective"),
+    )
+    keep: str = key(
+        "last",
+        "which epoch's weights a stage ends with; best: that of the lowest validation loss, as with patience",
+        choices=("last", "best"),
     )
 
 
@@ -184,7 +211,9 @@ class FinetuneConfig:
         choices=("frozen", "trainable"),
     )
     head_epochs: int = key(3, "epochs of stage head, everything frozen", min=1)
-    epochs: int = key(5, "epochs of stage thaw, from the boundary on", min=1)
+    epochs: int | None = key(
+        None, "epochs of stage thaw, from the boundary on; default: those of 500 steps, but 4 to 30", min=1
+    )
     head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
     stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")
 

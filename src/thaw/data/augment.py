@@ -31,10 +31,10 @@ def augment_image(image: ImageArray, config: AugmentConfig, rng: np.random.Gener
 def _shift(image: ImageArray, share: float, rng: np.random.Generator) -> ImageArray:
     height, width = image.shape[:2]
     down, right = (int(rng.integers(-m, m + 1)) for m in (round(share * height), round(share * width)))
-    return image[_reflected(height, down)][:, _reflected(width, right)]
+    return image[reflected(height, down)][:, reflected(width, right)]
 
 
-def _reflected(n: int, shift: int) -> npt.NDArray[np.int64]:
+def reflected(n: int, shift: int) -> npt.NDArray[np.int64]:
     """Return the source row of each of n rows after a shift, reflected at the edges without repeating the edge row."""
     source = np.abs(np.arange(n) - shift)
     return np.where(source < n, source, 2 * (n - 1) - source)

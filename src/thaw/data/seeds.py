@@ -3,7 +3,17 @@
 import numpy as np
 
 # A number for each purpose keeps the streams independent; changing one changes every run's data.
-STREAMS = {"split": 0, "limit": 1, "shuffle": 2, "augment": 3, "view": 4, "group": 5, "sample": 6, "dropout": 7}
+STREAMS = {
+    "split": 0,
+    "limit": 1,
+    "shuffle": 2,
+    "augment": 3,
+    "view": 4,
+    "group": 5,
+    "sample": 6,
+    "dropout": 7,
+    "change": 8,
+}
 
 
 def rng_for(seed: int, stream: str, *counters: int) -> np.random.Generator:

@@ -136,7 +136,7 @@ def _extract_stages(
     inputs = StageInputs(
         choice, cache, config.cache.views, config.backbone, config.train, config.head, calibration, workers
     )
-    planned = plan_stages(recipes.plan_recipe(config), network, data, inputs)
+    planned = plan_stages(recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs)
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
     data.pixels.decode_missing()

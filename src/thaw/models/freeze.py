@@ -127,6 +127,12 @@ def make_plan(
     )
 
 
+def blocks_behind(graph: LayerGraph, index: int) -> int:
+    """Return how many blocks of the backbone lie from the layer's own to the head; 1 for the last block's layers."""
+    before = sum(block.last_layer < index for block in graph.blocks)
+    return max(1, len(graph.blocks) - before)
+
+
 def activation_values_per_image(operations: Iterable[Operation]) -> int | None:
     """Return how many numbers the operations output for one image; None when the input's size is free."""
     sides = [operation.shape for operation in operations]

@@ -98,7 +98,7 @@ def _ended(jobs: Sequence[JobState]) -> int:
 def _cells(job: JobState) -> list[str]:
     progress = job.progress if job.state == "running" else {}
     value = job.values[0] if job.values else progress.get("value")
-    epochs = f"{progress['epoch']}/{progress['epochs']}" if progress else ""
+    epochs = f"{progress['epoch']}/{progress['epochs'] or '?'}" if progress else ""
     settings = " ".join(f"{key.rpartition('.')[2]}={_short(each)}" for key, each in job.params.items())
     return [
         str(job.number),

@@ -1,6 +1,6 @@
 """Fits one stage: compiles the model, and runs the stage's epochs from the first or from a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,8 @@ class FitInputs:
     """What a model is fitted to, and how.
 
     train, val: batches in, as the model takes them. images: of training an epoch. class_weight: of the loss, by label.
-    seed: of dropout. devices: that train; the model's variables are on all of them.
+    seed: of dropout. devices: that train; the model's variables are on all of them. rate_factors: by a variable's id,
+    what its learning rate is multiplied by.
     """
 
     train: BatchSequence
@@ -36,6 +37,7 @@ class FitInputs:
     head: HeadConfig
     seed: int
     devices: int = 1
+    rate_factors: Mapping[int, float] | None = None
 
     @property
     def sigmoid(self) -> bool:
@@ -79,7 +81,7 @@ def _compiled(model: Any, stage: TrainingStage, inputs: FitInputs) -> Any:
     if inputs.devices > 1:
         model = data_parallel.DataParallelModel.of(model, devices.strategy(inputs.devices))
     with devices.variables_on(inputs.devices):
-        optimizer = optimizers.build_optimizer(stage.optimizer)
+        optimizer = optimizers.build_optimizer(stage.optimizer, inputs.rate_factors)
     losses = keras.losses.BinaryCrossentropy if inputs.sigmoid else keras.losses.CategoricalCrossentropy
     model.compile(
         optimizer=optimizer,
@@ -125,11 +127,12 @@ def _run_epochs(
 
 
 def _plateau_and_early_stopping(stage: TrainingStage, train_config: TrainConfig) -> list[Any]:
-    """Return Keras's callbacks that watch the validation loss: lower the rate, end the stage early."""
+    """Return Keras's callbacks that watch the validation loss: lower the rate, end the stage early, keep the best."""
     optimizer, chosen = stage.optimizer, list[Any]()
     if optimizer.schedule == "plateau":
         factor, patience = optimizer.plateau_factor, optimizer.plateau_patience
         chosen.append(keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=factor, patience=patience))
-    if patience := train_config.patience:
+    # Keras's early stopping keeps the best epoch's weights; with as much patience as there are epochs it stops none.
+    if patience := train_config.patience or (stage.epochs if train_config.keep == "best" else 0):
         chosen.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True))
     return chosen

@@ -17,6 +17,7 @@ from thaw.frozen.activations import (
 )
 from thaw.frozen.batch_runner import BatchSequence
 from thaw.models.network import Cut, Network, cut_at
+from thaw.training.changed_batches import ChangedBatches
 from thaw.training.stage_plans import PlannedStage, StageInputs, data_of_stage
 
 
@@ -61,7 +62,13 @@ class BatchSource:
         return self._data.views(split, self._inputs.cached_views(self._stage))
 
     def batches(self, split: str, *, training: bool = False) -> BatchSequence:
-        """Return the split's batches as `NetworkParts.trained` takes them; shuffled in training."""
+        """Return the split's batches as `NetworkParts.trained` takes them; shuffled and changed in training."""
+        batches, augment = self._unchanged_batches(split, training=training), self._data.augment
+        if training and augment.changes_batches:
+            return ChangedBatches(batches, augment, self._data.seed, self._stage.number)
+        return batches
+
+    def _unchanged_batches(self, split: str, *, training: bool) -> BatchSequence:
         options = self._inputs.train_config
         images = self._data.image_batches(
             split, options.batch_size, self._stage.number, training=training, sampling=options.sampling

@@ -73,11 +73,15 @@ def run_stage(
                 head=inputs.head,
                 seed=data.seed,
                 devices=inputs.choice.devices,
+                rate_factors=_rate_factors(network, planned),
             )
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if len(fitted.history) < stage.epochs:
         say(f"  stopped early after {len(fitted.history)} of {stage.epochs} epochs; the best weights are restored")
+    elif inputs.train_config.keep == "best" and not stage.solved:
+        best = min(fitted.history, key=lambda entry: entry["val_loss"])
+        say(f"  kept: epoch {best['epoch']}, which has the lowest validation loss, {best['val_loss']:.4f}")
     say(_proof(plan, hashes, unmoved))
     started = time.perf_counter()
     probabilities = _predict(network, planned, inputs, source, data, predict_splits)
@@ -98,6 +102,22 @@ def run_stage(
         probabilities=probabilities,
         sampled_features=sampled,
     )
+
+
+def _rate_factors(network: Network, planned: PlannedStage) -> dict[int, float] | None:
+    """Return by a thawed variable's id what its learning rate is multiplied by, and print each block's rate."""
+    optimizer, graph, boundary = planned.stage.optimizer, network.backbone.graph, planned.plan.boundary
+    if optimizer.layer_decay == 1 or planned.plan.all_frozen:
+        return None
+    factors, rates = {}, {}
+    for index, layer in enumerate(network.backbone.layers[boundary:], boundary):
+        behind = freeze.blocks_behind(graph, index)
+        factor = optimizer.layer_decay**behind
+        factors.update({id(variable): factor for variable in layer.trainable_variables})
+        rates[graph.blocks[-behind].name if graph.blocks else "layers"] = optimizer.learning_rate * factor
+    by_block = " · ".join(f"{name} {rate:.2g}" for name, rate in rates.items())
+    say(f"  learning rates: {by_block} · head {optimizer.learning_rate:.2g}")
+    return factors
 
 
 def _predict(
