@@ -24,7 +24,7 @@ from thaw.results.result import OBJECTIVE, RunResult
 from thaw.results.run_figures import run_figures
 from thaw.results.run_report import write_run_report
 from thaw.run_context import open_run
-from thaw.run_data import load_run_data
+from thaw.run_data import load_run_data, with_image_size
 from thaw.run_training import train_stages
 from thaw.training.stage_result import TrainingOutcome
 
@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
-    config = dataclasses.replace(config, backbone=_pinned_weights(config))
     resumed = job.resumed_run_id is not None
+    if not resumed:  # a stored config has the size
+        config = dataclasses.replace(config, backbone=with_image_size(config))
+    config = dataclasses.replace(config, backbone=_pinned_weights(config))
     if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         check_supported(config)
         _training_devices(config, resumed)

@@ -1,19 +1,33 @@
 """Prepares a run's data set, and logs what it is: bad files, manifest, counts, warnings."""
 
+import dataclasses
 from pathlib import Path
 
 from thaw import run_fingerprint
 from thaw.cache import DiskCache
 from thaw.common.console import display_path, say
 from thaw.config import run_names
-from thaw.config.schema import Config
-from thaw.data import exact_duplicates, manifest, pixels, prepare, quarantine, splits
+from thaw.config.schema import BackboneConfig, Config
+from thaw.data import exact_duplicates, manifest, picture_sizes, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
 from thaw.data.dataset_cache import DatasetCache
 from thaw.data.scan import ScanResult
 from thaw.models import backbone_table
 from thaw.run_context import RunContext
 from thaw.training import recipes
+
+
+def with_image_size(config: Config) -> BackboneConfig:
+    """Return a new run's backbone with the size of its input; null is left where it is the backbone's own.
+
+    Small pictures are enlarged less than to the backbone's own size. A stored config has what was chosen.
+    """
+    backbone = config.backbone
+    if backbone.image_size is not None or backbone.name not in backbone_table.BACKBONES:
+        return backbone
+    side = picture_sizes.typical_side(config.dataset)
+    size = None if side is None else backbone_table.size_for_pictures(backbone.name, side)
+    return dataclasses.replace(backbone, image_size=size)
 
 
 def load_run_data(context: RunContext) -> Dataset:

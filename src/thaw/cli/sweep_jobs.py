@@ -13,7 +13,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from thaw import code_hash, tracking
+from thaw import code_hash, run_data, tracking
 from thaw.cli import instantiation_guard
 from thaw.cli.compose import initialized_hydra, job_config, register_schema, resolve_hydra_values, to_config
 from thaw.cli.resume import prepare_resume
@@ -130,7 +130,7 @@ def _of_sweep(config: Config, plan: SweepPlan) -> Config:
     stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
     if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
         stored = dataclasses.replace(stored, complete="all")
-    backbone = tracking.pin_run_weights(config.backbone, plan.tracking_uri, Path(plan.outputs))
+    backbone = tracking.pin_run_weights(run_data.with_image_size(config), plan.tracking_uri, Path(plan.outputs))
     return dataclasses.replace(config, outputs=plan.outputs, tracking=stored, backbone=backbone)
 
 

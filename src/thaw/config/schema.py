@@ -32,7 +32,10 @@ class BackboneConfig:
     name: str = key("efficientnet_lite0", "the network, a row of the table of backbones")
     weights: str = key("imagenet", "imagenet, none, a weights file (.h5, .weights.h5, .keras), or the id of a run")
     image_size: int | None = key(
-        None, "side of the square input in pixels; default: the backbone's own", min=8, max=4096
+        None,
+        "side of the square input in pixels; default: the backbone's own, or less for small pictures",
+        min=8,
+        max=4096,
     )
     freeze: Any = key("all", "the backbone's own boundary: what finetune.freeze is unless set")
     alpha: float | None = key(None, "width multiplier (MobileNet family)", above=0, max=2)

@@ -54,7 +54,7 @@ def extract_run(config: Config, workers: ShardWorkers | None = None) -> Extracte
         UserError: as the run would, and if workers cannot compute what the engine of the config computes.
     """
     started = time.perf_counter()
-    backbone = tracking.pin_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
+    backbone = tracking.pin_run_weights(run_data.with_image_size(config), config.tracking.uri, Path(config.outputs))
     config = dataclasses.replace(config, backbone=backbone)
     backbone = tracking.resolve_run_weights(backbone, config.tracking.uri, Path(config.outputs))
     outputs = Path(config.outputs).expanduser().absolute()

@@ -121,6 +121,22 @@ def input_size(config: BackboneConfig) -> int:
     return config.image_size or backbone_spec(config.name).default_size
 
 
+# How much small pictures are enlarged at most, and the smallest input that is chosen for them. CIFAR-10's 32 pixels
+# become 160, where a step takes half as long as at 224.
+_ENLARGED, _SMALLEST, _MULTIPLE = 5, 64, 32
+
+
+def size_for_pictures(name: str, side: int) -> int | None:
+    """Return the input's side for pictures with a shorter side of so many pixels; None: the backbone's own size.
+
+    Runs that are repeated count on this rule only where their stored config has no size: see `run_data`.
+    """
+    spec = backbone_spec(name)
+    enlarged = -(-_ENLARGED * side // _MULTIPLE) * _MULTIPLE
+    size = max(enlarged, _SMALLEST, spec.min_size)
+    return size if size < spec.default_size else None
+
+
 def check_backbone(config: BackboneConfig) -> None:
     """Raise UserError for a size, argument or weights that this backbone cannot have. TensorFlow is not imported."""
     spec = backbone_spec(config.name)

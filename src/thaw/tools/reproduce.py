@@ -75,8 +75,11 @@ def reproduce(config: ReproduceConfig, root: Path | None) -> int:
 
 def _rerun_config(original: OriginalRun, config: ReproduceConfig, cache_dir: str) -> Config:
     """Return the run's config with today's folders; metrics go to the run's store, and the network is not kept."""
+    backbone = original.config.backbone
     return dataclasses.replace(
         original.config,
+        # Without a size it is the backbone's own, whatever a new run would choose.
+        backbone=dataclasses.replace(backbone, image_size=backbone_table.input_size(backbone)),
         outputs=config.outputs,
         cache=dataclasses.replace(original.config.cache, dir=cache_dir),
         tracking=dataclasses.replace(original.config.tracking, uri=original.store_uri, complete="none"),
@@ -87,7 +90,7 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
     """Return the job, with overrides that give the same config when the rerun is stopped and resumed."""
     values = dict(stored_config.flatten(dataclasses.asdict(rerun_config)))
     # The run's overrides leave out what was chosen on its machine, and keys that are newer than the run.
-    keys = ("engine", "precision", "frozen_precision", *stored_config.LEGACY_DEFAULTS)
+    keys = ("engine", "precision", "frozen_precision", "backbone.image_size", *stored_config.LEGACY_DEFAULTS)
     overrides = [*original.overrides, *(f"{key}={values[key]}" for key in keys)]
     if rerun_config.dataset.path:
         overrides.append(f"dataset.path={quote(rerun_config.dataset.path)}")

@@ -1,0 +1,59 @@
+"""How large pictures are is known from a few of their headers, and how much small ones are enlarged."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from thaw.config.schema import BackboneConfig, Config, DatasetConfig
+from thaw.data.picture_sizes import typical_side
+from thaw.models.backbone_table import size_for_pictures
+from thaw.run_data import with_image_size
+
+
+def folder_of(folder: Path, *sizes: tuple[int, int]) -> DatasetConfig:
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for i, size in enumerate(sizes):
+            Image.new("RGB", size).save(folder / name / f"{i}.png")
+    return DatasetConfig(name="image_folder", path=str(folder))
+
+
+def test_it_is_the_median_of_the_shorter_sides_of_those_that_can_be_read(tmp_path: Path) -> None:
+    dataset = folder_of(tmp_path, (40, 30), (20, 50), (90, 900))
+    (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+    assert typical_side(dataset) == 30
+
+
+def test_arrays_have_one_size() -> None:
+    assert typical_side(DatasetConfig(name="digits")) == 8
+
+
+def test_what_is_wrong_with_the_data_is_left_to_the_scan(tmp_path: Path) -> None:
+    assert typical_side(DatasetConfig(name="image_folder", path=str(tmp_path / "nothing"))) is None
+    assert typical_side(DatasetConfig(name="nothing")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "size"),
+    [
+        ("efficientnet_lite0", 32, 160),
+        ("efficientnet_lite0", 8, 64),
+        ("inceptionv3", 8, 75),
+        ("inceptionv3", 50, 256),
+        ("efficientnet_lite0", 45, None),
+        ("efficientnet_lite0", 500, None),
+        ("cnn", 32, None),
+    ],
+)
+def test_small_pictures_are_enlarged_five_fold_at_most(name: str, side: int, size: int | None) -> None:
+    assert size_for_pictures(name, side) == size
+
+
+def test_a_size_that_is_given_stands(tmp_path: Path) -> None:
+    config = Config(dataset=folder_of(tmp_path, (32, 32)))
+    assert with_image_size(config).image_size == 160
+    config.backbone = BackboneConfig(image_size=224)
+    assert with_image_size(config).image_size == 224
+    config.backbone = BackboneConfig(name="no backbone")
+    assert with_image_size(config).image_size is None
