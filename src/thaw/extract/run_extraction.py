@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thaw import run_data, tracking
-from thaw.cache import DiskCache
-from thaw.common import tensorflow_setup
 from thaw.common.console import display_path, format_bytes, say
-from thaw.common.errors import UserError
 from thaw.common.parallel import ShardWorkers
-from thaw.config.schema import BackboneConfig, Config
-from thaw.data import manifest, pixels, prepare, quarantine
+from thaw.config.schema import Config
 from thaw.data.dataset import Dataset
-from thaw.data.scan import ScanResult
-from thaw.frozen.configured_engine import configured_engine, is_draft
-from thaw.frozen.engine import EngineChoice
-from thaw.frozen.quantization import run_calibration
-from thaw.models import backbone_table
-from thaw.training import recipes
+from thaw.extract.prepared_run import PreparedRun, prepare_run
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Network
@@ -54,19 +42,9 @@ def extract_run(config: Config, workers: ShardWorkers | None = None) -> Extracte
         UserError: as the run would, and if workers cannot compute what the engine of the config computes.
     """
     started = time.perf_counter()
-    backbone = tracking.pin_run_weights(run_data.with_image_size(config), config.tracking.uri, Path(config.outputs))
-    config = dataclasses.replace(config, backbone=backbone)
-    backbone = tracking.resolve_run_weights(backbone, config.tracking.uri, Path(config.outputs))
-    outputs = Path(config.outputs).expanduser().absolute()
-    cache = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, outputs=outputs)
-    data = _load_data(config, cache, workers)
-    choice, lines = configured_engine(config, draft=is_draft(config))
-    for line in lines:
-        say(line)
-    if workers is not None:
-        check_engine_of_workers(choice)
-    tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
-    extracted = _extract_stages(config, choice, _build_network(config, backbone, data), data, cache, workers)
+    prepared = prepare_run(config, workers)
+    extracted = _extract_stages(prepared)
+    data, cache = prepared.data, prepared.cache
     data.pixels.check_unchanged()
     say(
         f"in the cache: activations of {extracted.cuts} cut{'s' * (extracted.cuts != 1)}, {extracted.rows:,} rows, "
@@ -75,70 +53,9 @@ def extract_run(config: Config, workers: ShardWorkers | None = None) -> Extracte
     return extracted
 
 
-def check_engine_of_workers(choice: EngineChoice) -> None:
-    """Raise UserError for an engine whose results depend on the number of threads, or on a GPU."""
-    if choice.engine != "openvino":
-        raise UserError(
-            f"on=ray computes with OpenVINO on processors, and this is engine={choice.engine}, whose results depend on "
-            "the machine's number of threads or on its GPU: set engine=openvino for extraction and training, or on=here"
-        )
-
-
-def _load_data(config: Config, cache: DiskCache, workers: ShardWorkers | None) -> Dataset:
-    """Scan and split the data set as a run does, and tell what it is."""
-    scan, spaces = prepare.scan_dataset(
-        config.dataset,
-        cache,
-        backbone_table.input_size(config.backbone),
-        pixels_every_epoch=recipes.runs_images_every_epoch(config),
-        workers=workers,
-    )
-    _quarantine(config, scan)
-    chosen = prepare.split_dataset(scan, config.dataset, config.split, config.seed)
-    read = pixels.of_scan(scan, chosen.all_indices(), spaces, workers)
-    data = Dataset(read, chosen, config.augment, config.seed)
-    for line in run_data.data_lines(config, scan, data, manifest.data_sha256(data.pixels, data.splits)):
-        say(line)
-    return data
-
-
-def _quarantine(config: Config, scan: ScanResult) -> None:
-    """List bad files before they may end the command."""
-    if not scan.bad_files:
-        return
-    file = Path(config.outputs) / "extract" / quarantine.BAD_FILES_CSV
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(quarantine.bad_files_csv(scan), encoding="utf-8", errors="surrogateescape", newline="")
-    dataset = config.dataset
-    say(quarantine.quarantine_or_raise(scan, dataset.on_bad, dataset.max_bad_fraction, str(display_path(file))))
-
-
-def _build_network(config: Config, backbone: BackboneConfig, data: Dataset) -> Network:
-    from thaw.models import backbone_reuse, network
-
-    built, _ = backbone_reuse.build_or_reuse(backbone, config.seed)
-    say(f"network: {built.name} · {built.image_size}x{built.image_size} · weights {config.backbone.weights}")
-    return network.attach_head(built, config.head, data.class_names)
-
-
-def _extract_stages(
-    config: Config,
-    choice: EngineChoice,
-    network: Network,
-    data: Dataset,
-    cache: DiskCache,
-    workers: ShardWorkers | None,
-) -> Extracted:
-    """Plan the stages, print the plan, and compute what each of them caches."""
-    from thaw.training.stage_plans import StageInputs, plan_stages
-
-    calibration = run_calibration(choice, data.pixels, data.splits.train)
-    inputs = StageInputs(
-        choice, cache, config.cache.views, config.backbone, config.train, config.head, calibration, workers
-    )
-    planned = plan_stages(recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs)
-    for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
-        say(line)
+def _extract_stages(prepared: PreparedRun) -> Extracted:
+    """Compute what each stage caches."""
+    planned, network, data, inputs = prepared.planned, prepared.network, prepared.data, prepared.inputs
     data.pixels.decode_missing()
     done = [_extract_stage(planned, number, network, data, inputs) for number in range(len(planned))]
     by_cut = {stage.cut.index: extracted for stage, extracted in zip(planned, done, strict=True) if extracted.rows}

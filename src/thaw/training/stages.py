@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from thaw.frozen.engine import InferenceFunction
 from thaw.models import freeze, freeze_proof
 from thaw.models.compute_precision import computing_in
 from thaw.models.freeze import FreezePlan
-from thaw.models.network import Network, cut_at, divide_network, head_layers, mean_over_positions
+from thaw.models.network import Network, NetworkParts, cut_at, divide_network, head_layers, mean_over_positions
 from thaw.training.checkpoint_callback import StageCheckpointer, WeightHashes
 from thaw.training.fit import FitInputs, fit
 from thaw.training.logistic_head import fit_head
@@ -55,26 +56,15 @@ def run_stage(
     trainable = sum(int(np.prod(v.shape)) for v in parts.trained.trainable_variables)
     on_start(trainable)
     source = BatchSource(planned, parts.cut, network, data, inputs)
-    class_weight = data.class_weight(inputs.train_config.class_weight)
     if stage.solved:
+        class_weight = data.class_weight(inputs.train_config.class_weight)
         say(f"  solving for {trainable:,} weights on {len(data.splits.train):,} images")
         fitted = fit_head(network, parts.cut, stage, data, source.batches, class_weight, on_epoch)
     else:
         epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
         say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
-        by_operation = inputs.choice.training_step == "folded"
-        with computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation):
-            fit_inputs = FitInputs(
-                train=source.batches("train", training=True),
-                val=source.batches("val"),
-                images=len(data.splits.train),
-                class_weight=class_weight,
-                train_config=inputs.train_config,
-                head=inputs.head,
-                seed=data.seed,
-                devices=inputs.choice.devices,
-                rate_factors=_rate_factors(network, planned),
-            )
+        fit_inputs = stage_fit_inputs(planned, network, data, inputs, source)
+        with training_precision(parts, inputs):
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if len(fitted.history) < stage.epochs:
@@ -101,6 +91,29 @@ def run_stage(
         features_kept=all_frozen and source.complete,
         probabilities=probabilities,
         sampled_features=sampled,
+    )
+
+
+def training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractContextManager[None]:
+    """Return the context in which a stage's trained part computes in the precision of the run."""
+    by_operation = inputs.choice.training_step == "folded"
+    return computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation)
+
+
+def stage_fit_inputs(
+    planned: PlannedStage, network: Network, data: Dataset, inputs: StageInputs, source: BatchSource
+) -> FitInputs:
+    """Return what a stage's trained part is fitted to; prints the rate of each block where they differ."""
+    return FitInputs(
+        train=source.batches("train", training=True),
+        val=source.batches("val"),
+        images=len(data.splits.train),
+        class_weight=data.class_weight(inputs.train_config.class_weight),
+        train_config=inputs.train_config,
+        head=inputs.head,
+        seed=data.seed,
+        devices=inputs.choice.devices,
+        rate_factors=_rate_factors(network, planned),
     )
 
 
