@@ -16,7 +16,7 @@ def test_help_shows_what_a_run_would_use(commands) -> None:
     for shown in (
         "optimizer.name=sgd", "optimizer.momentum=0.9", "finetune.head_optimizer.name=rmsprop",
         "finetune.head_optimizer.learning_rate=0.001", "finetune.head_optimizer.momentum=null",
-        "backbone.freeze=block6c", "finetune.freeze=${backbone.freeze}", "deterministic=true", "finetune.stages=[]",
+        "backbone.freeze=block3b", "finetune.freeze=${backbone.freeze}", "deterministic=true", "finetune.stages=[]",
     ):  # fmt: skip
         assert shown in lines
 

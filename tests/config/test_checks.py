@@ -65,11 +65,11 @@ def test_a_run_that_resumes_is_not_held_to_newer_rules() -> None:
     ("config", "said"),
     [
         (
-            Config(augment=AugmentConfig(on="activations", ops=2)),
-            "augment.on=activations flips and shifts; RandAugment",
+            Config(augment=AugmentConfig(place="activations", ops=2)),
+            "augment.place=activations flips and shifts; RandAugment",
         ),
-        (Config(recipe="bottleneck", augment=AugmentConfig(on="activations", flip=True)), "have no positions"),
-        (Config(recipe="scratch", augment=AugmentConfig(on="activations", flip=True)), "has no frozen layers"),
+        (Config(recipe="bottleneck", augment=AugmentConfig(place="activations", flip=True)), "have no positions"),
+        (Config(recipe="scratch", augment=AugmentConfig(place="activations", flip=True)), "has no frozen layers"),
         (
             Config(augment=AugmentConfig(mixup=0.2), train=TrainConfig(class_weight="balanced")),
             "augment.mixup mixes images of two classes",

@@ -82,7 +82,7 @@ def test_keys_that_contradict_each_other_are_refused_with_both(arguments: tuple[
             "note: finetune.head_optimizer.learning_rate has no effect: no stage trains with it",
         ),
         ((STAGES, "optimizer.learning_rate=0.1"), "note: optimizer.learning_rate has no effect: every stage that"),
-        (("optimizer.plateau_factor=0.5",), "note: optimizer.plateau_factor has no effect: optimizer.schedule=const"),
+        (("optimizer.plateau_factor=0.5",), "note: optimizer.plateau_factor has no effect: optimizer.schedule=cosine"),
         (
             ("optimizer.schedule=cosine", "optimizer.plateau_patience=1"),
             "note: optimizer.plateau_patience has no effect: optimizer.schedule=cosine",

@@ -24,7 +24,7 @@ class Maps:
 
 
 def changed(seed: int = 0, stage: int = 1, **augment) -> ChangedBatches:
-    return ChangedBatches(Maps(), AugmentConfig(on="activations", **augment), seed, stage)
+    return ChangedBatches(Maps(), AugmentConfig(place="activations", **augment), seed, stage)
 
 
 def test_a_mirrored_image_is_mirrored_in_all_of_its_maps() -> None:
@@ -76,8 +76,8 @@ def test_a_batch_depends_on_seed_stage_epoch_and_number_alone() -> None:
     assert len({other[0][0].tobytes() for other in others} | {first.tobytes()}) == 4
 
 
-@pytest.mark.parametrize("on", ["images", "activations"])
-def test_mixup_alone_moves_nothing(on: str) -> None:
-    batches = ChangedBatches(Maps(), AugmentConfig(on=on, mixup=1e-9), 0, 0)
+@pytest.mark.parametrize("place", ["images", "activations"])
+def test_mixup_alone_moves_nothing(place: str) -> None:
+    batches = ChangedBatches(Maps(), AugmentConfig(place=place, mixup=1e-9), 0, 0)
     (fine, _), _ = batches.batch(0, 0)
     np.testing.assert_allclose(fine, Maps().batch(0, 0)[0][0])

@@ -131,20 +131,20 @@ def _batch_change_problems(config: Config) -> Iterator[str]:
             "augment.mixup mixes images of two classes, and train.class_weight=balanced weighs by one: use "
             "train.sampling=balanced"
         )
-    if augment.on == "images":
+    if augment.place == "images":
         return
     if augment.ops:
         yield (
-            "augment.on=activations flips and shifts; RandAugment changes colours and angles of images: set "
-            "augment.ops=0, or augment.on=images"
+            "augment.place=activations flips and shifts; RandAugment changes colours and angles of images: set "
+            "augment.ops=0, or augment.place=images"
         )
     if config.recipe == "bottleneck" and (augment.flip or augment.shift):
         yield (
-            "augment.on=activations flips and shifts maps, and recipe=bottleneck trains on pooled features, which have "
-            "no positions: use recipe=finetune, or augment.on=images with cache.views=4"
+            "augment.place=activations flips and shifts maps, and recipe=bottleneck trains on pooled features, which "
+            "have no positions: use recipe=finetune, or augment.place=images with cache.views=4"
         )
     if config.recipe == "scratch":
-        yield "augment.on=activations: recipe=scratch has no frozen layers whose activations could be changed"
+        yield "augment.place=activations: recipe=scratch has no frozen layers whose activations could be changed"
 
 
 def _recipe_problems(config: Config) -> Iterator[str]:

@@ -169,8 +169,8 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
         yield "dataset.val_fraction", "split.folds makes the validation set"
     if not config.augment.ops:
         yield "augment.magnitude", "augment.ops=0"
-    if config.augment.on == "activations" and not config.augment.changes_batches:
-        yield "augment.on", f"augment={config.augment.name} changes nothing"
+    if config.augment.place == "activations" and not config.augment.changes_batches:
+        yield "augment.place", f"augment={config.augment.name} changes nothing"
     if config.train.patience:
         yield "train.keep", "train.patience keeps the best epoch's weights"
     if config.tracking.complete == "none" and config.tracking.log_model:

@@ -126,7 +126,7 @@ class AugmentConfig:
     shift: float = key(0.0, "largest shift, as a share of the side; edges are reflected", min=0, max=0.5)
     ops: int = key(0, "RandAugment: operations an image", min=0, max=8)
     magnitude: int = key(9, "RandAugment: strength", min=0, max=10)
-    on: str = key(
+    place: str = key(
         "images",
         "what flip and shift change; activations: those at the boundary, so that frozen layers still run once",
         choices=("images", "activations"),
@@ -138,12 +138,12 @@ class AugmentConfig:
     @property
     def active(self) -> bool:
         """Whether any image is changed."""
-        return self.on == "images" and (self.flip or self.shift > 0 or self.ops > 0)
+        return self.place == "images" and (self.flip or self.shift > 0 or self.ops > 0)
 
     @property
     def changes_batches(self) -> bool:
         """Whether a stage's training batches are changed where they enter what trains."""
-        return self.mixup > 0 or (self.on == "activations" and (self.flip or self.shift > 0))
+        return self.mixup > 0 or (self.place == "activations" and (self.flip or self.shift > 0))
 
 
 @dataclass

@@ -42,7 +42,7 @@ class ChangedBatches:
         inputs, targets = self.batches.batch(epoch, i)
         arrays = inputs if isinstance(inputs, tuple) else (inputs,)
         rng = rng_for(self.seed, "change", self.stage, epoch, i)
-        if self.augment.on == "activations":
+        if self.augment.place == "activations":
             arrays = moved(arrays, self.augment.flip, self.augment.shift, rng)
         if self.augment.mixup:
             *mixed, targets = mix([*arrays, targets], self.augment.mixup, rng)
