@@ -116,7 +116,8 @@ def _facts(context: RunContext, trained: TrainingOutcome) -> list[tuple[str, str
 
 
 def _best_epochs(context: RunContext, history: Sequence[Mapping[str, Any]]) -> list[BestEpoch]:
-    restored = bool(context.config.train.patience)  # early stopping brings the best weights back
+    train = context.config.train
+    restored = bool(train.patience) or train.keep == "best"  # the best weights are brought back
     found = []
     for best in epochs.best_epochs(history):
         last = max(entry["epoch"] for entry in history if entry["stage"] == best.stage)
