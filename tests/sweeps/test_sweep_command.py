@@ -25,6 +25,7 @@ JOBS = (
         (("-m", "seed=0,1", "sweep.pruner=middle"), "Choose one of: none, median, hyperband"),
         (("-m", "seed=0,1", "sweep.storage=sqlite:///"), "names no file"),
         (("-m", "seed=0,1", "sweep.workers=some"), "is no number of workers"),
+        (("-m", "seed=0,1", "sweep.objectives={val/class/seven/f1: maximize}"), "no class of digits has the name"),
         (("-m", "seed=0,1", "sweep.objectives={val/acuracy: maximize}"), "Did you mean 'val/accuracy'?"),
         (("sweep.join=nothing",), "sweep.join works for a sweep as it was started, with its settings: leave"),
     ],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,10 @@ from thaw import code_hash
 from thaw.cli import sweep_jobs
 from thaw.cli.swept_keys import swept_keys
 from thaw.common.console import say
-from thaw.common.errors import UserError
+from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config import install_paths, run_names, stored_config
 from thaw.config.schema import Config
-from thaw.data import listing_hash
+from thaw.data import dataset_table, listing_hash
 from thaw.sweeps import ledger as ledgers
 from thaw.sweeps import plan as plans
 from thaw.sweeps import search, space
@@ -68,6 +69,7 @@ def requested_plan(config: DictConfig, checked: Config, arguments: Sequence[str]
     )
     ledgers.check_plan(plan)
     configs = _varied(plan, checked)
+    _check_classes(objectives, configs)
     plan = replace(plan, epochs=_most_epochs(configs))
     return replace(plan, digest=_digest(plan, checked, configs))
 
@@ -97,6 +99,24 @@ def _check_objectives(objectives: Any, keys: Iterable[str], config: Config, type
         raise UserError("folds are summarized by validation accuracy: leave sweep.objectives out")
     if config.precision == "draft" or any(argument.startswith("precision=draft") for argument in typed):
         raise UserError("drafts are compared by validation accuracy: leave sweep.objectives out")
+
+
+def _check_classes(objectives: Any, configs: Sequence[Config]) -> None:
+    """Raise UserError for an objective of a class that a job's data set does not have: each job would find that out."""
+    from thaw.results.metrics import class_metric_names  # late: it imports scikit-learn
+
+    named = {metric: match[1] for metric, _ in objectives if (match := re.fullmatch(r"\w+/class/(.+)/\w+", metric))}
+    if not named:
+        return
+    for dataset in {str(each.dataset): each.dataset for each in configs}.values():
+        classes = class_metric_names(dataset_table.load_named_catalog(dataset).class_names)
+        for metric, name in named.items():
+            if name not in classes:
+                more = " and more" if len(classes) > 20 else ""
+                raise UserError(
+                    f"sweep.objectives: runs have no metric {metric}: no class of {run_names.dataset_name(dataset)} "
+                    f"has the name {name}.{did_you_mean(name, classes)} There are: {joined(classes[:20])}{more}"
+                )
 
 
 def hydra_arguments(config: DictConfig) -> list[str]:
