@@ -13,7 +13,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from thaw import code_hash, run_data, tracking
+from thaw import code_hash, tracking
 from thaw.cli import instantiation_guard
 from thaw.cli.compose import initialized_hydra, job_config, register_schema, resolve_hydra_values, to_config
 from thaw.cli.resume import prepare_resume
@@ -127,6 +127,8 @@ def _of_sweep(config: Config, plan: SweepPlan) -> Config:
 
     "Best so far", of which the networks are kept, is by validation accuracy: for another objective all are kept.
     """
+    from thaw import run_data
+
     stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
     if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
         stored = dataclasses.replace(stored, complete="all")
