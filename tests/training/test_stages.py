@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from thaw.training.callbacks import Diverged
 from thaw.training.checkpoint import CheckpointDir
 from thaw.training.recipes import TrainingStage
 
+INPUTS_OF_PLAN = SimpleNamespace(views=0)
 HEAD, NO_DROPOUT = HeadConfig(name="linear", dropout=0.2), HeadConfig(name="linear")
 
 
@@ -357,6 +359,27 @@ def test_early_stopping_restores_the_best_weights(data, tmp_path: Path) -> None:
     labels = data.labels("val")
     final = -np.log(np.clip(result.probabilities["val"][np.arange(len(labels)), labels], 1e-7, 1)).mean()
     assert final == pytest.approx(min(seen), rel=1e-3)
+
+
+def test_what_is_done_to_activations_is_in_the_plan_and_changes_training_alone(data, tmp_path: Path) -> None:
+    augment = AugmentConfig(place="activations", flip=True, shift=0.2, mixup=0.3)
+    changed = replace(data, augment=augment)
+    said: list[str] = []
+    options = {"request": "conv_pw_10", "epochs": 2}
+
+    def tell(planned) -> None:
+        said.extend(planned.summary_lines(INPUTS_OF_PLAN, changed))
+
+    _, plain, _ = run(data, tmp_path / "plain", **options)
+    _, first, _ = run(changed, tmp_path / "a", meanwhile=tell, **options)
+    _, again, _ = run(changed, tmp_path / "b", **options)
+    assert said[-1] == (
+        "  training activations are mirrored, moved by up to 0.2 of their side, mixed in pairs by Beta(0.3, 0.3) anew "
+        "in every epoch"
+    )
+    assert first.misses == plain.misses == 48, "frozen layers ran once an image"
+    assert losses(first) == losses(again)
+    assert losses(first) != losses(plain)
 
 
 def test_keep_best_ends_with_the_best_epoch_after_all_epochs(data, tmp_path: Path, capsys) -> None:

@@ -95,7 +95,19 @@ class PlannedStage:
             )
             if self.cut.cached:
                 cached += f"; of validation and test images, {cut_choice.format_bytes(self.cut.cached_bytes)} are kept"
-        return [f"stage {self.stage.name}: {self.plan.summary()}", *([f"  {cached}"] if cached else [])]
+        changed = "" if self.stage.solved else self._batch_changes(data.augment)
+        return [f"stage {self.stage.name}: {self.plan.summary()}", *(f"  {line}" for line in (cached, changed) if line)]
+
+    def _batch_changes(self, augment: AugmentConfig) -> str:
+        """Return what is done to the stage's training batches where they enter what trains; empty if nothing is."""
+        done = []
+        if augment.place == "activations" and not self.plan.all_frozen:  # pooled features have no positions
+            done += ["mirrored"] * augment.flip + [f"moved by up to {augment.shift:g} of their side"] * (
+                augment.shift > 0
+            )
+        done += [f"mixed in pairs by Beta({augment.mixup:g}, {augment.mixup:g})"] * (augment.mixup > 0)
+        what = "activations" if self.cut.index else "images"
+        return f"training {what} are {', '.join(done)} anew in every epoch" if done else ""
 
 
 def data_of_stage(stage: TrainingStage, data: Dataset) -> Dataset:
