@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from thaw.config.schema import BackboneConfig, Config, DatasetConfig
+from thaw.data.dataset_table import load_named_catalog
 from thaw.data.picture_sizes import typical_side
 from thaw.models.backbone_table import size_for_pictures
 from thaw.run_data import with_image_size
@@ -25,8 +26,11 @@ def test_it_is_the_median_of_the_shorter_sides_of_those_that_can_be_read(tmp_pat
     assert typical_side(dataset) == 30
 
 
-def test_arrays_have_one_size() -> None:
-    assert typical_side(DatasetConfig(name="digits")) == 8
+def test_digits_have_one_size_and_cifar10_is_not_downloaded_for_it() -> None:
+    assert (
+        typical_side(DatasetConfig(name="digits")) == load_named_catalog(DatasetConfig(name="digits")).arrays.shape[1]
+    )
+    assert typical_side(DatasetConfig(name="cifar10")) == 32
 
 
 def test_what_is_wrong_with_the_data_is_left_to_the_scan(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from thaw.config.schema import DatasetConfig
 from thaw.data.dataset_table import load_named_catalog
 
 _LOOKED_AT = 32  # pictures, evenly spaced over the data set
+_KNOWN = {"cifar10": 32, "digits": 8}  # pixels; CIFAR-10 may have to be downloaded first
 
 
 def typical_side(dataset: DatasetConfig) -> int | None:
@@ -17,12 +18,12 @@ def typical_side(dataset: DatasetConfig) -> int | None:
 
     Only headers are read. What is wrong with a data set, or with its files, is left to its scan to say.
     """
+    if dataset.name in _KNOWN:
+        return _KNOWN[dataset.name]
     try:
         catalog = load_named_catalog(dataset)
     except UserError:
         return None
-    if catalog.arrays is not None:
-        return min(catalog.arrays.shape[1:3])
     paths = catalog.paths or ()
     step = max(1, len(paths) // _LOOKED_AT)
     sides = [side for path in paths[::step][:_LOOKED_AT] if (side := _shorter_side(path)) is not None]
