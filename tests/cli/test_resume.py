@@ -105,7 +105,7 @@ def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.0001 in the run, 0.5 now"),
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.002 in the run, 0.5 now"),
         ("seed=4", "seed: 3 in the run, 4 now"),
         ("head=linear", "head.name: gap_dense in the run, linear now"),
     ],
@@ -148,9 +148,9 @@ def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Pat
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     file = conf / "optimizer" / "sgd.yaml"
-    file.write_text(file.read_text().replace("1e-4", "3e-4").replace("0.0001", "0.0003"))
+    file.write_text(file.read_text().replace("2e-3", "3e-3"))
     monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
-    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.0001 in the run, 0.0003 now"):
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.002 in the run, 0.003 now"):
         prepare_resume([f"resume={run_id}"])
 
 

@@ -53,8 +53,6 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
     Raises:
         UserError: as the run would, and if workers cannot compute what the engine of the config computes.
     """
-    from thaw.training.stage_plans import StageInputs, plan_stages
-
     backbone = tracking.pin_run_weights(run_data.with_image_size(config), config.tracking.uri, Path(config.outputs))
     config = dataclasses.replace(config, backbone=backbone)
     backbone = tracking.resolve_run_weights(backbone, config.tracking.uri, Path(config.outputs))
@@ -67,6 +65,8 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
     if workers is not None:
         _check_engine_of_workers(choice)
     tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
+    from thaw.training.stage_plans import StageInputs, plan_stages
+
     network = _build_network(config, backbone, data)
     calibration = run_calibration(choice, data.pixels, data.splits.train)
     inputs = StageInputs(
