@@ -103,11 +103,11 @@ def _check_objectives(objectives: Any, keys: Iterable[str], config: Config, type
 
 def _check_classes(objectives: Any, configs: Sequence[Config]) -> None:
     """Raise UserError for an objective of a class that a job's data set does not have: each job would find that out."""
-    from thaw.results.metrics import class_metric_names  # late: it imports scikit-learn
-
     named = {metric: match[1] for metric, _ in objectives if (match := re.fullmatch(r"\w+/class/(.+)/\w+", metric))}
     if not named:
         return
+    from thaw.results.metrics import class_metric_names  # late: it imports scikit-learn
+
     for dataset in {str(each.dataset): each.dataset for each in configs}.values():
         classes = class_metric_names(dataset_table.load_named_catalog(dataset).class_names)
         for metric, name in named.items():

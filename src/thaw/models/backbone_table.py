@@ -122,7 +122,7 @@ def input_size(config: BackboneConfig) -> int:
 
 
 # How much small pictures are enlarged at most, and the smallest input that is chosen for them. CIFAR-10's 32 pixels
-# become 160, where a step takes half as long as at 224.
+# become 160, which has half the pixels of 224.
 _ENLARGED, _SMALLEST, _MULTIPLE = 5, 64, 32
 
 

@@ -1,8 +1,6 @@
 """Random changes to a stage's training batches where they enter what trains: mirrored, shifted and mixed activations.
 
-Frozen layers run once an image then, and not once an image and epoch, as they must when images are changed. A
-convolution's output for a mirrored image is nearly its mirrored output for the image (LOFF-TA, arXiv 2408.07872, trains
-on changed features of a whole frozen network).
+Frozen layers run once an image then, and not once an image and epoch, as they must when images are changed.
 """
 
 from __future__ import annotations

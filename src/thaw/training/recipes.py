@@ -7,8 +7,8 @@ from thaw.common.errors import UserError
 from thaw.config.key_conflicts import takes_head_optimizer
 from thaw.config.schema import Config, OptimizerConfig, StageConfig
 
-# Of stage thaw where finetune.epochs is not given. Of EfficientNet-Lite0 at 224 px, 500 steps take five to six minutes
-# on two cores. Runs that are repeated count on this rule: another one needs a key of its own.
+# Of stage thaw where finetune.epochs is not given. 500 steps of 32 images take six minutes at 45 images a second.
+# Runs that are repeated count on this rule: another one needs a key of its own.
 _THAW_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 4, 30
 
 

@@ -63,8 +63,8 @@ def run_stage(
     else:
         epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
         say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
-        fit_inputs = stage_fit_inputs(planned, network, data, inputs, source)
-        with training_precision(parts, inputs):
+        fit_inputs = _stage_fit_inputs(planned, network, data, inputs, source)
+        with _training_precision(parts, inputs):
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if len(fitted.history) < stage.epochs:
@@ -94,13 +94,13 @@ def run_stage(
     )
 
 
-def training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractContextManager[None]:
+def _training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractContextManager[None]:
     """Return the context in which a stage's trained part computes in the precision of the run."""
     by_operation = inputs.choice.training_step == "folded"
     return computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation)
 
 
-def stage_fit_inputs(
+def _stage_fit_inputs(
     planned: PlannedStage, network: Network, data: Dataset, inputs: StageInputs, source: BatchSource
 ) -> FitInputs:
     """Return what a stage's trained part is fitted to; prints the rate of each block where they differ."""
