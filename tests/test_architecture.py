@@ -29,7 +29,9 @@ ALLOWED = {
         "run_context", "analysis", "report",
     },
     "weights_leakage": {"common", "config", "data", "models", "tracking"},
-    "run_data": {"common", "config", "cache", "data", "models", "training", "run_fingerprint", "run_context"},
+    "run_data": {
+        "common", "config", "cache", "data", "models", "tracking", "training", "run_fingerprint", "run_context",
+    },
     "run_training": {
         "common", "config", "data", "models", "tracking", "frozen", "training", "run_fingerprint", "run_context",
     },

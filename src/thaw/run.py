@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from thaw.results.result import OBJECTIVE, RunResult
 from thaw.results.run_figures import run_figures
 from thaw.results.run_report import write_run_report
 from thaw.run_context import open_run
-from thaw.run_data import load_run_data, with_image_size
+from thaw.run_data import load_run_data, with_pinned_backbone
 from thaw.run_training import train_stages
 from thaw.training.stage_result import TrainingOutcome
 
@@ -35,9 +34,8 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
     resumed = job.resumed_run_id is not None
-    if not resumed:  # a stored config has the size
-        config = dataclasses.replace(config, backbone=with_image_size(config))
-    config = dataclasses.replace(config, backbone=_pinned_weights(config))
+    if not resumed:
+        config = with_pinned_backbone(config)
     if job.parent_run_id is None:  # a sweep's job leaves a failed run instead, so that every job has its child
         check_supported(config)
         _training_devices(config, resumed)
@@ -92,10 +90,6 @@ def run(config: Config, job: Job) -> RunResult:
         if model_file:
             run_outputs.register_network(context, trained, metrics)
         return result
-
-
-def _pinned_weights(config: Config) -> BackboneConfig:
-    return tracking.pin_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
 
 
 def _training_devices(config: Config, resumed: bool) -> int:

@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from thaw import run_fingerprint
+from thaw import run_fingerprint, tracking
 from thaw.cache import DiskCache
 from thaw.common.console import display_path, say
 from thaw.config import run_names
-from thaw.config.schema import BackboneConfig, Config
+from thaw.config.schema import Config
 from thaw.data import exact_duplicates, manifest, picture_sizes, pixels, prepare, quarantine, splits
 from thaw.data.dataset import Dataset
 from thaw.data.dataset_cache import DatasetCache
@@ -17,17 +17,23 @@ from thaw.run_context import RunContext
 from thaw.training import recipes
 
 
-def with_image_size(config: Config) -> BackboneConfig:
-    """Return a new run's backbone with the size of its input; null is left where it is the backbone's own.
+def with_pinned_backbone(config: Config) -> Config:
+    """Return a new run's config with what its backbone takes from elsewhere, as the run's stored config has it.
 
-    Small pictures are enlarged less than to the backbone's own size. A stored config has what was chosen.
+    That is the side of the input, by the size of the pictures (small ones are enlarged less than to the backbone's own
+    size), and the run behind `weights` (see `tracking.pin_run_weights`): a rerun is not changed by new pictures,
+    another champion or a later rule.
+
+    Raises:
+        UserError: the run of the weights is not found.
     """
     backbone = config.backbone
-    if backbone.image_size is not None or backbone.name not in backbone_table.BACKBONES:
-        return backbone
-    side = picture_sizes.typical_side(config.dataset)
-    size = None if side is None else backbone_table.size_for_pictures(backbone.name, side)
-    return dataclasses.replace(backbone, image_size=size)
+    if backbone.image_size is None and backbone.name in backbone_table.BACKBONES:
+        side = picture_sizes.typical_side(config.dataset)
+        size = backbone_table.size_for_pictures(backbone.name, side)
+        backbone = dataclasses.replace(backbone, image_size=size)
+    backbone = tracking.pin_run_weights(backbone, config.tracking.uri, Path(config.outputs))
+    return dataclasses.replace(config, backbone=backbone)
 
 
 def load_run_data(context: RunContext) -> Dataset:

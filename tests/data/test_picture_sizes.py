@@ -9,7 +9,7 @@ from thaw.config.schema import BackboneConfig, Config, DatasetConfig
 from thaw.data.dataset_table import load_named_catalog
 from thaw.data.picture_sizes import typical_side
 from thaw.models.backbone_table import size_for_pictures
-from thaw.run_data import with_image_size
+from thaw.run_data import with_pinned_backbone
 
 
 def folder_of(folder: Path, *sizes: tuple[int, int]) -> DatasetConfig:
@@ -45,19 +45,31 @@ def test_what_is_wrong_with_the_data_is_left_to_the_scan(tmp_path: Path) -> None
         ("efficientnet_lite0", 8, 64),
         ("inceptionv3", 8, 75),
         ("inceptionv3", 50, 256),
-        ("efficientnet_lite0", 45, None),
-        ("efficientnet_lite0", 500, None),
-        ("cnn", 32, None),
+        ("efficientnet_lite0", 45, 224),
+        ("efficientnet_lite0", 500, 224),
+        ("cnn", 32, 32),
     ],
 )
 def test_small_pictures_are_enlarged_five_fold_at_most(name: str, side: int, size: int | None) -> None:
     assert size_for_pictures(name, side) == size
 
 
-def test_a_size_that_is_given_stands(tmp_path: Path) -> None:
-    config = Config(dataset=folder_of(tmp_path, (32, 32)))
-    assert with_image_size(config).image_size == 160
-    config.backbone = BackboneConfig(image_size=224)
-    assert with_image_size(config).image_size == 224
-    config.backbone = BackboneConfig(name="no backbone")
-    assert with_image_size(config).image_size is None
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        (BackboneConfig(), 160),
+        (BackboneConfig(image_size=224), 224),
+        (BackboneConfig(name="no backbone"), None),
+    ],
+)
+def test_a_new_runs_config_has_the_size_and_one_that_is_given_stands(
+    tmp_path: Path, backbone: BackboneConfig, size: int | None
+) -> None:
+    config = Config(dataset=folder_of(tmp_path, (32, 32)), backbone=backbone)
+    assert with_pinned_backbone(config).backbone.image_size == size
+    assert config.backbone is backbone
+
+
+def test_pictures_that_cannot_be_listed_leave_the_backbones_own_size(tmp_path: Path) -> None:
+    config = Config(dataset=DatasetConfig(name="image_folder", path=str(tmp_path / "nothing")))
+    assert with_pinned_backbone(config).backbone.image_size == 224

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, FinishedRuns
+from thaw.frozen import engine
 from thaw.results import served_model
-from thaw.results.classifier import Classifier, InferenceSettings
+from thaw.results.classifier import Classifier, InferenceSettings, ProbabilityFunction
 
 SCRIPT = Path(__file__).with_name("in_a_fresh_process.py")
 
@@ -27,6 +28,20 @@ def predicted_rows(runs: FinishedRuns) -> list[dict[str, str]]:
     run = runs.finetuned.result()
     with (Path(run["report"]).parent / "predictions.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def model_that_computes(monkeypatch: pytest.MonkeyPatch):
+    """A model of MLflow's that computes probabilities by a given function."""
+
+    def make(compute, network: Classifier):
+        from thaw.serve import mlflow_model
+
+        function = ProbabilityFunction(engine.EngineChoice("tensorflow", "2", "float32", "float32"), compute)
+        monkeypatch.setattr(mlflow_model, "probability_function", lambda classifier: function)
+        return mlflow_model.PictureModel(network)
+
+    return make
 
 
 def ask_stranger(model_uri: str, files: list[str], tracking_uri: str, folder: Path) -> dict:
@@ -83,41 +98,50 @@ def test_calibrated_is_refused_where_the_run_fitted_no_temperature(stranger: dic
     assert stranger["calibrated"][1].startswith("calibrated=true: there is no temperature")
 
 
-def test_calibrated_probabilities_are_those_after_the_runs_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibrated_probabilities_are_those_after_the_runs_temperature(model_that_computes) -> None:
     from thaw.analysis.calibration import apply_temperature
-    from thaw.serve import mlflow_model
 
     row = np.array([[0.7, 0.2, 0.1]], np.float32)
-    monkeypatch.setattr(mlflow_model, "probability_function", lambda classifier: lambda pixels: row)
     network = Classifier(None, list("abc"), 8, InferenceSettings(), saved_network=object(), temperature=2.0)
-    said = mlflow_model.PictureModel(network).predict(np.zeros((5, 6, 3), np.uint8), {"calibrated": True})
+    model = model_that_computes(lambda pixels: row.repeat(len(pixels), 0), network)
+    said = model.predict(np.zeros((5, 6, 3), np.uint8), {"calibrated": True})
     assert said["probability"].tolist() == pytest.approx(apply_temperature(row, 2.0)[0].tolist())
     assert said["class"].tolist() == ["a", "b", "c"]
 
 
-def test_a_table_longer_than_a_group_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thaw.serve import mlflow_model
-
+def test_a_table_longer_than_a_group_keeps_its_order(model_that_computes) -> None:
     def brightness(pixels: np.ndarray) -> np.ndarray:
         share = pixels.mean(axis=(1, 2, 3)) / 255
         return np.stack([share, 1 - share], axis=1).astype(np.float32)
 
-    monkeypatch.setattr(mlflow_model, "probability_function", lambda classifier: brightness)
-    model = mlflow_model.PictureModel(Classifier(None, ["bright", "dark"], 8, InferenceSettings()))
+    model = model_that_computes(brightness, Classifier(None, ["bright", "dark"], 8, InferenceSettings()))
     said = model.predict([np.full((4, 4, 3), i, np.uint8) for i in range(200)], {"top_k": 0})
     bright = said[said["class"] == "bright"]
     assert bright["image"].tolist() == list(range(200))
     assert bright["probability"].tolist() == pytest.approx([i / 255 for i in range(200)])
 
 
-def test_a_top_k_of_none_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thaw.serve import mlflow_model
+def test_few_pictures_are_padded_less(model_that_computes) -> None:
+    calls = []
 
+    def noted(pixels: np.ndarray) -> np.ndarray:
+        calls.append((len(pixels), engine._small_requests.get()))
+        return np.full((len(pixels), 2), 0.5, np.float32)
+
+    model = model_that_computes(noted, Classifier(None, ["a", "b"], 8, InferenceSettings()))
+    pictures = np.zeros((5, 8, 8, 3), np.uint8)
+    model.predict(pictures)
+    assert calls == [(5, False)], "no trial before there are few"
+    for count in (4, 1):
+        model.predict(pictures[:count])
+        assert calls[-1] == (count, True)
+
+
+def test_a_top_k_of_none_is_the_default(model_that_computes) -> None:
     def even(pixels: np.ndarray) -> np.ndarray:
         return np.full((len(pixels), 8), 0.125, np.float32)
 
-    monkeypatch.setattr(mlflow_model, "probability_function", lambda classifier: even)
-    model = mlflow_model.PictureModel(Classifier(None, list("abcdefgh"), 8, InferenceSettings()))
+    model = model_that_computes(even, Classifier(None, list("abcdefgh"), 8, InferenceSettings()))
     picture = np.zeros((4, 4, 3), np.uint8)
     assert [len(model.predict(picture, params)) for params in ({"top_k": None}, {}, None, {"top_k": 0})] == [5, 5, 5, 8]
 

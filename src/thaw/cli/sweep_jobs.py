@@ -132,8 +132,7 @@ def _of_sweep(config: Config, plan: SweepPlan) -> Config:
     stored = dataclasses.replace(config.tracking, uri=plan.tracking_uri)
     if stored.complete == "best" and plan.objectives not in (DEFAULT_OBJECTIVES, _SAME_AS_DEFAULT):
         stored = dataclasses.replace(stored, complete="all")
-    backbone = tracking.pin_run_weights(run_data.with_image_size(config), plan.tracking_uri, Path(plan.outputs))
-    return dataclasses.replace(config, outputs=plan.outputs, tracking=stored, backbone=backbone)
+    return run_data.with_pinned_backbone(dataclasses.replace(config, outputs=plan.outputs, tracking=stored))
 
 
 def _composed(plan: SweepPlan, overrides: Sequence[str], number: int) -> DictConfig:

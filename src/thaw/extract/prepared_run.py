@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +29,8 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A config as its run would begin, with its stages planned.
+    """A run as it would begin, with its stages planned. cache: of decoded images and activations."""
 
-    config: with what a new run chooses where the config leaves it open. cache: of decoded images and activations.
-    """
-
-    config: Config
     cache: DiskCache
     data: Dataset
     network: Network
@@ -53,9 +48,8 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
     Raises:
         UserError: as the run would, and if workers cannot compute what the engine of the config computes.
     """
-    backbone = tracking.pin_run_weights(run_data.with_image_size(config), config.tracking.uri, Path(config.outputs))
-    config = dataclasses.replace(config, backbone=backbone)
-    backbone = tracking.resolve_run_weights(backbone, config.tracking.uri, Path(config.outputs))
+    config = run_data.with_pinned_backbone(config)
+    backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
     outputs = Path(config.outputs).expanduser().absolute()
     cache = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, outputs=outputs)
     data = _load_data(config, cache, workers)
@@ -75,7 +69,7 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
     planned = plan_stages(recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs)
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
-    return PreparedRun(config, cache, data, network, inputs, planned)
+    return PreparedRun(cache, data, network, inputs, planned)
 
 
 def _check_engine_of_workers(choice: EngineChoice) -> None:

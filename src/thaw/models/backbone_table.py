@@ -126,15 +126,18 @@ def input_size(config: BackboneConfig) -> int:
 _ENLARGED, _SMALLEST, _MULTIPLE = 5, 64, 32
 
 
-def size_for_pictures(name: str, side: int) -> int | None:
-    """Return the input's side for pictures with a shorter side of so many pixels; None: the backbone's own size.
+def size_for_pictures(name: str, side: int | None) -> int:
+    """Return the input's side for pictures with a shorter side of so many pixels: the backbone's own, or a smaller one.
+
+    side: None where it is not known.
 
     Runs that are repeated count on this rule only where their stored config has no size: see `run_data`.
     """
     spec = backbone_spec(name)
+    if side is None:
+        return spec.default_size
     enlarged = -(-_ENLARGED * side // _MULTIPLE) * _MULTIPLE
-    size = max(enlarged, _SMALLEST, spec.min_size)
-    return size if size < spec.default_size else None
+    return min(max(enlarged, _SMALLEST, spec.min_size), spec.default_size)
 
 
 def check_backbone(config: BackboneConfig) -> None:

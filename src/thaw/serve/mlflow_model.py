@@ -6,6 +6,7 @@ MLflow imports this module by name from the copy of thaw's code in the model, wh
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from thaw.results.classifier import (
 )
 from thaw.serve.answer import top_answers
 from thaw.serve.picture_batch import pictures_of
+from thaw.serve.small_batches import TRIAL_SIZES, Compute, fast_for_few
 
 GROUP = 64  # images that are decoded and predicted at once, so that a table of any length fits
 MAX_LISTED = 10  # bad pictures in one message
@@ -97,6 +99,7 @@ class PictureModel:
         """
         if not pictures:
             raise UserError("there is no picture to predict")
+        compute = self._compute_few if len(pictures) <= max(TRIAL_SIZES) else self._probabilities
         bad: list[BadImageError] = []
         with ThreadPoolExecutor(min(4, len(pictures))) as threads:
             for start in range(0, len(pictures), GROUP):
@@ -104,13 +107,16 @@ class PictureModel:
                 decoded = list(threads.map(self._decode, *zip(*group, strict=True)))
                 bad += [image for image in decoded if isinstance(image, BadImageError)]
                 if not bad:
-                    yield from self._probabilities(
-                        np.stack([image for image in decoded if isinstance(image, np.ndarray)])
-                    )
+                    yield from compute(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         if bad:
             listed = "".join(f"\n  {error}" for error in bad[:MAX_LISTED])
             more = f"\n  and {len(bad) - MAX_LISTED:,} more" if len(bad) > MAX_LISTED else ""
             raise UserError(f"{len(bad):,} of {len(pictures):,} pictures cannot be used:{listed}{more}")
+
+    @cached_property
+    def _compute_few(self) -> Compute:
+        """The network for few pictures; made for the first request that has few, as its trial takes a second."""
+        return fast_for_few(self._probabilities, self._classifier.image_size, self._probabilities.choice.frozen)
 
     def _decode(self, number: int, picture: Any) -> npt.NDArray[np.uint8] | BadImageError:
         allow_paths = os.environ.get(_SERVING, "").lower() != "true"
