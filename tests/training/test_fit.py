@@ -52,6 +52,8 @@ def train(
     schedule: str = "plateau",
     on_epoch=None,
     precision: str = "float32",
+    ema: float | None = None,
+    weights_of_steps: list | None = None,
 ):
     """Train on from what the folder holds; die, as by kill -9, right after so many checkpoints were written."""
     from thaw.models.compute_precision import computing_in
@@ -74,11 +76,13 @@ def train(
         def save(self, *place_and_state) -> None:
             super().save(*place_and_state)
             Everywhere.written += 1
+            if weights_of_steps is not None and place_and_state[1]:
+                weights_of_steps.append([v.numpy() for v in self.variables])
             if Everywhere.written == die_after:
                 raise Killed
 
     optimizer = OptimizerConfig(
-        name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1
+        name="adam", learning_rate=0.05, schedule=schedule, warmup_epochs=1.5, plateau_patience=1, ema=ema
     )
     checkpointer = Everywhere(directory, CheckpointConfig(), 0, model.weights, resume_from=checkpoint)
     checkpointer.begin_stage(dict)
@@ -131,6 +135,35 @@ def test_in_half_precision_too(tmp_path: Path, precision: str) -> None:
     assert train(tmp_path / "killed", precision=precision) == whole
 
 
+def test_it_ends_with_the_moving_average_of_its_steps_weights(tmp_path: Path) -> None:
+    steps: list = []
+    weights, history = train(tmp_path, patience=0, schedule="constant", ema=0.9, weights_of_steps=steps)
+    assert len(steps) == STEPS * EPOCHS
+    averages = steps[0]
+    for step in steps[1:]:
+        averages = [0.9 * average + 0.1 * weight for average, weight in zip(averages, step, strict=True)]
+    shapes = [(average.shape, average.dtype) for average in averages]
+    ended = [np.frombuffer(w, d).reshape(s) for w, (s, d) in zip(weights, shapes, strict=True)]
+    names = [variable.path for variable in network().weights]
+    for name, value, average, last in zip(names, ended, averages, steps[-1], strict=True):
+        statistics = "moving" in name  # of BatchNorm, which are averages already
+        np.testing.assert_allclose(value, last if statistics else average, rtol=1e-4, atol=1e-6, err_msg=name)
+    _, plain = train(tmp_path / "plain", patience=0, schedule="constant")
+    assert [entry["loss"] for entry in history] == [entry["loss"] for entry in plain], "it trains as without"
+    assert all(a["val_loss"] != b["val_loss"] for a, b in zip(history, plain, strict=True)), "and validates the average"
+
+
+@pytest.mark.parametrize("moment", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (9, 12, 20))])
+@pytest.mark.parametrize("patience", [3, pytest.param(0, marks=pytest.mark.slow)])
+def test_with_a_moving_average_too_a_killed_fit_ends_as_if_it_had_not_been(
+    tmp_path: Path, moment: int, patience: int
+) -> None:
+    whole = train(tmp_path / "whole", ema=0.9, patience=patience)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", die_after=moment, ema=0.9, patience=patience)
+    assert train(tmp_path / "killed", ema=0.9, patience=patience) == whole
+
+
 def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
     train(tmp_path)
     epochs = []
@@ -138,8 +171,10 @@ def test_a_finished_fit_is_not_trained_again(tmp_path: Path, whole) -> None:
     assert epochs == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, number: int, monkeypatch) -> None:
+@pytest.mark.parametrize(("number", "ema"), [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGINT, 0.9)])
+def test_a_stop_in_validation_is_saved_before_it_acts(
+    tmp_path: Path, whole, number: int, ema: float | None, monkeypatch
+) -> None:
     from thaw.training.callbacks import ValidationCallback
 
     evaluate, stops = ValidationCallback._evaluate, []
@@ -156,13 +191,14 @@ def test_a_stop_in_validation_is_saved_before_it_acts(tmp_path: Path, whole, num
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
-            train(tmp_path)
+            train(tmp_path, ema=ema)
     finally:
         signal.signal(signal.SIGTERM, before)
     checkpoint = CheckpointDir(tmp_path, 2, "run").load_newest()
     assert isinstance(checkpoint, Checkpoint)
     assert checkpoint.progress == TrainingProgress(0, 0, STEPS)
-    assert train(tmp_path) == whole
+    expected = whole if ema is None else train(tmp_path / "whole", ema=ema)
+    assert train(tmp_path, ema=ema) == expected
 
 
 def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:

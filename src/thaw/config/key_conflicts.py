@@ -48,6 +48,11 @@ def contradictions(config: Config) -> Iterator[str]:
                 f"{stage.optimizer_key}.warmup_epochs={warmup:g} and {stage.epochs_key}={stage.epochs}: the stage ends "
                 "before its learning rate is reached. Set a shorter warm-up or more epochs"
             )
+        if optimizer.ema is not None and config.distribute == "mirrored":
+            yield (
+                f"{stage.optimizer_key}.ema={optimizer.ema:g} averages the weights of one device, and "
+                "distribute=mirrored has several: leave one of them out"
+            )
         if optimizer.nesterov and optimizer.name == "sgd" and not optimizer.momentum:
             yield (
                 f"{stage.optimizer_key}.nesterov=true needs a momentum, and has none: set "

@@ -115,6 +115,12 @@ class OptimizerConfig:
         max=1,
     )
     clip_norm: float | None = key(None, "gradients of a step are scaled down to this norm, all together", above=0)
+    ema: float | None = key(
+        None,
+        "validate with, and end with, a moving average of the weights, of which a step keeps this share; null: off",
+        above=0,
+        max=0.9999,
+    )
 
 
 @dataclass

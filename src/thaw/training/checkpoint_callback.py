@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from thaw.common.signals import PendingSignal
 from thaw.config.schema import CheckpointConfig
 from thaw.data.seeds import rng_for
 from thaw.training import data_parallel, resume_state
+from thaw.training.averaged_weights import AveragedWeights
 from thaw.training.callbacks import EpochLogger, divergence_error
 from thaw.training.checkpoint import Checkpoint, CheckpointDir, NamedArrays, TrainingProgress
 from thaw.training.recipes import TrainingStage
@@ -84,8 +86,8 @@ class StageCheckpointer:
 class CheckpointCallback(keras.callbacks.Callback):
     """Restores a stage as its fit begins, and saves it after epochs, now and then inside one, and before a stop.
 
-    It comes after the other callbacks. start: where the fit begins or resumes. ended: the stage is over, by its last
-    epoch or by early stopping.
+    It comes after the other callbacks. averaged: the average that validation may see, and no checkpoint. start: where
+    the fit begins or resumes. ended: the stage is over, by its last epoch or by early stopping.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class CheckpointCallback(keras.callbacks.Callback):
         pending: PendingSignal,
         epochs: EpochLogger,
         validation_callbacks: Sequence[Any],
+        averaged: AveragedWeights | None = None,
     ) -> None:
         super().__init__()
+        self._averaged = averaged
         self._stage, self._seed, self._checkpointer, self._pending = stage, seed, checkpointer, pending
         self._epochs, self._validation_callbacks = epochs, validation_callbacks
         self._checkpoint, self.start = checkpointer.resume_from, checkpointer.start
@@ -141,6 +145,10 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._pending.deliver()
 
     def _save(self) -> None:
+        with self._averaged.hidden() if self._averaged else nullcontext():
+            self._save_weights()
+
+    def _save_weights(self) -> None:
         self._check_finite()
         model = self.model
         arrays = {

@@ -13,6 +13,7 @@ from thaw.common.signals import defer_signals
 from thaw.config.schema import HeadConfig, TrainConfig
 from thaw.frozen.batch_runner import BatchSequence
 from thaw.training import data_parallel, optimizers
+from thaw.training.averaged_weights import AveragedWeights, HideAverage, ShowAverage
 from thaw.training.callbacks import EpochLogger, LearningRateCallback, StageCallbacks, ValidationCallback
 from thaw.training.checkpoint_callback import CheckpointCallback, StageCheckpointer
 from thaw.training.recipes import TrainingStage
@@ -64,12 +65,18 @@ def fit(
         bar.advance(steps * start.epoch + start.step)
         epochs = EpochLogger(stage, inputs.images, len(train), bar, on_epoch)
         plateau_and_stopping = _plateau_and_early_stopping(stage, inputs.train_config)
-        checkpoint = CheckpointCallback(stage, inputs.seed, checkpointer, pending, epochs, plateau_and_stopping)
+        averaged = AveragedWeights(model) if stage.optimizer.ema is not None else None
+        checkpoint = CheckpointCallback(
+            stage, inputs.seed, checkpointer, pending, epochs, plateau_and_stopping, averaged
+        )
         objective = inputs.train_config.val_loss == "objective"
         validation = ValidationCallback(val, inputs.sigmoid, objective, bar, checkpoint.save_if_stopped)
         # The epochs are logged before the callbacks that change the rate: with the one that they were trained with.
         learning_rate = LearningRateCallback(stage, len(train), start)
-        callbacks = StageCallbacks([learning_rate, validation, epochs, *plateau_and_stopping, checkpoint], model)
+        watching = [validation, epochs, *plateau_and_stopping]
+        if averaged is not None:
+            watching = [ShowAverage(averaged), *watching, HideAverage(averaged)]
+        callbacks = StageCallbacks([learning_rate, *watching, checkpoint], model)
         whole = inputs.devices == 1
         with nullcontext() if whole else data_parallel.statistics_of_whole_batches(model):
             _run_epochs(model, stage, inputs, callbacks, checkpoint)

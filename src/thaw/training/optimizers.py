@@ -34,7 +34,12 @@ def build_optimizer(config: OptimizerConfig, factors: Mapping[int, float] | None
     if config.clip_norm is not None:
         arguments["global_clipnorm"] = config.clip_norm
     chosen = classes[config.name]
-    optimizer = _with_factors(chosen, factors)(**arguments) if factors else chosen(**arguments)
+    if factors:
+        chosen = _with_factors(chosen, factors)
+    if config.ema is not None:
+        chosen = _with_average_beside(chosen)
+        arguments |= {"use_ema": True, "ema_momentum": config.ema}
+    optimizer = chosen(**arguments)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])  # decay is for kernels only
     return optimizer
 
@@ -53,6 +58,17 @@ def _with_factors(optimizer_class: Any, factors: Mapping[int, float]) -> Any:
 
     WithFactors.__name__ = optimizer_class.__name__  # names the optimizer's variables, in checkpoints too
     return WithFactors
+
+
+def _with_average_beside(optimizer_class: Any) -> Any:
+    """Return a class of the optimizer that leaves its moving average beside the weights: see `averaged_weights`."""
+
+    class WithAverageBeside(optimizer_class):
+        def finalize_variable_values(self, var_list: list[Any]) -> None:
+            """Keep the weights: Keras calls this wherever a `fit` ends, which need not be the stage's end."""
+
+    WithAverageBeside.__name__ = optimizer_class.__name__  # as above
+    return WithAverageBeside
 
 
 def scheduled_learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -62,7 +62,10 @@ def run_stage(
         fitted = fit_head(network, parts.cut, stage, data, source.batches, class_weight, on_epoch)
     else:
         epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
-        say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}")
+        averaged = (
+            "" if stage.optimizer.ema is None else f" · keeping their moving average, {stage.optimizer.ema:g} a step"
+        )
+        say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}{averaged}")
         fit_inputs = _stage_fit_inputs(planned, network, data, inputs, source)
         with _training_precision(parts, inputs):
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
