@@ -42,9 +42,11 @@ def begun(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch):
         stored: bool = True,
         without: str = "no line",
         tags: dict[str, str] | None = None,
+        image_size: int | None = None,
     ) -> tuple[str, Path]:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = to_config(hydra.compose("config", command), Config)
+        config.backbone.image_size = image_size
         folder = tmp_path / "runs" / ("it's the first" if not runs else f"number {len(runs)}")
         runs.append(folder)
         try:
@@ -138,20 +140,41 @@ def test_a_run_from_before_there_was_a_choice_of_val_loss_goes_on_with_its_own(b
     run_id, _ = begun(without="val_loss: cross_entropy")
     found = prepare_resume([f"resume={run_id}"])
     assert found is not None
-    assert found.arguments[:-1] == [*BEGAN, "train.val_loss=objective"]
+    assert found.arguments[:-1] == [*BEGAN, "train.val_loss='objective'"]
 
 
-def test_a_conf_file_that_changed_since_is_a_difference_too(begun, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_goes_on_as_it_began_where_conf_or_a_newer_version_has_other_values(
+    begun, tmp_path: Path, monkeypatch, capsys
+) -> None:
     import shutil
 
     run_id, _ = begun()
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
-    file = conf / "optimizer" / "sgd.yaml"
-    file.write_text(file.read_text().replace("2e-3", "3e-3"))
+    for name, old, new in (("optimizer/sgd", "2e-3", "3e-3"), ("backbone/efficientnet_lite0", "block3b", "block6c")):
+        file = conf / f"{name}.yaml"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
     monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
+    found = prepare_resume([f"resume={run_id}"])
+    assert found is not None
+    assert set(found.arguments[:-1]) == {
+        *BEGAN, "optimizer.learning_rate=0.002", "backbone.freeze='block3b'", "finetune.freeze='block3b'",
+    }  # fmt: skip
+    assert "note: the run goes on as it began, with " in (said := capsys.readouterr().out)
+    assert "optimizer.learning_rate=0.002 (now 0.003)" in said
     with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.002 in the run, 0.003 now"):
-        prepare_resume([f"resume={run_id}"])
+        prepare_resume([f"resume={run_id}", "optimizer.learning_rate=3e-3"])
+
+
+def test_the_size_that_a_run_chose_by_its_pictures_is_its_own_and_not_remarked_on(begun, capsys) -> None:
+    run_id, _ = begun(image_size=64)
+    found = prepare_resume([f"resume={run_id}"])
+    assert found is not None
+    assert found.arguments[:-1] == [*BEGAN, "backbone.image_size=64"]
+    assert "note:" not in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"backbone.image_size: 64 in the run, 32 now"):
+        prepare_resume([f"resume={run_id}", "backbone.image_size=32"])
 
 
 def test_a_finished_run_a_sweep_and_what_is_no_run_are_refused(begun, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_run_that_resumes_is_not_held_to_newer_rules() -> None:
     [
         (
             Config(augment=AugmentConfig(place="activations", ops=2)),
-            "augment.place=activations flips and shifts; RandAugment",
+            "augment.place=activations moves and crops maps, and augment.ops is for images, as RandAugment",
         ),
         (Config(recipe="bottleneck", augment=AugmentConfig(place="activations", flip=True)), "have no positions"),
         (Config(recipe="scratch", augment=AugmentConfig(place="activations", flip=True)), "has no frozen layers"),
@@ -74,6 +74,13 @@ def test_a_run_that_resumes_is_not_held_to_newer_rules() -> None:
             Config(augment=AugmentConfig(mixup=0.2), train=TrainConfig(class_weight="balanced")),
             "augment.mixup mixes images of two classes",
         ),
+        (
+            Config(augment=AugmentConfig(cutmix=1.0), train=TrainConfig(class_weight="balanced")),
+            "augment.cutmix mixes images of two classes",
+        ),
+        (Config(augment=AugmentConfig(place="activations", color=0.2)), "augment.color is for images, as it changes"),
+        (Config(augment=AugmentConfig(noise=0.2)), "augment.noise is added to activations: set augment.place"),
+        (Config(recipe="bottleneck", augment=AugmentConfig(place="activations", crop=0.5)), "have no positions"),
     ],
 )
 def test_changes_of_batches_that_cannot_be_meant_are_refused(config: Config, said: str) -> None:

@@ -75,7 +75,7 @@ def test_a_stopped_run_goes_on_by_the_line_that_it_prints(shell: Shell) -> None:
                 break
         process.send_signal(signal.SIGTERM)
         rest, err = process.communicate(timeout=60)
-        assert until in said[-1], "".join(said) + err
+        assert until in "".join(said[-1:]), "".join(said) + err
         command = line(rest, "resume: ")
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from thaw.config.schema import AugmentConfig
-from thaw.data.augment import OPERATIONS, augment_image
+from thaw.data.augment import ERASED, OPERATIONS, augment_image, random_box, slices_of
 from thaw.data.seeds import rng_for
 
 from .pictures import noise
@@ -76,3 +76,57 @@ def test_more_strength_changes_more(name, sign):
 def test_a_flat_image_gains_contrast(name):
     flat = Image.fromarray(IMAGE // 4 + 90)
     assert np.asarray(OPERATIONS[name](flat, 0.5)).std() > 2 * np.asarray(flat).std()
+
+
+@pytest.mark.parametrize("options", [{"crop": 0.3}, {"color": 0.4}, {"erase": 0.5}])
+def test_each_change_is_random_repeatable_and_leaves_the_image_that_was_handed_in(options):
+    config, image = AugmentConfig(**options), IMAGE.copy()
+    assert len(outcomes(config, image, 50)) > 20
+    assert np.array_equal(image, IMAGE)
+    assert all(np.array_equal(changed(config, image, i), changed(config, image, i)) for i in range(10))
+
+
+def test_a_box_has_the_area_and_the_aspect_that_were_asked_for_and_lies_inside():
+    rng = np.random.default_rng(0)
+    boxes = np.array([random_box(rng, 0.1, 0.4, 2.0) for _ in range(500)])
+    top, left, height, width = boxes.T
+    assert (boxes >= 0).all()
+    assert ((top + height).max(), (left + width).max()) <= (1.0, 1.0)
+    assert 0.1 <= (height * width).min() < 0.12
+    assert 0.38 < (height * width).max() <= 0.4
+    assert 0.5 <= (height / width).min() < 0.55
+    assert 1.8 < (height / width).max() <= 2.0
+
+
+def test_a_crop_shows_a_part_of_the_image_as_large_as_the_whole():
+    slope = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], 64, 1).repeat(3, 2)
+    spans = [np.ptp(changed(AugmentConfig(crop=0.25), slope, i)[:, 0, 0].astype(int)) for i in range(100)]
+    assert min(spans) < 150
+    assert max(spans) <= 252
+    halves = [changed(AugmentConfig(crop=1e-9 + 0.25), slope, i).shape for i in range(5)]
+    assert set(halves) == {(64, 64, 3)}
+
+
+def test_colours_change_within_their_share_and_a_grey_image_stays_grey():
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    levels = [changed(AugmentConfig(color=0.3), grey, i) for i in range(200)]
+    assert all((level == level[0, 0, 0]).all() for level in levels)
+    assert {min(int(level[0, 0, 0]) for level in levels), max(int(level[0, 0, 0]) for level in levels)} <= {
+        *range(69, 75), *range(126, 132),
+    }  # fmt: skip
+
+
+def test_an_erased_rectangle_is_noise_and_the_rest_stays():
+    plain = np.full((32, 32, 3), 77, np.uint8)
+    erased = [changed(AugmentConfig(erase=0.5), plain, i) != 77 for i in range(200)]
+    hit = [mask.any(axis=2) for mask in erased if mask.any()]
+    assert 70 < len(hit) < 130
+    for mask in hit:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert inside.mean() > 0.9, "a rectangle"
+        assert mask.mean() < ERASED[1] + 0.1
+
+
+def test_slices_are_whole_positions():
+    assert slices_of((0.25, 0.5, 0.5, 0.25), 8, 4) == (slice(2, 6), slice(2, 3))

@@ -1,4 +1,4 @@
-"""`resume=RUN_ID_or_folder`: finds the run, restores its arguments, and refuses a config that has changed."""
+"""`resume=RUN_ID_or_folder`: finds the run, restores its arguments, and refuses others."""
 
 import os
 from collections.abc import Collection
@@ -38,8 +38,8 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     """Return the run that `resume=` names, None without it. The working directory becomes the one the run began in.
 
     Raises:
-        UserError: there is no such run, it has finished, or today's config differs from the stored one, whether by an
-            argument or by a file of conf/.
+        UserError: there is no such run, it has finished, or an argument differs from the stored config. What conf/ has
+            otherwise today, by an edit or by a newer version, is taken from the stored config.
     """
     wanted = [unquote(a.partition("=")[2]) for a in arguments if a.partition("=")[0] == RESUME_KEY]
     if not wanted or wanted[-1] == "null":
@@ -65,8 +65,9 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     if Path(stored.outputs).is_dir():
         os.environ["THAW_OUTPUTS"] = stored.outputs  # today's may be another folder
     current = _compose([*overrides, *given])
-    if legacy := _legacy_arguments(stored, current, given_keys):
-        overrides += legacy
+    if kept := _kept_differences(stored, current, given_keys):
+        overrides += [f"{difference.key}={_argument(difference.stored)}" for difference in kept]
+        _report_kept(kept)
         current = _compose([*overrides, *given])
     changed = stored_config.config_differences(stored, current)
     if current.cache.max_gb != stored.cache.max_gb and _has_no_cuts(run):
@@ -84,11 +85,35 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     return ResumedRun(run.id, run.tags.get(tracking.PARENT_TAG), [*resumed, f"hydra.run.dir={quote(str(folder))}"])
 
 
-def _legacy_arguments(stored: Config, current: Config, given: Collection[str]) -> list[str]:
-    """Return arguments for keys whose default is newer than the run: it continues by the rules it began with."""
-    differences = stored_config.config_differences(stored, current)
-    legacy = [d for d in differences if d.key in stored_config.LEGACY_DEFAULTS and d.key not in given]
-    return [f"{difference.key}={difference.stored}" for difference in legacy]
+# What a new run looks up once, see `run_data.with_pinned_backbone`: its stored config differs from any other.
+_PINNED_KEYS = ("backbone.image_size", "backbone.weights")
+
+
+def _kept_differences(stored: Config, current: Config, given: Collection[str]) -> list[stored_config.ConfigDifference]:
+    """Return the keys that a run goes on with as it began, though conf/ or a newer version has other values for them.
+
+    Those that this command gives are not among them, nor are values in lists, which no argument sets.
+    """
+    return [
+        difference
+        for difference in stored_config.config_differences(stored, current)
+        if "[" not in difference.key
+        and isinstance(difference.stored, str | int | float | None)
+        and "experiment" not in given
+        and not any(difference.key == key or difference.key.startswith(f"{key}.") for key in given)
+    ]
+
+
+def _argument(value: object) -> str:
+    return "null" if value is None else quote(value) if isinstance(value, str) else str(value)
+
+
+def _report_kept(kept: Collection[stored_config.ConfigDifference]) -> None:
+    """Print which values a new run would not have; rules that older versions had no key for are not named."""
+    silent = (*_PINNED_KEYS, *stored_config.LEGACY_DEFAULTS)
+    if told := [difference for difference in kept if difference.key not in silent]:
+        values = ", ".join(f"{d.key}={d.stored} (now {d.current})" for d in told)
+        console.say(f"note: the run goes on as it began, with {values}")
 
 
 def _find(wanted: str, asked: Config) -> "tuple[StoredRun, Path, str]":

@@ -126,21 +126,25 @@ def _train_problems(config: Config) -> Iterator[str]:
 def _batch_change_problems(config: Config) -> Iterator[str]:
     """Refuse changes to a stage's batches that would be none, or other ones than were asked for."""
     augment = config.augment
-    if augment.mixup and config.train.class_weight == "balanced":
-        yield (
-            "augment.mixup mixes images of two classes, and train.class_weight=balanced weighs by one: use "
-            "train.sampling=balanced"
-        )
+    for key in ("mixup", "cutmix"):
+        if getattr(augment, key) and config.train.class_weight == "balanced":
+            yield (
+                f"augment.{key} mixes images of two classes, and train.class_weight=balanced weighs by one: use "
+                "train.sampling=balanced"
+            )
     if augment.place == "images":
+        if augment.noise:
+            yield "augment.noise is added to activations: set augment.place=activations, or augment.noise=0"
         return
-    if augment.ops:
+    for key, what in (("ops", "RandAugment changes colours and angles"), ("color", "it changes colours")):
+        if getattr(augment, key):
+            yield (
+                f"augment.place=activations moves and crops maps, and augment.{key} is for images, as {what}: set "
+                f"augment.{key}=0, or augment.place=images"
+            )
+    if config.recipe == "bottleneck" and augment.moves:
         yield (
-            "augment.place=activations flips and shifts; RandAugment changes colours and angles of images: set "
-            "augment.ops=0, or augment.place=images"
-        )
-    if config.recipe == "bottleneck" and (augment.flip or augment.shift):
-        yield (
-            "augment.place=activations flips and shifts maps, and recipe=bottleneck trains on pooled features, which "
+            "augment.place=activations moves and crops maps, and recipe=bottleneck trains on pooled features, which "
             "have no positions: use recipe=finetune, or augment.place=images with cache.views=4"
         )
     if config.recipe == "scratch":

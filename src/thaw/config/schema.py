@@ -132,24 +132,45 @@ class AugmentConfig:
     shift: float = key(0.0, "largest shift, as a share of the side; edges are reflected", min=0, max=0.5)
     ops: int = key(0, "RandAugment: operations an image", min=0, max=8)
     magnitude: int = key(9, "RandAugment: strength", min=0, max=10)
+    crop: float = key(
+        1.0, "smallest share of the area that a random crop keeps, enlarged to the whole; 1: off", above=0, max=1
+    )
+    color: float = key(0.0, "largest change of brightness, contrast and saturation, as a share", min=0, max=1)
+    erase: float = key(0.0, "probability that a rectangle of 2 to 33 % of the area is erased", min=0, max=1)
     place: str = key(
         "images",
-        "what flip and shift change; activations: those at the boundary, so that frozen layers still run once",
+        "what flip, shift, crop and erase change; activations: those at the boundary, so that frozen layers still run "
+        "once",
         choices=("images", "activations"),
+    )
+    noise: float = key(
+        0.0, "noise on activations, as a share of each channel's deviation; needs place=activations", min=0, max=10
     )
     mixup: float = key(
         0.0, "images or activations of a batch, and their targets, mixed in pairs by Beta(mixup, mixup); 0: off", min=0
     )
+    cutmix: float = key(
+        0.0,
+        "a rectangle, of a share from Beta(cutmix, cutmix), is another image's of the batch; with mixup, one of the "
+        "two each batch; 0: off",
+        min=0,
+    )
+
+    @property
+    def moves(self) -> bool:
+        """Whether images or maps are changed by place: all that `place` is about."""
+        return self.flip or self.shift > 0 or self.crop < 1 or self.erase > 0
 
     @property
     def active(self) -> bool:
         """Whether any image is changed."""
-        return self.place == "images" and (self.flip or self.shift > 0 or self.ops > 0)
+        return self.place == "images" and (self.moves or self.ops > 0 or self.color > 0)
 
     @property
     def changes_batches(self) -> bool:
         """Whether a stage's training batches are changed where they enter what trains."""
-        return self.mixup > 0 or (self.place == "activations" and (self.flip or self.shift > 0))
+        mixes = self.mixup > 0 or self.cutmix > 0
+        return mixes or (self.place == "activations" and (self.moves or self.noise > 0))
 
 
 @dataclass

@@ -101,11 +101,17 @@ class PlannedStage:
     def _batch_changes(self, augment: AugmentConfig) -> str:
         """Return what is done to the stage's training batches where they enter what trains; empty if nothing is."""
         done = []
-        if augment.place == "activations" and not self.plan.all_frozen:  # pooled features have no positions
-            done += ["mirrored"] * augment.flip + [f"moved by up to {augment.shift:g} of their side"] * (
-                augment.shift > 0
-            )
+        has_positions = not self.plan.all_frozen  # pooled features have none
+        if augment.place == "activations":
+            if has_positions:
+                done += ["mirrored"] * augment.flip
+                done += [f"moved by up to {augment.shift:g} of their side"] * (augment.shift > 0)
+                done += [f"cropped to {augment.crop:g} of their area or more"] * (augment.crop < 1)
+                done += [f"erased in part, {augment.erase:g} of them"] * (augment.erase > 0)
+            done += [f"given noise of {augment.noise:g} deviations"] * (augment.noise > 0)
         done += [f"mixed in pairs by Beta({augment.mixup:g}, {augment.mixup:g})"] * (augment.mixup > 0)
+        cut = augment.cutmix > 0 and has_positions
+        done += [f"cut and mixed in pairs by Beta({augment.cutmix:g}, {augment.cutmix:g})"] * cut
         what = "activations" if self.cut.index else "images"
         return f"training {what} are {', '.join(done)} anew in every epoch" if done else ""
 
