@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from thaw.config.schema import AugmentConfig
-from thaw.data.augment import ERASED, OPERATIONS, augment_image, random_box, slices_of
+from thaw.data.augment import ERASED, OPERATIONS, augment_image, key_fields, random_box, slices_of
 from thaw.data.seeds import rng_for
 
 from .pictures import noise
@@ -130,3 +130,11 @@ def test_an_erased_rectangle_is_noise_and_the_rest_stays():
 
 def test_slices_are_whole_positions():
     assert slices_of((0.25, 0.5, 0.5, 0.25), 8, 4) == (slice(2, 6), slice(2, 3))
+
+
+def test_every_key_that_changes_an_image_is_in_the_cache_key_and_stored_rows_keep_theirs():
+    assert key_fields(AugmentConfig(flip=True)) == {"flip": True, "shift": 0.0, "ops": 0, "magnitude": 9}
+    batch_keys = {"name", "place", "noise", "mixup", "cutmix"}  # they change batches, or nothing
+    different = {"flip": True, "shift": 0.2, "ops": 2, "magnitude": 3, "crop": 0.5, "color": 0.3, "erase": 0.4}
+    assert set(different) | batch_keys == set(AugmentConfig.__dataclass_fields__)
+    assert key_fields(AugmentConfig(**different)) == different

@@ -79,6 +79,9 @@ CHANGED = {
     "flip": {"view": replace(VIEW, augment=replace(AUGMENT, flip=False))},
     "shift": {"view": replace(VIEW, augment=replace(AUGMENT, shift=0.1))},
     "operations": {"view": replace(VIEW, augment=replace(AUGMENT, ops=2))},
+    "crop": {"view": replace(VIEW, augment=replace(AUGMENT, crop=0.5))},
+    "colours": {"view": replace(VIEW, augment=replace(AUGMENT, color=0.2))},
+    "erasing": {"view": replace(VIEW, augment=replace(AUGMENT, erase=0.5))},
     "magnitude": {"view": replace(VIEW, augment=replace(AUGMENT, magnitude=6))},
 }
 

@@ -39,6 +39,14 @@ def augment_image(image: ImageArray, config: AugmentConfig, rng: np.random.Gener
     return np.ascontiguousarray(image)
 
 
+def key_fields(config: AugmentConfig) -> dict[str, object]:
+    """Return what `augment_image` depends on, as fields of a cache key; of newer keys only those that are set."""
+    fields = {name: getattr(config, name) for name in ("flip", "shift", "ops", "magnitude")}
+    default = AugmentConfig()
+    newer = {name: getattr(config, name) for name in ("crop", "color", "erase")}
+    return fields | {name: value for name, value in newer.items() if value != getattr(default, name)}
+
+
 def random_box(
     rng: np.random.Generator, smallest: float, largest: float, aspect: float
 ) -> tuple[float, float, float, float]:

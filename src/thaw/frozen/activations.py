@@ -16,6 +16,7 @@ from thaw.common.console import progress, say
 from thaw.common.parallel import SHARD_IMAGES, ShardWorkers
 from thaw.config.schema import BackboneConfig
 from thaw.data import dataset_cache, decode
+from thaw.data.augment import key_fields
 from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.data.image_batches import AugmentedView, ImageBatches, view_reader
 from thaw.data.pixels import Pixels
@@ -89,7 +90,7 @@ def activations_key(
         else environment.kernel_settings(choice.engine != "openvino"),
         "view": view
         and {
-            **{name: getattr(view.augment, name) for name in ("flip", "shift", "ops", "magnitude")},
+            **key_fields(view.augment),
             "seed": view.seed,
             "number": view.number,
         },
