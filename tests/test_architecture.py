@@ -42,6 +42,7 @@ ALLOWED = {
     },
     "explore": {"common", "config", "cache", "data", "models", "frozen"},
     "extract": {"common", "config", "cache", "data", "models", "tracking", "frozen", "training", "run_data"},
+    "advice": {"common", "config", "data", "models", "frozen", "training", "extract"},
     "reproduce": {"common", "config", "cache", "data", "models", "tracking", "results", "run_fingerprint", "run"},
     "compare": {"common", "config", "data", "models", "tracking", "analysis", "report", "results"},
     "export": {"common", "config", "data", "models", "tracking", "frozen", "analysis", "results"},
@@ -52,7 +53,7 @@ ALLOWED = {
     "serve": {"common", "config", "data", "models", "frozen", "results"},
     "tools": {
         "common", "config", "cache", "data", "models", "tracking", "frozen", "training", "results", "run_fingerprint",
-        "run", "explore", "extract", "reproduce", "cli", "analysis", "report", "compare", "serve", "export",
+        "run", "explore", "extract", "advice", "reproduce", "cli", "analysis", "report", "compare", "serve", "export",
     },
     "api": {
         "common", "config", "cache", "data", "models", "tracking", "results", "explore", "cli", "tools",

@@ -17,6 +17,7 @@ TOOLS = {
     "evaluate": tool_schemas.EvaluateConfig,
     "export": tool_schemas.ExportConfig,
     "explore": tool_schemas.ExploreConfig,
+    "advise": tool_schemas.AdviseConfig,
     "extract": tool_schemas.ExtractConfig,
     "layers": tool_schemas.LayersConfig,
     "serve": tool_schemas.ServeConfig,

@@ -16,6 +16,7 @@ TOOLS = {
     tool_schemas.CompareConfig: "compare", tool_schemas.ReproduceConfig: "reproduce",
     tool_schemas.ExploreConfig: "explore",
     tool_schemas.ExtractConfig: "extract",
+    tool_schemas.AdviseConfig: "advise",
     tool_schemas.EvaluateConfig: "evaluate",
     tool_schemas.ExportConfig: "export",
     tool_schemas.RunsConfig: "runs",

@@ -24,3 +24,8 @@ def test_flags_may_stand_anywhere() -> None:
 @pytest.mark.parametrize("argument", ["-m", "--multirun", "--cfg=job", "--config-dir=x", "~backbone", "seed = 3", "-"])
 def test_a_flag_of_hydras_is_one_line_in_a_script(error_of, argument: str) -> None:
     assert error_of([argument], tool_schemas.LayersConfig).startswith(argument)
+
+
+def test_several_backbones_are_the_first_of_them_and_a_list() -> None:
+    assert command_line.several_backbones(["seed=1", "backbone=a, b,c"]) == ["seed=1", "backbone=a", "networks=[a,b,c]"]
+    assert command_line.several_backbones(["backbone=a", "dataset.path=x,y"]) == ["backbone=a", "dataset.path=x,y"]

@@ -73,6 +73,19 @@ def parse_tool_arguments(given: Sequence[str], tool: str) -> list[str]:
     return arguments
 
 
+def several_backbones(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with `backbone=a,b,c` as the first of them, and all in the key `networks`."""
+    result = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        names = [name.strip() for name in value.split(",")]
+        if key == "backbone" and len(names) > 1:
+            result += [f"backbone={names[0]}", f"networks=[{','.join(names)}]"]
+        else:
+            result.append(argument)
+    return result
+
+
 def _search_path(folder: str) -> str:
     return f"{SEARCH_PATH_KEY}=[{quote(f'file://{_folder(folder)}')}]"
 

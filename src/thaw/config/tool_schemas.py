@@ -58,6 +58,18 @@ class ExtractConfig(Config):
 
 
 @dataclass
+class AdviseConfig(Config):
+    """scripts/advise.py: which network to take for a data set, and how much of it to thaw, before anything is trained.
+
+    The keys of a run, of which the data set, the sizes, engine and precision count, and backbone=A,B,C for several.
+    """
+
+    networks: list[str] = key([], "backbones to compare; backbone=A,B,C sets it")
+    seconds: float = key(300.0, "what stage thaw may take", above=0)
+    output: str = key("${outputs}/advise", "folder for advise.json and advise.png")
+
+
+@dataclass
 class CacheToolConfig:
     """scripts/cache.py: what is kept, whether it is sound, and making room."""
 

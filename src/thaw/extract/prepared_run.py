@@ -1,4 +1,4 @@
-"""What a run of a config would train, without a run in the store: its data, network, cache and planned stages."""
+"""What a run of a config would train, without a run in the store: data and network, and its planned stages."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 
 @dataclass(frozen=True)
+class PreparedNetwork:
+    """A run's data and network, as it would begin.
+
+    config: with what is pinned when a run begins. cache: of decoded images and activations.
+    """
+
+    config: Config
+    cache: DiskCache
+    data: Dataset
+    choice: EngineChoice
+    network: Network
+
+
+@dataclass(frozen=True)
 class PreparedRun:
     """A run as it would begin, with its stages planned. cache: of decoded images and activations."""
 
@@ -38,12 +52,13 @@ class PreparedRun:
     planned: list[PlannedStage]
 
 
-def prepare_run(config: Config, workers: ShardWorkers | None = None) -> PreparedRun:
-    """Read the data, build the network and plan the stages of a run of this config; all is told as the run tells it.
+def prepare_network(config: Config, workers: ShardWorkers | None = None, *, tell_data: bool = True) -> PreparedNetwork:
+    """Read the data and build the network of a run of this config; all is told as the run tells it.
 
     Args:
         config: of the run.
         workers: processes that decode images and compute activations; None: this one does.
+        tell_data: whether to tell what the data set is, and what computes; False of another network on the same data.
 
     Raises:
         UserError: as the run would, and if workers cannot compute what the engine of the config computes.
@@ -52,24 +67,34 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
     backbone = tracking.resolve_run_weights(config.backbone, config.tracking.uri, Path(config.outputs))
     outputs = Path(config.outputs).expanduser().absolute()
     cache = DiskCache(Path(config.cache.dir).expanduser().absolute(), config.cache.max_gb * 1e9, outputs=outputs)
-    data = _load_data(config, cache, workers)
-    choice, lines = configured_engine(config, draft=is_draft(config))
-    for line in lines:
+    data, of_data = _load_data(config, cache, workers)
+    choice, of_engine = configured_engine(config, draft=is_draft(config))
+    for line in (*of_data, *of_engine) if tell_data else ():
         say(line)
     if workers is not None:
         _check_engine_of_workers(choice)
     tensorflow_setup.start_tensorflow(config.seed, config.deterministic, choice.tf32)
+    return PreparedNetwork(config, cache, data, choice, _build_network(config, backbone, data))
+
+
+def prepare_run(config: Config, workers: ShardWorkers | None = None) -> PreparedRun:
+    """Read the data, build the network and plan the stages of a run of this config; all is told as the run tells it.
+
+    Args and errors are those of `prepare_network`.
+    """
+    prepared = prepare_network(config, workers)
     from thaw.training.stage_plans import StageInputs, plan_stages
 
-    network = _build_network(config, backbone, data)
-    calibration = run_calibration(choice, data.pixels, data.splits.train)
+    config, data, network = prepared.config, prepared.data, prepared.network
+    calibration = run_calibration(prepared.choice, data.pixels, data.splits.train)
     inputs = StageInputs(
-        choice, cache, config.cache.views, config.backbone, config.train, config.head, calibration, workers
-    )
+        prepared.choice, prepared.cache, config.cache.views, config.backbone, config.train, config.head, calibration,
+        workers,
+    )  # fmt: skip
     planned = plan_stages(recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs)
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
-    return PreparedRun(cache, data, network, inputs, planned)
+    return PreparedRun(prepared.cache, data, network, inputs, planned)
 
 
 def _check_engine_of_workers(choice: EngineChoice) -> None:
@@ -81,8 +106,8 @@ def _check_engine_of_workers(choice: EngineChoice) -> None:
         )
 
 
-def _load_data(config: Config, cache: DiskCache, workers: ShardWorkers | None) -> Dataset:
-    """Scan and split the data set as a run does, and tell what it is."""
+def _load_data(config: Config, cache: DiskCache, workers: ShardWorkers | None) -> tuple[Dataset, list[str]]:
+    """Scan and split the data set as a run does; return it with the lines that a run prints of it."""
     scan, spaces = prepare.scan_dataset(
         config.dataset,
         cache,
@@ -94,9 +119,7 @@ def _load_data(config: Config, cache: DiskCache, workers: ShardWorkers | None) -
     chosen = prepare.split_dataset(scan, config.dataset, config.split, config.seed)
     read = pixels.of_scan(scan, chosen.all_indices(), spaces, workers)
     data = Dataset(read, chosen, config.augment, config.seed)
-    for line in run_data.data_lines(config, scan, data, manifest.data_sha256(data.pixels, data.splits)):
-        say(line)
-    return data
+    return data, run_data.data_lines(config, scan, data, manifest.data_sha256(data.pixels, data.splits))
 
 
 def _quarantine(config: Config, scan: ScanResult) -> None:

@@ -1,0 +1,126 @@
+"""Command `advise`: which network, and how much of it to thaw, from frozen features and a few timed steps."""
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+
+from rich.table import Table
+
+from thaw.advice.depths import NetworkFigures, Suggestion, suggest
+from thaw.cli.compose import compose_config
+from thaw.common.console import display_path, format_bytes, print_table, say
+from thaw.common.errors import UserError
+from thaw.common.files import write_atomically
+from thaw.config import checks
+from thaw.config.command_lines import script_command
+from thaw.config.schema import BackboneConfig
+from thaw.config.tool_schemas import AdviseConfig, LayersConfig
+from thaw.extract.prepared_run import prepare_network
+from thaw.frozen.configured_engine import check_supported
+from thaw.training import recipes
+
+
+def advise(config: AdviseConfig) -> None:
+    """Print what each depth of each network tells and costs, and the suggested command; write them with a picture.
+
+    Raises:
+        UserError: as a run of these keys would, and for a backbone with random weights.
+    """
+    configs = [_of_network(config, name) for name in config.networks or [config.backbone.name]]
+    for each in configs:
+        checks.check_config(each, new_run=True)
+        check_supported(each)
+        _check_pretrained(each.backbone)
+    from thaw.advice.depth_figures import network_figures  # late: it imports TensorFlow
+
+    found: list[NetworkFigures] = []
+    epochs = 0
+    for each in configs:
+        prepared = prepare_network(each, tell_data=not found)
+        epochs = recipes.thaw_epochs(prepared.config, len(prepared.data.splits.train))
+        found.append(network_figures(prepared))
+        print_table(_table(found[-1], epochs))
+    suggestion = suggest(found, epochs, config.seconds)
+    command = _command(config, suggestion)
+    folder = Path(config.output).expanduser().absolute()
+    _write(folder, found, suggestion, command, epochs)
+    say(f"suggestion: {suggestion.why}")
+    say(f"train: {command}")
+    say(f"picture {display_path(folder / 'advise.png')} · figures {display_path(folder / 'advise.json')}")
+
+
+def _of_network(config: AdviseConfig, name: str) -> AdviseConfig:
+    """Return the config with another network, as conf/backbone has it."""
+    if name == config.backbone.name:
+        return config
+    backbone: BackboneConfig = compose_config("layers", LayersConfig, [f"backbone={name}"]).backbone
+    # The depth is what is looked for, and a block's name of one network is none of another.
+    return dataclasses.replace(
+        config, backbone=backbone, finetune=dataclasses.replace(config.finetune, freeze=backbone.freeze)
+    )
+
+
+def _check_pretrained(backbone: BackboneConfig) -> None:
+    if backbone.weights == "none":
+        raise UserError(
+            f"backbone={backbone.name} with backbone.weights=none has random weights, whose features say nothing of "
+            "the data. Use imagenet or a weights file"
+        )
+
+
+def _table(network: NetworkFigures, epochs: int) -> Table:
+    table = Table(title=f"{network.backbone} at {network.image_size} px", title_justify="left")
+    for name in ("finetune.freeze", "maps", "accuracy", "in the cache", "an epoch", f"stage thaw, {epochs} epochs"):
+        table.add_column(name, justify="left" if name == "finetune.freeze" else "right")
+    for figures in network.depths:
+        height, width, channels = figures.depth.shape
+        accuracy, seconds = figures.accuracy, figures.epoch_seconds
+        table.add_row(
+            figures.depth.block,
+            f"{height}x{width}x{channels}",
+            "" if accuracy is None else f"{accuracy:.3f} ± {figures.standard_error:.3f}",
+            format_bytes(figures.nbytes),
+            "" if seconds is None else f"{seconds:.0f} s",
+            "" if seconds is None else f"{epochs * seconds:.0f} s",
+        )
+    return table
+
+
+def _command(config: AdviseConfig, suggestion: Suggestion) -> str:
+    """Return the command line that trains what is suggested."""
+    arguments = [f"dataset={config.dataset.name}"]
+    if config.dataset.path:
+        arguments.append(f"dataset.path={config.dataset.path}")
+    arguments += [f"backbone={suggestion.backbone}", f"backbone.image_size={suggestion.image_size}"]
+    if suggestion.freeze == "all":
+        arguments.append("recipe=bottleneck")
+    else:
+        arguments.append(f"finetune.freeze={suggestion.freeze}")
+    return f"{script_command('train')} {shlex.join(arguments)}"
+
+
+def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion, command: str, epochs: int) -> None:
+    from thaw.report.depth_charts import DepthPoint, depth_png  # late: it imports Altair
+
+    folder.mkdir(parents=True, exist_ok=True)
+    points = [
+        DepthPoint(
+            network.backbone,
+            figures.depth.block,
+            figures.depth.boundary / network.features.depth.boundary,
+            figures.accuracy,
+            figures.standard_error,
+            None if figures.epoch_seconds is None else epochs * figures.epoch_seconds,
+        )
+        for network in networks
+        for figures in network.depths
+    ]
+    write_atomically(folder / "advise.png", depth_png(points, epochs))
+    record = {
+        "networks": [dataclasses.asdict(network) for network in networks],
+        "epochs": epochs,
+        "suggestion": dataclasses.asdict(suggestion),
+        "command": command,
+    }
+    write_atomically(folder / "advise.json", (json.dumps(record, indent=2) + "\n").encode())

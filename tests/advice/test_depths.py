@@ -1,0 +1,89 @@
+"""Which depths of a network are compared, and what is suggested from their figures. No TensorFlow."""
+
+import pytest
+
+from thaw.advice.depths import (
+    Depth,
+    DepthFigures,
+    NetworkFigures,
+    candidate_depths,
+    may_be_thawed_behind,
+    suggest,
+)
+from thaw.models.layer_graph import Block, LayerGraph, LayerInfo
+
+
+def graph_of(*layers: tuple[str, int, int]) -> LayerGraph:
+    """A network of one layer a block: its name ("" for no block), side of its maps, channels."""
+    infos = tuple(LayerInfo(i, f"layer{i}", "Conv", (side, side, c), 10, 0) for i, (_, side, c) in enumerate(layers))
+    return LayerGraph(infos, (), tuple(Block(name, i) for i, (name, _, _) in enumerate(layers) if name))
+
+
+GRAPH = graph_of(
+    ("stem", 112, 32), ("one", 112, 16), ("two_a", 56, 24), ("two_b", 56, 24), ("three", 28, 40), ("four", 14, 80),
+    ("five", 14, 112), ("six", 7, 192), ("", 7, 1280),
+)  # fmt: skip
+
+
+def test_the_last_block_of_each_size_of_maps_is_a_depth_and_the_whole_network_is_the_last() -> None:
+    assert [(d.block, d.boundary, d.shape) for d in candidate_depths(GRAPH)] == [
+        ("one", 2, (112, 112, 16)), ("two_b", 4, (56, 56, 24)), ("three", 5, (28, 28, 40)), ("five", 7, (14, 14, 112)),
+        ("all", 9, (7, 7, 1280)),
+    ]  # fmt: skip
+
+
+def test_a_network_without_blocks_has_one_depth() -> None:
+    assert [d.block for d in candidate_depths(graph_of(("", 8, 4), ("", 4, 8)))] == ["all"]
+
+
+def test_large_maps_and_the_end_are_no_place_to_thaw_behind() -> None:
+    depths = candidate_depths(GRAPH)
+    assert [d.block for d in depths if may_be_thawed_behind(d, 224)] == ["three", "five"]
+    assert may_be_thawed_behind(Depth("three", 5, (33, 33, 48)), 260), "a size that does not divide is rounded up"
+
+
+def network(name: str, accuracy: float | None, seconds: dict[str, float]) -> NetworkFigures:
+    """A network of GRAPH whose whole features have an accuracy; seconds of an epoch by block."""
+    figures = tuple(
+        DepthFigures(depth, accuracy if depth.block == "all" else 0.5, 0.01, 1000, seconds.get(depth.block))
+        for depth in candidate_depths(GRAPH)
+    )
+    return NetworkFigures(name, 224, figures, 30.0)
+
+
+def test_it_is_thawed_as_deep_as_the_time_allows() -> None:
+    one = network("a", 0.8, {"three": 60.0, "five": 20.0})
+    for seconds, freeze, cost in ((600, "three", 300.0), (250, "five", 100.0)):
+        found = suggest([one], 5, seconds)
+        assert (found.backbone, found.freeze, found.seconds) == ("a", freeze, cost)
+        assert f"what lies behind {freeze} is the most that can be thawed in {seconds} s" in found.why
+    found = suggest([one], 5, 99)
+    assert (found.freeze, found.seconds) == ("all", 0.0)
+    assert found.why == "a (accuracy 0.800 without thawing), and thawing any part of it takes more than 99 s"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen", "why"),
+    [
+        (0.90, 0.80, "a", "a has the best features"),
+        (0.80, 0.90, "b", "b has the best features"),
+        (0.80, 0.805, "a", "a has features as good as the best, and trains faster"),  # within a standard error of 0.01
+    ],
+)
+def test_of_networks_the_best_features_count_and_within_their_error_the_faster(
+    first: float, second: float, chosen: str, why: str
+) -> None:
+    networks = [network("a", first, {"three": 10.0}), network("b", second, {"three": 30.0})]
+    for order in (networks, networks[::-1]):
+        found = suggest(order, 5, 600)
+        assert found.backbone == chosen
+        assert found.why.startswith(why)
+
+
+def test_a_class_with_one_image_leaves_no_accuracy_and_still_a_suggestion() -> None:
+    found = suggest([network("a", None, {"five": 10.0})], 5, 600)
+    assert (found.freeze, found.why.startswith("a, and what lies behind five")) == ("five", True)
+
+
+def test_depths_are_values() -> None:
+    assert Depth("all", 9, (7, 7, 1280)) == candidate_depths(GRAPH)[-1]
