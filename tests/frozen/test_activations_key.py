@@ -57,6 +57,7 @@ CHANGED = {
     "minimalistic": {"backbone": replace(BACKBONE, minimalistic=True)},
     "image size": {"model": model(size=64)},
     "bits of 16-bit channels": {"decode_options": DecodeOptions(12)},
+    "rule of resizing": {"decode_options": DecodeOptions(resize="crop")},
     "preprocessing": {"preprocess": "caffe"},
     "a weight": {"model": model(([[1, 2], [3, 4]], [5, 6.0001]))},
     "a weight's sign": {"model": model(([[1, 2], [3, -4]], [5, 6]))},
@@ -88,7 +89,6 @@ CHANGED = {
 
 PATCHED = {
     "rules of decoding": lambda patch: patch.setattr(decode, "VERSION", decode.VERSION + 1),
-    "rule of resizing": lambda patch: patch.setattr(decode, "RESIZE_RULE", "crop-bicubic"),
     "another processor's instructions": lambda patch: patch.setattr(hardware, "instruction_sets", lambda: ("sse",)),
     "a variable that chooses kernels": lambda patch: patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41"),
     "threads, of TensorFlow": lambda patch: patch.setattr(hardware, "cpu_count", lambda: 99),

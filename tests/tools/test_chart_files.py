@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from thaw.common.errors import UserError
+from thaw.data.decode import DEFAULT_OPTIONS, DecodeOptions
 from thaw.report import prediction_charts
 from thaw.results.predicted_files import PredictedImage
 from thaw.tools import chart_files
@@ -28,7 +29,7 @@ def predicted(file: str) -> PredictedImage:
 
 def test_a_single_image_has_the_chart_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (file,) = photos(tmp_path, ["a.png"])
-    charts = ChartFiles(str(tmp_path / "out.PNG"), [file], ["no", "yes"], 5, None)
+    charts = ChartFiles(str(tmp_path / "out.PNG"), [file], ["no", "yes"], 5, DEFAULT_OPTIONS)
     charts.add(predicted(file))
     charts.report()
     image = Image.open(tmp_path / "out.PNG")
@@ -45,7 +46,7 @@ def test_several_images_have_a_chart_each_and_the_first_hundred_are_enough(
     monkeypatch.setattr(prediction_charts, "prediction_png", lambda image, top: image.name.encode())
     monkeypatch.setattr(chart_files, "MAX_CHARTS", 3)
     files = photos(tmp_path, ["a/1.png", "b/1.png", "2.png", "3.png"])
-    charts = ChartFiles(str(tmp_path / "out.png"), files, ["no", "yes"], 5, None)
+    charts = ChartFiles(str(tmp_path / "out.png"), files, ["no", "yes"], 5, DEFAULT_OPTIONS)
     for file in (files[0], *files[2:]):  # the second cannot be read
         charts.add(predicted(file))
     charts.report()
@@ -71,7 +72,7 @@ def test_the_pixels_of_a_chart_are_read_as_those_of_its_network(tmp_path: Path, 
     monkeypatch.setattr(prediction_charts, "prediction_png", lambda image, top: seen.append(image.picture) or b"")
     Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.png")
     for bits in (None, 12):
-        ChartFiles(str(tmp_path / "out.png"), [str(tmp_path / "a.png")], ["no", "yes"], 5, bits).add(
+        ChartFiles(str(tmp_path / "out.png"), [str(tmp_path / "a.png")], ["no", "yes"], 5, DecodeOptions(bits)).add(
             predicted(str(tmp_path / "a.png"))
         )
     levels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))).mean() for uri in seen]
@@ -81,8 +82,8 @@ def test_the_pixels_of_a_chart_are_read_as_those_of_its_network(tmp_path: Path, 
 def test_no_chart_replaces_an_image(tmp_path: Path) -> None:
     (photo,) = photos(tmp_path, ["a.png"])
     with pytest.raises(UserError, match=r"chart=.*a\.png would replace the image"):
-        ChartFiles(photo, [photo], ["a", "b"], 2, None)
+        ChartFiles(photo, [photo], ["a", "b"], 2, DEFAULT_OPTIONS)
     link = tmp_path / "link-to.png"
     link.symlink_to(photo)
     with pytest.raises(UserError, match="would replace the image"):
-        ChartFiles(str(link), [photo], ["a", "b"], 2, None)
+        ChartFiles(str(link), [photo], ["a", "b"], 2, DEFAULT_OPTIONS)

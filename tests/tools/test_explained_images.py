@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from thaw.common.errors import UserError
+from thaw.data.decode import DEFAULT_OPTIONS
 from thaw.results.predicted_files import PredictedImage
 from thaw.results.trained_classifier import Classifier, InferenceSettings
 from thaw.tools import picture_captions
@@ -39,7 +40,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 def explain(folder: Path, files: list[str], outputs: list[int]) -> None:
-    explained = ExplainedImages(str(folder), files, Classifier("a model", NAMES, 8, InferenceSettings()), None)
+    explained = ExplainedImages(
+        str(folder), files, Classifier("a model", NAMES, 8, InferenceSettings()), DEFAULT_OPTIONS
+    )
     rows = np.array([[0.75, 0.25], [0.125, 0.875]], np.float32)[outputs]
     pixels = np.zeros((8, 8, 3), np.uint8)
     explained.add([PredictedImage(file, pixels, row) for file, row in zip(files, rows, strict=True)])

@@ -110,7 +110,7 @@ def _pictures(images: Sequence[ManifestImage], runs: Sequence[ComparedRun]) -> t
     except UserError as error:
         return [None] * len(images), f"The data set can no longer be read ({error}): names only."
     rows = {name: row for row, name in enumerate(catalog.names)}
-    options = DecodeOptions(dataset.bits)
+    options = DecodeOptions(dataset.bits, dataset.resize)
     pictures = list(prefetch_map(lambda image: _picture(catalog, rows.get(image.name), image, options), images))
     missing = pictures.count(None)
     return pictures, f"{missing} of these files are gone or have changed since: names only." if missing else ""

@@ -84,7 +84,7 @@ def _files(first: ComparedRun, images: Mapping[str, ManifestImage]) -> dict[str,
 def _predict(run: ComparedRun, images: Mapping[str, ManifestImage], files: Mapping[str, str]) -> dict[str, Prediction]:
     saved = SavedNetwork(run.stored.model_file(), run.stored.artifact_path("network"))
     classifier = load_trained(saved, settings_of_tags(run.stored.tags))
-    wanted = NetworkInput(classifier.image_size, classifier.bits)
+    wanted = NetworkInput(classifier.image_size, classifier.bits, classifier.resize)
     reader = ImageReader([files[key] for key in images], [wanted])
     labels = {name: i for i, name in enumerate(classifier.class_names)}
     with progress(f"evaluating {run.short_id}", len(images)) as bar:

@@ -55,6 +55,11 @@ class DatasetConfig:
     val_fraction: float = key(0.1, "share split off the training images when no val folder exists", above=0, max=0.9)
     test_fraction: float = key(0.1, "share split off all images when no test set exists", above=0, max=0.9)
     bits: int | None = key(None, "bits of a 16-bit channel that hold data: 12 for 0-4,095; default: all", min=8, max=16)
+    resize: str = key(
+        "squash",
+        "how pictures become square: squashed, their centre cropped, or padded with grey",
+        choices=("squash", "crop", "pad"),
+    )
     on_bad: str = key(
         "stop", "files that cannot be decoded end the run, or are left out and listed", choices=("stop", "quarantine")
     )

@@ -126,7 +126,7 @@ def plan_spaces(
 
     Args:
         store: The cache; None, or a disabled one, gives no space.
-        image_size: The side of the square to which larger pixels are squashed.
+        image_size: The side of the square to which larger pictures are resized.
         n_images: How many images are probed.
         n_used: Of how many of them pixels are needed, at most; by default of all.
         pixel_share: The share of the room that pixels may take; frozen activations save more time, and need the rest.
@@ -137,7 +137,7 @@ def plan_spaces(
     if store is None or OVERHEAD_BYTES * n_images > room or not room:
         return DatasetCache(image_size, None, None, None, MemoryBuffer(), options)
     decoder = {"decoder": decode.VERSION, **decoder_versions(), **options.key_fields()}
-    resizing = {"resize": decode.RESIZE_RULE, "image_size": image_size}
+    resizing = {"resize": options.resize_rule, "image_size": image_size}
     fits = 3 * image_size**2 * n_used + OVERHEAD_BYTES * n_images <= pixel_share * room
     return DatasetCache(
         image_size,

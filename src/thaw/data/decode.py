@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from thaw.data import bit_depth, corrupt_files, icc_profiles, tiff
+from thaw.data import bit_depth, corrupt_files, icc_profiles, squares, tiff
 from thaw.data.file_bytes import BadImageError, read_bytes_and_stats
 
 # Raise it whenever a rule of decoding, resizing or refusing changes: cached rows have it in their key, and stale pixels
 # would be used otherwise.
 VERSION = 5
-RESIZE_RULE = "squash-bilinear"  # what `resize` does, part of the same keys
 _FORMAT_NAMES = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind it
 _BAD_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)  # what Pillow raises
 
@@ -47,14 +47,20 @@ class DecodeOptions:
     """The configured rules of decoding, for files that do not state them."""
 
     bits: int | None = None  # dataset.bits: how many bits of 16-bit channels hold data, 8 to 16; None: all of them
+    resize: str = squares.SQUASH  # dataset.resize: how pictures become square, a name of `squares.SQUARES`
 
     @property
     def white_level(self) -> int:
         """The value of a 16-bit channel that becomes 255."""
         return 2 ** (self.bits or 16) - 1
 
+    @property
+    def resize_rule(self) -> str:
+        """What `resized` does, as a field of the cache keys of pixels and of what is computed from them."""
+        return f"{self.resize}-bilinear"
+
     def key_fields(self) -> dict[str, object]:
-        """Return the fields that these options add to the cache keys of pixels; none by default."""
+        """Return the fields that these options add to the cache keys of what is decoded; none by default."""
         return {} if self.white_level == bit_depth.MAX_UINT16 else {"bits": self.bits}
 
 
@@ -66,13 +72,14 @@ class DecodedImage:
     """An upright image, RGB in sRGB, 8 bits a channel."""
 
     image: Image.Image  # of a large JPEG perhaps at a half, a quarter or an eighth of its size
-    width: int  # in pixels, upright, in the file's full size
+    width: int  # in pixels, upright, in the file's full size; of a picture that was made square, the square's
     height: int
     box: Box  # where in `image` the picture lies
     format: str  # of the file, by content: JPEG, PNG, ...
     mode: str  # Pillow's, of the file's pixels: RGB, L, P, RGBA, CMYK, I;16, ...
     note: str  # what was left out: "first of 12 frames"; mostly ""
     max_value: int | None  # the highest of 16-bit channels whose range the file does not state; None of other files
+    file_size: tuple[int, int]  # width and height of the file's picture, upright
 
     def downsized(self, size: int) -> npt.NDArray[np.uint8]:
         """Return uint8 (h, w, 3): in full size when no side exceeds `size`, else squashed to (size, size, 3)."""
@@ -121,7 +128,11 @@ def decode(
             bit_depth.scale_colours(image, content, white_level, name)
         _turn_upright(image)
         rgb = _to_rgb(image, name, white_level)
-        return DecodedImage(rgb, *_full_size_and_box(rgb, reduction), format_name, mode, note, max_value)
+        width, height, box = _full_size_and_box(rgb, reduction)
+        file_size = width, height
+        if square := squares.SQUARES[options.resize]:
+            rgb, width, height, box = _made_square(rgb, box, square, file_size)
+        return DecodedImage(rgb, width, height, box, format_name, mode, note, max_value, file_size)
     except (BadImageError, MemoryError, ImportError):  # the last: a Pillow built without LittleCMS
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 million
@@ -132,14 +143,30 @@ def decode(
         raise BadImageError(name, reason, kind) from error
 
 
+def _made_square(
+    image: Image.Image, box: Box, square: Callable[[Image.Image], Image.Image], file_size: tuple[int, int]
+) -> tuple[Image.Image, int, int, Box]:
+    """Return a square image, its width and height in the file's full size, and its box: all of it."""
+    if any(side != round(side) for side in box):  # of a reduced JPEG
+        whole = max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))
+        image = image.resize(whole, Image.Resampling.BILINEAR, box)
+    elif box != (0, 0, *image.size):
+        image = image.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))
+    image = square(image)
+    side = min(file_size) if square is squares.cropped else max(file_size)
+    return image, side, side, (0, 0, *image.size)
+
+
 def to_upright_rgb(image: Image.Image, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> Image.Image:
-    """Return a loaded image as `decode` returns a file's; the image itself may be changed.
+    """Return a loaded image as `decode` returns a file's, square if that is asked for; the image may be changed.
 
     Raises:
         BadImageError: Its pixels have no known range.
     """
     _turn_upright(image)
-    return _to_rgb(image, name, options.white_level)
+    rgb = _to_rgb(image, name, options.white_level)
+    square = squares.SQUARES[options.resize]
+    return square(rgb) if square else rgb
 
 
 def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:

@@ -43,6 +43,10 @@ class Pixels:
         if not isinstance(self.pixel_store, CacheStore):
             return overhead
         widths, heights = self.widths.astype(np.int64), self.heights.astype(np.int64)
+        if self.decode_options.resize == "crop":
+            widths = heights = np.minimum(widths, heights)
+        elif self.decode_options.resize == "pad":
+            widths = heights = np.maximum(widths, heights)
         small = np.maximum(widths, heights) <= self.image_size
         return overhead + 3 * int(np.where(small, widths * heights, self.image_size**2).sum())
 

@@ -56,7 +56,7 @@ def scan_listed(
         len(catalog),
         catalog.max_usable_images(limit),
         pixel_share=1.0 if pixels_every_epoch else 0.5,
-        options=DecodeOptions(dataset.bits),
+        options=DecodeOptions(dataset.bits, dataset.resize),
     )
     return scan_catalog(catalog, spaces, with_pixels=limit is None, workers=workers), spaces
 

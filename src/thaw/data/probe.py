@@ -212,5 +212,5 @@ def _decode(file: _ReadFile, image_size: int, with_pixels: bool, options: Decode
         pixels = image.downsized(image_size) if with_pixels else None
     except BadImageError as bad:
         return FileProbe(file.sha256, file.stat_hash, ProbeResult(bad.kind, bad.reason), None)
-    result = ProbeResult("", "", image.width, image.height, image.format, image.mode, image.note, image.max_value)
+    result = ProbeResult("", "", *image.file_size, image.format, image.mode, image.note, image.max_value)
     return FileProbe(file.sha256, file.stat_hash, result, pixels)

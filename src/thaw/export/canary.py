@@ -3,13 +3,15 @@
 import inspect
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from thaw.common.files import write_json
-from thaw.data.decode import decode
+from thaw.data import squares
+from thaw.data.decode import DecodeOptions, decode
 from thaw.export.export_formats import TOLERANCE, ExportFormat
 from thaw.export.portable_network import Runtime
 from thaw.export.run_images import RunImages
@@ -34,16 +36,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 {load}
-
+{function}
 def pixels_of(file, size):
-    """Upright by EXIF, transparency on white, squashed to a square: uint8 (size, size, 3).
+    """Upright by EXIF, transparency on white, {how}: uint8 (size, size, 3).
 
     Training also converts colours of an ICC profile to sRGB, scales 16-bit channels to 8 bits, and decodes JPEGs
     of over twice the size reduced, which moves pixels little. That is left out here.
     """
     image = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+{square}    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 here = pathlib.Path(__file__).resolve().parent
 expected = json.loads((here / "canary" / "expected.json").read_text(encoding="utf-8"))
@@ -77,7 +79,8 @@ def write_canary(row: ExportFormat, precision: str, images: RunImages, run: Runt
     spread = np.linspace(0, len(images.test) - 1, len(PICTURES)).round().astype(int)
     for name, position in zip(PICTURES, spread, strict=True):
         content = _encode(_picture(images, int(position)), name)
-        pixels = decode(content, name, size=(size, size)).resized(size)
+        rule = DecodeOptions(resize=images.pixels.decode_options.resize)
+        pixels = decode(content, name, (size, size), rule).resized(size)
         (folder / FOLDER / name).write_bytes(content)
         np.save(folder / FOLDER / f"{name}.npy", pixels)
         pictures[name] = np.asarray(run(pixels[None]))[0]
@@ -88,13 +91,19 @@ def write_canary(row: ExportFormat, precision: str, images: RunImages, run: Runt
         "pictures": pictures,
     }
     write_json(expected, folder / FOLDER / "expected.json")
-    (folder / SCRIPT).write_text(check_script(row), encoding="utf-8")
+    script = check_script(row, images.pixels.decode_options.resize)
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
 
 
-def check_script(row: ExportFormat) -> str:
-    """Return check.py, which loads the export by the code that thaw compared it with."""
+def check_script(row: ExportFormat, resize: str = squares.SQUASH) -> str:
+    """Return check.py, which loads the export by the code that thaw compared it with; resize: as `dataset.resize`."""
     load = re.sub(r"  # type: ignore.*", "", inspect.getsource(row.load)).rstrip()
-    return _SCRIPT.format(runtime=row.installed_beside, load=load)
+    make_square = squares.SQUARES[resize]
+    function, square, how = "", "", "squashed to a square"
+    if make_square is not None:
+        function = f"\n{inspect.getsource(make_square)}"
+        square, how = f"    image = {make_square.__name__}(image)\n", f"{make_square.__name__} to a square"
+    return _SCRIPT.format(runtime=row.installed_beside, load=load, function=function, square=square, how=how)
 
 
 def _picture(images: RunImages, position: int) -> Image.Image:
@@ -105,7 +114,7 @@ def _picture(images: RunImages, position: int) -> Image.Image:
     catalog, index, size = images.pixels.catalog, int(images.test[position]), images.pixels.image_size
     if catalog.paths is None:
         return Image.fromarray(images.pixels.catalog.arrays[index])  # type: ignore[index]  # one of both is there
-    image = decode(catalog.paths[index], options=images.pixels.decode_options).image
+    image = decode(catalog.paths[index], options=replace(images.pixels.decode_options, resize=squares.SQUASH)).image
     scale = min(1.0, 2 * size / max(image.size))
     return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
 

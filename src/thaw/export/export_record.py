@@ -37,6 +37,7 @@ class ExportIdentity:
     class_names: Sequence[str]
     temperature: float | None
     image_size: int
+    resize_rule: str
 
 
 def metadata_texts(identity: ExportIdentity) -> dict[str, str]:
@@ -46,7 +47,7 @@ def metadata_texts(identity: ExportIdentity) -> dict[str, str]:
         "weights_sha256": identity.weights_sha256,
         "image_size": identity.image_size,
         "pixels": "uint8 RGB",
-        "resize": decode.RESIZE_RULE,
+        "resize": identity.resize_rule,
         "decoder": decode.VERSION,
         "temperature": identity.temperature,
         "thaw": thaw.__version__,
@@ -105,7 +106,7 @@ def write_record(
         "temperature": identity.temperature,
         "input": {"name": INPUT, "dtype": "uint8", "shape": [None, size, size, 3], "colours": "RGB"},
         "output": {"name": OUTPUT, "dtype": "float32", "shape": [None, len(class_names)]},
-        "resize": decode.RESIZE_RULE,
+        "resize": identity.resize_rule,
         "decoder": decode.VERSION,
         **figures,
         "versions": versions(row),

@@ -142,7 +142,9 @@ def _read(dataset: DatasetConfig, wanted: Mapping[str, Mapping[str, str]], image
     catalog = dataset_table.load_named_catalog(dataset)
     rows = np.array([i for i, name in enumerate(catalog.names) if name in wanted], np.int64)
     listed = catalog.subset(rows)
-    spaces = dataset_cache.plan_spaces(None, image_size, len(listed), options=DecodeOptions(dataset.bits))
+    spaces = dataset_cache.plan_spaces(
+        None, image_size, len(listed), options=DecodeOptions(dataset.bits, dataset.resize)
+    )
     scan = scan_catalog(listed, spaces)
     names_and_hashes = zip(scan.catalog.names, scan.sha256, strict=True)
     same = [i for i, (name, sha256) in enumerate(names_and_hashes) if wanted[name]["sha256"] == sha256]

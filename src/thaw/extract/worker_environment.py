@@ -19,7 +19,7 @@ def worker_environment() -> dict[str, str]:
     return {
         **{name: str(version) for name, version in dataset_cache.decoder_versions().items()},
         "openvino": importlib.metadata.version("openvino"),
-        "thaw's decoding": f"{decode.VERSION}, {decode.RESIZE_RULE}",
+        "thaw's decoding": f"{decode.VERSION}",
         "thaw's activations": str(activations.KEY_FORMAT),
         "int8 instructions": " ".join(hardware.vnni_sets()),
         **environment.kernel_settings(threads=False),

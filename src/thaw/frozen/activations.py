@@ -76,7 +76,7 @@ def activations_key(
         "image_size": model.inputs[0].shape[1],
         "preprocess": preprocess,
         "decode": decode.VERSION,
-        "resize": decode.RESIZE_RULE,
+        "resize": decode_options.resize_rule,
         **decode_options.key_fields(),
         "weights": weights,
         "graph": graph,

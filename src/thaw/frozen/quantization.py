@@ -57,7 +57,7 @@ class Calibration:
             "nncf": importlib.metadata.version("nncf"),
             "instructions": list(hardware.vnni_sets()),
             "decode": decode.VERSION,
-            "resize": decode.RESIZE_RULE,
+            "resize": self.pixels.decode_options.resize_rule,
             "decoders": dataset_cache.decoder_versions(),
             **self.pixels.decode_options.key_fields(),
         }

@@ -55,6 +55,10 @@ class SavedNetwork:
         bits = self.config().get("dataset", {}).get("bits")
         return None if bits is None else int(bits)
 
+    def dataset_resize(self) -> str:
+        """Return `dataset.resize` of the run; runs from before this key existed squashed their pictures."""
+        return str(self.config().get("dataset", {}).get("resize", "squash"))
+
     def temperature(self) -> float | None:
         """Return the temperature that the run fitted to its probabilities; None where there is none.
 

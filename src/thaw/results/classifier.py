@@ -15,6 +15,7 @@ import numpy.typing as npt
 from thaw.common import tensorflow_setup
 from thaw.common.errors import UserError
 from thaw.common.files import write_json
+from thaw.data.decode import DecodeOptions
 from thaw.frozen.batch_runner import expand_sigmoid
 from thaw.frozen.engine import EngineChoice, InferenceFunction
 from thaw.models import saved_model
@@ -55,7 +56,8 @@ class Classifier:
     """A network, the names of its outputs, and the side of its square input in pixels.
 
     bits: `dataset.bits` of its run. saved_network: the same network with its parts, if thaw trained it. folder: that of
-    a network that thaw trained. temperature: that its run fitted on validation, if there is one.
+    a network that thaw trained. temperature: that its run fitted on validation, if there is one. resize: as
+    `dataset.resize` of its run.
     """
 
     model: Any
@@ -66,6 +68,11 @@ class Classifier:
     saved_network: Any = None
     folder: Path | None = None
     temperature: float | None = None
+    resize: str = "squash"
+
+    def decode_options(self, bits: int | None = None) -> DecodeOptions:
+        """Return how its pictures are decoded; bits: as `dataset.bits`, instead of the run's."""
+        return DecodeOptions(bits or self.bits, self.resize)
 
 
 def load_trained(saved: SavedNetwork, settings: InferenceSettings) -> Classifier:
@@ -74,7 +81,8 @@ def load_trained(saved: SavedNetwork, settings: InferenceSettings) -> Classifier
     network = saved_model.load_network(saved)
     names, size, bits = saved.class_names(), saved.image_size(), saved.dataset_bits()
     temperature = saved.temperature()
-    return Classifier(network.model, names, size, settings, bits, network, saved.folder, temperature)
+    resize = saved.dataset_resize()
+    return Classifier(network.model, names, size, settings, bits, network, saved.folder, temperature, resize)
 
 
 def settings_of_result(result: Path) -> InferenceSettings:

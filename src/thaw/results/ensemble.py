@@ -110,7 +110,7 @@ def combine(
     """
     check_same_classes(classifiers)
     names = classifiers[0].class_names
-    wanted = [NetworkInput(decoded_size(tta, one.image_size), bits or one.bits) for one in classifiers]
+    wanted = [NetworkInput(decoded_size(tta, one.image_size), bits or one.bits, one.resize) for one in classifiers]
     inputs = list(dict.fromkeys(wanted))
     members = [
         Member(

@@ -106,7 +106,12 @@ def _weights(context: RunContext) -> Iterator[str]:
 def _limits(context: RunContext, trained: TrainingOutcome) -> Iterator[str]:
     yield "- It always names one of its classes, for a picture of anything."
     yield "- The figures hold for pictures like the test images: taken, cropped and chosen in the same way."
-    yield "- Pictures are squashed to a square, as in training; the whole picture is taken for one thing."
+    becomes = {
+        "squash": "Pictures are squashed to a square, as in training; the whole picture is taken for one thing.",
+        "crop": "Only the square in the centre of a picture is seen, as in training; it is taken for one thing.",
+        "pad": "Pictures are padded with grey to a square, as in training; the whole picture is taken for one thing.",
+    }
+    yield f"- {becomes[context.config.dataset.resize]}"
     if trained.engine.frozen == "int8":
         yield "- Its frozen part ran in int8; the `.keras` file alone is float32 and may answer otherwise."
     if context.config.dataset.bits:

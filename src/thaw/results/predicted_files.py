@@ -73,10 +73,16 @@ def _files_from_stdin() -> list[str]:
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """How a network reads a picture. size: side of its square input in pixels. bits: as `dataset.bits`."""
+    """How a network reads a picture. size: side of its square input in pixels. bits, resize: as in `dataset`."""
 
     size: int
     bits: int | None = None
+    resize: str = "squash"
+
+    @property
+    def options(self) -> DecodeOptions:
+        """The rules by which it is decoded."""
+        return DecodeOptions(self.bits, self.resize)
 
 
 @dataclass
@@ -114,7 +120,7 @@ class ImageReader:
             pixels: list[Pixels] = []
             for wanted in self.inputs:
                 size = (wanted.size, wanted.size)
-                picture = decode(content, file, size, DecodeOptions(wanted.bits))
+                picture = decode(content, file, size, wanted.options)
                 pixels.append(picture.resized(wanted.size))
             return file, (tuple(pixels), picture.max_value)
         except BadImageError as error:

@@ -16,7 +16,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from thaw.common.errors import UserError
-from thaw.data.decode import DecodeOptions
 from thaw.data.file_bytes import BadImageError
 from thaw.data.picture_input import pixels_of
 from thaw.models.saved_model import WEIGHTS_FILE, SavedNetwork
@@ -56,7 +55,7 @@ class PictureModel:
     """What `mlflow.pyfunc.load_model` returns, inside: a network with its decoder and its classes' names."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self._classifier, self._options = classifier, DecodeOptions(classifier.bits)
+        self._classifier, self._options = classifier, classifier.decode_options()
         self._probabilities = probability_function(classifier)
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 from thaw.config.schema import BackboneConfig
-from thaw.data.decode import DecodeOptions
 from thaw.results import trained_classifier
 from thaw.results.trained_classifier import Classifier
 from thaw.serve import small_batches
@@ -41,7 +40,7 @@ def served_model(
         "temperature": classifier.temperature,
     }
     name = f"{backbone.name} (ImageNet)" if asked is None else model_name(asked, classifier.folder)
-    options = DecodeOptions(bits or classifier.bits)
+    options = classifier.decode_options(bits)
     names = [printable(name) for name in classifier.class_names]
     return ServedModel(name, names, size, options, compute, calibrate, _heat(classifier), facts)
 

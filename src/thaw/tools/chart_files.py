@@ -6,6 +6,7 @@ from pathlib import Path
 from thaw.common.console import printable
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
+from thaw.data.decode import DecodeOptions
 from thaw.data.thumbnails import encode_jpeg, jpeg_uri
 from thaw.results.predicted_files import PredictedImage
 from thaw.tools.picture_names import check_no_image_is_replaced, picture_names
@@ -32,13 +33,13 @@ class ChartFiles:
         files: all images; the first MAX_CHARTS of them are drawn.
         class_names: of the network's outputs.
         top: classes that have a bar.
-        bits: as `dataset.bits`.
+        options: how pictures are decoded.
     """
 
-    def __init__(self, chart: str, files: list[str], class_names: list[str], top: int, bits: int | None) -> None:
+    def __init__(self, chart: str, files: list[str], class_names: list[str], top: int, options: DecodeOptions) -> None:
         self._file, self._count = Path(chart).expanduser(), len(files)
         self._names = dict(zip(files[:MAX_CHARTS], picture_names(files[:MAX_CHARTS]), strict=True))
-        self._class_names, self._top, self._bits = class_names, top, bits
+        self._class_names, self._top, self._options = class_names, top, options
         self._written: list[Path] = []
         check_no_image_is_replaced(f"chart={chart}", map(self._path, self._names), files)
 
@@ -48,7 +49,7 @@ class ChartFiles:
 
         if image.file not in self._names:
             return
-        picture = jpeg_uri(encode_jpeg(shown_picture(image.file, _PICTURE_SIDE, self._bits)))
+        picture = jpeg_uri(encode_jpeg(shown_picture(image.file, _PICTURE_SIDE, self._options)))
         charted = ChartedImage(Path(image.file).name, picture, image.probabilities, self._class_names)
         write_atomically(path := self._path(image.file), prediction_png(charted, self._top))
         self._written.append(path)

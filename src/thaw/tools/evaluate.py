@@ -80,8 +80,13 @@ def _find(config: EvaluateConfig) -> _Asked:
     engine.check_engine(config.engine, config.precision, "auto", detect_processor())
     outputs = Path(config.outputs)
     saved, settings = trained_classifier.find_saved_network(config.model, outputs, config.tracking_uri)
-    bits = config.dataset.bits or saved.dataset_bits()
-    dataset = dataclasses.replace(config.dataset, bits=bits)
+    bits, resize = config.dataset.bits or saved.dataset_bits(), saved.dataset_resize()
+    if config.dataset.resize not in ("squash", resize):
+        raise UserError(
+            f"dataset.resize={config.dataset.resize}: the network was trained with dataset.resize={resize}, and is "
+            "evaluated with that. Leave dataset.resize out"
+        )
+    dataset = dataclasses.replace(config.dataset, bits=bits, resize=resize)
     listed = evaluation_data.list_images(dataset, config.split, saved.class_names())
     in_folder = Path(config.model).expanduser() in (saved.folder, saved.folder.parent)
     weights = str(saved.weights_file.absolute()) if in_folder else config.model

@@ -12,6 +12,7 @@ from thaw.common.console import printable
 from thaw.common.csv_text import spreadsheet_text
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
+from thaw.data.decode import DecodeOptions
 from thaw.results.predicted_files import PredictedImage
 from thaw.results.trained_classifier import Classifier
 from thaw.tools.picture_captions import captioned, has_letters
@@ -36,13 +37,13 @@ class ExplainedImages:
         folder: made if it does not exist.
         files: all images.
         classifier: the network; raises UserError where it has no feature map.
-        bits: as `dataset.bits`.
+        options: how its pictures are decoded.
     """
 
-    def __init__(self, folder: str, files: Sequence[str], classifier: Classifier, bits: int | None) -> None:
+    def __init__(self, folder: str, files: Sequence[str], classifier: Classifier, options: DecodeOptions) -> None:
         from thaw.models.grad_cam import GradCam  # late: it imports Keras
 
-        self._folder, self._class_names, self._bits = Path(folder).expanduser(), classifier.class_names, bits
+        self._folder, self._class_names, self._options = Path(folder).expanduser(), classifier.class_names, options
         self._names = dict(zip(files, picture_names(files), strict=True))
         self._check_replaces_nothing(files, f"explain_output={folder}")
         self._heat = GradCam(classifier.model)
@@ -72,7 +73,7 @@ class ExplainedImages:
         name, probability = self._class_names[output], float(image.probabilities[output])
         shown = printable(name) if has_letters(printable(name)) else f"output {output}"
         caption = f"{shown} · {probability:.3f}" + ("" if heat.any() else " · nothing speaks for it")
-        picture = overlay(np.asarray(shown_picture(image.file, _SIDE, self._bits)), heat)
+        picture = overlay(np.asarray(shown_picture(image.file, _SIDE, self._options)), heat)
         content = io.BytesIO()
         captioned(picture, caption).save(content, "PNG")
         file = f"{self._names[image.file]}.png"

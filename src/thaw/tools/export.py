@@ -108,6 +108,7 @@ def _identity(run: StoredRun | None, classifier: Classifier) -> ExportIdentity:
         classifier.class_names,
         classifier.temperature,
         classifier.image_size,
+        classifier.decode_options().resize_rule,
     )
 
 

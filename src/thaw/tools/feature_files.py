@@ -41,7 +41,9 @@ def write_features(config: PredictConfig) -> None:
         config.features, config.model, config.backbone, Path(config.outputs), config.tracking_uri
     )
     function, how = feature_function(network, config.engine, config.precision)
-    wanted = NetworkInput(network.classifier.image_size, config.bits or network.classifier.bits)
+    wanted = NetworkInput(
+        network.classifier.image_size, config.bits or network.classifier.bits, network.classifier.resize
+    )
     reader = ImageReader(files, [wanted])
     shape = "x".join(map(str, network.shape))
     size = 4 * int(np.prod(network.shape)) * len(files)

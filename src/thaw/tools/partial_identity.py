@@ -26,8 +26,8 @@ def files_sha256(files: Sequence[str]) -> str:
 
 def decoding_identity(reader: ImageReader) -> list[Any]:
     """Return what the pixels depend on besides the files."""
-    inputs = [[wanted.size, wanted.bits] for wanted in reader.inputs]
-    return [decode.VERSION, decode.RESIZE_RULE, inputs, dataset_cache.decoder_versions()]
+    inputs = [[wanted.size, wanted.bits, wanted.resize] for wanted in reader.inputs]
+    return [decode.VERSION, inputs, dataset_cache.decoder_versions()]
 
 
 def network_identity(model: Any) -> list[str]:

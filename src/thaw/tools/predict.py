@@ -132,10 +132,12 @@ def _identity(config: PredictConfig, network: Ensemble, reader: ImageReader) -> 
 
 def _predict_files(network: Ensemble, reader: ImageReader, listing: Listing, config: PredictConfig) -> None:
     """Write the most probable classes of all files that are not there yet; draw what is asked for besides."""
-    names, files, bits = network.class_names, reader.files, reader.inputs[0].bits
-    charts = ChartFiles(config.chart, files, names, config.top, bits) if config.chart else None
+    names, files, options = network.class_names, reader.files, reader.inputs[0].options
+    charts = ChartFiles(config.chart, files, names, config.top, options) if config.chart else None
     explained = (
-        ExplainedImages(config.explain_output, files, network.members[0].classifier, bits) if config.explain else None
+        ExplainedImages(config.explain_output, files, network.members[0].classifier, options)
+        if config.explain
+        else None
     )
     with _progress(config, len(files) - listing.state.done) as bar:
 
