@@ -30,7 +30,8 @@ def wide_photos(tmp_path: Path) -> Path:
 
 def test_predict_and_evaluate_give_the_runs_own_probabilities(commands: Commands, wide_photos: Path) -> None:
     ran = commands.run(
-        "dataset=image_folder", f"dataset.path={wide_photos}", "dataset.resize=crop", "recipe=bottleneck", "head=linear",
+        "dataset=image_folder", f"dataset.path={wide_photos}", "dataset.resize=crop", "recipe=bottleneck",
+        "head=linear",
         "backbone=mobilenet", "backbone.alpha=0.25", "backbone.weights=none", "backbone.image_size=32",
         "bottleneck.epochs=3", "dataset.test_fraction=0.25", "report=none",
     )  # fmt: skip
@@ -54,11 +55,11 @@ def test_predict_and_evaluate_give_the_runs_own_probabilities(commands: Commands
     for row in rows:
         assert predicted[row["image"]][row["label"]] == pytest.approx(float(row["probability_of_label"]), abs=1e-5)
 
-    ran = commands.run("scripts/evaluate.py", f"model={result['run_id']}", f"dataset.path={wide_photos}")
+    ran = commands.run("scripts/evaluate.py", model, f"dataset.path={wide_photos}")
     assert ran.code == 0, ran.err
     right = [max(found, key=found.get) == name.split("/")[0] for name, found in predicted.items()]
     refused = commands.run(
-        "scripts/evaluate.py", f"model={result['run_id']}", f"dataset.path={wide_photos}", "dataset.resize=pad"
+        "scripts/evaluate.py", model, f"dataset.path={wide_photos}", "dataset.resize=pad"
     )
     assert refused.code == 1
     assert refused.err.startswith("error: dataset.resize=pad: the network was trained with dataset.resize=crop")
