@@ -172,6 +172,7 @@ def test_the_size_that_a_run_chose_by_its_pictures_is_its_own_and_not_remarked_o
     found = prepare_resume([f"resume={run_id}"])
     assert found is not None
     assert found.arguments[:-1] == [*BEGAN, "backbone.image_size=64"]
+    assert found.typed(found.arguments)[:-1] == BEGAN
     assert "note:" not in capsys.readouterr().out
     with pytest.raises(UserError, match=r"backbone.image_size: 64 in the run, 32 now"):
         prepare_resume([f"resume={run_id}", "backbone.image_size=32"])

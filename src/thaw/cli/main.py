@@ -149,7 +149,8 @@ def _checked(
     search_path = [o for o in hydra_config.overrides.hydra if o.startswith(f"{SEARCH_PATH_KEY}=")]
     overrides = [*search_path, *resolve_hydra_values(hydra_config.overrides.task, cfg)]
     if resumed:
-        return config, Job(install_paths.checkout_root(), folder, overrides, resumed.parent_run_id, resumed.run_id)
+        typed = resumed.typed(overrides)
+        return config, Job(install_paths.checkout_root(), folder, typed, resumed.parent_run_id, resumed.run_id)
     tags = SweepCallback.job_tags if parent else {}
     swept = keys_of_job(Path(hydra_config.sweep.dir), overrides) if parent else ()
     name = run_names.run_name(config, overrides, swept)

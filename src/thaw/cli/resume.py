@@ -1,7 +1,7 @@
 """`resume=RUN_ID_or_folder`: finds the run, restores its arguments, and refuses others."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,17 @@ class ResumedRun:
         run_id: its id.
         parent_run_id: that of its sweep, if any.
         arguments: the command line that continues it.
+        kept: those of the arguments that stand for what the run began with and nobody typed.
     """
 
     run_id: str
     parent_run_id: str | None
     arguments: list[str]
+    kept: tuple[str, ...] = ()
+
+    def typed(self, overrides: Sequence[str]) -> list[str]:
+        """Return overrides without those that nobody typed: a run's name and setting are made of what was typed."""
+        return [override for override in overrides if override not in self.kept]
 
 
 def prepare_resume(arguments: list[str]) -> ResumedRun | None:
@@ -65,9 +71,11 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     if Path(stored.outputs).is_dir():
         os.environ["THAW_OUTPUTS"] = stored.outputs  # today's may be another folder
     current = _compose([*overrides, *given])
-    if kept := _kept_differences(stored, current, given_keys):
-        overrides += [f"{difference.key}={_argument(difference.stored)}" for difference in kept]
-        _report_kept(kept)
+    kept: list[str] = []
+    if differences := _kept_differences(stored, current, given_keys):
+        kept = [f"{difference.key}={_argument(difference.stored)}" for difference in differences]
+        overrides += kept
+        _report_kept(differences)
         current = _compose([*overrides, *given])
     changed = stored_config.config_differences(stored, current)
     if current.cache.max_gb != stored.cache.max_gb and _has_no_cuts(run):
@@ -82,7 +90,8 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     resumed = [a for a in (*overrides, *given) if a.partition("=")[0] != "hydra.run.dir"]
     if current.tracking.uri != uri:
         resumed.append(f"tracking.uri={quote(uri)}")
-    return ResumedRun(run.id, run.tags.get(tracking.PARENT_TAG), [*resumed, f"hydra.run.dir={quote(str(folder))}"])
+    arguments = [*resumed, f"hydra.run.dir={quote(str(folder))}"]
+    return ResumedRun(run.id, run.tags.get(tracking.PARENT_TAG), arguments, tuple(kept))
 
 
 # What a new run looks up once, see `run_data.with_pinned_backbone`: its stored config differs from any other.

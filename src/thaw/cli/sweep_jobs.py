@@ -186,7 +186,8 @@ def _resumed_job(plan: SweepPlan, folder: Path, config: Config, on_epoch: EpochR
         stored: Config = to_config(cfg, Config)
     root = install_paths.checkout_root()
     # Its folder is no setting: by the command line the folds of a setting are found.
-    overrides = [argument for argument in resumed.arguments if not argument.startswith("hydra.run.dir=")]
+    typed = resumed.typed(resumed.arguments)
+    overrides = [argument for argument in typed if not argument.startswith("hydra.run.dir=")]
     return stored, Job(root, folder, overrides, resumed.parent_run_id, resumed.run_id, on_epoch=on_epoch)
 
 
