@@ -48,7 +48,7 @@ def network(name: str, accuracy: float | None, seconds: dict[str, float]) -> Net
         DepthFigures(depth, accuracy if depth.block == "all" else 0.5, 0.01, 1000, seconds.get(depth.block))
         for depth in candidate_depths(GRAPH)
     )
-    return NetworkFigures(name, 224, figures, 30.0)
+    return NetworkFigures(name, 224, figures)
 
 
 def test_it_is_thawed_as_deep_as_the_time_allows() -> None:

@@ -174,6 +174,7 @@ def test_the_size_that_a_run_chose_by_its_pictures_is_its_own_and_not_remarked_o
     assert found.arguments[:-1] == [*BEGAN, "backbone.image_size=64"]
     assert found.typed(found.arguments)[:-1] == BEGAN
     assert "note:" not in capsys.readouterr().out
+    assert prepare_resume([f"resume={run_id}", "backbone=efficientnet_lite0", "seed=3"]) is not None
     with pytest.raises(UserError, match=r"backbone.image_size: 64 in the run, 32 now"):
         prepare_resume([f"resume={run_id}", "backbone.image_size=32"])
 
@@ -275,3 +276,22 @@ def test_a_spoilt_run_json_is_a_mistake_that_is_named(begun) -> None:
     (folder / "run.json").write_text("[]")
     with pytest.raises(UserError, match=r"has no run\.json that says which"):
         prepare_resume([f"resume={folder}"])
+
+
+def test_the_arguments_that_a_run_began_with_may_be_given_again_though_they_mean_something_else_now(
+    begun, tmp_path: Path, monkeypatch
+) -> None:
+    import shutil
+
+    run_id, _ = begun(command=[*BEGAN, "optimizer=sgd"])
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    file = conf / "optimizer" / "sgd.yaml"
+    file.write_text(file.read_text().replace("2e-3", "3e-3"))
+    monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
+    found = prepare_resume([f"resume={run_id}", "optimizer=sgd"])
+    assert found is not None
+    assert "optimizer.learning_rate=0.002" in found.arguments
+    other, _ = begun()
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.002 in the run, 0.003 now"):
+        prepare_resume([f"resume={other}", "optimizer=sgd"])

@@ -10,6 +10,7 @@ from thaw.cache import DiskCache
 from thaw.config.schema import DatasetConfig
 from thaw.data import prepare
 from thaw.data.decode import DecodeOptions, decode
+from thaw.data.file_bytes import BadImageError
 from thaw.data.picture_input import pixels_of
 from thaw.data.pixels import of_scan
 
@@ -88,3 +89,12 @@ def test_training_prediction_and_arrays_see_the_same_pixels(
     )
     assert squashed.sizes.tolist() == scan.sizes.tolist()
     assert not np.array_equal(pixels_of(file, 24), expected), "another rule has other rows"
+
+
+def test_a_long_strip_is_not_padded_to_a_square_that_fills_the_memory(tmp_path: Path) -> None:
+    strip = Image.new("RGB", (20_000, 3))
+    strip.save(tmp_path / "strip.png")
+    for picture in (tmp_path / "strip.png", strip):
+        with pytest.raises(BadImageError, match="20000x20000 pixels once it is padded, more than 100 million"):
+            pixels_of(picture, 24, DecodeOptions(resize="pad"))
+        assert pixels_of(picture, 24, DecodeOptions(resize="crop")).shape == (24, 24, 3)

@@ -27,22 +27,20 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
     """Return what is found out about a network's depths; mean activations are computed once, and cached.
 
     Raises:
-        UserError: fewer than two classes can be told apart, or the images cannot be read.
+        UserError: the images cannot be read.
     """
     network, data = prepared.network, prepared.data
     depths = candidate_depths(network.backbone.graph)
-    started = time.perf_counter()
     features = _mean_activations(prepared, depths)
-    seconds = time.perf_counter() - started
-    figures = []
+    labels, figures = data.labels("train"), []
+    judged = min(len(labels), logistic_regression.MAX_CHOSEN_ON)
     with progress("probing", len(depths) * logistic_regression.fits()) as bar:
         for depth, rows in zip(depths, features, strict=True):
-            labels = data.labels("train")
             solution = logistic_regression.solve(
                 rows, labels, len(data.class_names), seed=data.seed, advance=bar.advance
             )
-            accuracy, images = solution.accuracy, min(len(labels), logistic_regression.MAX_CHOSEN_ON)
-            error = 0.0 if accuracy is None else math.sqrt(accuracy * (1 - accuracy) / images)
+            accuracy = solution.accuracy
+            error = 0.0 if accuracy is None else math.sqrt(accuracy * (1 - accuracy) / judged)
             figures.append((depth, accuracy, error))
     images = sum(map(len, data.splits.by_name().values()))
     itemsize = STORAGE_DTYPES[prepared.choice.frozen].itemsize
@@ -56,7 +54,6 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
             )
             for depth, accuracy, error in figures
         ),
-        seconds,
     )  # fmt: skip
 
 

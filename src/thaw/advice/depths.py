@@ -1,5 +1,6 @@
 """The depths of a network that are compared, and the suggestion that their figures lead to. No TensorFlow."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,12 +41,11 @@ class DepthFigures:
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """A network's depths, from the images to the head. seconds: that computing the features of all images took."""
+    """A network's depths, from the images to the head."""
 
     backbone: str
     image_size: int
     depths: tuple[DepthFigures, ...]
-    seconds: float
 
     @property
     def features(self) -> DepthFigures:
@@ -104,7 +104,7 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
     best = max(networks, key=_accuracy)
     level = _accuracy(best) - best.features.standard_error
     equal = [network for network in networks if _accuracy(network) >= level]
-    chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=network.seconds))
+    chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=math.inf))
     first = chosen.backbone
     if len(networks) > 1:
         first += " has the best features" if len(equal) == 1 else " has features as good as the best, and trains faster"
@@ -126,7 +126,5 @@ def _accuracy(network: NetworkFigures) -> float:
 def _stage_seconds(network: NetworkFigures, epochs: int) -> dict[Depth, float]:
     """Return by depth what a stage of training takes, of the depths that may be suggested."""
     return {
-        figures.depth: epochs * figures.epoch_seconds
-        for figures in network.depths
-        if figures.epoch_seconds is not None and may_be_thawed_behind(figures.depth, network.image_size)
+        figures.depth: epochs * figures.epoch_seconds for figures in network.depths if figures.epoch_seconds is not None
     }

@@ -63,18 +63,20 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
     _change_to_working_directory(run)
     if tracking.CONFIG_LOGGED_TAG not in run.tags:
         raise UserError(f"run {run.id} ended before its config was stored: start it anew")
-    overrides = run.artifact_path("overrides.txt").read_text(encoding="utf-8").splitlines()
+    began = [a for a in run.artifact_path("overrides.txt").read_text(encoding="utf-8").splitlines() if a]
     given_keys = {a.partition("=")[0] for a in given}
-    overrides = [a for a in overrides if a and a.partition("=")[0] not in given_keys]
+    overrides = [a for a in began if a.partition("=")[0] not in given_keys]
     file = run.artifact_path("config.yaml")
     stored = stored_config.parse_stored_config(file.read_text(encoding="utf-8"), str(file))
     if Path(stored.outputs).is_dir():
         os.environ["THAW_OUTPUTS"] = stored.outputs  # today's may be another folder
     current = _compose([*overrides, *given])
     kept: list[str] = []
-    if differences := _kept_differences(stored, current, given_keys):
+    if differences := _kept_differences(stored, current, {*given} - {*began}):
         kept = [f"{difference.key}={_argument(difference.stored)}" for difference in differences]
         overrides += kept
+        kept_keys = {difference.key for difference in differences}
+        given = [a for a in given if a.partition("=")[0] not in kept_keys]
         _report_kept(differences)
         current = _compose([*overrides, *given])
     changed = stored_config.config_differences(stored, current)
@@ -98,18 +100,22 @@ def prepare_resume(arguments: list[str]) -> ResumedRun | None:
 _PINNED_KEYS = ("backbone.image_size", "backbone.weights")
 
 
-def _kept_differences(stored: Config, current: Config, given: Collection[str]) -> list[stored_config.ConfigDifference]:
+def _kept_differences(stored: Config, current: Config, new: Collection[str]) -> list[stored_config.ConfigDifference]:
     """Return the keys that a run goes on with as it began, though conf/ or a newer version has other values for them.
 
-    Those that this command gives are not among them, nor are values in lists, which no argument sets.
+    Those that are set by `new`, the arguments that the run did not begin with, are not among them, nor are values in
+    lists, which no argument sets.
     """
+    given = {argument.partition("=")[0] for argument in new}
+    sections = tuple(f"{key}." for key in given)
     return [
         difference
         for difference in stored_config.config_differences(stored, current)
         if "[" not in difference.key
         and isinstance(difference.stored, str | int | float | None)
         and "experiment" not in given
-        and not any(difference.key == key or difference.key.startswith(f"{key}.") for key in given)
+        and difference.key not in given
+        and (difference.key in _PINNED_KEYS or not difference.key.startswith(sections))
     ]
 
 

@@ -4,7 +4,6 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +129,10 @@ def decode(
         rgb = _to_rgb(image, name, white_level)
         width, height, box = _full_size_and_box(rgb, reduction)
         file_size = width, height
-        if square := squares.SQUARES[options.resize]:
-            rgb, width, height, box = _made_square(rgb, box, square, file_size)
+        if options.resize != squares.SQUASH:
+            rgb = _made_square(_whole_pixels(rgb, box), options, name)
+            side = min(file_size) if options.resize == "crop" else max(file_size)
+            width, height, box = side, side, (0, 0, *rgb.size)
         return DecodedImage(rgb, width, height, box, format_name, mode, note, max_value, file_size)
     except (BadImageError, MemoryError, ImportError):  # the last: a Pillow built without LittleCMS
         raise
@@ -143,18 +144,25 @@ def decode(
         raise BadImageError(name, reason, kind) from error
 
 
-def _made_square(
-    image: Image.Image, box: Box, square: Callable[[Image.Image], Image.Image], file_size: tuple[int, int]
-) -> tuple[Image.Image, int, int, Box]:
-    """Return a square image, its width and height in the file's full size, and its box: all of it."""
-    if any(side != round(side) for side in box):  # of a reduced JPEG
-        whole = max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))
-        image = image.resize(whole, Image.Resampling.BILINEAR, box)
-    elif box != (0, 0, *image.size):
-        image = image.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))
-    image = square(image)
-    side = min(file_size) if square is squares.cropped else max(file_size)
-    return image, side, side, (0, 0, *image.size)
+def _whole_pixels(image: Image.Image, box: Box) -> Image.Image:
+    """Return the part of an image in a box, which of a reduced JPEG begins or ends inside a pixel."""
+    if box == (0, 0, *image.size):
+        return image
+    whole = max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))
+    return image.resize(whole, Image.Resampling.BILINEAR, box)
+
+
+def _made_square(image: Image.Image, options: DecodeOptions, name: str) -> Image.Image:
+    """Return an image as `dataset.resize` has it.
+
+    Raises:
+        BadImageError: padded, it would have more than `MAX_PIXELS`: a strip of few pixels may be very long.
+    """
+    square, side = squares.SQUARES[options.resize], max(image.size)
+    if options.resize == "pad" and side * side > MAX_PIXELS:
+        limit = f"more than {MAX_PIXELS // 10**6} million"
+        raise BadImageError(name, f"{side}x{side} pixels once it is padded, {limit}: shrink it first", "too_large")
+    return square(image) if square else image
 
 
 def to_upright_rgb(image: Image.Image, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> Image.Image:
@@ -164,9 +172,7 @@ def to_upright_rgb(image: Image.Image, name: str, options: DecodeOptions = DEFAU
         BadImageError: Its pixels have no known range.
     """
     _turn_upright(image)
-    rgb = _to_rgb(image, name, options.white_level)
-    square = squares.SQUARES[options.resize]
-    return square(rgb) if square else rgb
+    return _made_square(_to_rgb(image, name, options.white_level), options, name)
 
 
 def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.config import checks
 from thaw.config.command_lines import script_command
-from thaw.config.schema import BackboneConfig
+from thaw.config.schema import BackboneConfig, DatasetConfig
 from thaw.config.tool_schemas import AdviseConfig, LayersConfig
 from thaw.extract.prepared_run import prepare_network
 from thaw.frozen.configured_engine import check_supported
@@ -51,10 +52,20 @@ def advise(config: AdviseConfig) -> None:
 
 
 def _of_network(config: AdviseConfig, name: str) -> AdviseConfig:
-    """Return the config with another network, as conf/backbone has it."""
+    """Return the config with another network, as conf/backbone has it, with an input of the size that was asked for.
+
+    Raises:
+        UserError: weights were asked for, which are those of one network.
+    """
     if name == config.backbone.name:
         return config
+    if config.backbone.weights != "imagenet":
+        raise UserError(
+            f"backbone.weights={config.backbone.weights} are those of one network, and several are compared: leave "
+            "backbone.weights out, or name one backbone"
+        )
     backbone: BackboneConfig = compose_config("layers", LayersConfig, [f"backbone={name}"]).backbone
+    backbone = dataclasses.replace(backbone, image_size=config.backbone.image_size)
     # The depth is what is looked for, and a block's name of one network is none of another.
     return dataclasses.replace(
         config, backbone=backbone, finetune=dataclasses.replace(config.finetune, freeze=backbone.freeze)
@@ -89,15 +100,22 @@ def _table(network: NetworkFigures, epochs: int) -> Table:
 
 def _command(config: AdviseConfig, suggestion: Suggestion) -> str:
     """Return the command line that trains what is suggested."""
-    arguments = [f"dataset={config.dataset.name}"]
-    if config.dataset.path:
-        arguments.append(f"dataset.path={config.dataset.path}")
-    arguments += [f"backbone={suggestion.backbone}", f"backbone.image_size={suggestion.image_size}"]
+    arguments = [f"dataset={config.dataset.name}", *_given("dataset", config.dataset, DatasetConfig(), ("name",))]
+    arguments.append(f"backbone={suggestion.backbone}")
+    chosen = dataclasses.replace(_of_network(config, suggestion.backbone).backbone, image_size=suggestion.image_size)
+    arguments += _given("backbone", chosen, BackboneConfig(), ("name", "freeze"))
     if suggestion.freeze == "all":
         arguments.append("recipe=bottleneck")
     else:
         arguments.append(f"finetune.freeze={suggestion.freeze}")
     return f"{script_command('train')} {shlex.join(arguments)}"
+
+
+def _given(section: str, values: Any, defaults: Any, left_out: tuple[str, ...]) -> list[str]:
+    """Return the keys of a section whose values are not the defaults, as arguments."""
+    names = [field.name for field in dataclasses.fields(values) if field.name not in left_out]
+    given = [name for name in names if getattr(values, name) != getattr(defaults, name)]
+    return [f"{section}.{name}={getattr(values, name)}" for name in given]
 
 
 def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion, command: str, epochs: int) -> None:
