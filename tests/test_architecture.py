@@ -48,7 +48,7 @@ ALLOWED = {
     "export": {"common", "config", "data", "models", "tracking", "frozen", "analysis", "results"},
     "cli": {
         "common", "config", "code_hash", "data", "tracking", "sweeps", "training", "results", "report", "run_context",
-        "run_data", "run",
+        "run_data", "run", "advice",
     },
     "serve": {"common", "config", "data", "models", "frozen", "results"},
     "tools": {

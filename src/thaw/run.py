@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from thaw import run_fingerprint, tracking, weights_leakage
 from thaw.common import devices, tensorflow_setup
 from thaw.common.console import say
+from thaw.common.errors import UserError
 from thaw.common.hardware import detect_hardware
 from thaw.config.job import Job
 from thaw.config.schema import BackboneConfig, Config
@@ -33,6 +34,10 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 
 def run(config: Config, job: Job) -> RunResult:
     """Train as configured and return the result; raises UserError for what the user can mend."""
+    if config.recipe == "auto":  # of a sweep, whose jobs would each have the whole machine's time to themselves
+        raise UserError(
+            "recipe=auto chooses its settings itself, for a single run: leave -m out, or sweep recipe=finetune"
+        )
     resumed = job.resumed_run_id is not None
     if not resumed:
         config = with_pinned_backbone(config)

@@ -18,6 +18,7 @@ from thaw.tracking import TrackedRun
 from thaw.training import head_snapshot, recipes
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.recipes import TrainingStage
+from thaw.training.stage_end import StageEnd, stage_epochs, stage_epochs_tag
 from thaw.training.stage_result import StageResult
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
@@ -74,7 +75,9 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             resume_from=checkpoint,
         )
         checkpoint = None  # later stages begin
-        logger = StageLogger(tracked, stage, context.job)
+        ended_after = {**stage_epochs(tracked.resumed_tags), **context.job.stage_epochs}
+        end = StageEnd(context.job.deadline, ended_after.get(number))
+        logger = StageLogger(tracked, stage, context.job, end)
         result = run_stage(
             stage,
             network,
@@ -104,6 +107,7 @@ class StageLogger:
     tracked: TrackedRun
     planned: PlannedStage
     job: Job
+    end: StageEnd
 
     def log_start(self, trainable_params: int) -> None:
         """Log what the stage is about to do, so that one that fails has said so."""
@@ -111,8 +115,8 @@ class StageLogger:
         self.tracked.set_tags({"thaw.stage": stage.name, tag: stage.name, f"{tag}.plan": self.planned.plan.summary()})
         self.tracked.log_metrics({"stage/trainable_params": trainable_params}, step=stage.first_epoch + 1)
 
-    def log_epoch(self, entry: Mapping[str, Any]) -> None:
-        """Log and print an entry of the history."""
+    def log_epoch(self, entry: Mapping[str, Any]) -> bool:
+        """Log and print an entry of the history; return whether the stage ends as the time is up."""
         _log_epoch_metrics(self.tracked, [entry], self.planned.stage)
         say(
             f"  {entry['stage']} epoch {entry['epoch']} · loss {entry['loss']:.4f} accuracy {entry['accuracy']:.4f} · "
@@ -121,6 +125,12 @@ class StageLogger:
         )
         if self.job.on_epoch:
             self.job.on_epoch({**entry, "epoch_of_stage": entry["epoch"] - self.planned.stage.first_epoch})
+        done = entry["epoch"] - self.planned.stage.first_epoch
+        if done == self.planned.stage.epochs or not self.end.is_now(done):
+            return False
+        self.tracked.set_tags({stage_epochs_tag(self.planned.stage.number): str(done)})
+        say(f"  the time is up after {done} of {self.planned.stage.epochs} epochs")
+        return True
 
 
 def _log_epoch_metrics(tracked: TrackedRun, history: Iterable[Mapping[str, Any]], stage: TrainingStage) -> None:

@@ -50,7 +50,7 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
         tuple(
             DepthFigures(
                 depth, accuracy, error, images * itemsize * _stored_values(network, depth),
-                _epoch_seconds(prepared, depth),
+                epoch_seconds(prepared, depth),
             )
             for depth, accuracy, error in figures
         ),
@@ -104,7 +104,7 @@ def _stored_values(network: Network, depth: Depth) -> int:
     return freeze.activation_values_per_image(freeze.cut_operations(graph, depth.boundary)) or 0
 
 
-def _epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
+def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
     """Return the seconds of a training epoch of what lies behind a depth, by a few steps on random activations."""
     import keras
 

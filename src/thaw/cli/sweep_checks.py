@@ -57,6 +57,8 @@ def check_sweep(arguments: list[str]) -> None:
             if len(swept) > 1 or i == 0:
                 jobs += _configs_of_values(first[:i], swept, first[i + 1 :])
     checks.raise_problems(problem for job in jobs for problem in checks.value_problems(job))
+    if any(job.recipe == "auto" for job in jobs or [parent]):
+        raise UserError("recipe=auto chooses its settings itself: leave -m out, or sweep recipe=finetune")
     check_sweep_jobs(parent, jobs or [parent])
 
 

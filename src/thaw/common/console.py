@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from thaw.common.durations import duration
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -166,7 +168,7 @@ class _Lines:
         rate = f"{self._done / (now - self._started):.0f} {self._unit}/s · " if self._unit else ""
         line = (
             f"{self._description} {self._done:,} of {self._total:,} · {100 * self._done / self._total:.0f} % · {rate}"
-            f"{_duration(seconds_left)} left"
+            f"{duration(seconds_left)} left"
         )
         if _Shell.output_is_data:
             print(line, file=sys.stderr, flush=True)
@@ -190,9 +192,3 @@ def progress(description: str, total: int, unit: str = "") -> Iterator[ProgressH
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), _Rate(), left, TimeRemainingColumn())
     with Progress(*columns, console=_console, transient=True) as bar:
         yield _Bar(bar, description, total, unit)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from thaw.common.durations import seconds_of
 from thaw.common.errors import UserError, did_you_mean, joined
 from thaw.config import key_conflicts
 from thaw.config.schema import Config, OptimizerConfig
@@ -25,6 +26,7 @@ def check_config(config: Config, new_run: bool = False) -> None:
         *_train_problems(config),
         *_batch_change_problems(config),
         *_recipe_problems(config),
+        *_budget_problems(config),
         *_view_problems(config),
         *(problem for where, optimizer in _optimizers(config) for problem in _optimizer_problems(where, optimizer)),
         *(key_conflicts.contradictions(config) if new_run else ()),
@@ -149,6 +151,11 @@ def _batch_change_problems(config: Config) -> Iterator[str]:
         )
     if config.recipe == "scratch":
         yield "augment.place=activations: recipe=scratch has no frozen layers whose activations could be changed"
+
+
+def _budget_problems(config: Config) -> Iterator[str]:
+    if config.budget is not None and seconds_of(config.budget) is None:
+        yield f"budget={config.budget} is no time: write it as 90s, 5m, 1h or 1h30m"
 
 
 def _recipe_problems(config: Config) -> Iterator[str]:

@@ -29,6 +29,9 @@ class Job:
         cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
         chained_cuts: whether a stage's activations are computed from those at a later stage's cut; not of a run that is
             reproduced and began in a version that computed all from the images.
+        deadline: of `time.monotonic`: a stage ends after the epoch behind which no other one fits; None: without one.
+        stage_epochs: by a stage's number, the epochs after which it ends, of a run that is reproduced and whose time
+            was up then.
         on_epoch: called after each epoch with its entry of the history, which has `stage`, `epoch` (counted over all
             stages), `epoch_of_stage` and `val_accuracy` among others; it may raise `Pruned`.
     """
@@ -42,4 +45,6 @@ class Job:
     name: str = ""
     cuts: tuple[int, ...] | None = None
     chained_cuts: bool = True
+    deadline: float | None = None
+    stage_epochs: Mapping[int, int] = field(default_factory=dict)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None

@@ -140,6 +140,10 @@ def _stages(config: Config) -> list[StageKeys]:
 def _idle(config: Config) -> Iterator[tuple[str, str]]:
     """Yield keys and sections that have no effect, and why."""
     finetune, recipe = config.finetune, f"recipe={config.recipe}"
+    if config.recipe == "auto":  # what it chooses is known later
+        yield "scratch", recipe
+        return
+    yield "budget", recipe
     for section in ("scratch", "bottleneck", "finetune"):
         if section != config.recipe:
             yield section, recipe

@@ -341,7 +341,12 @@ class SweepConfig:
 class Config:
     """All of conf/, merged."""
 
-    recipe: str = key("finetune", "scratch, bottleneck or finetune", choices=("scratch", "bottleneck", "finetune"))
+    recipe: str = key(
+        "finetune",
+        "scratch, bottleneck, finetune, or auto: bottleneck or finetune, as measured and within budget",
+        choices=("scratch", "bottleneck", "finetune", "auto"),
+    )
+    budget: str | None = key(None, "time that recipe=auto may take in all, as 90s, 5m or 1h; default: 5m")
     seed: int = key(0, "seed of splits, initial weights, shuffling, augmentation and dropout", min=0, max=2**31 - 1)
     engine: str = key(
         "auto",

@@ -13,8 +13,8 @@ from thaw.common.errors import UserError
 from thaw.config.schema import Config
 from thaw.config.yaml_text import restore_yaml_texts
 
-# Folders, stores, checkpoints, refusals, resuming and sweeps change no number. The cache's budget does so only by
-# the cuts that it leads to, and those are recorded.
+# Folders, stores, checkpoints, refusals, resuming, sweeps and a budget, which is spent already, change no number. The
+# cache's budget does so only by the cuts that it leads to, and those are recorded.
 RESULT_NEUTRAL_KEYS = (
     "outputs",
     "tracking",
@@ -22,6 +22,7 @@ RESULT_NEUTRAL_KEYS = (
     "cache.max_gb",
     "checkpoint",
     "leak",
+    "budget",
     "report",
     "resume",
     "sweep",

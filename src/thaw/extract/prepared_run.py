@@ -82,7 +82,15 @@ def prepare_run(config: Config, workers: ShardWorkers | None = None) -> Prepared
 
     Args and errors are those of `prepare_network`.
     """
-    prepared = prepare_network(config, workers)
+    return plan_run(prepare_network(config, workers), workers)
+
+
+def plan_run(prepared: PreparedNetwork, workers: ShardWorkers | None = None) -> PreparedRun:
+    """Join the head to a run's network, and plan its stages; told as the run tells it.
+
+    Raises:
+        UserError: a freeze request names no layer.
+    """
     from thaw.training.stage_plans import StageInputs, plan_stages
 
     config, data, network = prepared.config, prepared.data, prepared.network

@@ -43,7 +43,7 @@ def extract_run(config: Config, workers: ShardWorkers | None = None) -> Extracte
     """
     started = time.perf_counter()
     prepared = prepare_run(config, workers)
-    extracted = _extract_stages(prepared)
+    extracted = extract_stages(prepared)
     data, cache = prepared.data, prepared.cache
     data.pixels.check_unchanged()
     say(
@@ -53,8 +53,8 @@ def extract_run(config: Config, workers: ShardWorkers | None = None) -> Extracte
     return extracted
 
 
-def _extract_stages(prepared: PreparedRun) -> Extracted:
-    """Compute what each stage caches."""
+def extract_stages(prepared: PreparedRun) -> Extracted:
+    """Compute what each stage caches; no image may be unreadable, which raises UserError."""
     planned, network, data, inputs = prepared.planned, prepared.network, prepared.data, prepared.inputs
     data.pixels.decode_missing()
     done = [_extract_stage(planned, number, network, data, inputs) for number in range(len(planned))]

@@ -33,6 +33,7 @@ class RunResult:
     quantization: empty unless frozen layers are in int8; `calibration_sha256`, `calibration_images`, `nncf`, `accuracy`
     (the fields of `PrecisionComparison`; not of drafts), and with a kept network `file` and `sha256` of the quantised
     part.
+    auto: of recipe=auto what was measured and chosen, as `auto.json`; empty otherwise.
     calibration: `temperature` (None if none could be fitted), `fitted_on`, `images`, and `ece`, `brier`, `nll` of
     `test` and of `test_calibrated`. verdict: the report's first lines. report: path of its page, None without one.
     """
@@ -55,6 +56,7 @@ class RunResult:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     verdict: Sequence[str] = ()
     report: str | None = None
+    auto: Mapping[str, Any] = field(default_factory=dict)
     cache: Mapping[str, int] = field(default_factory=lambda: {"hits": 0, "misses": 0, "bytes": 0})
 
 

@@ -13,6 +13,7 @@ from thaw.config import command_lines, stored_config
 from thaw.data import manifest
 from thaw.models import saved_model
 from thaw.results import classifier, logged_metrics, model_card, served_model
+from thaw.results.auto_record import AUTO_FILE, read_auto_record
 from thaw.results.metrics import Evaluation
 from thaw.results.result import OBJECTIVE, Objective, RunResult, write_result
 from thaw.results.run_figures import RunFigures
@@ -195,10 +196,13 @@ def write_run_result(
         calibration=figures.calibration_entry(),
         verdict=list(figures.verdict.lines),
         report=str(page) if page else None,
+        auto=read_auto_record(context.folder),
     )
     file = context.folder / "result.json"
     write_result(result, file)
     context.tracked.log_artifact(file)
+    if result.auto:
+        context.tracked.log_artifact(context.folder / AUTO_FILE)
     context.tracked.set_tags({tracking.WEIGHTS_TAG: result.weights_sha256})
     context.tracked.set_note(_note(figures.verdict.sentence, page))
     _print_summary(context, result)  # before the store is told: it may refuse, and the result is there all the same
@@ -229,7 +233,7 @@ def _print_summary(context: RunContext, result: RunResult) -> None:
         f"test accuracy {metrics['test/accuracy']:.4f} · macro F1 {metrics['test/macro_f1']:.4f} · "
         f"val accuracy {metrics['val/accuracy']:.4f} · {result.seconds['total']:.0f} s"
     )
-    for line in result.verdict:
+    for line in (*result.verdict, *result.auto.get("lines", ())):
         say(f"  {line}")
     say(f"result {display_path(context.folder / 'result.json')}")
     if result.report:

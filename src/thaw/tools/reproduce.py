@@ -26,6 +26,7 @@ from thaw.reproduce.original_run import OriginalRun
 from thaw.results.final_predictions import PARITY_IMAGES_TAG
 from thaw.run import run
 from thaw.training import recipes
+from thaw.training.stage_end import stage_epochs
 
 REPRODUCES_TAG = "thaw.reproduces"  # of the rerun: the id of the original run
 VERDICT_TAG = "thaw.verdict"
@@ -105,6 +106,7 @@ def _job(original: OriginalRun, rerun_config: Config, root: Path | None, folder:
         name=f"reproduces {original.run.id[:8]}: {original.run.name}",
         cuts=run_fingerprint.stored_cuts(tags),
         chained_cuts=run_fingerprint.has_chained_cuts(tags),
+        stage_epochs=stage_epochs(tags),
     )
 
 

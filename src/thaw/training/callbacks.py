@@ -137,8 +137,8 @@ def _cross_entropy(out: Any, targets: Any) -> Any:
 class EpochLogger(keras.callbacks.Callback):
     """Collects the history, advances the progress bar, and raises Diverged when the loss is no longer finite.
 
-    images, steps: of an epoch. on_epoch: is called with each entry of `history`. seconds_before_resume: of this stage's
-    training before the run was stopped.
+    images, steps: of an epoch. on_epoch: is called with each entry of `history`; the stage ends if it returns true.
+    seconds_before_resume: of this stage's training before the run was stopped.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class EpochLogger(keras.callbacks.Callback):
         images: int,
         steps: int,
         bar: ProgressHandle,
-        on_epoch: Callable[[dict[str, Any]], None],
+        on_epoch: Callable[[dict[str, Any]], bool | None],
     ) -> None:
         super().__init__()
         self._stage, self._images, self._steps, self._bar, self._on_epoch = stage, images, steps, bar, on_epoch
@@ -187,7 +187,8 @@ class EpochLogger(keras.callbacks.Callback):
             "images_per_second": images / self._step_seconds if self._step_seconds else 0.0,
         }
         self.history.append(entry)
-        self._on_epoch(entry)
+        if self._on_epoch(entry):
+            self.model.stop_training = True
 
     def _check_finite(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):

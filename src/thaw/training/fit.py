@@ -51,12 +51,13 @@ def fit(
     stage: TrainingStage,
     inputs: FitInputs,
     checkpointer: StageCheckpointer,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[[dict[str, Any]], bool | None],
 ) -> FitResult:
     """Train `model` for the stage's epochs; a resumed stage ends as if it had not been stopped, bit for bit.
 
-    model: an uncompiled Keras model, batches in, probabilities out. on_epoch is called with each entry of the history.
-    Ctrl-C and SIGTERM wait for the end of a step, which is saved. Raises Diverged when the loss is no longer finite.
+    model: an uncompiled Keras model, batches in, probabilities out. on_epoch is called with each entry of the history;
+    the stage ends if it returns true. Ctrl-C and SIGTERM wait for the end of a step, which is saved. Raises Diverged
+    when the loss is no longer finite.
     """
     model = _compiled(model, stage, inputs)
     train, val, start = inputs.train, inputs.val, checkpointer.start

@@ -24,7 +24,7 @@ def fit_head(
     data: Dataset,
     batches: Callable[[str], BatchSequence],
     class_weight: dict[int, float] | None,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[[dict[str, Any]], bool | None],
 ) -> FitResult:
     """Solve for the network's output layer, and set it; the history has one epoch.
 

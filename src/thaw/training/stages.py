@@ -34,14 +34,14 @@ def run_stage(
     checkpointer: StageCheckpointer,
     predict_splits: Sequence[str],
     on_start: Callable[[int], None],
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[[dict[str, Any]], bool | None],
     sample: npt.NDArray[np.int64] | None = None,
 ) -> StageResult:
     """Train one stage of the network in place, from its beginning or from the checkpointer's checkpoint.
 
     predict_splits: the splits whose probabilities the result has. on_start is called with the number of trainable
-    weights, on_epoch with each entry of the history. sample: test images, by their catalog indices, whose features the
-    result has if they are in the cache.
+    weights, on_epoch with each entry of the history, behind which the stage ends if it returns true. sample: test
+    images, by their catalog indices, whose features the result has if they are in the cache.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
@@ -70,7 +70,7 @@ def run_stage(
         with _training_precision(parts, inputs):
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
-    if len(fitted.history) < stage.epochs:
+    if inputs.train_config.patience and len(fitted.history) < stage.epochs:
         say(f"  stopped early after {len(fitted.history)} of {stage.epochs} epochs; the best weights are restored")
     elif inputs.train_config.keep == "best" and not stage.solved:
         best = min(fitted.history, key=lambda entry: entry["val_loss"])

@@ -1,0 +1,80 @@
+"""What recipe=auto trains within a time: how much of a network, and for how many epochs. No TensorFlow."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thaw.advice.depths import WHOLE, Depth
+from thaw.common.durations import duration
+
+# A boundary is taken if this many epochs behind it fit. Fewer than these of a deeper one are worth less than those of
+# the next one, docs/measured/accuracy.md.
+FEWEST_EPOCHS = 2
+_MOST = 2.0  # epochs, as a multiple of those of stage thaw without a budget
+
+
+@dataclass(frozen=True)
+class TimedDepth:
+    """A boundary that may be chosen. epoch_seconds: of training what lies behind, with validation."""
+
+    depth: Depth
+    epoch_seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: `finetune.freeze` ("all": only a head), epochs of stage thaw, and the seconds that they take."""
+
+    freeze: str
+    epochs: int
+    seconds: float
+
+
+def choose_plan(depths: Sequence[TimedDepth], usual_epochs: int, seconds: float) -> Plan:
+    """Return what is thawed within a time: the most of the network of which a few epochs fit.
+
+    Args:
+        depths: that may be chosen, in any order.
+        usual_epochs: those of stage thaw without a budget.
+        seconds: for stage thaw alone.
+    """
+    fewest = min(FEWEST_EPOCHS, usual_epochs)
+    for timed in sorted(depths, key=lambda timed: timed.depth.boundary):
+        if epochs_within(timed, usual_epochs, seconds) >= fewest:
+            return plan_within(timed, usual_epochs, seconds)
+    return Plan(WHOLE, 0, 0.0)
+
+
+def plan_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> Plan:
+    """Return the plan for a boundary that was chosen before: the epochs that fit, and one at least."""
+    epochs = max(1, epochs_within(timed, usual_epochs, seconds))
+    return Plan(timed.depth.block, epochs, epochs * timed.epoch_seconds)
+
+
+def epochs_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> int:
+    """Return how many epochs fit into a time, up to those beyond which more have not helped."""
+    return min(math.floor(_MOST * usual_epochs), math.floor(max(0.0, seconds) / timed.epoch_seconds))
+
+
+def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: int, spent: float) -> str:
+    """Return whether a larger budget would change the plan, and to what.
+
+    Args:
+        plan: that was trained.
+        depths: as `choose_plan` had them.
+        usual_epochs: as `choose_plan` had them.
+        spent: seconds of the budget that are not stage thaw's.
+    """
+    if not depths:
+        return "more time: no part of this network may be thawed for pictures of this size"
+    deepest = min(depths, key=lambda timed: timed.depth.boundary)
+    most = math.floor(_MOST * usual_epochs)
+    if plan.freeze == deepest.depth.block and plan.epochs >= most:
+        return f"more time: would not change the plan, which has {plan.epochs} epochs behind {plan.freeze} already"
+    wanted = most if plan.freeze == deepest.depth.block else usual_epochs
+    needed = spent + wanted * deepest.epoch_seconds
+    minutes = math.ceil(needed / 60)
+    return (
+        f"more time: budget={minutes}m would train {wanted} epochs behind {deepest.depth.block} "
+        f"({duration(deepest.epoch_seconds)} each)"
+    )

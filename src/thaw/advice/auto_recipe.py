@@ -1,0 +1,256 @@
+"""recipe=auto: measures what this machine does with a network and a data set, and chooses what fits the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from thaw.advice import auto_plan, learning_curve
+from thaw.advice.auto_plan import Plan, TimedDepth
+from thaw.advice.depths import WHOLE, NetworkFigures, candidate_depths, may_be_thawed_behind
+from thaw.advice.learning_curve import CurvePoint
+from thaw.common.console import progress, say
+from thaw.common.durations import duration
+from thaw.common.errors import UserError
+from thaw.config.schema import Config
+from thaw.extract import prepared_run
+from thaw.extract.prepared_run import PreparedNetwork, PreparedRun
+from thaw.extract.run_extraction import extract_stages
+from thaw.training import logistic_regression, recipes
+
+if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
+    from thaw.models.network import Network
+
+# Networks that are compared where none was asked for, and what an image costs in them as a multiple of the first:
+# multiply-adds at their own sizes, from the models' page. Their weights come with thaw.
+_COMPARED = {"efficientnet_lite0": {"efficientnet_lite1": 631 / 407, "efficientnet_lite2": 899 / 407}}
+_PROBING_SHARE = 0.15  # of the budget, for comparing networks
+# An image forward through the whole network, as a share of one in training behind an eighth of the side; measured with
+# EfficientNet-Lite0 at 160 and 224 px. It decides on nothing but the boundary; epochs are chosen once features are kept
+_FORWARD_SHARE = 0.6
+_FORWARD_OF_TRAINING = 1 / 3  # of a step: forward, gradients of activations, gradients of weights
+_LAST_SECONDS = 30.0  # for evaluation's conversion, the parity check, the report and saving; 20 to 25 on two cores
+_MARGIN = 1.1  # steps are timed on a machine that may be busier later
+
+
+@dataclass(frozen=True)
+class AutoChoice:
+    """What recipe=auto chose.
+
+    overrides: arguments of a run that trains it. record: what was tried and why, as `auto.json` has it; its `lines` are
+    what the run prints at its end. deadline: of `time.monotonic`, at which training has to end.
+    """
+
+    overrides: list[str]
+    record: dict[str, Any]
+    deadline: float
+
+
+class _Budget:
+    """Seconds that are left of a budget."""
+
+    def __init__(self, seconds: float, started: float) -> None:
+        self.seconds, self._started = seconds, started
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self._started
+
+    def left_for_training(self, last_seconds: float) -> float:
+        return self.seconds - self.spent - last_seconds
+
+    def deadline(self, last_seconds: float) -> float:
+        return self._started + self.seconds - last_seconds
+
+
+def choose_recipe(config: Config, seconds: float, started: float, *, compare_networks: bool) -> AutoChoice:
+    """Measure, keep the features that the run will need, and choose what it trains.
+
+    Args:
+        config: of recipe=auto.
+        seconds: the budget of the whole command.
+        started: when it began, of `time.monotonic`.
+        compare_networks: whether another network than the config's may be chosen; those compared are of its family.
+
+    Raises:
+        UserError: as the run would, and for a backbone with random weights.
+    """
+    if config.backbone.weights == "none":
+        raise UserError(
+            "recipe=auto thaws a pretrained network, and backbone.weights=none has random weights: use imagenet, or "
+            "recipe=scratch"
+        )
+    budget = _Budget(seconds, started)
+    say(f"recipe=auto: {duration(seconds)} in all, on this machine")
+    prepared = prepared_run.prepare_network(_finetune(config))
+    depths = _timed_depths(prepared)
+    networks: list[NetworkFigures] = []
+    if compare_networks and depths:
+        prepared, depths, networks = _compared(prepared, depths, budget)
+    images, last_seconds = _images(prepared), _LAST_SECONDS
+    usual = recipes.thaw_epochs(prepared.config, images["train"])
+    if depths:
+        forward = depths[0].epoch_seconds / images["train"]
+        last_seconds += forward * _FORWARD_OF_TRAINING * (images["val"] + images["test"])
+        extraction = forward * _FORWARD_SHARE * sum(images.values())
+        plan = auto_plan.choose_plan(depths, usual, budget.left_for_training(last_seconds + extraction))
+    else:
+        plan = Plan(WHOLE, 0, 0.0)
+    run, curve = _keep_features(prepared, plan)
+    timed = next((each for each in depths if each.depth.block == plan.freeze), None)
+    if timed is not None:
+        plan = auto_plan.plan_within(timed, usual, budget.left_for_training(last_seconds))
+    spent = budget.spent + last_seconds
+    lines = _lines(plan, depths, usual, spent, curve, len(run.data.splits.val), networks, budget)
+    say(f"chosen: {_in_words(plan, run.network)}")
+    record = {
+        "budget_seconds": seconds,
+        "seconds_before_training": budget.spent,
+        "depths": [
+            {"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths
+        ],
+        "usual_epochs": usual,
+        "networks": [
+            {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
+            for each in networks
+        ],
+        "plan": dataclasses.asdict(plan),
+        "learning_curve": [dataclasses.asdict(point) for point in curve],
+        "lines": lines,
+    }  # fmt: skip
+    return AutoChoice(_overrides(prepared.config, config, plan), record, budget.deadline(last_seconds))
+
+
+def _finetune(config: Config) -> Config:
+    return dataclasses.replace(config, recipe="finetune", budget=None)
+
+
+def _images(prepared: PreparedNetwork) -> dict[str, int]:
+    return {split: len(rows) for split, rows in prepared.data.splits.by_name().items()}
+
+
+def _timed_depths(prepared: PreparedNetwork) -> list[TimedDepth]:
+    """Return the boundaries that may be chosen with what an epoch behind them takes, the deepest thawing first."""
+    from thaw.advice.depth_figures import epoch_seconds
+
+    network, images = prepared.network, _images(prepared)
+    validation = _FORWARD_OF_TRAINING * images["val"] / images["train"]
+    depths = [
+        depth
+        for depth in candidate_depths(network.backbone.graph)
+        if may_be_thawed_behind(depth, network.backbone.image_size)
+    ]
+    timed = []
+    with progress("timing steps", len(depths)) as bar:
+        for depth in depths:
+            seconds = epoch_seconds(prepared, depth)
+            if seconds is not None:
+                timed.append(TimedDepth(depth, seconds * _MARGIN * (1 + validation)))
+            bar.advance()
+    for each in timed:
+        say(f"  thawed behind {each.depth.block}: {duration(each.epoch_seconds)} an epoch")
+    return timed
+
+
+def _compared(
+    prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget
+) -> tuple[PreparedNetwork, list[TimedDepth], list[NetworkFigures]]:
+    """Return the network of the best features of which a few epochs fit, its depths, and all that were compared."""
+    from thaw.advice.depth_figures import network_figures
+
+    name = prepared.config.backbone.name
+    others = _COMPARED.get(name, {})
+    probing = depths[0].epoch_seconds * _FORWARD_SHARE * (1 + sum(others.values()))
+    if not others or probing > _PROBING_SHARE * budget.seconds:
+        return prepared, depths, []
+    found = [(prepared, depths, network_figures(prepared))]
+    for other in others:
+        backbone = dataclasses.replace(prepared.config.backbone, name=other, image_size=None, freeze="all")
+        config = dataclasses.replace(prepared.config, backbone=backbone)
+        config = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, freeze="all"))
+        network = prepared_run.prepare_network(config, tell_data=False)
+        found.append((network, _timed_depths(network), network_figures(network)))
+    for _, _, figures in found:
+        say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features")
+
+    def fits(timed: list[TimedDepth]) -> bool:
+        left = budget.left_for_training(_LAST_SECONDS)
+        return bool(timed) and (auto_plan.FEWEST_EPOCHS + 1) * timed[0].epoch_seconds <= left
+
+    eligible = [each for each in found if fits(each[1])] or found[:1]
+    best = max(eligible, key=lambda each: each[2].features.accuracy or 0.0)
+    return best[0], best[1], [figures for _, _, figures in found]
+
+
+def _keep_features(prepared: PreparedNetwork, plan: Plan) -> tuple[PreparedRun, list[CurvePoint]]:
+    """Compute what the run will read from the cache; return its stages, and what more images would be worth."""
+    config = prepared.config
+    if plan.freeze == WHOLE:
+        config = dataclasses.replace(config, recipe="bottleneck")
+    else:
+        finetune = dataclasses.replace(config.finetune, freeze=plan.freeze, epochs=plan.epochs)
+        config = dataclasses.replace(config, finetune=finetune)
+    run = prepared_run.plan_run(dataclasses.replace(prepared, config=config))
+    extract_stages(run)
+    return run, _curve(run)
+
+
+def _curve(run: PreparedRun) -> list[CurvePoint]:
+    """Return the learning curve of the features that the first stage keeps; empty where it keeps none."""
+    from thaw.models.network import cut_at, mean_over_positions
+    from thaw.training.stage_batches import BatchSource
+
+    head, data, network = run.planned[0], run.data, run.network
+    if not head.plan.all_frozen or head.cut.index != head.plan.total_layers:
+        return []
+    source = BatchSource(head, cut_at(network, head.cut.index), network, data, run.inputs)
+    if not {"train", "val"} <= source.cached.keys():
+        return []
+    splits = data.splits.by_name()
+    features = {
+        split: mean_over_positions(network, source.cached[split][0].take(splits[split])[0])
+        for split in ("train", "val")
+    }
+    labels = {split: data.labels(split) for split in features}
+    with progress("learning curve", len(learning_curve.SHARES) * logistic_regression.fits()) as bar:
+        return learning_curve.learning_curve(features, labels, len(data.class_names), data.seed, bar.advance)
+
+
+def _in_words(plan: Plan, network: Network) -> str:
+    name, side = network.backbone.name, network.backbone.image_size
+    if plan.freeze == WHOLE:
+        return f"{name} at {side} px stays frozen, as no epoch of a thawed part fits"
+    return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {duration(plan.seconds)}"
+
+
+def _lines(
+    plan: Plan,
+    depths: list[TimedDepth],
+    usual_epochs: int,
+    spent: float,
+    curve: list[CurvePoint],
+    val_images: int,
+    networks: list[NetworkFigures],
+    budget: _Budget,
+) -> list[str]:
+    """Return what the run says at its end of data, network and time."""
+    lines = [learning_curve.more_data_sentence(curve, val_images)] if curve else []
+    if networks:
+        accuracies = ", ".join(f"{each.backbone} {each.features.accuracy or 0:.3f}" for each in networks)
+        lines.append(f"another backbone: accuracy with frozen features is {accuracies}")
+    else:
+        lines.append(f"another backbone: none was compared, with {duration(budget.seconds)} for one network")
+    lines.append(auto_plan.more_time_sentence(plan, depths, usual_epochs, spent))
+    return lines
+
+
+def _overrides(chosen: Config, asked: Config, plan: Plan) -> list[str]:
+    """Return the arguments that train the plan, besides those of the command line."""
+    arguments = []
+    if chosen.backbone.name != asked.backbone.name:
+        arguments.append(f"backbone={chosen.backbone.name}")
+    if plan.freeze == WHOLE:
+        return [*arguments, "recipe=bottleneck"]
+    return [*arguments, "recipe=finetune", f"finetune.freeze={plan.freeze}", f"finetune.epochs={plan.epochs}"]

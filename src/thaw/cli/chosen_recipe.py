@@ -1,0 +1,57 @@
+"""recipe=auto on the command line: chooses the recipe, and goes on as if its keys had been typed."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from thaw.cli.compose import compose_config
+from thaw.common.durations import seconds_of
+from thaw.common.errors import UserError
+from thaw.common.files import write_json
+from thaw.config import checks, run_names
+from thaw.config.job import Job
+from thaw.config.schema import Config
+from thaw.results.auto_record import AUTO_FILE
+
+DEFAULT_BUDGET = "5m"
+_CHOSEN = ("finetune.freeze", "finetune.epochs", "finetune.stages", "finetune.head_epochs", "backbone.freeze")
+
+
+def with_chosen_recipe(config: Config, job: Job, started: float) -> tuple[Config, Job]:
+    """Return the config of recipe=auto with what was chosen, and its job with the arguments that stand for it.
+
+    The record of the choice is written into the job's folder.
+
+    Args:
+        config: of recipe=auto.
+        job: as it was started.
+        started: when the command began, of `time.monotonic`.
+
+    Raises:
+        UserError: an argument sets what recipe=auto chooses, or the data cannot be used.
+    """
+    typed = {_key(override) for override in job.overrides}
+    if set_by_hand := sorted(key for key in typed if key.startswith(_CHOSEN)):
+        raise UserError(
+            f"recipe=auto chooses {set_by_hand[0]}: leave it out, or choose the rest too, with recipe=finetune"
+        )
+    from thaw.advice.auto_recipe import choose_recipe  # late: scikit-learn
+
+    seconds = seconds_of(config.budget or DEFAULT_BUDGET)
+    assert seconds is not None, "checked with the config"
+    compared = not any(re.match(r"(backbone|experiment)\b", key) for key in typed)
+    choice = choose_recipe(config, seconds, started, compare_networks=compared)
+    head = [] if "head" in typed else [f"head={config.head.name}"]
+    kept = [override for override in job.overrides if _key(override) not in ("recipe", "budget")]
+    overrides = [*head, *choice.overrides, *kept]
+    chosen: Any = compose_config("config", Config, overrides)
+    checks.check_config(chosen, new_run=True)
+    write_json(choice.record, job.folder / AUTO_FILE)
+    # outputs may come from the environment, which hydra.run.dir was made with.
+    chosen = replace(chosen, outputs=config.outputs)
+    name = run_names.run_name(chosen, overrides)
+    return chosen, replace(job, overrides=overrides, name=name, deadline=choice.deadline)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")

@@ -1,0 +1,48 @@
+"""When a stage ends before its last epoch because the time of the run is up."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class StageEnd:
+    """Says after each epoch of a stage whether it is the last.
+
+    deadline: of `time.monotonic`; None: there is none. epochs: after which the stage ends; None: all. A run that is
+    reproduced ends where the original did, whatever the time is.
+    """
+
+    deadline: float | None = None
+    epochs: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def is_now(self, epochs_done: int) -> bool:
+        """Return whether the stage ends after this epoch, as another like it would end behind the deadline."""
+        now = self.clock()
+        seconds, self._last = now - self._last, now
+        if self.epochs is not None:
+            return epochs_done >= self.epochs
+        return self.deadline is not None and now + seconds > self.deadline
+
+
+def stage_epochs(tags: Mapping[str, str]) -> dict[int, int]:
+    """Return by a stage's number the epochs after which the time of a run with these tags was up."""
+    found = {}
+    for name, value in tags.items():
+        prefix, _, number = name.removesuffix(_SUFFIX).rpartition(".")
+        if name.endswith(_SUFFIX) and prefix == _PREFIX and number.isdigit():
+            found[int(number)] = int(value)
+    return found
+
+
+def stage_epochs_tag(number: int) -> str:
+    """Return the tag of a stage that ended as the time was up; its value is how many epochs it had."""
+    return f"{_PREFIX}.{number}{_SUFFIX}"
+
+
+_PREFIX, _SUFFIX = "thaw.stage", ".ended_after"

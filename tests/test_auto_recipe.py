@@ -1,0 +1,95 @@
+"""recipe=auto on scikit-learn's digits: it measures, chooses, trains, says what would help, and can be repeated."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Commands, Ran
+from thaw.config.job import Job
+from thaw.config.schema import CacheConfig, Config, DatasetConfig, FinetuneConfig, TrackingConfig
+from thaw.config.tool_schemas import ReproduceConfig
+from thaw.run import run
+from thaw.tools import reproduce
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("dataset=digits", "dataset.limit_per_class=12", "report=none", "train.batch_size=128")  # one step an epoch
+
+
+@pytest.fixture(scope="module")
+def chosen(commands: Commands) -> Ran:
+    ran = commands.run("train.py", *SMALL, "recipe=auto", "budget=10m", "backbone=efficientnet_lite0")
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def test_it_trains_the_plan_that_it_chose_and_keeps_its_reasons(chosen: Ran) -> None:
+    result = chosen.result()
+    auto = result["auto"]
+    assert auto["plan"]["freeze"] == "block3b", "ten minutes are enough for the deepest boundary"
+    stages = {stage["name"]: stage for stage in result["stages"]}
+    assert stages["thaw"]["epochs"] == auto["plan"]["epochs"] == 2 * auto["usual_epochs"]
+    assert [depth["freeze"] for depth in auto["depths"]] == ["block3b", "block5c"]
+    assert [point["share"] for point in auto["learning_curve"]] == [0.25, 0.5, 1.0]
+    assert result["cache"]["misses"] == 0, "what the choice computed is not computed again"
+    for line in auto["lines"]:
+        assert f"  {line}" in chosen.out
+    for subject in ("more images: ", "another backbone: ", "more time: "):
+        assert any(line.startswith(subject) for line in auto["lines"])
+
+
+def test_its_arguments_stand_for_the_choice(commands: Commands, chosen: Ran) -> None:
+    client, run_id = commands.client(), chosen.result()["run_id"]
+    file = client.download_artifacts(run_id, "overrides.txt", str(commands.folder))
+    overrides = Path(file).read_text().split()
+    assert {"recipe=finetune", "finetune.freeze=block3b", "head=logistic"} <= {*overrides}
+    assert not [override for override in overrides if override.startswith("budget") or override == "recipe=auto"]
+    again = commands.run("train.py", *overrides)
+    assert again.code == 0, again.err
+    assert again.result()["weights_sha256"] == chosen.result()["weights_sha256"]
+
+
+def test_without_time_the_network_stays_frozen(commands: Commands) -> None:
+    ran = commands.run("train.py", *SMALL, "recipe=auto", "budget=1s")
+    assert ran.code == 0, ran.err
+    assert ran.result()["auto"]["plan"]["freeze"] == "all"
+    assert [stage["name"] for stage in ran.result()["stages"]] == ["bottleneck"]
+    wanted = re.search(r"budget=(\d+m) would train", ran.out)
+    assert wanted, "it says what time would be enough"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("budget=5",), "budget=5 is no time: write it as 90s, 5m, 1h or 1h30m"),
+        (("finetune.freeze=block5c",), "recipe=auto chooses finetune.freeze: leave it out"),
+        (("-m", "seed=0,1"), "recipe=auto chooses its settings itself: leave -m out"),
+        (("backbone.weights=none",), "backbone.weights=none has random weights"),
+    ],
+)
+def test_what_contradicts_it_is_refused(commands: Commands, arguments: tuple[str, ...], said: str) -> None:
+    ran = commands.run("train.py", *SMALL, "recipe=auto", *arguments)
+    assert ran.code == 1
+    assert said in ran.err
+
+
+def test_a_run_whose_time_was_up_is_reproduced_bit_for_bit(commands: Commands) -> None:
+    config = Config(
+        outputs=str(commands.outputs),
+        report="none",
+        dataset=DatasetConfig(name="digits", limit_per_class=12),
+        finetune=FinetuneConfig(freeze="block5c", epochs=3, head_epochs=1),
+        cache=CacheConfig(dir=str(commands.folder / "time")),
+        tracking=TrackingConfig(uri=f"sqlite:///{commands.outputs}/mlflow.db"),
+    )
+    folder = commands.folder / "late"
+    result = run(config, Job(ROOT, folder, deadline=time.monotonic()))
+    assert [stage["epochs"] for stage in result.stages] == [1, 1], "of three epochs one"
+    asked = ReproduceConfig(
+        run=result.run_id, outputs=str(commands.outputs), tracking_uri=f"sqlite:///{commands.outputs}/mlflow.db"
+    )
+    assert reproduce.reproduce(asked, ROOT) == 0
+    verdict = json.loads(next(commands.outputs.glob("reproduced/*/*/reproduction.json")).read_text())["verdict"]
+    assert verdict == "identical"
