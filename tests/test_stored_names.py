@@ -32,7 +32,7 @@ ARRAYS = {"weights", "optimizer", "metrics", "seeds"}
 RESULT = {
     "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "weights_sha256", "config_sha256",
     "data_sha256", "model", "class_names", "engine", "parity", "graph_sha256", "cache", "quantization",
-    "calibration", "verdict", "report",
+    "calibration", "verdict", "report", "auto",
 }  # fmt: skip
 PARTS = {
     "objective": {"name", "value"},

@@ -28,7 +28,7 @@ def test_result_has_the_keys_that_scripts_rely_on(tmp_path):
     written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert set(written) == {
         "run_id", "objective", "metrics", "stages", "seconds", "images_per_second", "cache", "engine", "graph_sha256",
-        "parity", "quantization", "calibration", "verdict", "report",
+        "parity", "quantization", "calibration", "verdict", "report", "auto",
         "weights_sha256", "config_sha256", "data_sha256", "model", "class_names",
     }  # fmt: skip
     assert written["objective"] == {"name": "val/accuracy", "value": 0.5}

@@ -17,15 +17,14 @@ DEFAULT_BUDGET = "5m"
 _CHOSEN = ("finetune.freeze", "finetune.epochs", "finetune.stages", "finetune.head_epochs", "backbone.freeze")
 
 
-def with_chosen_recipe(config: Config, job: Job, started: float) -> tuple[Config, Job]:
+def with_chosen_recipe(config: Config, job: Job) -> tuple[Config, Job]:
     """Return the config of recipe=auto with what was chosen, and its job with the arguments that stand for it.
 
     The record of the choice is written into the job's folder.
 
     Args:
         config: of recipe=auto.
-        job: as it was started.
-        started: when the command began, of `time.monotonic`.
+        job: as it was started, from when on the budget counts.
 
     Raises:
         UserError: an argument sets what recipe=auto chooses, or the data cannot be used.
@@ -40,7 +39,7 @@ def with_chosen_recipe(config: Config, job: Job, started: float) -> tuple[Config
     seconds = seconds_of(config.budget or DEFAULT_BUDGET)
     assert seconds is not None, "checked with the config"
     compared = not any(re.match(r"(backbone|experiment)\b", key) for key in typed)
-    choice = choose_recipe(config, seconds, started, compare_networks=compared)
+    choice = choose_recipe(config, seconds, job.started, compare_networks=compared)
     head = [] if "head" in typed else [f"head={config.head.name}"]
     kept = [override for override in job.overrides if _key(override) not in ("recipe", "budget")]
     overrides = [*head, *choice.overrides, *kept]

@@ -4,7 +4,6 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 @streams.exit_quietly_on_broken_pipe
 def train_command() -> None:
     """Train as the command line says: compose, check, run; a sweep (`-m`) does so once a job."""
-    started = time.monotonic()
     streams.open_closed_streams(errors_on_output=True)
     with exit_with_one_error(Config):
         _prepare()
@@ -77,7 +75,7 @@ def train_command() -> None:
                 return None
             parent = read_parent_id(hydra_config.sweep.dir) if sweep else None
             folder = Path(hydra_config.runtime.output_dir).absolute()
-            return _start(_checked(cfg, hydra_config, folder, resumed, parent), started).objective.value
+            return _start(_checked(cfg, hydra_config, folder, resumed, parent)).objective.value
         except (UserError, OmegaConfBaseException) as error:
             if sweep:  # Hydra runs the other jobs, names this one's overrides, and raises at the end
                 raise
@@ -126,7 +124,6 @@ def train_once(arguments: list[str]) -> "RunResult":
     Raises:
         UserError, HydraException, OmegaConfBaseException: of a mistake in the arguments; UserError: of the run.
     """
-    started = time.monotonic()
     check_no_empty_arguments(arguments)
     resumed = prepare_resume(arguments)
     arguments = resumed.arguments if resumed else arguments
@@ -138,7 +135,7 @@ def train_once(arguments: list[str]) -> "RunResult":
             config, job = _checked(cfg, composed.hydra, folder, resumed, None)
     check_job_folder(folder, job.resumed_run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    return _start((config, job), started)
+    return _start((config, job))
 
 
 def _checked(
@@ -161,13 +158,12 @@ def _checked(
     return config, Job(install_paths.checkout_root(), folder, overrides, parent, tags=tags, name=name)
 
 
-def _start(checked: tuple[Config, Job], started: float) -> "RunResult":
-    """Run what was checked; started: when the command began, of `time.monotonic`, from which a budget counts."""
+def _start(checked: tuple[Config, Job]) -> "RunResult":
     from thaw.run import run  # late: `--help` and a misspelt key answer without it
 
     config, job = checked
     if config.recipe == "auto" and job.parent_run_id is None:
-        config, job = with_chosen_recipe(config, job, started)
+        config, job = with_chosen_recipe(config, job)
     return run(config, job)
 
 

@@ -1,5 +1,6 @@
 """How one run was started."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Job:
         cuts: boundaries at which the stages are cut, of a run that is reproduced; None: to be chosen.
         chained_cuts: whether a stage's activations are computed from those at a later stage's cut; not of a run that is
             reproduced and began in a version that computed all from the images.
+        started: of `time.monotonic`, from when on a budget counts.
         deadline: of `time.monotonic`: a stage ends after the epoch behind which no other one fits; None: without one.
         stage_epochs: by a stage's number, the epochs after which it ends, of a run that is reproduced and whose time
             was up then.
@@ -45,6 +47,7 @@ class Job:
     name: str = ""
     cuts: tuple[int, ...] | None = None
     chained_cuts: bool = True
+    started: float = field(default_factory=time.monotonic)
     deadline: float | None = None
     stage_epochs: Mapping[int, int] = field(default_factory=dict)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None
