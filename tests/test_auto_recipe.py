@@ -67,6 +67,7 @@ def test_without_time_the_network_stays_frozen(commands: Commands) -> None:
         (("finetune.freeze=block5c",), "recipe=auto chooses finetune.freeze: leave it out"),
         (("-m", "seed=0,1"), "recipe=auto chooses its settings itself: leave -m out"),
         (("backbone.weights=none",), "backbone.weights=none has random weights"),
+        (("optimizer.warmup_epochs=1",), "optimizer.warmup_epochs=1 may be longer than what recipe=auto has time for"),
     ],
 )
 def test_what_contradicts_it_is_refused(commands: Commands, arguments: tuple[str, ...], said: str) -> None:

@@ -82,6 +82,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
             "recipe=auto thaws a pretrained network, and backbone.weights=none has random weights: use imagenet, or "
             "recipe=scratch"
         )
+    _check_warmup(config)
     budget = _Budget(seconds, started)
     say(f"recipe=auto: {duration(seconds)} in all, on this machine")
     prepared = prepared_run.prepare_network(_finetune(config))
@@ -89,28 +90,21 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     networks: list[NetworkFigures] = []
     if compare_networks and depths:
         prepared, depths, networks = _compared(prepared, depths, budget)
-    images, last_seconds = _images(prepared), _LAST_SECONDS
-    usual = recipes.thaw_epochs(prepared.config, images["train"])
-    if depths:
-        forward = depths[0].epoch_seconds / images["train"]
-        last_seconds += forward * _FORWARD_OF_TRAINING * (images["val"] + images["test"])
-        extraction = forward * _FORWARD_SHARE * sum(images.values())
-        plan = auto_plan.choose_plan(depths, usual, budget.left_for_training(last_seconds + extraction))
-    else:
-        plan = Plan(WHOLE, 0, 0.0)
+    usual = recipes.thaw_epochs(prepared.config, _images(prepared)["train"])
+    last_seconds, extraction = _seconds_around(prepared, depths)
+    plan = auto_plan.choose_plan(depths, usual, budget.left_for_training(last_seconds + extraction))
     run, curve = _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
         plan = auto_plan.plan_within(timed, usual, budget.left_for_training(last_seconds))
-    spent = budget.spent + last_seconds
-    lines = _lines(plan, depths, usual, spent, curve, len(run.data.splits.val), networks, budget)
     say(f"chosen: {_in_words(plan, run.network)}")
+    spent = budget.spent
+    lines = _lines(curve, len(run.data.splits.val), networks, budget)
+    lines.append(auto_plan.more_time_sentence(plan, depths, usual, spent + last_seconds))
     record = {
         "budget_seconds": seconds,
-        "seconds_before_training": budget.spent,
-        "depths": [
-            {"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths
-        ],
+        "seconds_before_training": spent,
+        "depths": [{"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths],
         "usual_epochs": usual,
         "networks": [
             {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
@@ -119,8 +113,26 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
         "plan": dataclasses.asdict(plan),
         "learning_curve": [dataclasses.asdict(point) for point in curve],
         "lines": lines,
-    }  # fmt: skip
+    }
     return AutoChoice(_overrides(prepared.config, config, plan), record, budget.deadline(last_seconds))
+
+
+def _check_warmup(config: Config) -> None:
+    if (warmup := config.optimizer.warmup_epochs) >= 1:
+        raise UserError(
+            f"optimizer.warmup_epochs={warmup:g} may be longer than what recipe=auto has time for: set less than 1, or "
+            "recipe=finetune with finetune.epochs"
+        )
+
+
+def _seconds_around(prepared: PreparedNetwork, depths: list[TimedDepth]) -> tuple[float, float]:
+    """Return the seconds that the run will need behind training, and those for computing the features before it."""
+    if not depths:
+        return _LAST_SECONDS, 0.0
+    images = _images(prepared)
+    an_image = depths[0].epoch_seconds / images["train"]
+    evaluation = an_image * _FORWARD_OF_TRAINING * (images["val"] + images["test"])
+    return _LAST_SECONDS + evaluation, an_image * _FORWARD_SHARE * sum(images.values())
 
 
 def _finetune(config: Config) -> Config:
@@ -142,12 +154,15 @@ def _timed_depths(prepared: PreparedNetwork) -> list[TimedDepth]:
         for depth in candidate_depths(network.backbone.graph)
         if may_be_thawed_behind(depth, network.backbone.image_size)
     ]
-    timed = []
+    # What is augmented anew runs through the frozen layers too.
+    every_epoch = _FORWARD_SHARE if recipes.runs_images_every_epoch(prepared.config) else 0.0
+    timed: list[TimedDepth] = []
     with progress("timing steps", len(depths)) as bar:
         for depth in depths:
             seconds = epoch_seconds(prepared, depth)
             if seconds is not None:
-                timed.append(TimedDepth(depth, seconds * _MARGIN * (1 + validation)))
+                frozen = every_epoch * (timed[0].epoch_seconds if timed else seconds)
+                timed.append(TimedDepth(depth, seconds * _MARGIN * (1 + validation) + frozen))
             bar.advance()
     for each in timed:
         say(f"  thawed behind {each.depth.block}: {duration(each.epoch_seconds)} an epoch")
@@ -225,25 +240,13 @@ def _in_words(plan: Plan, network: Network) -> str:
     return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {duration(plan.seconds)}"
 
 
-def _lines(
-    plan: Plan,
-    depths: list[TimedDepth],
-    usual_epochs: int,
-    spent: float,
-    curve: list[CurvePoint],
-    val_images: int,
-    networks: list[NetworkFigures],
-    budget: _Budget,
-) -> list[str]:
-    """Return what the run says at its end of data, network and time."""
+def _lines(curve: list[CurvePoint], val_images: int, networks: list[NetworkFigures], budget: _Budget) -> list[str]:
+    """Return what the run says at its end of more images and of another network."""
     lines = [learning_curve.more_data_sentence(curve, val_images)] if curve else []
     if networks:
         accuracies = ", ".join(f"{each.backbone} {each.features.accuracy or 0:.3f}" for each in networks)
-        lines.append(f"another backbone: accuracy with frozen features is {accuracies}")
-    else:
-        lines.append(f"another backbone: none was compared, with {duration(budget.seconds)} for one network")
-    lines.append(auto_plan.more_time_sentence(plan, depths, usual_epochs, spent))
-    return lines
+        return [*lines, f"another backbone: accuracy with frozen features is {accuracies}"]
+    return [*lines, f"another backbone: none was compared, with {duration(budget.seconds)} for one network"]
 
 
 def _overrides(chosen: Config, asked: Config, plan: Plan) -> list[str]:

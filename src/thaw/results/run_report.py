@@ -15,6 +15,7 @@ from thaw.data import manifest
 from thaw.report import report_files
 from thaw.report.content import BestEpoch, ReportContent
 from thaw.results import logged_metrics, plan_blocks, report_tables
+from thaw.results.auto_record import auto_facts, read_auto_record
 from thaw.results.metrics import Evaluation
 from thaw.results.report_pictures import report_pictures
 from thaw.results.run_figures import RunFigures
@@ -111,6 +112,7 @@ def _facts(context: RunContext, trained: TrainingOutcome) -> list[tuple[str, str
         ("engine", trained.engine.summary()),
         ("command", " ".join(("train", *context.job.overrides))),
         ("again", reproduce),
+        *auto_facts(read_auto_record(context.folder)),
     ]
     return [(name, value) for name, value in facts if value]
 
