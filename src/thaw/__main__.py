@@ -19,6 +19,7 @@ TOOLS = {
     "explore": tool_schemas.ExploreConfig,
     "advise": tool_schemas.AdviseConfig,
     "extract": tool_schemas.ExtractConfig,
+    "find_rate": tool_schemas.FindRateConfig,
     "layers": tool_schemas.LayersConfig,
     "serve": tool_schemas.ServeConfig,
     "compare": tool_schemas.CompareConfig,

@@ -17,6 +17,7 @@ TOOLS = {
     tool_schemas.ExploreConfig: "explore",
     tool_schemas.ExtractConfig: "extract",
     tool_schemas.AdviseConfig: "advise",
+    tool_schemas.FindRateConfig: "find_rate",
     tool_schemas.EvaluateConfig: "evaluate",
     tool_schemas.ExportConfig: "export",
     tool_schemas.RunsConfig: "runs",

@@ -70,6 +70,17 @@ class AdviseConfig(Config):
 
 
 @dataclass
+class FindRateConfig(Config):
+    """scripts/find_rate.py: a learning rate for a stage, by a range test of some steps on cached activations.
+
+    The keys of a run; those of the stages before the tested one count too.
+    """
+
+    stage: str | None = key(None, "name of the stage whose rate is tested; default: the last one")
+    output: str = key("${outputs}/find_rate", "folder for find_rate.json and find_rate.png")
+
+
+@dataclass
 class CacheToolConfig:
     """scripts/cache.py: what is kept, whether it is sound, and making room."""
 

@@ -43,8 +43,12 @@ class PreparedNetwork:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run as it would begin, with its stages planned. cache: of decoded images and activations."""
+    """A run as it would begin, with its stages planned.
 
+    config: with what is pinned when a run begins. cache: of decoded images and activations.
+    """
+
+    config: Config
     cache: DiskCache
     data: Dataset
     network: Network
@@ -102,7 +106,7 @@ def plan_run(prepared: PreparedNetwork, workers: ShardWorkers | None = None) -> 
     planned = plan_stages(recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs)
     for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
         say(line)
-    return PreparedRun(prepared.cache, data, network, inputs, planned)
+    return PreparedRun(config, prepared.cache, data, network, inputs, planned)
 
 
 def _check_engine_of_workers(choice: EngineChoice) -> None:

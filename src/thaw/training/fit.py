@@ -59,7 +59,7 @@ def fit(
     the stage ends if it returns true. Ctrl-C and SIGTERM wait for the end of a step, which is saved. Raises Diverged
     when the loss is no longer finite.
     """
-    model = _compiled(model, stage, inputs)
+    model = compiled(model, stage, inputs)
     train, val, start = inputs.train, inputs.val, checkpointer.start
     steps = len(train) + len(val)
     with progress(stage.name, steps * stage.epochs) as bar, defer_signals("after this step") as pending:
@@ -84,7 +84,7 @@ def fit(
     return FitResult(epochs.history, epochs.seconds)
 
 
-def _compiled(model: Any, stage: TrainingStage, inputs: FitInputs) -> Any:
+def compiled(model: Any, stage: TrainingStage, inputs: FitInputs) -> Any:
     """Return the model ready for `fit`; on several devices another one, which shares its layers."""
     if inputs.devices > 1:
         model = data_parallel.DataParallelModel.of(model, devices.strategy(inputs.devices))

@@ -66,8 +66,8 @@ def run_stage(
             "" if stage.optimizer.ema is None else f" · keeping their moving average, {stage.optimizer.ema:g} a step"
         )
         say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}{averaged}")
-        fit_inputs = _stage_fit_inputs(planned, network, data, inputs, source)
-        with _training_precision(parts, inputs):
+        fit_inputs = stage_fit_inputs(planned, network, data, inputs, source)
+        with training_precision(parts, inputs):
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if inputs.train_config.patience and len(fitted.history) < stage.epochs:
@@ -97,13 +97,13 @@ def run_stage(
     )
 
 
-def _training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractContextManager[None]:
+def training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractContextManager[None]:
     """Return the context in which a stage's trained part computes in the precision of the run."""
     by_operation = inputs.choice.training_step == "folded"
     return computing_in(parts.trained, inputs.choice.trained, by_operation=by_operation)
 
 
-def _stage_fit_inputs(
+def stage_fit_inputs(
     planned: PlannedStage, network: Network, data: Dataset, inputs: StageInputs, source: BatchSource
 ) -> FitInputs:
     """Return what a stage's trained part is fitted to; prints the rate of each block where they differ."""

@@ -1,0 +1,94 @@
+"""A learning rate from the losses of a range test. No TensorFlow."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.common.errors import UserError
+
+RATES = tuple(float(rate) for rate in np.geomspace(1e-6, 1.0, 61))  # of the test's steps, ten to each power of ten
+_AROUND = 2  # steps before and after one whose median is its trend
+_RISEN = (
+    0.1  # the test ends when the loss is by this share of the first loss above it, for as many steps as a trend has
+)
+_OF_UNTRAINED = 0.1
+_ROUND = (1.0, 2.0, 3.0, 5.0)  # digits of a suggested rate: the test tells no finer, and another machine finds the same
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What the rates of a test made of the loss.
+
+    rates: of the steps, rising. changes: of the loss of each step's batch before the step, against the weights of the
+    stage's beginning; the first is 0. loss: under these, the mean of the batches. classes: that are told apart.
+    """
+
+    rates: tuple[float, ...]
+    changes: tuple[float, ...]
+    loss: float
+    classes: int
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the stage begins with a network that knows little more of the classes than chance does."""
+        return self.loss > math.log(self.classes) / 2
+
+    @property
+    def trend(self) -> list[float]:
+        """The changes without single steps' outliers: medians of five."""
+        changes = np.asarray(self.changes)
+        return [float(np.median(changes[max(0, i - _AROUND) : i + _AROUND + 1])) for i in range(len(changes))]
+
+    @property
+    def lowest(self) -> int:
+        """The step before which the loss was lowest, by its trend."""
+        return int(np.argmin(self.trend))
+
+    @property
+    def risen(self) -> int:
+        """The step from which on the loss has lost all that it had gained, by its trend; the last one if it has not."""
+        trend = self.trend
+        return min(len(trend) - 1, 1 + max(i for i in range(len(trend)) if trend[i] <= 0))
+
+
+def has_risen(changes: Sequence[float], loss: float) -> bool:
+    """Return whether a test can end: its last changes of the loss say that the steps are too long by now."""
+    if not math.isfinite(changes[-1]):
+        return True
+    last = changes[-2 * _AROUND - 1 :]
+    return len(last) > 2 * _AROUND and min(last) > _RISEN * loss
+
+
+def suggest(test: RangeTest, stage: str) -> float:
+    """Return the peak rate that a test suggests, one digit of it: where the loss is back at what it was at first.
+
+    Of an untrained network it is a tenth of that: there, such a loss is chance, and a rate that takes all back is far
+    too high. Measured on EfficientNet-Lite0: see docs/how-to/learning-rate.md.
+
+    Raises:
+        UserError: the loss fell at no rate.
+    """
+    if test.trend[test.lowest] >= 0:
+        raise UserError(
+            f"the range test of stage {stage} finds no learning rate: its loss, {test.loss:.3g} at first, falls at no "
+            f"rate from {test.rates[0]:g} to {test.rates[-1]:.2g}. Set a rate"
+        )
+    return rounded(test.rates[test.risen] * (_OF_UNTRAINED if test.untrained else 1))
+
+
+def rounded(rate: float) -> float:
+    """Return the nearest rate, in the logarithm, with a single digit of 1, 2, 3, 5."""
+    exponent = math.floor(math.log10(rate))
+    candidates = [float(f"{digit:g}e{exponent + up}") for up in (0, 1) for digit in _ROUND]
+    return min(candidates, key=lambda candidate: abs(math.log(candidate / rate)))
+
+
+def summary(test: RangeTest, rate: float) -> str:
+    """Return the printed line on a test."""
+    tenth = ", of which an untrained network takes a tenth" if test.untrained else ""
+    return (
+        f"range test: the loss, {test.loss:.3g} at first, is lowest at {test.rates[test.lowest]:.1e} and back at "
+        f"{test.rates[test.risen]:.1e}{tenth} · learning rate {rate:g}"
+    )

@@ -1,0 +1,64 @@
+"""The rate that a range test's losses suggest."""
+
+import numpy as np
+import pytest
+
+from thaw.common.errors import UserError
+from thaw.training import rate_choice
+from thaw.training.rate_choice import RATES, RangeTest
+
+
+def changes(lowest: float, risen: float, noise: float = 0.0) -> tuple[float, ...]:
+    """A loss that falls by 1 up to a rate, and has lost it all at another, in logarithms."""
+    x = np.log(RATES)
+    curve = np.interp(x, [x[0], np.log(lowest), np.log(risen), x[-1]], [0.0, -1.0, 0.0, 5.0])
+    return tuple(curve + noise * np.random.default_rng(0).normal(size=len(x)) * np.abs(curve))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "risen", "suggested"), [(5e-4, 1.9e-3, 2e-3), (1e-5, 3e-4, 3e-4), (3e-2, 0.12, 0.1)]
+)
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_it_is_where_the_loss_has_lost_what_it_gained(
+    lowest: float, risen: float, suggested: float, noise: float
+) -> None:
+    test = RangeTest(RATES, changes(lowest, risen, noise), 0.5, 10)
+    assert 1 / 1.7 < rate_choice.suggest(test, "thaw") / suggested < 1.7
+    if not noise:
+        assert rate_choice.suggest(test, "thaw") == suggested
+
+
+def test_of_an_untrained_network_it_is_a_tenth() -> None:
+    """Whose loss is that of guessing one of ten classes, 2.3."""
+    test = RangeTest(RATES, changes(5e-4, 1.9e-3), 2.4, 10)
+    assert rate_choice.suggest(test, "head") == 2e-4
+
+
+def test_a_single_batch_that_rises_is_no_end() -> None:
+    test = RangeTest(RATES, changes(1e-3, 1e-2), 0.5, 10)
+    outlier = list(test.changes)
+    outlier[RATES.index(min(RATES, key=lambda rate: abs(rate - 3e-3)))] = 9.0
+    assert rate_choice.suggest(RangeTest(RATES, tuple(outlier), 0.5, 10), "thaw") == 1e-2
+
+
+def test_a_loss_that_falls_at_no_rate_is_an_error_that_names_the_stage() -> None:
+    with pytest.raises(UserError, match=r"range test of stage head finds no learning rate: its loss, 0.5 at first"):
+        rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, 3, len(RATES))), 0.5, 10), "head")
+
+
+def test_a_loss_that_never_rises_gives_the_last_rate() -> None:
+    assert rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, -1, len(RATES))), 0.5, 10), "head") == 1.0
+
+
+def test_the_test_ends_when_five_batches_are_above_the_first_loss() -> None:
+    assert not rate_choice.has_risen([0.0, -1.0, 0.5, 0.5, 0.5, 0.5], 2.0)
+    assert not rate_choice.has_risen([0.0, -1.0, 0.5, 0.5, 0.5, 0.5, 0.1], 2.0)
+    assert rate_choice.has_risen([0.0, -1.0, 0.5, 0.5, 0.5, 0.5, 0.3], 2.0)
+    assert rate_choice.has_risen([0.0, float("nan")], 2.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(1.0, 1.0), (8e-4, 1e-3), (1.3e-3, 1e-3), (1.6e-3, 2e-3), (4e-3, 5e-3), (2.6e-5, 3e-5)]
+)
+def test_a_rate_has_one_digit(rate: float, expected: float) -> None:
+    assert rate_choice.rounded(rate) == expected
