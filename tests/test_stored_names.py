@@ -49,7 +49,8 @@ PARTS = {
     "calibration": {"temperature", "fitted_on", "images", "test", "test_calibrated"},
 }  # fmt: skip
 STAGE = {
-    "name", "epochs", "seconds", "learning_rate", "frozen_layers", "trainable_params", "boundary", "cut",
+    "name", "epochs", "seconds", "learning_rate", "learning_rate_found", "frozen_layers", "trainable_params",
+    "boundary", "cut",
 }  # fmt: skip
 TAGS = {
     "thaw.overrides", "thaw.recipe", "thaw.folder", "thaw.cwd", "thaw.host", "thaw.engine", "thaw.precision",

@@ -62,9 +62,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
         _log_resumed(tracked, checkpoint, planned, results)
     for number in range(len(results), len(planned)):
         stage = planned[number].after(results)
-        optimizer = stage.stage.optimizer
-        how = "logistic regression" if stage.stage.solved else f"{optimizer.name} {optimizer.learning_rate:g}"
-        say(f"stage {stage.stage.name} · {how}")
+        say(f"stage {stage.stage.name} · {stage.stage.method}")
         checkpointer = StageCheckpointer(
             context.checkpoints,
             config.checkpoint,
@@ -87,6 +85,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             predict_splits=("val", "test") if number in (head, last) else (),
             on_start=logger.log_start,
             on_epoch=logger.log_epoch,
+            on_found_rate=logger.log_found_rate,
             sample=data.splits.test[sample] if number in (head, last) else None,
         )
         if number == head:  # before the next stage's first checkpoint, behind which this one is not trained again
@@ -114,6 +113,10 @@ class StageLogger:
         stage, tag = self.planned.stage, f"thaw.stage.{self.planned.stage.number}"
         self.tracked.set_tags({"thaw.stage": stage.name, tag: stage.name, f"{tag}.plan": self.planned.plan.summary()})
         self.tracked.log_metrics({"stage/trainable_params": trainable_params}, step=stage.first_epoch + 1)
+
+    def log_found_rate(self, rate: float) -> None:
+        """Tag the rate that a range test found."""
+        self.tracked.set_tags({f"thaw.stage.{self.planned.stage.number}.learning_rate": repr(rate)})
 
     def log_epoch(self, entry: Mapping[str, Any]) -> bool:
         """Log and print an entry of the history; return whether the stage ends as the time is up."""

@@ -143,3 +143,35 @@ def test_a_draft_of_a_recipe_that_freezes_nothing_is_none() -> None:
     (note,) = notes("recipe=scratch", "precision=draft")
     assert note == "note: precision has no effect: recipe=scratch freezes nothing"
     assert notes("recipe=scratch", "precision=float32") == []
+
+
+AUTO, HEAD_AUTO = "optimizer.learning_rate=auto", "finetune.head_optimizer.learning_rate=auto"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("head=logistic", HEAD_AUTO), "finetune.head_optimizer.learning_rate"),
+        (("head=logistic", "recipe=bottleneck", AUTO), "optimizer.learning_rate"),
+        (("head=logistic", "finetune.stages=[{freeze:all,learning_rate:auto}]"), "finetune.stages[0].learning_rate"),
+    ],
+)
+def test_a_head_that_is_solved_for_has_no_rate_to_find(arguments: tuple[str, ...], key: str) -> None:
+    (line,) = key_conflicts.contradictions(composed(*arguments))
+    assert line == f"{key}=auto finds a rate, and head=logistic solves for the head, which has no rate: leave it out"
+
+
+def test_a_rate_is_found_where_there_is_one() -> None:
+    for arguments in ((AUTO, HEAD_AUTO), ("head=logistic", AUTO), ("recipe=bottleneck", AUTO)):
+        assert composed(*arguments).optimizer.learning_rate == "auto"
+        assert not list(key_conflicts.contradictions(composed(*arguments)))
+    (line,) = key_conflicts.contradictions(composed(HEAD_AUTO, "distribute=mirrored"))
+    assert line.startswith("learning_rate=auto tests rates on one device")
+
+
+@pytest.mark.parametrize(("written", "rate"), [("1", 1.0), ("2e-3", 0.002), ("1e-05", 1e-5), ("auto", "auto")])
+def test_a_number_is_a_float_however_it_is_written(written: str, rate: float | str) -> None:
+    """As it was when no word could stand there: stored configs and their hashes go by it."""
+    config = composed(f"optimizer.learning_rate={written}", f"finetune.stages=[{{learning_rate:{written}}}]")
+    for found in (config.optimizer.learning_rate, config.finetune.stages[0].learning_rate):
+        assert (found, type(found)) == (rate, type(rate))

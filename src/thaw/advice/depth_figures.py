@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,8 @@ def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
     targets = np.eye(max(2, outputs), dtype=np.float32)[rng.integers(0, max(2, outputs), size), :outputs]
     with computing_in(parts.trained, choice.trained, by_operation=choice.training_step == "folded"):
         loss = keras.losses.BinaryCrossentropy() if outputs == 1 else keras.losses.CategoricalCrossentropy()
-        still = optimizers.build_optimizer(config.optimizer)
-        still.learning_rate = 0.0  # the network is the one that is suggested, and stays as it is
+        # The network is the one that is suggested, and stays as it is.
+        still = optimizers.build_optimizer(dataclasses.replace(config.optimizer, learning_rate=0.0))
         parts.trained.compile(optimizer=still, loss=loss, jit_compile=False)
         seconds = []
         for _ in range(1 + STEPS):

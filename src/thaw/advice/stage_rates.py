@@ -61,9 +61,7 @@ def _train_stages_before(prepared: PreparedRun, number: int) -> None:
     from thaw.training.stages import run_stage
 
     for i, planned in enumerate(prepared.planned[:number]):
-        optimizer = planned.stage.optimizer
-        how = "logistic regression" if planned.stage.solved else f"{optimizer.name} {optimizer.learning_rate:g}"
-        say(f"stage {planned.stage.name} · {how}")
+        say(f"stage {planned.stage.name} · {planned.stage.method}")
         with tempfile.TemporaryDirectory(prefix="thaw-rate-") as folder:
             variables = checkpointed_variables(prepared.network, prepared.planned[: i + 1])
             directory = CheckpointDir(Path(folder), 1, "range test")

@@ -74,6 +74,11 @@ def _value_problem(name: str, value: Any, rule: Any) -> str | None:
     choices = rule.get("choices")
     if choices and value not in choices:
         return f"{name}={value} is not a choice.{did_you_mean(value, choices)} Choose one of: {joined(choices)}"
+    if word := rule.get("word"):
+        if value == word:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{name}={value} is neither a number nor {word}. It is {rule['help']}"
     low, high, above = rule.get("min"), rule.get("max"), rule.get("above")
     if isinstance(value, float) and value != value:
         return f"{name}={value} is not a number"
@@ -198,6 +203,8 @@ def _optimizers(config: Config) -> list[tuple[str, OptimizerConfig]]:
 
 
 def _optimizer_problems(key: str, optimizer: OptimizerConfig) -> Iterator[str]:
+    if optimizer.learning_rate is None:
+        yield f"{key}.learning_rate=null: this key needs a value. Leave it out for its default"
     if optimizer.nesterov and optimizer.name != "sgd":
         yield f"{key}.nesterov is for sgd; this is {optimizer.name}"
     if optimizer.momentum and optimizer.name not in ("sgd", "rmsprop"):

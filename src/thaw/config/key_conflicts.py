@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from thaw.config import database_urls, registered_names
-from thaw.config.schema import Config, OptimizerConfig, StageConfig
+from thaw.config.schema import AUTO_RATE, Config, OptimizerConfig, StageConfig
 
 HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY = "finetune.head_optimizer", "optimizer"
 
@@ -39,6 +39,7 @@ def contradictions(config: Config) -> Iterator[str]:
         )
     if config.head.name == "logistic" and config.recipe == "scratch":
         yield "head=logistic is solved for behind frozen layers, and recipe=scratch has none: choose head=linear"
+    yield from _rates_to_find(config)
     yield from _register_problems(config)
     yield from _password_problems(config)
     for stage in _stages(config):
@@ -58,6 +59,26 @@ def contradictions(config: Config) -> Iterator[str]:
                 f"{stage.optimizer_key}.nesterov=true needs a momentum, and has none: set "
                 f"{stage.optimizer_key}.momentum=0.9, or leave nesterov out"
             )
+
+
+def _rates_to_find(config: Config) -> Iterator[str]:
+    """Yield where a rate would be found that no stage has, or where none can be."""
+    finetune = config.finetune
+    if config.head.name == "logistic":
+        why = "and head=logistic solves for the head, which has no rate: leave it out"
+        for i, stage in enumerate(finetune.stages):
+            if stage.learning_rate == AUTO_RATE and str(stage.freeze) == "all":
+                yield f"finetune.stages[{i}].learning_rate=auto finds a rate, {why}"
+        used = {stage.optimizer_key for stage in _stages(config)}
+        for where, optimizer in ((OPTIMIZER_KEY, config.optimizer), (HEAD_OPTIMIZER_KEY, finetune.head_optimizer)):
+            if optimizer.learning_rate == AUTO_RATE and where not in used:
+                yield f"{where}.learning_rate=auto finds a rate, {why}"
+    rates = [stage.optimizer.learning_rate for stage in _stages(config) if not stage.overrides_learning_rate]
+    if config.distribute == "mirrored" and AUTO_RATE in [*rates, *(stage.learning_rate for stage in finetune.stages)]:
+        yield (
+            "learning_rate=auto tests rates on one device, and distribute=mirrored has several: find the rate with "
+            "find_rate on one of them, and set it"
+        )
 
 
 def _register_problems(config: Config) -> Iterator[str]:

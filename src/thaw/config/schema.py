@@ -3,8 +3,11 @@
 The dataclasses import nothing but the standard library, so every room may take the section it needs.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+AUTO_RATE = "auto"  # a learning rate that a range test finds as its stage begins
 
 
 def key(
@@ -15,14 +18,26 @@ def key(
     min: float | None = None,
     max: float | None = None,
     above: float | None = None,
+    word: str | None = None,
 ) -> Any:
-    """A config key: default, help, and what `checks.value_problems` holds it to (`above` is an exclusive minimum)."""
-    metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above}
+    """A config key: default, help, and what `checks.value_problems` holds it to (`above` is an exclusive minimum).
+
+    word: that may stand in place of a number.
+    """
+    metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above, "word": word}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _as_float(value: Any) -> Any:
+    """Return a number as a float, whether a file or an argument has `1` or `1e-3`; else the value, for the checks."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 @dataclass
@@ -101,7 +116,9 @@ class OptimizerConfig:
     """One stage's optimizer and learning-rate schedule. A null takes the optimizer's default in Keras."""
 
     name: str = key("sgd", "the optimizer", choices=("sgd", "rmsprop", "adam", "adamw"))
-    learning_rate: float = key(1e-4, "peak learning rate", above=0)
+    learning_rate: Any = key(
+        1e-4, "peak learning rate; auto: what a range test finds as the stage begins", above=0, word=AUTO_RATE
+    )
     momentum: float | None = key(None, "sgd, rmsprop", min=0, max=1)
     nesterov: bool = key(False, "sgd with Nesterov momentum")
     weight_decay: float | None = key(None, "decoupled weight decay", min=0)
@@ -126,6 +143,9 @@ class OptimizerConfig:
         above=0,
         max=0.9999,
     )
+
+    def __post_init__(self) -> None:
+        self.learning_rate = _as_float(self.learning_rate)
 
 
 @dataclass
@@ -227,10 +247,13 @@ class StageConfig:
     name: str = key("stage", "the stage's name")
     freeze: Any = key("all", "as finetune.freeze")
     epochs: int = key(1, "epochs", min=1)
-    learning_rate: float | None = key(None, "instead of the optimizer's", above=0)
+    learning_rate: Any = key(None, "instead of the optimizer's, as there", above=0, word=AUTO_RATE)
     optimizer: OptimizerConfig | None = key(
         None, "default: finetune.head_optimizer while all is frozen, else optimizer"
     )
+
+    def __post_init__(self) -> None:
+        self.learning_rate = _as_float(self.learning_rate)
 
 
 @dataclass

@@ -6,7 +6,9 @@ from typing import Any, get_args
 
 HYDRA_TEXT_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.name", "hydra.output_subdir"}
 # `Any` because an index or a fraction is meant as well as a name; the freeze plan reads numbers in texts itself.
-TEXT_OR_NUMBER_KEYS = {"backbone.freeze", "finetune.freeze"}
+TEXT_OR_NUMBER_KEYS = {
+    "backbone.freeze", "finetune.freeze", "finetune.head_optimizer.learning_rate", "optimizer.learning_rate",
+}  # fmt: skip
 
 
 def dotted_keys(schema: type, prefix: str = "") -> Iterator[str]:

@@ -220,6 +220,7 @@ def _stage_entry(result: StageResult) -> dict[str, Any]:
         "epochs": len(result.fit.history),
         "seconds": result.extract_seconds + result.fit.seconds,
         "learning_rate": result.stage.optimizer.learning_rate,
+        "learning_rate_found": result.stage.rate_found,
         "frozen_layers": result.plan.boundary,
         "trainable_params": result.trainable_params,
         "boundary": result.plan.last_frozen_layer,

@@ -17,6 +17,7 @@ from thaw.training.averaged_weights import AveragedWeights
 from thaw.training.callbacks import EpochLogger, divergence_error
 from thaw.training.checkpoint import Checkpoint, CheckpointDir, NamedArrays, TrainingProgress
 from thaw.training.recipes import TrainingStage
+from thaw.training.stage_result import FOUND_RATE
 
 # Short epochs share a checkpoint: writing takes no more than this of training's time.
 MAX_WRITING_SHARE = 0.05
@@ -30,7 +31,7 @@ class StageCheckpointer:
 
     directory: of the run's checkpoints. stage: its number. variables: those that this stage and the ones before it may
     have changed. finished: `StageResult.to_state` of the stages before it. elapsed: seconds that the run has taken so
-    far. resume_from: None when the stage begins.
+    far. resume_from: None when the stage begins. found_rate: the stage's, once a range test has found it.
     """
 
     directory: CheckpointDir
@@ -44,6 +45,8 @@ class StageCheckpointer:
 
     def __post_init__(self) -> None:
         self._hashes: WeightHashes = {}
+        state = self.resume_from.state if self.resume_from else {}
+        self.found_rate: float | None = state.get(FOUND_RATE)
         self._written, self._writing_seconds = time.monotonic(), 0.0
 
     @property
@@ -65,6 +68,11 @@ class StageCheckpointer:
                 self.save(0, 0, {}, {})
         return self._hashes
 
+    def save_found_rate(self, rate: float) -> None:
+        """Save what the stage's range test found: a resumed stage does not test again."""
+        self.found_rate = rate
+        self.save(0, 0, {}, {})
+
     def due_mid_epoch(self) -> bool:
         """Whether `checkpoint.minutes` have passed since the last checkpoint."""
         return time.monotonic() - self._written >= 60 * self.config.minutes
@@ -78,6 +86,8 @@ class StageCheckpointer:
         started = time.monotonic()
         progress = TrainingProgress(self.stage, epoch, step)
         state = {"elapsed": self.elapsed(), "done": self.finished, "before": self._hashes, **state}
+        if self.found_rate is not None:
+            state |= {FOUND_RATE: self.found_rate}
         self.directory.save(Checkpoint(progress, state, {**_numbered("weights", self.variables), **arrays}))
         self._written = time.monotonic()
         self._writing_seconds = self._written - started

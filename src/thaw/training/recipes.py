@@ -5,7 +5,7 @@ from typing import Any
 
 from thaw.common.errors import UserError
 from thaw.config.key_conflicts import takes_head_optimizer
-from thaw.config.schema import Config, OptimizerConfig, StageConfig
+from thaw.config.schema import AUTO_RATE, Config, OptimizerConfig, StageConfig
 
 # Of stage thaw where finetune.epochs is not given. 500 steps of 32 images take six minutes at 45 images a second.
 # Runs that are repeated count on this rule: another one needs a key of its own.
@@ -18,7 +18,8 @@ class TrainingStage:
 
     number: 0-based, in the run. freeze: the request, as in finetune.freeze. first_epoch: how many epochs earlier stages
     have, so that all stages share one axis. freeze_key: the config key that the request was given with. solved: the
-    head is solved for, in one step, which is the stage's one epoch.
+    head is solved for, in one step, which is the stage's one epoch. rate_found: the optimizer's rate is one that a
+    range test found.
     """
 
     number: int
@@ -30,6 +31,24 @@ class TrainingStage:
     optimizer: OptimizerConfig
     freeze_key: str = "finetune.freeze"
     solved: bool = False
+    rate_found: bool = False
+
+    @property
+    def finds_rate(self) -> bool:
+        """Whether a range test is still to find the rate."""
+        return not self.solved and self.optimizer.learning_rate == AUTO_RATE
+
+    @property
+    def method(self) -> str:
+        """What trains, as it is printed when the stage begins."""
+        if self.solved:
+            return "logistic regression"
+        rate = self.optimizer.learning_rate
+        return f"{self.optimizer.name} {rate}" if self.finds_rate else f"{self.optimizer.name} {rate:g}"
+
+    def with_found_rate(self, rate: float) -> "TrainingStage":
+        """Return the stage with the rate that a range test found."""
+        return replace(self, optimizer=replace(self.optimizer, learning_rate=rate), rate_found=True)
 
 
 def plan_recipe(config: Config, images: int) -> list[TrainingStage]:

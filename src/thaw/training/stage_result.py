@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,16 +68,20 @@ class StageResult:
 
     def to_state(self) -> dict[str, Any]:
         """Return what a checkpoint remembers of a finished stage; the rest follows from the config."""
-        return {"fit": asdict(self.fit), **{name: getattr(self, name) for name in _SAVED}}
+        saved = {"fit": asdict(self.fit), **{name: getattr(self, name) for name in _SAVED}}
+        return saved | ({FOUND_RATE: self.stage.optimizer.learning_rate} if self.stage.rate_found else {})
 
     @classmethod
     def from_state(cls, planned: PlannedStage, state: Mapping[str, Any]) -> StageResult:
         """Return the result that `to_state` was called on, without probabilities and features."""
         saved = {name: state[name] for name in _SAVED}
+        if FOUND_RATE in state:
+            planned = replace(planned, stage=planned.stage.with_found_rate(state[FOUND_RATE]))
         return cls(planned=planned, fit=FitResult(**state["fit"]), probabilities={}, **saved)
 
 
 # Keys of checkpoints: never renamed.
+FOUND_RATE = "found_rate"
 _SAVED = (
     "trainable_params", "extract_seconds", "judge_seconds", "hits", "misses", "cache_bytes", "unmoved", "features_kept",
 )  # fmt: skip

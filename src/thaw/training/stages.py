@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,9 +18,12 @@ from thaw.models import freeze, freeze_proof
 from thaw.models.compute_precision import computing_in
 from thaw.models.freeze import FreezePlan
 from thaw.models.network import Network, NetworkParts, cut_at, divide_network, head_layers, mean_over_positions
+from thaw.training import rate_choice
 from thaw.training.checkpoint_callback import StageCheckpointer, WeightHashes
 from thaw.training.fit import FitInputs, fit
 from thaw.training.logistic_head import fit_head
+from thaw.training.range_test import run_range_test
+from thaw.training.recipes import TrainingStage
 from thaw.training.stage_batches import BatchSource
 from thaw.training.stage_plans import PlannedStage, StageInputs
 from thaw.training.stage_result import StageResult
@@ -35,13 +39,15 @@ def run_stage(
     predict_splits: Sequence[str],
     on_start: Callable[[int], None],
     on_epoch: Callable[[dict[str, Any]], bool | None],
+    on_found_rate: Callable[[float], None] = lambda rate: None,
     sample: npt.NDArray[np.int64] | None = None,
 ) -> StageResult:
     """Train one stage of the network in place, from its beginning or from the checkpointer's checkpoint.
 
     predict_splits: the splits whose probabilities the result has. on_start is called with the number of trainable
-    weights, on_epoch with each entry of the history, behind which the stage ends if it returns true. sample: test
-    images, by their catalog indices, whose features the result has if they are in the cache.
+    weights, on_epoch with each entry of the history, behind which the stage ends if it returns true, on_found_rate with
+    a rate that a range test found. sample: test images, by their catalog
+    indices, whose features the result has if they are in the cache.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
@@ -68,6 +74,11 @@ def run_stage(
         say(f"  training {trainable:,} weights on {len(data.splits.train):,} images for {epochs}{averaged}")
         fit_inputs = stage_fit_inputs(planned, network, data, inputs, source)
         with training_precision(parts, inputs):
+            if stage.finds_rate:
+                stage = _with_found_rate(stage, parts, fit_inputs, checkpointer)
+                planned = replace(planned, stage=stage)
+                on_found_rate(stage.optimizer.learning_rate)
+            _say_rates(network, planned)
             fitted = fit(parts.trained, stage, fit_inputs, checkpointer, on_epoch)
     unmoved = freeze_proof.prove_frozen(hashes, freeze_proof.weight_hashes(layers), layers, plan)
     if inputs.train_config.patience and len(fitted.history) < stage.epochs:
@@ -106,7 +117,7 @@ def training_precision(parts: NetworkParts, inputs: StageInputs) -> AbstractCont
 def stage_fit_inputs(
     planned: PlannedStage, network: Network, data: Dataset, inputs: StageInputs, source: BatchSource
 ) -> FitInputs:
-    """Return what a stage's trained part is fitted to; prints the rate of each block where they differ."""
+    """Return what a stage's trained part is fitted to."""
     return FitInputs(
         train=source.batches("train", training=True),
         val=source.batches("val"),
@@ -120,20 +131,44 @@ def stage_fit_inputs(
     )
 
 
+def _with_found_rate(
+    stage: TrainingStage, parts: NetworkParts, inputs: FitInputs, checkpointer: StageCheckpointer
+) -> TrainingStage:
+    """Return the stage with the rate that a range test finds, or found before the stage was stopped."""
+    if checkpointer.found_rate is None:
+        test = run_range_test(parts.trained, stage, inputs)
+        rate = rate_choice.suggest(test, stage.name)
+        say(f"  {rate_choice.summary(test, rate)}")
+        checkpointer.save_found_rate(rate)
+    assert checkpointer.found_rate is not None
+    return stage.with_found_rate(checkpointer.found_rate)
+
+
 def _rate_factors(network: Network, planned: PlannedStage) -> dict[int, float] | None:
-    """Return by a thawed variable's id what its learning rate is multiplied by, and print each block's rate."""
-    optimizer, graph, boundary = planned.stage.optimizer, network.backbone.graph, planned.plan.boundary
-    if optimizer.layer_decay == 1 or planned.plan.all_frozen:
-        return None
-    factors, rates = {}, {}
-    for index, layer in enumerate(network.backbone.layers[boundary:], boundary):
-        behind = freeze.blocks_behind(graph, index)
-        factor = optimizer.layer_decay**behind
-        factors.update({id(variable): factor for variable in layer.trainable_variables})
-        rates[graph.blocks[-behind].name if graph.blocks else "layers"] = optimizer.learning_rate * factor
-    by_block = " · ".join(f"{name} {rate:.2g}" for name, rate in rates.items())
-    say(f"  learning rates: {by_block} · head {optimizer.learning_rate:.2g}")
-    return factors
+    """Return by a thawed variable's id what its learning rate is multiplied by; None where all have one rate."""
+    factors, layers = _factors_of_layers(network, planned), network.backbone.layers
+    return {id(variable): factors[index] for index in factors for variable in layers[index].trainable_variables} or None
+
+
+def _say_rates(network: Network, planned: PlannedStage) -> None:
+    """Print each block's rate where they differ."""
+    graph, head = network.backbone.graph, planned.stage.optimizer.learning_rate
+    rates = {
+        graph.blocks[-freeze.blocks_behind(graph, index)].name if graph.blocks else "layers": head * factor
+        for index, factor in _factors_of_layers(network, planned).items()
+    }
+    if rates:
+        by_block = " · ".join(f"{name} {rate:.2g}" for name, rate in rates.items())
+        say(f"  learning rates: {by_block} · head {head:.2g}")
+
+
+def _factors_of_layers(network: Network, planned: PlannedStage) -> dict[int, float]:
+    """Return by a thawed layer's index what its learning rate is multiplied by; empty where all have one rate."""
+    decay, boundary = planned.stage.optimizer.layer_decay, planned.plan.boundary
+    if decay == 1 or planned.plan.all_frozen:
+        return {}
+    indices = range(boundary, len(network.backbone.layers))
+    return {index: decay ** freeze.blocks_behind(network.backbone.graph, index) for index in indices}
 
 
 def _predict(
