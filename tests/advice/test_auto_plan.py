@@ -38,8 +38,8 @@ def test_a_stage_of_one_epoch_is_none_too_short() -> None:
     assert choose_plan([DEEP], 1, 60) == Plan("three", 1, 60.0)
 
 
-def test_what_was_chosen_gets_an_epoch_even_if_less_time_was_left_than_thought() -> None:
-    assert plan_within(DEEP, 5, 10) == Plan("three", 1, 60.0)
+def test_what_was_chosen_gets_two_epochs_even_if_less_time_was_left_than_thought() -> None:
+    assert plan_within(DEEP, 5, 10) == Plan("three", 2, 120.0)
 
 
 def test_nothing_to_thaw_leaves_the_network_frozen() -> None:

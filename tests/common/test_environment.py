@@ -88,7 +88,15 @@ def test_every_variable_that_numerical_libraries_read_is_in_the_fingerprint(monk
 
 @pytest.mark.parametrize(
     "name",
-    ["TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME", "CUDA_HOME", "THAW_OUTPUTS", "KMP_DUPLICATE_LIB_OK"],
+    [
+        "TF_CPP_MIN_LOG_LEVEL",
+        "KERAS_BACKEND",
+        "KERAS_HOME",
+        "CUDA_HOME",
+        "THAW_OUTPUTS",
+        "KMP_DUPLICATE_LIB_OK",
+        "KMP_INIT_AT_FORK",
+    ],
 )
 def test_what_thaw_sets_itself_and_what_changes_no_number_is_not(monkeypatch, name: str) -> None:
     before = collect_fingerprint(ROOT).entries()
@@ -137,3 +145,12 @@ def test_keras_json_decides_nothing(tmp_path) -> None:
     (tmp_path / "keras.json").write_text('{"floatx": "float7"}')
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=False)
     assert "keras.json has a value that Keras does not know. Mend it or remove it" in done.stderr
+
+
+def test_importing_scikit_learn_changes_no_key_of_the_cache() -> None:
+    """Features that were kept before it is imported are found behind it: a head that is solved for imports it."""
+    code = "from thaw.common.environment import kernel_settings as k; a = k(False), k(True); import sklearn"
+    code += "; assert (k(False), k(True)) == a"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    env = {name: value for name, value in env.items() if not name.startswith("KMP_")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)

@@ -27,11 +27,14 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 # multiply-adds at their own sizes, from the models' page. Their weights come with thaw.
 _COMPARED = {"efficientnet_lite0": {"efficientnet_lite1": 631 / 407, "efficientnet_lite2": 899 / 407}}
 _PROBING_SHARE = 0.15  # of the budget, for comparing networks
-# An image forward through the whole network, as a share of one in training behind an eighth of the side; measured with
-# EfficientNet-Lite0 at 160 and 224 px. It decides on nothing but the boundary; epochs are chosen once features are kept
-_FORWARD_SHARE = 0.6
+# An image forward through the whole frozen network, as a share of one in training behind the last boundary: measured
+# with EfficientNet-Lite0 at 224 px. It decides on nothing but the boundary; epochs are chosen once features are kept.
+_FORWARD_SHARE = 0.95
 _FORWARD_OF_TRAINING = 1 / 3  # of a step: forward, gradients of activations, gradients of weights
-_LAST_SECONDS = 30.0  # for evaluation's conversion, the parity check, the report and saving; 20 to 25 on two cores
+# For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
+# small budget gets.
+_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 20.0, 300.0
+_DEEPER = 1.5  # what a boundary costs at least, as a multiple of the next one behind it
 _MARGIN = 1.1  # steps are timed on a machine that may be busier later
 
 
@@ -51,18 +54,21 @@ class AutoChoice:
 class _Budget:
     """Seconds that are left of a budget."""
 
-    def __init__(self, seconds: float, started: float) -> None:
+    def __init__(self, seconds: float, started: float, report: str) -> None:
         self.seconds, self._started = seconds, started
+        self.short_report = report != "full" or seconds < _SMALL_BUDGET
+        self.last_seconds = _LAST_SECONDS_SHORT if self.short_report else _LAST_SECONDS
 
     @property
     def spent(self) -> float:
         return time.monotonic() - self._started
 
-    def left_for_training(self, last_seconds: float) -> float:
-        return self.seconds - self.spent - last_seconds
+    def left(self) -> float:
+        """Return what is left for features and training."""
+        return self.seconds - self.spent - self.last_seconds
 
-    def deadline(self, last_seconds: float) -> float:
-        return self._started + self.seconds - last_seconds
+    def deadline(self) -> float:
+        return self._started + self.seconds - self.last_seconds
 
 
 def choose_recipe(config: Config, seconds: float, started: float, *, compare_networks: bool) -> AutoChoice:
@@ -83,24 +89,25 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
             "recipe=scratch"
         )
     _check_warmup(config)
-    budget = _Budget(seconds, started)
+    budget = _Budget(seconds, started, config.report)
     say(f"recipe=auto: {duration(seconds)} in all, on this machine")
     prepared = prepared_run.prepare_network(_finetune(config))
-    depths = _timed_depths(prepared)
+    depths = _timed_depths(prepared, budget.left())
     networks: list[NetworkFigures] = []
     if compare_networks and depths:
         prepared, depths, networks = _compared(prepared, depths, budget)
     usual = recipes.thaw_epochs(prepared.config, _images(prepared)["train"])
-    last_seconds, extraction = _seconds_around(prepared, depths)
-    plan = auto_plan.choose_plan(depths, usual, budget.left_for_training(last_seconds + extraction))
+    evaluation, extraction = _seconds_around(prepared, depths)
+    budget.last_seconds += evaluation
+    plan = auto_plan.choose_plan(depths, usual, budget.left() - extraction)
     run, curve = _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
-        plan = auto_plan.plan_within(timed, usual, budget.left_for_training(last_seconds))
+        plan = auto_plan.plan_within(timed, usual, budget.left())
     say(f"chosen: {_in_words(plan, run.network)}")
     spent = budget.spent
     lines = _lines(curve, len(run.data.splits.val), networks, budget)
-    lines.append(auto_plan.more_time_sentence(plan, depths, usual, spent + last_seconds))
+    lines.append(auto_plan.more_time_sentence(plan, depths, usual, spent + budget.last_seconds))
     record = {
         "budget_seconds": seconds,
         "seconds_before_training": spent,
@@ -114,7 +121,10 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
         "learning_curve": [dataclasses.asdict(point) for point in curve],
         "lines": lines,
     }
-    return AutoChoice(_overrides(prepared.config, config, plan), record, budget.deadline(last_seconds))
+    overrides = _overrides(prepared.config, config, plan)
+    if config.report == "full" and budget.short_report:
+        overrides.append("report=short")
+    return AutoChoice(overrides, record, budget.deadline())
 
 
 def _check_warmup(config: Config) -> None:
@@ -126,13 +136,14 @@ def _check_warmup(config: Config) -> None:
 
 
 def _seconds_around(prepared: PreparedNetwork, depths: list[TimedDepth]) -> tuple[float, float]:
-    """Return the seconds that the run will need behind training, and those for computing the features before it."""
+    """Return the seconds that predicting validation and test takes, and computing the features before training."""
     if not depths:
-        return _LAST_SECONDS, 0.0
+        return 0.0, 0.0
     images = _images(prepared)
-    an_image = depths[0].epoch_seconds / images["train"]
-    evaluation = an_image * _FORWARD_OF_TRAINING * (images["val"] + images["test"])
-    return _LAST_SECONDS + evaluation, an_image * _FORWARD_SHARE * sum(images.values())
+    evaluated = (images["val"] + images["test"]) / images["train"]  # in epochs
+    evaluation = depths[0].epoch_seconds * _FORWARD_OF_TRAINING * evaluated
+    extraction = depths[-1].epoch_seconds * _FORWARD_SHARE * sum(images.values()) / images["train"]
+    return evaluation, extraction
 
 
 def _finetune(config: Config) -> Config:
@@ -143,26 +154,33 @@ def _images(prepared: PreparedNetwork) -> dict[str, int]:
     return {split: len(rows) for split, rows in prepared.data.splits.by_name().items()}
 
 
-def _timed_depths(prepared: PreparedNetwork) -> list[TimedDepth]:
-    """Return the boundaries that may be chosen with what an epoch behind them takes, the deepest thawing first."""
+def _timed_depths(prepared: PreparedNetwork, seconds: float) -> list[TimedDepth]:
+    """Return the boundaries that may be chosen with what an epoch behind them takes, the deepest thawing first.
+
+    Timing begins with what thaws least, and ends with what cannot fit into `seconds`: each takes some of them.
+    """
     from thaw.advice.depth_figures import epoch_seconds
 
     network, images = prepared.network, _images(prepared)
-    validation = _FORWARD_OF_TRAINING * images["val"] / images["train"]
+    with_validation = 1 + _FORWARD_OF_TRAINING * images["val"] / images["train"]
     depths = [
         depth
         for depth in candidate_depths(network.backbone.graph)
         if may_be_thawed_behind(depth, network.backbone.image_size)
     ]
-    # What is augmented anew runs through the frozen layers too.
-    every_epoch = _FORWARD_SHARE if recipes.runs_images_every_epoch(prepared.config) else 0.0
     timed: list[TimedDepth] = []
+    frozen = extraction = 0.0  # seconds in the frozen layers: of an epoch, and of all images
     with progress("timing steps", len(depths)) as bar:
-        for depth in depths:
-            seconds = epoch_seconds(prepared, depth)
-            if seconds is not None:
-                frozen = every_epoch * (timed[0].epoch_seconds if timed else seconds)
-                timed.append(TimedDepth(depth, seconds * _MARGIN * (1 + validation) + frozen))
+        for depth in reversed(depths):
+            if timed and auto_plan.FEWEST_EPOCHS * _DEEPER * timed[0].epoch_seconds > seconds - extraction:
+                break
+            measured = epoch_seconds(prepared, depth)
+            if measured is not None:
+                if not timed:
+                    extraction = _FORWARD_SHARE * measured * sum(images.values()) / images["train"]
+                if not timed and recipes.runs_images_every_epoch(prepared.config):  # augmented anew
+                    frozen = _FORWARD_SHARE * measured
+                timed.insert(0, TimedDepth(depth, measured * _MARGIN * with_validation + frozen))
             bar.advance()
     for each in timed:
         say(f"  thawed behind {each.depth.block}: {duration(each.epoch_seconds)} an epoch")
@@ -177,7 +195,7 @@ def _compared(
 
     name = prepared.config.backbone.name
     others = _COMPARED.get(name, {})
-    probing = depths[0].epoch_seconds * _FORWARD_SHARE * (1 + sum(others.values()))
+    probing = depths[-1].epoch_seconds * _FORWARD_SHARE * (1 + sum(others.values()))
     if not others or probing > _PROBING_SHARE * budget.seconds:
         return prepared, depths, []
     found = [(prepared, depths, network_figures(prepared))]
@@ -186,12 +204,12 @@ def _compared(
         config = dataclasses.replace(prepared.config, backbone=backbone)
         config = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, freeze="all"))
         network = prepared_run.prepare_network(config, tell_data=False)
-        found.append((network, _timed_depths(network), network_figures(network)))
+        found.append((network, _timed_depths(network, budget.seconds), network_figures(network)))
     for _, _, figures in found:
         say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features")
 
     def fits(timed: list[TimedDepth]) -> bool:
-        left = budget.left_for_training(_LAST_SECONDS)
+        left = budget.left()
         return bool(timed) and (auto_plan.FEWEST_EPOCHS + 1) * timed[0].epoch_seconds <= left
 
     eligible = [each for each in found if fits(each[1])] or found[:1]

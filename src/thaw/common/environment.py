@@ -20,7 +20,7 @@ _WITHOUT_EFFECT = (
     "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DUMP_", "TF_SQLITE_", "TF_GRPC_", "TF_LOG", "TF_PROFILE", "XLA_PYTHON_CLIENT",
     "OV_VISUALIZE_", "OPENVINO_LOG_LEVEL", "CUDA_CACHE_", "CUDA_HOME", "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_",
-    "KMP_DUPLICATE_LIB_OK",  # which scikit-learn sets when it is imported, in the middle of a run
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # which scikit-learn sets when it is imported, in the middle of a run
 )  # fmt: skip
 # Whatever is called so may be a secret, and a fingerprint is read by others.
 _SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH")
