@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thaw.advice.depths import WHOLE, Depth
-from thaw.common.durations import duration
 
 # A boundary is taken if this many epochs behind it fit: a single one at the usual rate ended below the head alone
 # (clothing photos, behind block5c: validation 0.771 after one epoch, 0.903 after two, 0.862 of the head).
@@ -76,5 +75,5 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
     minutes = math.ceil(needed / 60)
     return (
         f"more time: budget={minutes}m would train {wanted} epochs behind {deepest.depth.block} "
-        f"({duration(deepest.epoch_seconds)} each)"
+        f"({deepest.epoch_seconds:.0f} s each)"
     )

@@ -90,7 +90,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
         )
     _check_warmup(config)
     budget = _Budget(seconds, started, config.report)
-    say(f"recipe=auto: {duration(seconds)} in all, on this machine")
+    say(f"recipe=auto: {seconds:.0f} s in all, on this machine")
     prepared = prepared_run.prepare_network(_finetune(config))
     depths = _timed_depths(prepared, budget.left())
     networks: list[NetworkFigures] = []
@@ -183,7 +183,7 @@ def _timed_depths(prepared: PreparedNetwork, seconds: float) -> list[TimedDepth]
                 timed.insert(0, TimedDepth(depth, measured * _MARGIN * with_validation + frozen))
             bar.advance()
     for each in timed:
-        say(f"  thawed behind {each.depth.block}: {duration(each.epoch_seconds)} an epoch")
+        say(f"  thawed behind {each.depth.block}: {each.epoch_seconds:.0f} s an epoch")
     return timed
 
 
@@ -255,7 +255,7 @@ def _in_words(plan: Plan, network: Network) -> str:
     name, side = network.backbone.name, network.backbone.image_size
     if plan.freeze == WHOLE:
         return f"{name} at {side} px stays frozen, as no epoch of a thawed part fits"
-    return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {duration(plan.seconds)}"
+    return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {plan.seconds:.0f} s"
 
 
 def _lines(curve: list[CurvePoint], val_images: int, networks: list[NetworkFigures], budget: _Budget) -> list[str]:

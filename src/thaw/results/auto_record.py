@@ -20,7 +20,7 @@ def auto_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a record as rows of the report's table of facts; none of an empty one."""
     if not record:
         return []
-    timed = [f"{depth['freeze']} {duration(depth['epoch_seconds'])} an epoch" for depth in record["depths"]]
+    timed = [f"{depth['freeze']} {depth['epoch_seconds']:.0f} s an epoch" for depth in record["depths"]]
     tried = f"{duration(record['budget_seconds'])} in all" + "".join(f" · behind {depth}" for depth in timed)
     helpful = [line.partition(": ") for line in record["lines"]]
     return [("recipe=auto", tried), *((subject, text) for subject, _, text in helpful)]
