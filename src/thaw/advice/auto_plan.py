@@ -51,7 +51,7 @@ def plan_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> Plan:
 
 
 def epochs_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> int:
-    """Return how many epochs fit into a time, up to those beyond which more have not helped."""
+    """Return how many epochs fit into a time, up to twice the usual ones."""
     return min(math.floor(_MOST * usual_epochs), math.floor(max(0.0, seconds) / timed.epoch_seconds))
 
 

@@ -254,7 +254,7 @@ def _curve(run: PreparedRun) -> list[CurvePoint]:
 def _in_words(plan: Plan, network: Network) -> str:
     name, side = network.backbone.name, network.backbone.image_size
     if plan.freeze == WHOLE:
-        return f"{name} at {side} px stays frozen, as no epoch of a thawed part fits"
+        return f"{name} at {side} px stays frozen, as no two epochs of a thawed part fit"
     return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {plan.seconds:.0f} s"
 
 

@@ -1,5 +1,6 @@
 """When a stage ends before its last epoch because the time of the run is up."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,17 +33,10 @@ class StageEnd:
 
 def stage_epochs(tags: Mapping[str, str]) -> dict[int, int]:
     """Return by a stage's number the epochs after which the time of a run with these tags was up."""
-    found = {}
-    for name, value in tags.items():
-        prefix, _, number = name.removesuffix(_SUFFIX).rpartition(".")
-        if name.endswith(_SUFFIX) and prefix == _PREFIX and number.isdigit():
-            found[int(number)] = int(value)
-    return found
+    found = {re.fullmatch(r"thaw\.stage\.(\d+)\.ended_after", name): value for name, value in tags.items()}
+    return {int(match[1]): int(value) for match, value in found.items() if match}
 
 
 def stage_epochs_tag(number: int) -> str:
     """Return the tag of a stage that ended as the time was up; its value is how many epochs it had."""
-    return f"{_PREFIX}.{number}{_SUFFIX}"
-
-
-_PREFIX, _SUFFIX = "thaw.stage", ".ended_after"
+    return f"thaw.stage.{number}.ended_after"

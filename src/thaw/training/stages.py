@@ -46,8 +46,8 @@ def run_stage(
 
     predict_splits: the splits whose probabilities the result has. on_start is called with the number of trainable
     weights, on_epoch with each entry of the history, behind which the stage ends if it returns true, on_found_rate with
-    a rate that a range test found. sample: test images, by their catalog
-    indices, whose features the result has if they are in the cache.
+    a rate that a range test found. sample: test images, by their catalog indices, whose features the result has if they
+    are in the cache.
 
     Raises:
         FreezeBroken: A frozen weight moved, or nothing was trained.
