@@ -57,8 +57,8 @@ def test_pairs_come_by_their_certainty() -> None:
     runs = [made_run(rights("1" * n + "0" * (40 - n)), run_id=str(n), rate=n, seconds=n) for n in (10, 11, 30)]
     comparison = compare_runs(runs)
     lines = [pair_line(comparison, pair) for pair in pairs_by_certainty(comparison)]
-    assert lines[0].startswith("learning_rate=10 against learning_rate=30: +50.0 points (")
-    assert lines[2].startswith("learning_rate=10 against learning_rate=11: +2.5 points (")
+    assert lines[0].startswith("learning_rate=10.0 against learning_rate=30.0: +50.0 points (")
+    assert lines[2].startswith("learning_rate=10.0 against learning_rate=11.0: +2.5 points (")
     assert lines[2].endswith("p = 1.00")
 
 
