@@ -5,12 +5,17 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import Commands, Ran
+from thaw.advice.auto_plan import TimedDepth, choose_plan
+from thaw.advice.auto_timing import at_smaller_side, seconds_around, timed_depths
+from thaw.advice.depths import candidate_depths
 from thaw.config.job import Job
-from thaw.config.schema import CacheConfig, Config, DatasetConfig, FinetuneConfig, TrackingConfig
+from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, FinetuneConfig, TrackingConfig
 from thaw.config.tool_schemas import ReproduceConfig
+from thaw.extract.prepared_run import prepare_network
 from thaw.run import run
 from thaw.tools import reproduce
 
@@ -58,6 +63,30 @@ def test_without_time_the_network_stays_frozen(commands: Commands) -> None:
     assert [stage["name"] for stage in ran.result()["stages"]] == ["bottleneck"]
     wanted = re.search(r"budget=(\d+m) would train", ran.out)
     assert wanted, "it says what time would be enough"
+
+
+def test_where_no_two_epochs_fit_pictures_are_smaller(commands: Commands) -> None:
+    config = Config(
+        outputs=str(commands.outputs),
+        backbone=BackboneConfig(name="efficientnet_lite0", image_size=128),
+        dataset=DatasetConfig(name="digits", limit_per_class=12),
+        finetune=FinetuneConfig(batchnorm="trainable"),
+        cache=CacheConfig(dir=str(commands.folder / "smaller")),
+    )
+    prepared = prepare_network(config)
+    weights = prepared.network.backbone.model.get_weights()
+    (block5c,) = (each for each in candidate_depths(prepared.network.backbone.graph) if each.block == "block5c")
+    depths = [TimedDepth(block5c, 1000.0)]  # as on a slow machine
+    assert choose_plan(depths, 5, 3000 - seconds_around(prepared, depths)[1]).freeze == "all"
+    same, _ = at_smaller_side(prepared, depths, 5, 2500)
+    assert same is prepared, "nothing fits at 96 pixels either"
+    smaller, timed = at_smaller_side(prepared, depths, 5, 3000)
+    assert smaller.network.backbone.image_size == smaller.config.backbone.image_size == 96
+    assert [(each.depth.block, each.depth.shape) for each in timed] == [("block5c", (6, 6, 112))]
+    assert 0 < timed[0].epoch_seconds < 1000, "timed anew"
+    timed_depths(prepared, 1000.0)
+    after = prepared.network.backbone.model.get_weights()
+    assert all(map(np.array_equal, weights, after)), "timing trains nothing, BatchNorm's statistics neither"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_command_lists_its_subcommands(installed: Environment) -> None:
     assert installed.run("thaw trian")[::2] == (
         1,
         "error: trian is not a command. Did you mean 'train'? "
-        "Choose one of: train, predict, evaluate, export, explore, advise, extract, find_rate, "
+        "Choose one of: train, predict, evaluate, export, explore, advise, extract, find_rate, find_batch, "
         "layers, serve, compare, reproduce, runs, cache\n",
     )
 

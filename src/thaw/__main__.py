@@ -20,6 +20,7 @@ TOOLS = {
     "advise": tool_schemas.AdviseConfig,
     "extract": tool_schemas.ExtractConfig,
     "find_rate": tool_schemas.FindRateConfig,
+    "find_batch": tool_schemas.FindBatchConfig,
     "layers": tool_schemas.LayersConfig,
     "serve": tool_schemas.ServeConfig,
     "compare": tool_schemas.CompareConfig,

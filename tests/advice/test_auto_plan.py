@@ -2,7 +2,15 @@
 
 import pytest
 
-from thaw.advice.auto_plan import Plan, TimedDepth, choose_plan, more_time_sentence, plan_within
+from thaw.advice.auto_plan import (
+    Plan,
+    TimedDepth,
+    choose_plan,
+    more_time_sentence,
+    plan_at_side,
+    plan_within,
+    smaller_sides,
+)
 from thaw.advice.depths import Depth
 
 DEEP, SHALLOW = TimedDepth(Depth("three", 5, (28, 28, 40)), 60.0), TimedDepth(Depth("five", 7, (14, 14, 112)), 20.0)
@@ -52,3 +60,18 @@ def test_a_larger_budget_is_named_and_then_chosen() -> None:
     assert choose_plan([DEEP, SHALLOW], 5, 6 * 60 - 50) == Plan("three", 5, 300.0)
     assert "budget=11m would train 10 epochs" in more_time_sentence(Plan("three", 5, 300.0), [DEEP, SHALLOW], 5, 50.0)
     assert "would not change the plan" in more_time_sentence(Plan("three", 10, 600.0), [DEEP, SHALLOW], 5, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("side", "smallest", "sides"),
+    [(224, 32, [192, 160]), (240, 32, [224, 192]), (299, 75, [288, 256, 224]), (160, 32, [128]), (96, 32, []),
+     (224, 180, [192])],
+)  # fmt: skip
+def test_smaller_sides_are_multiples_of_32_down_to_70_percent(side: int, smallest: int, sides: list[int]) -> None:
+    assert smaller_sides(side, smallest) == sides
+
+
+def test_time_grows_with_the_area_of_pictures() -> None:
+    assert plan_at_side(1.0, [DEEP, SHALLOW], 5, 89, 50) == Plan("all", 0, 0.0)
+    assert plan_at_side(0.5, [DEEP, SHALLOW], 5, 42.5, 50) == Plan("three", 2, 30.0)
+    assert plan_at_side(0.5, [DEEP, SHALLOW], 5, 42.4, 50) == Plan("five", 5, 25.0)

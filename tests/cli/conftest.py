@@ -18,6 +18,7 @@ TOOLS = {
     tool_schemas.ExtractConfig: "extract",
     tool_schemas.AdviseConfig: "advise",
     tool_schemas.FindRateConfig: "find_rate",
+    tool_schemas.FindBatchConfig: "find_batch",
     tool_schemas.EvaluateConfig: "evaluate",
     tool_schemas.ExportConfig: "export",
     tool_schemas.RunsConfig: "runs",

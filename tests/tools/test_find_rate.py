@@ -33,7 +33,7 @@ def test_it_prints_the_command_that_trains_with_the_rate_and_computes_nothing_tw
 def test_stages_without_a_rate_are_refused(commands: Commands) -> None:
     ran = commands.run("scripts/find_rate.py", *HEAD, "head=logistic")
     assert (ran.code, ran.err) == (
-        1, "error: stage bottleneck has no learning rate: head=logistic solves for the head\n"
+        1, "error: stage bottleneck has neither learning rate nor batches: head=logistic solves for the head\n"
     )  # fmt: skip
     ran = commands.run("scripts/find_rate.py", *HEAD, "stage=thaw")
     assert (ran.code, ran.err) == (1, "error: stage=thaw is no stage of this recipe. There are: bottleneck\n")

@@ -75,6 +75,12 @@ def test_stage_thaw_takes_about_500_steps_where_its_epochs_are_not_given(images,
     assert planned(asked, images)[1].epochs == 3
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [(400, 4), (500, 5), (1000, 10), (1, 4), (10**6, 30)])
+def test_stage_thaw_takes_about_the_steps_that_are_given(steps: int, epochs: int) -> None:
+    asked = config("finetune", steps=steps)
+    assert planned(asked, 3068)[1].epochs == epochs, "96 steps an epoch"
+
+
 def test_a_warm_up_longer_than_those_epochs_is_a_mistake() -> None:
     asked = replace(config("finetune"), optimizer=replace(SGD, warmup_epochs=4))
     with pytest.raises(UserError, match=r"optimizer.warmup_epochs=4 .* 4 epochs .*finetune.epochs"):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from thaw.advice import auto_plan, learning_curve
 from thaw.advice.auto_plan import Plan, TimedDepth
-from thaw.advice.depths import WHOLE, NetworkFigures, candidate_depths, may_be_thawed_behind
+from thaw.advice.auto_timing import at_smaller_side, forward_seconds, images_by_split, seconds_around, timed_depths
+from thaw.advice.depths import WHOLE, NetworkFigures
 from thaw.advice.learning_curve import CurvePoint
 from thaw.common.console import progress, say
 from thaw.common.durations import duration
@@ -27,15 +28,9 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 # multiply-adds at their own sizes, from the models' page. Their weights come with thaw.
 _COMPARED = {"efficientnet_lite0": {"efficientnet_lite1": 631 / 407, "efficientnet_lite2": 899 / 407}}
 _PROBING_SHARE = 0.15  # of the budget, for comparing networks
-# An image forward through the whole frozen network, as a share of one in training behind the last boundary: measured
-# with EfficientNet-Lite0 at 224 px. It decides on nothing but the boundary; epochs are chosen once features are kept.
-_FORWARD_SHARE = 0.95
-_FORWARD_OF_TRAINING = 1 / 3  # of a step: forward, gradients of activations, gradients of weights
 # For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
 # small budget gets.
 _LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 20.0, 300.0
-_DEEPER = 1.5  # what a boundary costs at least, as a multiple of the next one behind it
-_MARGIN = 1.1  # steps are timed on a machine that may be busier later
 
 
 @dataclass(frozen=True)
@@ -92,14 +87,17 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     budget = _Budget(seconds, started, config.report)
     say(f"recipe=auto: {seconds:.0f} s in all, on this machine")
     prepared = prepared_run.prepare_network(_finetune(config))
-    depths = _timed_depths(prepared, budget.left())
+    depths = timed_depths(prepared, budget.left())
     networks: list[NetworkFigures] = []
     if compare_networks and depths:
         prepared, depths, networks = _compared(prepared, depths, budget)
-    usual = recipes.thaw_epochs(prepared.config, _images(prepared)["train"])
-    evaluation, extraction = _seconds_around(prepared, depths)
+    usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
+    evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
-    plan = auto_plan.choose_plan(depths, usual, budget.left() - extraction)
+    plan, at_full_side = auto_plan.choose_plan(depths, usual, budget.left() - extraction), depths
+    if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
+        prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
+        plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])
     run, curve = _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
@@ -107,12 +105,13 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     say(f"chosen: {_in_words(plan, run.network)}")
     spent = budget.spent
     lines = _lines(curve, len(run.data.splits.val), networks, budget)
-    lines.append(auto_plan.more_time_sentence(plan, depths, usual, spent + budget.last_seconds))
+    lines.append(auto_plan.more_time_sentence(plan, at_full_side, usual, spent + budget.last_seconds))
     record = {
         "budget_seconds": seconds,
         "seconds_before_training": spent,
         "depths": [{"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths],
         "usual_epochs": usual,
+        "image_size": run.network.backbone.image_size,
         "networks": [
             {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
             for each in networks
@@ -121,7 +120,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
         "learning_curve": [dataclasses.asdict(point) for point in curve],
         "lines": lines,
     }
-    overrides = _overrides(prepared.config, config, plan)
+    overrides = _overrides(run, config, plan, smaller=depths is not at_full_side)
     if config.report == "full" and budget.short_report:
         overrides.append("report=short")
     return AutoChoice(overrides, record, budget.deadline())
@@ -135,56 +134,8 @@ def _check_warmup(config: Config) -> None:
         )
 
 
-def _seconds_around(prepared: PreparedNetwork, depths: list[TimedDepth]) -> tuple[float, float]:
-    """Return the seconds that predicting validation and test takes, and computing the features before training."""
-    if not depths:
-        return 0.0, 0.0
-    images = _images(prepared)
-    evaluated = (images["val"] + images["test"]) / images["train"]  # in epochs
-    evaluation = depths[0].epoch_seconds * _FORWARD_OF_TRAINING * evaluated
-    extraction = depths[-1].epoch_seconds * _FORWARD_SHARE * sum(images.values()) / images["train"]
-    return evaluation, extraction
-
-
 def _finetune(config: Config) -> Config:
     return dataclasses.replace(config, recipe="finetune", budget=None)
-
-
-def _images(prepared: PreparedNetwork) -> dict[str, int]:
-    return {split: len(rows) for split, rows in prepared.data.splits.by_name().items()}
-
-
-def _timed_depths(prepared: PreparedNetwork, seconds: float) -> list[TimedDepth]:
-    """Return the boundaries that may be chosen with what an epoch behind them takes, the deepest thawing first.
-
-    Timing begins with what thaws least, and ends with what cannot fit into `seconds`: each takes some of them.
-    """
-    from thaw.advice.depth_figures import epoch_seconds
-
-    network, images = prepared.network, _images(prepared)
-    with_validation = 1 + _FORWARD_OF_TRAINING * images["val"] / images["train"]
-    depths = [
-        depth
-        for depth in candidate_depths(network.backbone.graph)
-        if may_be_thawed_behind(depth, network.backbone.image_size)
-    ]
-    timed: list[TimedDepth] = []
-    frozen = extraction = 0.0  # seconds in the frozen layers: of an epoch, and of all images
-    with progress("timing steps", len(depths)) as bar:
-        for depth in reversed(depths):
-            if timed and auto_plan.FEWEST_EPOCHS * _DEEPER * timed[0].epoch_seconds > seconds - extraction:
-                break
-            measured = epoch_seconds(prepared, depth)
-            if measured is not None:
-                if not timed:
-                    extraction = _FORWARD_SHARE * measured * sum(images.values()) / images["train"]
-                if not timed and recipes.runs_images_every_epoch(prepared.config):  # augmented anew
-                    frozen = _FORWARD_SHARE * measured
-                timed.insert(0, TimedDepth(depth, measured * _MARGIN * with_validation + frozen))
-            bar.advance()
-    for each in timed:
-        say(f"  thawed behind {each.depth.block}: {each.epoch_seconds:.0f} s an epoch")
-    return timed
 
 
 def _compared(
@@ -195,7 +146,7 @@ def _compared(
 
     name = prepared.config.backbone.name
     others = _COMPARED.get(name, {})
-    probing = depths[-1].epoch_seconds * _FORWARD_SHARE * (1 + sum(others.values()))
+    probing = forward_seconds(depths) * (1 + sum(others.values()))
     if not others or probing > _PROBING_SHARE * budget.seconds:
         return prepared, depths, []
     found = [(prepared, depths, network_figures(prepared))]
@@ -204,7 +155,7 @@ def _compared(
         config = dataclasses.replace(prepared.config, backbone=backbone)
         config = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, freeze="all"))
         network = prepared_run.prepare_network(config, tell_data=False)
-        found.append((network, _timed_depths(network, budget.seconds), network_figures(network)))
+        found.append((network, timed_depths(network, budget.seconds), network_figures(network)))
     for _, _, figures in found:
         say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features")
 
@@ -267,11 +218,13 @@ def _lines(curve: list[CurvePoint], val_images: int, networks: list[NetworkFigur
     return [*lines, f"another backbone: none was compared, with {duration(budget.seconds)} for one network"]
 
 
-def _overrides(chosen: Config, asked: Config, plan: Plan) -> list[str]:
+def _overrides(run: PreparedRun, asked: Config, plan: Plan, *, smaller: bool) -> list[str]:
     """Return the arguments that train the plan, besides those of the command line."""
-    arguments = []
-    if chosen.backbone.name != asked.backbone.name:
-        arguments.append(f"backbone={chosen.backbone.name}")
+    chosen, arguments = run.network.backbone, []
+    if chosen.name != asked.backbone.name:
+        arguments.append(f"backbone={chosen.name}")
+    if smaller:
+        arguments.append(f"backbone.image_size={chosen.image_size}")
     if plan.freeze == WHOLE:
         return [*arguments, "recipe=bottleneck"]
     return [*arguments, "recipe=finetune", f"finetune.freeze={plan.freeze}", f"finetune.epochs={plan.epochs}"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from thaw.extract.prepared_run import PreparedNetwork
 from thaw.frozen.activation_rows import STORAGE_DTYPES
 from thaw.frozen.quantization import run_calibration
 from thaw.models import freeze
-from thaw.training import logistic_regression, optimizers
+from thaw.training import logistic_regression
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Cut, Network
@@ -107,10 +105,8 @@ def _stored_values(network: Network, depth: Depth) -> int:
 
 def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
     """Return the seconds of a training epoch of what lies behind a depth, by a few steps on random activations."""
-    import keras
-
-    from thaw.models.compute_precision import computing_in
     from thaw.models.network import cut_at, divide_network
+    from thaw.training.timed_steps import timed_steps
 
     network, data, config, choice = prepared.network, prepared.data, prepared.config, prepared.choice
     layers = network.backbone.layers
@@ -120,18 +116,6 @@ def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
     freeze.set_trainable(layers, plan.boundary)
     parts = divide_network(network, plan, cut_at(network, plan.boundary), choice.training_step)
     size = min(config.train.batch_size, len(data.splits.train))
-    rng = np.random.default_rng(data.seed)
-    inputs = [rng.random((size, *shape), np.float32) for shape in parts.cut.shapes]
-    outputs = parts.trained.output_shape[-1]
-    targets = np.eye(max(2, outputs), dtype=np.float32)[rng.integers(0, max(2, outputs), size), :outputs]
-    with computing_in(parts.trained, choice.trained, by_operation=choice.training_step == "folded"):
-        loss = keras.losses.BinaryCrossentropy() if outputs == 1 else keras.losses.CategoricalCrossentropy()
-        # The network is the one that is suggested, and stays as it is.
-        still = optimizers.build_optimizer(dataclasses.replace(config.optimizer, learning_rate=0.0))
-        parts.trained.compile(optimizer=still, loss=loss, jit_compile=False)
-        seconds = []
-        for _ in range(1 + STEPS):
-            started = time.perf_counter()
-            parts.trained.train_on_batch(inputs if len(inputs) > 1 else inputs[0], targets)
-            seconds.append(time.perf_counter() - started)
+    with timed_steps(parts, config.optimizer, choice, data.seed) as step:
+        seconds = [step(size) for _ in range(1 + STEPS)]
     return float(np.median(seconds[1:])) * -(-len(data.splits.train) // size)

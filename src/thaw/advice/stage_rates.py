@@ -19,14 +19,16 @@ def chosen_stage(planned: list[PlannedStage], name: str | None) -> PlannedStage:
     """Return the stage of a name; without one the last.
 
     Raises:
-        UserError: there is no such stage, or it has no learning rate.
+        UserError: there is no such stage, or it does not train by steps.
     """
     names = [each.stage.name for each in planned]
     if name is not None and name not in names:
         raise UserError(f"stage={name} is no stage of this recipe. There are: {', '.join(names)}")
     stage = planned[names.index(name)] if name is not None else planned[-1]
     if stage.stage.solved:
-        raise UserError(f"stage {stage.stage.name} has no learning rate: head=logistic solves for the head")
+        raise UserError(
+            f"stage {stage.stage.name} has neither learning rate nor batches: head=logistic solves for the head"
+        )
     return stage
 
 

@@ -171,8 +171,10 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
     if config.recipe != "finetune":
         yield "backbone.freeze", recipe
     elif finetune.stages:
-        for key in ("finetune.freeze", "finetune.head_epochs", "finetune.epochs", "backbone.freeze"):
+        for key in ("finetune.freeze", "finetune.head_epochs", "finetune.epochs", "finetune.steps", "backbone.freeze"):
             yield key, "finetune.stages takes its place"
+    elif finetune.epochs is not None:
+        yield "finetune.steps", "finetune.epochs is given"
     stages = finetune.stages or [StageConfig("", finetune.freeze)]
     if config.recipe == "finetune" and all(str(stage.freeze) == "all" for stage in stages):
         yield "finetune.batchnorm", "everything stays frozen"

@@ -270,8 +270,10 @@ class FinetuneConfig:
     )
     head_epochs: int = key(3, "epochs of stage head, everything frozen", min=1)
     epochs: int | None = key(
-        None, "epochs of stage thaw, from the boundary on; default: those of 500 steps, but 4 to 30", min=1
+        None, "epochs of stage thaw, from the boundary on; default: those of finetune.steps, but 4 to 30", min=1
     )
+    # A run of before this key was stored without it, and had 500.
+    steps: int = key(500, "about how many steps stage thaw takes, if finetune.epochs is not given", min=1)
     head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
     stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")
 

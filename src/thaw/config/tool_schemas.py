@@ -81,6 +81,20 @@ class FindRateConfig(Config):
 
 
 @dataclass
+class FindBatchConfig(Config):
+    """scripts/find_batch.py: memory and speed of a stage's training steps by the size of its batches.
+
+    The keys of a run.
+    """
+
+    stage: str | None = key(None, "name of the stage that is tried; default: the last one")
+    seconds: float = key(
+        120.0, "what trying may take; sizes beyond are foretold from the memory of those tried", above=0
+    )
+    output: str = key("${outputs}/find_batch", "folder for find_batch.json")
+
+
+@dataclass
 class CacheToolConfig:
     """scripts/cache.py: what is kept, whether it is sound, and making room."""
 

@@ -21,6 +21,7 @@ def auto_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not record:
         return []
     timed = [f"{depth['freeze']} {depth['epoch_seconds']:.0f} s an epoch" for depth in record["depths"]]
-    tried = f"{duration(record['budget_seconds'])} in all" + "".join(f" · behind {depth}" for depth in timed)
+    side = f" · at {record['image_size']} px" if "image_size" in record else ""
+    tried = f"{duration(record['budget_seconds'])} in all{side}" + "".join(f" · behind {depth}" for depth in timed)
     helpful = [line.partition(": ") for line in record["lines"]]
     return [("recipe=auto", tried), *((subject, text) for subject, _, text in helpful)]

@@ -33,7 +33,7 @@ def run_range_test(model: Any, stage: TrainingStage, inputs: FitInputs) -> Range
         inputs: as of `fit`.
     """
     optimizer = replace(stage.optimizer, learning_rate=rate_choice.RATES[0], schedule="constant", ema=None)
-    with _restored(model.variables):
+    with restored(model.variables):
         model = compiled(model, replace(stage, optimizer=optimizer), inputs)
         loss = _loss_function(model, inputs, training=stage.batchnorm == "trainable")
         with progress("range test", 2 * len(rate_choice.RATES)) as bar:
@@ -54,7 +54,7 @@ def run_range_test(model: Any, stage: TrainingStage, inputs: FitInputs) -> Range
 
 
 @contextmanager
-def _restored(variables: list[Any]) -> Iterator[None]:
+def restored(variables: list[Any]) -> Iterator[None]:
     """Restore variables at the block's end, dropout's counters among them."""
     values = [keras.ops.convert_to_numpy(variable) for variable in variables]
     try:

@@ -7,9 +7,8 @@ from thaw.common.errors import UserError
 from thaw.config.key_conflicts import takes_head_optimizer
 from thaw.config.schema import AUTO_RATE, Config, OptimizerConfig, StageConfig
 
-# Of stage thaw where finetune.epochs is not given. 500 steps of 32 images take six minutes at 45 images a second.
-# Runs that are repeated count on this rule: another one needs a key of its own.
-_THAW_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 4, 30
+# Of stage thaw where finetune.epochs is not given.
+_FEWEST_EPOCHS, _MOST_EPOCHS = 4, 30
 
 
 @dataclass(frozen=True)
@@ -85,14 +84,14 @@ def bottleneck(config: Config) -> list[TrainingStage]:
 
 
 def thaw_epochs(config: Config, images: int) -> int:
-    """Return the epochs of stage thaw: those given, or those of about 500 steps with so many images.
+    """Return the epochs of stage thaw: those given, or those of about `finetune.steps` steps with so many images.
 
     Raises UserError where these end within the warm-up.
     """
     if config.finetune.epochs is not None:
         return config.finetune.epochs
     steps = -(-images // config.train.batch_size)
-    epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_THAW_STEPS / steps)))
+    epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(config.finetune.steps / steps)))
     if (warmup := config.optimizer.warmup_epochs) >= epochs:
         raise UserError(
             f"optimizer.warmup_epochs={warmup:g} is no shorter than stage thaw, to which {images:,} images give "
