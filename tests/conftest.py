@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,23 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from thaw.common import console, environment
+from thaw.common import console, environment, tensorflow_setup
 
 ROOT = Path(__file__).parent.parent
 os.environ |= environment.onednn_setting()  # before a test imports TensorFlow itself: it computes as in thaw's commands
+_import_tensorflow = tensorflow_setup.import_tensorflow
+
+
+def _import_for_deterministic_runs() -> None:
+    """Import TensorFlow with one operation at a time: a test that only predicts may come before one that trains."""
+    _import_tensorflow()
+    import tensorflow as tf
+
+    with suppress(RuntimeError):  # a test has computed with TensorFlow itself
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+tensorflow_setup.import_tensorflow = _import_for_deterministic_runs
 
 # What ./scripts/test --fast leaves out: files that need TensorFlow, other processes, servers or waiting.
 NOT_FAST = {

@@ -63,6 +63,8 @@ ALLOWED = {
         "runs keras.models.model_from_json((folder / 'model_structure.json').read_text(encoding='utf-8'))"
     ],
     "export/keras_format": ["runs keras.saving.load_model(folder / 'model.keras')"],
+    # PyTorch's own restricted reader, in another tool's environment.
+    "src/thaw_lab/peers/fastai_fine_tune": ["runs torch.load(weights, weights_only=True)"],
     "common/downloads": ["fetches urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)"],
 }
 

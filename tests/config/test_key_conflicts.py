@@ -96,7 +96,8 @@ def test_keys_that_contradict_each_other_are_refused_with_both(arguments: tuple[
         (("head=logistic", "head.hidden=64"), "note: head.hidden has no effect: head=logistic has no hidden layer"),
         (
             ("head=logistic", "recipe=bottleneck", "bottleneck.epochs=5", "augment=light", "head.dropout=0.2"),
-            "note: bottleneck.epochs, augment, head.dropout have no effect: head=logistic is solved for in one step",
+            "note: bottleneck.epochs, augment, head.dropout have no effect: head=logistic is solved for in one step; "
+            "head=gap_dense, say, is trained",
         ),
         (
             ("head=logistic", "finetune.head_epochs=5"),
@@ -158,7 +159,10 @@ AUTO, HEAD_AUTO = "optimizer.learning_rate=auto", "finetune.head_optimizer.learn
 )
 def test_a_head_that_is_solved_for_has_no_rate_to_find(arguments: tuple[str, ...], key: str) -> None:
     (line,) = key_conflicts.contradictions(composed(*arguments))
-    assert line == f"{key}=auto finds a rate, and head=logistic solves for the head, which has no rate: leave it out"
+    assert line == (
+        f"{key}=auto finds a rate, and head=logistic solves for the head, which has no rate: leave it out, or choose "
+        "another head"
+    )
 
 
 def test_a_rate_is_found_where_there_is_one() -> None:

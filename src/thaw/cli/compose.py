@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli.argument_quoting import check_no_empty_arguments, empty_value_error, quote
+from thaw.cli.head_choice import choose_head
 from thaw.common.errors import UserError, did_you_mean
 from thaw.config import checks
 from thaw.config.install_paths import conf_dir
@@ -82,6 +83,7 @@ def to_config(cfg: DictConfig, schema: type) -> Any:
         if key not in known and not key.startswith(_FREE_MAPPINGS):
             raise UserError(f"{key} is not a key.{did_you_mean(key, known)} See them all with --help")
     check_no_empty_texts(cfg)
+    choose_head(cfg)
     if "outputs" in cfg:
         cfg.outputs = str(Path(str(cfg.outputs)).expanduser().absolute())
     return OmegaConf.to_object(cfg)

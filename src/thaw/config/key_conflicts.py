@@ -65,7 +65,7 @@ def _rates_to_find(config: Config) -> Iterator[str]:
     """Yield where a rate would be found that no stage has, or where none can be."""
     finetune = config.finetune
     if config.head.name == "logistic":
-        why = "and head=logistic solves for the head, which has no rate: leave it out"
+        why = "and head=logistic solves for the head, which has no rate: leave it out, or choose another head"
         for i, stage in enumerate(finetune.stages):
             if stage.learning_rate == AUTO_RATE and str(stage.freeze) == "all":
                 yield f"finetune.stages[{i}].learning_rate=auto finds a rate, {why}"
@@ -211,7 +211,7 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
 
 def _idle_where_solved(config: Config) -> Iterator[tuple[str, str]]:
     """Yield what is without effect where logistic regression takes the place of steps."""
-    why = "head=logistic is solved for in one step"
+    why = "head=logistic is solved for in one step; head=gap_dense, say, is trained"
     if config.recipe == "finetune" and not config.finetune.stages:
         yield "finetune.head_epochs", why
     if config.recipe == "bottleneck":

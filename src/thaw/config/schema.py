@@ -268,7 +268,7 @@ class FinetuneConfig:
         "frozen: statistics stay as they are; trainable: those of thawed layers are updated",
         choices=("frozen", "trainable"),
     )
-    head_epochs: int = key(3, "epochs of stage head, everything frozen", min=1)
+    head_epochs: int | None = key(None, "epochs of stage head, everything frozen, if it is trained; default: 3", min=1)
     epochs: int | None = key(
         None, "epochs of stage thaw, from the boundary on; default: those of finetune.steps, but 4 to 30", min=1
     )

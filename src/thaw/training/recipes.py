@@ -7,6 +7,7 @@ from thaw.common.errors import UserError
 from thaw.config.key_conflicts import takes_head_optimizer
 from thaw.config.schema import AUTO_RATE, Config, OptimizerConfig, StageConfig
 
+HEAD_EPOCHS = 3  # of stage head where finetune.head_epochs is not given
 # Of stage thaw where finetune.epochs is not given.
 _FEWEST_EPOCHS, _MOST_EPOCHS = 4, 30
 
@@ -107,7 +108,7 @@ def finetune(config: Config, images: int) -> list[TrainingStage]:
     """
     options = config.finetune
     configs = options.stages or [
-        StageConfig(name="head", freeze="all", epochs=options.head_epochs),
+        StageConfig(name="head", freeze="all", epochs=options.head_epochs or HEAD_EPOCHS),
         StageConfig(name="thaw", freeze=options.freeze, epochs=thaw_epochs(config, images)),
     ]
     stages, epochs = [], 0

@@ -33,13 +33,14 @@ def main() -> None:
     for seed in map(int, options.seeds.split(",")):
         for name in chosen:
             for candidate, overrides in candidates.items():
-                _run(file, name, candidate, [*sets[name], *overrides.split()], seed)
+                run_missing(file, name, candidate, [*sets[name], *overrides.split()], seed)
     records = [record for record in read_records(file) if record.candidate in candidates]
     columns = ["candidate", *chosen, "rank", "seconds"]
     print(markdown_table(columns, table(records, list(candidates), chosen)))
 
 
-def _run(file: Path, data: str, candidate: str, overrides: list[str], seed: int) -> None:
+def run_missing(file: Path, data: str, candidate: str, overrides: list[str], seed: int) -> None:
+    """Train what has no record in a file, and record it there."""
     key = data, " ".join(overrides), seed
     if key in {record.key for record in read_records(file)}:
         return
