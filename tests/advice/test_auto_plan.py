@@ -46,8 +46,10 @@ def test_a_stage_of_one_epoch_is_none_too_short() -> None:
     assert choose_plan([DEEP], 1, 60) == Plan("three", 1, 60.0)
 
 
-def test_what_was_chosen_gets_two_epochs_even_if_less_time_was_left_than_thought() -> None:
-    assert plan_within(DEEP, 5, 10) == Plan("three", 2, 120.0)
+def test_what_was_chosen_is_left_if_less_time_is_there_than_thought() -> None:
+    assert plan_within(DEEP, 5, 120) == Plan("three", 2, 120.0)
+    assert plan_within(DEEP, 5, 119) == Plan("all", 0, 0.0), "one epoch is worse than none"
+    assert plan_within(DEEP, 1, 60) == Plan("three", 1, 60.0)
 
 
 def test_nothing_to_thaw_leaves_the_network_frozen() -> None:

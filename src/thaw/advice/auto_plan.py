@@ -72,8 +72,10 @@ def plan_at_side(
 
 
 def plan_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> Plan:
-    """Return the plan for a boundary that was chosen before: the epochs that fit, but not fewer than are worth it."""
-    epochs = max(min(FEWEST_EPOCHS, usual_epochs), epochs_within(timed, usual_epochs, seconds))
+    """Return the plan for a boundary that was chosen before: the epochs that fit, none if those are too few now."""
+    epochs = epochs_within(timed, usual_epochs, seconds)
+    if epochs < min(FEWEST_EPOCHS, usual_epochs):
+        return Plan(WHOLE, 0, 0.0)
     return Plan(timed.depth.block, epochs, epochs * timed.epoch_seconds)
 
 

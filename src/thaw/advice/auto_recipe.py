@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from thaw.advice import auto_plan, learning_curve
 from thaw.advice.auto_plan import Plan, TimedDepth
-from thaw.advice.auto_timing import at_smaller_side, forward_seconds, images_by_split, seconds_around, timed_depths
+from thaw.advice.auto_timing import (
+    SPARE,
+    at_smaller_side,
+    forward_seconds,
+    images_by_split,
+    seconds_around,
+    timed_depths,
+)
 from thaw.advice.depths import WHOLE, NetworkFigures
 from thaw.advice.learning_curve import CurvePoint
 from thaw.common.console import progress, say
@@ -28,9 +35,12 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 # multiply-adds at their own sizes, from the models' page. Their weights come with thaw.
 _COMPARED = {"efficientnet_lite0": {"efficientnet_lite1": 631 / 407, "efficientnet_lite2": 899 / 407}}
 _PROBING_SHARE = 0.15  # of the budget, for comparing networks
+# Seconds in which the run reads the data, builds the network and solves for the head, once more, and those that stage
+# thaw's first epoch takes longer than others: it traces the function.
+_STARTING = 24.0
 # For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
 # small budget gets.
-_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 20.0, 300.0
+_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 15.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class _Budget:
 
     def left(self) -> float:
         """Return what is left for features and training."""
-        return self.seconds - self.spent - self.last_seconds
+        return self.seconds - self.spent - _STARTING - self.last_seconds
 
     def deadline(self) -> float:
         return self._started + self.seconds - self.last_seconds
@@ -94,7 +104,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
     evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
-    plan, at_full_side = auto_plan.choose_plan(depths, usual, budget.left() - extraction), depths
+    plan, at_full_side = auto_plan.choose_plan(depths, usual, SPARE * (budget.left() - extraction)), depths
     if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
         prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
         plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])

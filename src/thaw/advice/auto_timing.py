@@ -19,7 +19,8 @@ from thaw.training import recipes
 _FORWARD_SHARE = 0.95
 _FORWARD_OF_TRAINING = 1 / 3  # of a step: forward, gradients of activations, gradients of weights
 _DEEPER = 1.5  # what a boundary costs at least, as a multiple of the next one behind it
-_MARGIN = 1.1  # steps are timed on a machine that may be busier later
+_MARGIN = 1.2  # timed steps have no pictures to fetch, and no first one that traces the function
+SPARE = 0.9  # of what is left for stage thaw when a boundary is chosen: features may take longer than thought
 _PREPARING = 8.0  # seconds in which data and network are prepared once more, for another size of input
 
 
@@ -85,7 +86,7 @@ def at_smaller_side(
         network = prepared_run.prepare_network(config, tell_data=False)
         timed = timed_depths(network, left, plan.freeze)
         left = seconds - (time.monotonic() - started) - seconds_around(network, timed)[1]
-        if auto_plan.choose_plan(timed, usual_epochs, left).freeze != WHOLE:
+        if auto_plan.choose_plan(timed, usual_epochs, SPARE * left).freeze != WHOLE:
             return network, timed
     return prepared, depths
 
