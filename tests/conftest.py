@@ -170,8 +170,9 @@ def _leave_the_command_line_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("THAW_OUTPUTS")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def commands(tmp_path_factory) -> Commands:
+    """For one module: tests look for what they made in its outputs, whichever modules ran before."""
     return Commands(tmp_path_factory.mktemp("a user's folder"))
 
 

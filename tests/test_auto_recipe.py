@@ -121,5 +121,6 @@ def test_a_run_whose_time_was_up_is_reproduced_bit_for_bit(commands: Commands) -
         run=result.run_id, outputs=str(commands.outputs), tracking_uri=f"sqlite:///{commands.outputs}/mlflow.db"
     )
     assert reproduce.reproduce(asked, ROOT) == 0
-    verdict = json.loads(next(commands.outputs.glob("reproduced/*/*/reproduction.json")).read_text())["verdict"]
+    (report,) = commands.outputs.glob("reproduced/*/*/reproduction.json")
+    verdict = json.loads(report.read_text())["verdict"]
     assert verdict == "identical"

@@ -68,7 +68,7 @@ def test_the_same_bits_come_out_in_another_process(commands, trained):
     assert "identical: all figures of 3 epochs and the final weights, to the last bit" in ran.out
     assert "data: 60 files as in the run" in ran.out
     assert "activations: 0 from the cache, 60 computed" in ran.out, "what is kept could hide a difference"
-    folder = next(commands.outputs.glob("reproduced/*/*"))
+    (folder,) = commands.outputs.glob("reproduced/*/*")
     report = json.loads((folder / "reproduction.json").read_text())
     assert (report["verdict"], report["figures"], report["environment"]) == ("identical", [], [])
     assert not list(folder.glob(".cache-*"))
