@@ -39,5 +39,5 @@ def test_what_cannot_be_tried_is_refused(commands: Commands) -> None:
     assert "batches of 8 and 16 images could not both be tried, with 10 training images" in ran.err
     ran = commands.run("scripts/find_batch.py", *DIGITS[:3], "recipe=auto")
     assert (ran.code, ran.err) == (
-        1, "error: recipe=auto chooses what it trains: name another recipe, whose stage is tried\n"
+        1, "error: recipe=auto chooses what it trains: name another recipe, of which a stage is measured\n"
     )  # fmt: skip

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thaw.common.console import say
-from thaw.common.errors import UserError
 from thaw.extract.prepared_run import PreparedRun
 from thaw.training.rate_choice import RangeTest
 
@@ -15,29 +14,12 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.training.stage_plans import PlannedStage
 
 
-def chosen_stage(planned: list[PlannedStage], name: str | None) -> PlannedStage:
-    """Return the stage of a name; without one the last.
-
-    Raises:
-        UserError: there is no such stage, or it does not train by steps.
-    """
-    names = [each.stage.name for each in planned]
-    if name is not None and name not in names:
-        raise UserError(f"stage={name} is no stage of this recipe. There are: {', '.join(names)}")
-    stage = planned[names.index(name)] if name is not None else planned[-1]
-    if stage.stage.solved:
-        raise UserError(
-            f"stage {stage.stage.name} has neither learning rate nor batches: head=logistic solves for the head"
-        )
-    return stage
-
-
 def range_test_of(prepared: PreparedRun, stage: PlannedStage) -> RangeTest:
     """Train the stages before `stage`, and test its rates on the network that they leave.
 
     Args:
         prepared: the run.
-        stage: one of its stages, see `chosen_stage`.
+        stage: one of its stages, see `prepared_stage`.
     """
     from thaw.models import freeze
     from thaw.models.network import cut_at, divide_network

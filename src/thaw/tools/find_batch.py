@@ -7,15 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from thaw.advice.stage_rates import chosen_stage
+from thaw.advice.prepared_stage import prepared_stage
 from thaw.common.console import display_path, say
-from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
-from thaw.config import checks
 from thaw.config.command_lines import script_command
 from thaw.config.tool_schemas import FindBatchConfig
-from thaw.extract.prepared_run import prepare_run
-from thaw.frozen.configured_engine import check_supported
 from thaw.training import batch_choice
 
 _REPLACED = ("stage", "output", "seconds", "train.batch_size")
@@ -27,14 +23,7 @@ def find_batch(config: FindBatchConfig) -> None:
     Raises:
         UserError: as a run of these keys would; there is no such stage, it has no batches, or not even small ones fit.
     """
-    checks.check_config(config, new_run=True)
-    if config.resume is not None:
-        raise UserError(f"resume={config.resume} is for training: batches are tried with a new network")
-    if config.recipe == "auto":
-        raise UserError("recipe=auto chooses what it trains: name another recipe, whose stage is tried")
-    check_supported(config)
-    prepared = prepare_run(config)
-    stage = chosen_stage(prepared.planned, config.stage)
+    prepared, stage = prepared_stage(config, config.stage)
     from thaw.advice.batch_trial import memory_limit, try_batches  # late: TensorFlow
 
     limit = memory_limit()

@@ -6,17 +6,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from thaw.advice.stage_rates import chosen_stage, range_test_of
+from thaw.advice.prepared_stage import prepared_stage
+from thaw.advice.stage_rates import range_test_of
 from thaw.common.console import display_path, say
-from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
-from thaw.config import checks
 from thaw.config.command_lines import script_command
 from thaw.config.key_conflicts import HEAD_OPTIMIZER_KEY, OPTIMIZER_KEY
 from thaw.config.schema import Config
 from thaw.config.tool_schemas import FindRateConfig
-from thaw.extract.prepared_run import prepare_run
-from thaw.frozen.configured_engine import check_supported
 from thaw.training import rate_choice
 from thaw.training.rate_choice import RangeTest
 
@@ -29,14 +26,7 @@ def find_rate(config: FindRateConfig) -> None:
     Raises:
         UserError: as a run of these keys would; there is no such stage, it has no rate, or the loss falls at none.
     """
-    checks.check_config(config, new_run=True)
-    if config.resume is not None:
-        raise UserError(f"resume={config.resume} is for training: the range test begins anew in a minute")
-    if config.recipe == "auto":
-        raise UserError("recipe=auto chooses what it trains: name another recipe, whose stage is tested")
-    check_supported(config)
-    prepared = prepare_run(config)
-    stage = chosen_stage(prepared.planned, config.stage)
+    prepared, stage = prepared_stage(config, config.stage)
     test = range_test_of(prepared, stage)
     rate = rate_choice.suggest(test, stage.stage.name)
     folder = Path(config.output).expanduser().absolute()
