@@ -65,6 +65,21 @@ def test_without_time_the_network_stays_frozen(commands: Commands) -> None:
     assert wanted, "it says what time would be enough"
 
 
+def test_what_a_frozen_network_cannot_have_is_left_out_and_named(commands: Commands) -> None:
+    arguments = ("augment.flip=true", "cache.views=2", "optimizer.learning_rate=auto")
+    ran = commands.run("train.py", *SMALL, "recipe=auto", "budget=1s", *arguments)
+    assert ran.code == 0, ran.err
+    assert f"left out, as the network stays frozen: {' '.join(arguments)}" in ran.out
+    assert [stage["name"] for stage in ran.result()["stages"]] == ["bottleneck"]
+
+
+def test_networks_are_compared_only_where_building_them_leaves_time_to_train(commands: Commands) -> None:
+    ran = commands.run("train.py", *SMALL, "recipe=auto", "budget=25s")
+    assert ran.code == 0, ran.err
+    assert "another backbone: none was compared" in ran.out
+    assert "efficientnet_lite1" not in ran.out
+
+
 def test_where_no_two_epochs_fit_pictures_are_smaller(commands: Commands) -> None:
     config = Config(
         outputs=str(commands.outputs),

@@ -96,11 +96,12 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     _check_warmup(config)
     budget = _Budget(seconds, started, config.report)
     say(f"recipe=auto: {seconds:.0f} s in all, on this machine")
+    before = budget.spent
     prepared = prepared_run.prepare_network(_finetune(config))
     depths = timed_depths(prepared, budget.left())
     networks: list[NetworkFigures] = []
     if compare_networks and depths:
-        prepared, depths, networks = _compared(prepared, depths, budget)
+        prepared, depths, networks = _compared(prepared, depths, budget, budget.spent - before)
     usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
     evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
@@ -149,14 +150,17 @@ def _finetune(config: Config) -> Config:
 
 
 def _compared(
-    prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget
+    prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget, preparing: float
 ) -> tuple[PreparedNetwork, list[TimedDepth], list[NetworkFigures]]:
-    """Return the network of the best features of which a few epochs fit, its depths, and all that were compared."""
+    """Return the network of the best features of which a few epochs fit, its depths, and all that were compared.
+
+    preparing: the seconds in which the given network was built and timed, as each other one will be.
+    """
     from thaw.advice.depth_figures import network_figures
 
     name = prepared.config.backbone.name
     others = _COMPARED.get(name, {})
-    probing = forward_seconds(depths) * (1 + sum(others.values()))
+    probing = forward_seconds(depths) * (1 + sum(others.values())) + preparing * sum(others.values())
     if not others or probing > _PROBING_SHARE * budget.seconds:
         return prepared, depths, []
     found = [(prepared, depths, network_figures(prepared))]

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from thaw.cli.compose import compose_config
+from thaw.common.console import say
 from thaw.common.durations import seconds_of
 from thaw.common.errors import UserError
 from thaw.common.files import write_json
 from thaw.config import checks, run_names
 from thaw.config.job import Job
-from thaw.config.schema import Config
+from thaw.config.schema import AUTO_RATE, Config
 from thaw.results.auto_record import AUTO_FILE
 
 DEFAULT_BUDGET = "5m"
@@ -42,6 +43,8 @@ def with_chosen_recipe(config: Config, job: Job) -> tuple[Config, Job]:
     choice = choose_recipe(config, seconds, job.started, compare_networks=compared)
     head = [] if "head" in typed else [f"head={config.head.name}"]
     kept = [override for override in job.overrides if _key(override) not in ("recipe", "budget")]
+    if "recipe=bottleneck" in choice.overrides:
+        kept = _without_steps(kept, config)
     overrides = [*head, *choice.overrides, *kept]
     chosen: Any = compose_config("config", Config, overrides)
     checks.check_config(chosen, new_run=True)
@@ -50,6 +53,22 @@ def with_chosen_recipe(config: Config, job: Job) -> tuple[Config, Job]:
     chosen = replace(chosen, outputs=config.outputs)
     name = run_names.run_name(chosen, overrides)
     return chosen, replace(job, overrides=overrides, name=name, deadline=choice.deadline)
+
+
+def _without_steps(overrides: list[str], config: Config) -> list[str]:
+    """Return the arguments for a network that stays frozen: without those that only training in steps has; say which.
+
+    Its features are kept, once for each image, and a head that is solved for has no rate to find.
+    """
+    solved = config.head.name == "logistic"
+    left_out = [
+        each
+        for each in overrides
+        if re.match(r"(augment|cache\.views)\b", _key(each)) or (solved and each.endswith(f"learning_rate={AUTO_RATE}"))
+    ]
+    if left_out:
+        say(f"left out, as the network stays frozen: {' '.join(left_out)}")
+    return [each for each in overrides if each not in left_out]
 
 
 def _key(override: str) -> str:

@@ -50,7 +50,8 @@ def run_range_test(model: Any, stage: TrainingStage, inputs: FitInputs) -> Range
                 model.optimizer.learning_rate.assign(rate)
                 model.train_on_batch(x, y, class_weight=inputs.class_weight)
     finite = changes if np.isfinite(changes[-1]) else changes[:-1]
-    return RangeTest(rate_choice.RATES[: len(finite)], tuple(finite), loss_at_first, max(2, model.output_shape[-1]))
+    classes, smoothing = max(2, model.output_shape[-1]), inputs.head.label_smoothing
+    return RangeTest(rate_choice.RATES[: len(finite)], tuple(finite), loss_at_first, classes, smoothing)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ _RISEN = (
     0.1  # the test ends when the loss is by this share of the first loss above it, for as many steps as a trend has
 )
 _OF_UNTRAINED = 0.1
+_OF_LOWEST = 2.0
 _ROUND = (1.0, 2.0, 3.0, 5.0)  # digits of a suggested rate: the test tells no finer, and another machine finds the same
 
 
@@ -23,17 +24,23 @@ class RangeTest:
 
     rates: of the steps, rising. changes: of the loss of each step's batch before the step, against the weights of the
     stage's beginning; the first is 0. loss: under these, the mean of the batches. classes: that are told apart.
+    smoothing: the share of the targets that is spread over all classes, which no network can bring the loss below.
     """
 
     rates: tuple[float, ...]
     changes: tuple[float, ...]
     loss: float
     classes: int
+    smoothing: float = 0.0
 
     @property
     def untrained(self) -> bool:
-        """Whether the stage begins with a network that knows little more of the classes than chance does."""
-        return self.loss > math.log(self.classes) / 2
+        """Whether the stage begins nearer to the loss of guessing than to the lowest that there is."""
+        other = self.smoothing / self.classes
+        least = -sum(
+            share * math.log(share) for share in [1 - self.smoothing + other, *[other] * (self.classes - 1)] if share
+        )
+        return self.loss > (math.log(self.classes) + least) / 2
 
     @property
     def trend(self) -> list[float]:
@@ -62,10 +69,11 @@ def has_risen(changes: Sequence[float], loss: float) -> bool:
 
 
 def suggest(test: RangeTest, stage: str) -> float:
-    """Return the peak rate that a test suggests, one digit of it: where the loss is back at what it was at first.
+    """Return the peak rate that a test suggests, with one digit.
 
-    Of an untrained network it is a tenth of that: there, such a loss is chance, and a rate that takes all back is far
-    too high. Measured on EfficientNet-Lite0: see docs/how-to/learning-rate.md.
+    Twice that of the lowest loss, as a whole stage bears more than the few steps of a test; at most that at which the
+    loss is back at what it was at first. Of an untrained network it is a tenth of the latter: there, the first loss is
+    chance, and the lowest one comes late. Measured on EfficientNet-Lite0: see docs/how-to/learning-rate.md.
 
     Raises:
         UserError: the loss fell at no rate.
@@ -75,7 +83,8 @@ def suggest(test: RangeTest, stage: str) -> float:
             f"the range test of stage {stage} finds no learning rate: its loss, {test.loss:.3g} at first, falls at no "
             f"rate from {test.rates[0]:g} to {test.rates[-1]:.2g}. Set a rate"
         )
-    return rounded(test.rates[test.risen] * (_OF_UNTRAINED if test.untrained else 1))
+    back = test.rates[test.risen]
+    return rounded(_OF_UNTRAINED * back if test.untrained else min(back, _OF_LOWEST * test.rates[test.lowest]))
 
 
 def rounded(rate: float) -> float:
