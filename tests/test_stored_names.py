@@ -50,7 +50,7 @@ PARTS = {
 }  # fmt: skip
 STAGE = {
     "name", "epochs", "seconds", "learning_rate", "learning_rate_found", "frozen_layers", "trainable_params",
-    "boundary", "cut",
+    "boundary", "cut", "kept",
 }  # fmt: skip
 TAGS = {
     "thaw.overrides", "thaw.recipe", "thaw.folder", "thaw.cwd", "thaw.host", "thaw.engine", "thaw.precision",

@@ -30,6 +30,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     """Plan all stages, print the plan, and train those that no checkpoint holds; return the results of all."""
     from thaw.training import resume_state
     from thaw.training.checkpoint_callback import StageCheckpointer
+    from thaw.training.head_fallback import HeadFallback
     from thaw.training.stage_plans import StageInputs, plan_stages
     from thaw.training.stages import run_stage
 
@@ -54,6 +55,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
 
     head, last = head_snapshot.head_stage(planned), len(planned) - 1
     sample = head_snapshot.sample_rows(data.labels("test"))
+    fallback = HeadFallback(network, planned) if config.finetune.fallback and head is not None else None
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:
@@ -90,8 +92,11 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
         )
         if number == head:  # before the next stage's first checkpoint, behind which this one is not trained again
             sha256 = manifest.data_sha256(data.pixels, data.splits)
-            head_snapshot.save_head_alone(context.folder, tracked.id, sha256, result, sample)
+            values = [] if fallback is None else fallback.head_values()
+            head_snapshot.save_head_alone(context.folder, tracked.id, sha256, result, sample, values)
         results.append(result)
+    if fallback is not None:
+        results[-1] = fallback.applied(results[-1], context.folder, tracked.id, data, inputs)
     for result in results:
         clock.seconds["extract"] += result.extract_seconds
         clock.seconds["train"] += result.fit.seconds

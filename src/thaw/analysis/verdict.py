@@ -34,11 +34,13 @@ def verdict(
     figures: SplitFigures,
     *,
     head_alone: HeadAlone | None = None,
+    head_kept: tuple[float, float] | None = None,
     validation: SplitFigures | None = None,
 ) -> Verdict:
     """Return what `figures`, of test or of what else there is, say; a difference only where its interval is beyond 0.
 
-    validation: figures of the images that chose the epoch, to say whether they are too few.
+    head_kept: where the head alone was kept, its validation accuracy and that of what was thawed. validation: figures
+    of the images that chose the epoch, to say whether they are too few.
     """
     share = figures.accuracy
     right = sum(figures.confusion[i][i] for i in range(len(figures.class_names)))
@@ -48,6 +50,10 @@ def verdict(
     if head_alone is not None:
         lines.append(_against_head(head_alone))
         sentence += f"; {_head_in_short(head_alone)}"
+    if head_kept is not None:
+        with_it = f"{head_kept[0]:.3f}, {head_kept[1]:.3f} with what was thawed"
+        lines.append(f"the head alone is kept: validation accuracy {with_it}")
+        sentence += "; the head alone is kept"
     lines += [_worst_confusions(figures), _enough_images(figures)]
     if validation is not None and validation is not figures:
         lines.append(_enough_images(validation))

@@ -274,6 +274,9 @@ class FinetuneConfig:
     )
     # A run of before this key was stored without it, and had 500.
     steps: int = key(500, "about how many steps stage thaw takes, if finetune.epochs is not given", min=1)
+    fallback: bool = key(
+        False, "end with the head alone where validation accuracy is worse with what was thawed, beyond chance"
+    )
     head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
     stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")
 

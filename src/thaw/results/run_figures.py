@@ -58,7 +58,10 @@ def run_figures(context: RunContext, trained: TrainingOutcome, evaluations: Mapp
         for split, evaluation in (("val", val), ("test", test))
     }
     verdict = verdict_of_figures.verdict(
-        figures["test"], head_alone=_head_alone(context, test), validation=figures["val"]
+        figures["test"],
+        head_alone=_head_alone(context, test) if trained.stages[-1].left_out is None else None,
+        head_kept=trained.stages[-1].left_out,
+        validation=figures["val"],
     )
     return RunFigures(figures["test"], figures["val"], temperature, verdict)
 

@@ -225,6 +225,7 @@ def _stage_entry(result: StageResult) -> dict[str, Any]:
         "trainable_params": result.trainable_params,
         "boundary": result.plan.last_frozen_layer,
         "cut": result.planned.cut.index,
+        "kept": result.left_out is None,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the file is read without TensorFlow
 
 FILE_NAME = "head_alone.npz"
 MAX_SAMPLE = 600  # test images whose features are kept: enough for a map, and t-SNE takes 3 ms an image
-_PROBABILITIES = "probabilities/"
+_PROBABILITIES, _WEIGHTS = "probabilities/", "weights/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +64,22 @@ def sample_rows(labels: npt.NDArray[np.int32], limit: int = MAX_SAMPLE) -> npt.N
 
 
 def save_head_alone(
-    folder: Path, run_id: str, data_sha256: str, result: StageResult, rows: npt.NDArray[np.int64]
+    folder: Path,
+    run_id: str,
+    data_sha256: str,
+    result: StageResult,
+    rows: npt.NDArray[np.int64],
+    weights: Sequence[npt.NDArray[Any]] = (),
 ) -> None:
     """Write the probabilities of a stage that has ended, and the features of the test images at `rows` if it has them.
+
+    weights: of the head's variables, where they may be needed again.
 
     Raises:
         UserError: The disk is full or read-only.
     """
     arrays: NamedArrays = {_PROBABILITIES + split: values for split, values in result.probabilities.items()}
+    arrays |= {f"{_WEIGHTS}{i}": values for i, values in enumerate(weights)}
     if result.sampled_features is not None:
         limits = np.finfo(np.float16)
         arrays["rows"] = rows
@@ -98,6 +106,13 @@ def load_head_alone(
         return None
     named = {name: values for name, values in arrays.items() if name.startswith(_PROBABILITIES)}
     return {name.removeprefix(_PROBABILITIES): values for name, values in named.items()}
+
+
+def load_head_weights(folder: Path, run_id: str, data_sha256: str) -> list[npt.NDArray[Any]] | None:
+    """Return the values of the head's variables; None as for `load_head_alone`, or without any."""
+    arrays = _load(folder, run_id, data_sha256) or {}
+    found = [arrays[f"{_WEIGHTS}{i}"] for i in range(sum(name.startswith(_WEIGHTS) for name in arrays))]
+    return found or None
 
 
 def load_head_features(folder: Path, run_id: str, data_sha256: str | None = None) -> SampledFeatures | None:

@@ -131,6 +131,14 @@ def stage_fit_inputs(
     )
 
 
+def predict_stage(
+    planned: PlannedStage, network: Network, data: Dataset, inputs: StageInputs, splits: Sequence[str]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the probabilities of whole splits, float32 (N, C) each, by a network that is cut as in a stage."""
+    source = BatchSource(planned, cut_at(network, planned.cut.index), network, data, inputs)
+    return _predict(network, planned, inputs, source, data, splits)
+
+
 def _with_found_rate(
     stage: TrainingStage, parts: NetworkParts, inputs: FitInputs, checkpointer: StageCheckpointer
 ) -> TrainingStage:

@@ -1,0 +1,66 @@
+"""The head alone takes the place of thawed layers that made validation worse, also in a resumed run."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Commands, Ran
+from thaw.training.head_fallback import is_worse
+from thaw.training.head_snapshot import load_head_alone
+
+# At this rate a few steps bring the network to chance.
+DIVERGING = (
+    "dataset=digits", "dataset.limit_per_class=20", "finetune.freeze=block5c", "finetune.epochs=2",
+    "optimizer.learning_rate=0.05", "train.batch_size=16", "report=none",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fallen_back(commands: Commands) -> Ran:
+    ran = commands.run("train.py", *DIVERGING)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def test_the_head_alone_is_kept_and_said_to_be(commands: Commands, fallen_back: Ran) -> None:
+    result = fallen_back.result()
+    assert [stage["kept"] for stage in result["stages"]] == [True, False]
+    assert any(line.startswith("the head alone is kept: validation accuracy 0.8") for line in result["verdict"])
+    assert "points against the head alone" not in fallen_back.out, "it would be compared with itself"
+    folder = Path(result["model"]).parents[1]
+    alone = load_head_alone(folder, result["run_id"], result["data_sha256"])
+    assert alone is not None
+    history = [line for line in fallen_back.out.splitlines() if " epoch " in line]
+    assert f"accuracy {result['metrics']['val/accuracy']:.4f} · lr 0 " in history[0], "stage head's one epoch"
+    assert "parity: 32 of 32 images get the same class from the kept network" in fallen_back.out
+
+
+def test_without_the_key_what_was_thawed_is_kept(commands: Commands, fallen_back: Ran) -> None:
+    ran = commands.run("train.py", *DIVERGING, "finetune.fallback=false")
+    assert ran.code == 0, ran.err
+    assert [stage["kept"] for stage in ran.result()["stages"]] == [True, True]
+    assert ran.result()["metrics"]["val/accuracy"] < 0.5 < fallen_back.result()["metrics"]["val/accuracy"]
+    assert "worse than the head alone" in ran.out
+
+
+def test_a_run_that_was_killed_while_thawing_falls_back_to_the_same_network(
+    commands: Commands, fallen_back: Ran
+) -> None:
+    folder = commands.folder / "killed"
+    commands.start_and_stop(folder, "stage1-epoch1-*.npz", signal.SIGKILL, *DIVERGING)
+    ran = commands.run("train.py", f"resume={folder}")
+    assert ran.code == 0, ran.err
+    assert "resumed: stage thaw" in ran.out
+    assert ran.result()["weights_sha256"] == fallen_back.result()["weights_sha256"]
+    assert ran.result()["metrics"] == fallen_back.result()["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "worse"), [(10, 10, False), (3, 1, False), (2, 0, True), (14, 8, True), (0, 9, False)]
+)
+def test_worse_is_more_than_a_standard_error(lost: int, gained: int, worse: bool) -> None:
+    before = np.array([True] * lost + [False] * gained + [True] * 50 + [False] * 5)
+    after = np.array([False] * lost + [True] * gained + [True] * 50 + [False] * 5)
+    assert is_worse(after, before) is worse
