@@ -25,6 +25,10 @@ _import_tensorflow = tensorflow_setup.import_tensorflow
 def _import_for_deterministic_runs() -> None:
     """Import TensorFlow with one operation at a time: a test that only predicts may come before one that trains."""
     _import_tensorflow()
+    _run_one_operation_at_a_time()
+
+
+def _run_one_operation_at_a_time() -> None:
     import tensorflow as tf
 
     with suppress(RuntimeError):  # a test has computed with TensorFlow itself
@@ -89,6 +93,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         items[:] = [
             item for item in items if not {"commands", "finished_runs"} & set(getattr(item, "fixturenames", ()))
         ]
+
+
+def pytest_collection_finish() -> None:
+    if "tensorflow" in sys.modules:  # by a test file's own import: its tests may compute before anything trains
+        _run_one_operation_at_a_time()
 
 
 @dataclass(frozen=True)
