@@ -51,7 +51,7 @@ def run(tmp_path: Path, stages: list[int], sampled: np.ndarray | None = None) ->
     """A run of 40 test images that has trained in stages with these boundaries, of 10 layers."""
     results = [
         SimpleNamespace(
-            plan=SimpleNamespace(all_frozen=boundary == 10, boundary=boundary), sampled_features=None,
+            plan=SimpleNamespace(all_frozen=boundary == 10, boundary=boundary), sampled_features=None, left_out=None,
             stage=SimpleNamespace(number=i), probabilities={},
         )
         for i, boundary in enumerate(stages)

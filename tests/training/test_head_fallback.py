@@ -1,5 +1,6 @@
 """The head alone takes the place of thawed layers that made validation worse, also in a resumed run."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Commands, Ran
+from thaw.results.model_card import CARD_FILE
 from thaw.training.head_fallback import is_worse
 from thaw.training.head_snapshot import load_head_alone
 
@@ -34,6 +36,8 @@ def test_the_head_alone_is_kept_and_said_to_be(commands: Commands, fallen_back: 
     assert alone is not None
     history = [line for line in fallen_back.out.splitlines() if " epoch " in line]
     assert f"accuracy {result['metrics']['val/accuracy']:.4f} · lr 0 " in history[0], "stage head's one epoch"
+    card = (folder / "model" / CARD_FILE).read_text()
+    assert re.search(r"^- stage thaw: .* · left out, as validation accuracy is better without it$", card, re.MULTILINE)
     assert "parity: 32 of 32 images get the same class from the kept network" in fallen_back.out
 
 

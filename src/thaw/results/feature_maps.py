@@ -127,7 +127,7 @@ def _thawed_after_head(trained: TrainingOutcome) -> bool:
 
 
 def _final_title(trained: TrainingOutcome) -> str:
-    if all(stage.plan.all_frozen for stage in trained.stages):
+    if all(stage.plan.all_frozen for stage in trained.stages) or trained.stages[-1].left_out is not None:
         return "Features of the frozen backbone"
     if trained.stages[0].plan.boundary == 0 and len(trained.stages) == 1:
         return "Features after training"
