@@ -15,6 +15,7 @@ from thaw.data import manifest
 from thaw.data.dataset import Dataset
 from thaw.models.network import Network, head_layers
 from thaw.training import head_snapshot
+from thaw.training.resume_state import checkpointed_variables
 from thaw.training.stage_plans import PlannedStage, StageInputs
 from thaw.training.stage_result import StageResult
 from thaw.training.stages import predict_stage
@@ -29,7 +30,7 @@ class HeadFallback:
 
     def __init__(self, network: Network, planned: Sequence[PlannedStage]) -> None:
         self._network = network
-        self._variables = _thawed_variables(network, planned)
+        self._variables = checkpointed_variables(network, planned)  # with the head's, which are assigned again
         self._pretrained = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
     def head_values(self) -> list[npt.NDArray[Any]]:
@@ -79,8 +80,3 @@ def is_worse(right: npt.NDArray[np.bool_], right_before: npt.NDArray[np.bool_]) 
 
 def _head_variables(network: Network) -> list[Any]:
     return [variable for layer in head_layers(network) for variable in layer.weights]
-
-
-def _thawed_variables(network: Network, planned: Sequence[PlannedStage]) -> list[Any]:
-    lowest = min(stage.plan.boundary for stage in planned)
-    return [variable for layer in network.backbone.layers[lowest:] for variable in layer.weights]
