@@ -73,6 +73,20 @@ def test_what_a_frozen_network_cannot_have_is_left_out_and_named(commands: Comma
     assert [stage["name"] for stage in ran.result()["stages"]] == ["bottleneck"]
 
 
+def test_what_an_experiment_sets_for_training_in_steps_is_undone_where_the_network_stays_frozen(
+    commands: Commands, tmp_path: Path
+) -> None:
+    experiment = tmp_path / "experiment" / "flipped.yaml"
+    experiment.parent.mkdir()
+    lines = ["# @package _global_", "augment: {flip: true, mixup: 0.2}", "cache: {views: 2}"]
+    experiment.write_text("\n".join([*lines, "optimizer: {learning_rate: auto}"]))
+    ran = commands.run("train.py", f"--config-dir={tmp_path}", *SMALL, "experiment=flipped", "recipe=auto", "budget=1s")
+    assert ran.code == 0, ran.err
+    undone = "augment.flip=False augment.mixup=0.0 cache.views=0 optimizer.learning_rate=0.0001"
+    assert f"set, as the network stays frozen: {undone}" in ran.out
+    assert [stage["name"] for stage in ran.result()["stages"]] == ["bottleneck"]
+
+
 def test_networks_are_compared_only_where_building_them_leaves_time_to_train(commands: Commands) -> None:
     ran = commands.run("train.py", *SMALL, "recipe=auto", "budget=25s")
     assert ran.code == 0, ran.err

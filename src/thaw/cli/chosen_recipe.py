@@ -1,7 +1,7 @@
 """recipe=auto on the command line: chooses the recipe, and goes on as if its keys had been typed."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from thaw.cli.compose import compose_config
@@ -11,7 +11,7 @@ from thaw.common.errors import UserError
 from thaw.common.files import write_json
 from thaw.config import checks, run_names
 from thaw.config.job import Job
-from thaw.config.schema import AUTO_RATE, Config
+from thaw.config.schema import AUTO_RATE, AugmentConfig, CacheConfig, Config, OptimizerConfig
 from thaw.results.auto_record import AUTO_FILE
 
 DEFAULT_BUDGET = "5m"
@@ -43,10 +43,15 @@ def with_chosen_recipe(config: Config, job: Job) -> tuple[Config, Job]:
     choice = choose_recipe(config, seconds, job.started, compare_networks=compared)
     head = [] if "head" in typed else [f"head={config.head.name}"]
     kept = [override for override in job.overrides if _key(override) not in ("recipe", "budget")]
-    if "recipe=bottleneck" in choice.overrides:
+    frozen = "recipe=bottleneck" in choice.overrides
+    if frozen:
         kept = _without_steps(kept, config)
     overrides = [*head, *choice.overrides, *kept]
     chosen: Any = compose_config("config", Config, overrides)
+    if frozen and (undone := _undone_steps(chosen)):  # an experiment's file sets them
+        say(f"set, as the network stays frozen: {' '.join(undone)}")
+        overrides = [*overrides, *undone]
+        chosen = compose_config("config", Config, overrides)
     checks.check_config(chosen, new_run=True)
     write_json(choice.record, job.folder / AUTO_FILE)
     # outputs may come from the environment, which hydra.run.dir was made with.
@@ -69,6 +74,15 @@ def _without_steps(overrides: list[str], config: Config) -> list[str]:
     if left_out:
         say(f"left out, as the network stays frozen: {' '.join(left_out)}")
     return [each for each in overrides if each not in left_out]
+
+
+def _undone_steps(config: Config) -> list[str]:
+    """Return the arguments that undo what `_without_steps` leaves out, where it comes from a file."""
+    values = {f"augment.{f.name}": (getattr(config.augment, f.name), f.default) for f in fields(AugmentConfig)}
+    values["cache.views"] = (config.cache.views, CacheConfig().views)
+    if config.head.name == "logistic" and config.optimizer.learning_rate == AUTO_RATE:
+        values["optimizer.learning_rate"] = (AUTO_RATE, OptimizerConfig().learning_rate)
+    return [f"{key}={default}" for key, (value, default) in values.items() if value != default]
 
 
 def _key(override: str) -> str:
