@@ -27,6 +27,21 @@ def test_warmup_rises_linearly_to_the_rate() -> None:
     assert rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=0.5))[4:7] == pytest.approx([0.1, 0.1, 0.1])
 
 
+def test_a_share_of_the_stage_warms_up_whatever_its_epochs_are() -> None:
+    for epochs in (2, 4, 30):
+        config = OptimizerConfig(learning_rate=0.1, schedule="cosine", warmup_ratio=0.125)
+        course = rates(config, epochs=epochs, steps=20)
+        top = course.index(0.1)
+        assert abs(top + 1 - 0.125 * epochs * 20) <= 1
+        assert course[: top + 1] == sorted(course[: top + 1])
+
+
+def test_epochs_of_warm_up_go_before_a_share() -> None:
+    for given in (0.0, 1.0):
+        both = OptimizerConfig(learning_rate=0.1, warmup_epochs=given, warmup_ratio=0.5)
+        assert rates(both) == rates(OptimizerConfig(learning_rate=0.1, warmup_epochs=given))
+
+
 def test_one_cycle_rises_in_a_quarter_of_the_steps_and_falls_to_zero() -> None:
     course = rates(OptimizerConfig(learning_rate=0.1, schedule="one_cycle"), epochs=4, steps=25)
     top = course.index(max(course))

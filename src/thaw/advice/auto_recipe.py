@@ -138,7 +138,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
 
 
 def _check_warmup(config: Config) -> None:
-    if (warmup := config.optimizer.warmup_epochs) >= 1:
+    if (warmup := config.optimizer.warmup_epochs or 0.0) >= 1:
         raise UserError(
             f"optimizer.warmup_epochs={warmup:g} may be longer than what recipe=auto has time for: set less than 1, or "
             "recipe=finetune with finetune.epochs"

@@ -43,7 +43,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _register_problems(config)
     yield from _password_problems(config)
     for stage in _stages(config):
-        optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs
+        optimizer, warmup = stage.optimizer, stage.optimizer.warmup_epochs or 0.0
         if stage.epochs is not None and warmup >= stage.epochs:
             yield (
                 f"{stage.optimizer_key}.warmup_epochs={warmup:g} and {stage.epochs_key}={stage.epochs}: the stage ends "
@@ -178,6 +178,7 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
     stages = finetune.stages or [StageConfig("", finetune.freeze)]
     if config.recipe == "finetune" and all(str(stage.freeze) == "all" for stage in stages):
         yield "finetune.batchnorm", "everything stays frozen"
+        yield "finetune.fallback", "everything stays frozen"
     if config.recipe == "scratch":
         yield "frozen_precision", "recipe=scratch freezes nothing"
         if config.precision == "draft":
@@ -190,7 +191,10 @@ def _idle(config: Config) -> Iterator[tuple[str, str]]:
             for key in ("plateau_patience", "plateau_factor"):
                 yield f"{where}.{key}", f"{where}.schedule={optimizer.schedule}"
         if optimizer.schedule == "one_cycle":
-            yield f"{where}.warmup_epochs", f"{where}.schedule=one_cycle rises by itself"
+            for key in ("warmup_epochs", "warmup_ratio"):
+                yield f"{where}.{key}", f"{where}.schedule=one_cycle rises by itself"
+        elif optimizer.warmup_epochs is not None:
+            yield f"{where}.warmup_ratio", f"{where}.warmup_epochs is given"
     if config.head.name in ("linear", "logistic"):
         yield "head.hidden", f"head={config.head.name} has no hidden layer"
     if config.head.name == "logistic":

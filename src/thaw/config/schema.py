@@ -127,7 +127,11 @@ class OptimizerConfig:
         "the learning rate's course over the stage; one_cycle: up in a quarter of the steps, then down to zero",
         choices=("constant", "cosine", "plateau", "one_cycle"),
     )
-    warmup_epochs: float = key(0.0, "epochs over which the rate rises linearly from zero", min=0)
+    # A run of before warmup_ratio was stored with a number here, mostly 0.
+    warmup_epochs: float | None = key(
+        None, "epochs over which the rate rises linearly from zero; default: those of warmup_ratio", min=0
+    )
+    warmup_ratio: float = key(0.0, "share of the stage's steps in which it does, without warmup_epochs", min=0, max=0.9)
     plateau_patience: int = key(2, "plateau: epochs without a better validation loss before the rate falls", min=1)
     plateau_factor: float = key(0.1, "plateau: the rate is multiplied by this", above=0, max=0.99)
     layer_decay: float = key(
@@ -275,7 +279,7 @@ class FinetuneConfig:
     # A run of before this key was stored without it, and had 500.
     steps: int = key(500, "about how many steps stage thaw takes, if finetune.epochs is not given", min=1)
     fallback: bool = key(
-        False, "end with the head alone where validation accuracy is worse with what was thawed, beyond chance"
+        False, "end with the head alone where validation is worse with what was thawed, by more than a standard error"
     )
     head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
     stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")

@@ -64,11 +64,9 @@ class LearningRateCallback(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Set the rate of this step; after warm-up, a plateau's rate is left to Keras's own callback."""
-        config = self._stage.optimizer
-        if config.schedule in ("cosine", "one_cycle") or self._step <= round(
-            config.warmup_epochs * self._steps_per_epoch
-        ):
-            rate = optimizers.scheduled_learning_rate(config, self._step, self._steps_per_epoch, self._stage.epochs)
+        config, course = self._stage.optimizer, (self._steps_per_epoch, self._stage.epochs)
+        if config.schedule in ("cosine", "one_cycle") or self._step <= optimizers.warmup_steps(config, *course):
+            rate = optimizers.scheduled_learning_rate(config, self._step, *course)
             self.model.optimizer.learning_rate.assign(rate)
         self._step += 1
 

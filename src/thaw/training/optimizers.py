@@ -81,13 +81,19 @@ def scheduled_learning_rate(config: OptimizerConfig, step: int, steps_per_epoch:
     """
     if config.schedule == "one_cycle":
         return config.learning_rate * _one_cycle(step / max(1, steps_per_epoch * epochs - 1))
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+    warmup = warmup_steps(config, steps_per_epoch, epochs)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "cosine":
         cosine_steps = max(1, steps_per_epoch * epochs - warmup)
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / cosine_steps)))
     return config.learning_rate
+
+
+def warmup_steps(config: OptimizerConfig, steps_per_epoch: int, epochs: int) -> int:
+    """Return over how many steps of a stage the rate rises."""
+    given = config.warmup_epochs
+    return round(steps_per_epoch * (config.warmup_ratio * epochs if given is None else given))
 
 
 def _one_cycle(done: float) -> float:

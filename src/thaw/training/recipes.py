@@ -93,7 +93,7 @@ def thaw_epochs(config: Config, images: int) -> int:
         return config.finetune.epochs
     steps = -(-images // config.train.batch_size)
     epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(config.finetune.steps / steps)))
-    if (warmup := config.optimizer.warmup_epochs) >= epochs:
+    if (warmup := config.optimizer.warmup_epochs or 0.0) >= epochs:
         raise UserError(
             f"optimizer.warmup_epochs={warmup:g} is no shorter than stage thaw, to which {images:,} images give "
             f"{epochs} epochs of {steps:,} steps: set a shorter warm-up, or finetune.epochs"
