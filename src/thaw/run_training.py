@@ -55,7 +55,9 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
 
     head, last = head_snapshot.head_stage(planned), len(planned) - 1
     sample = head_snapshot.sample_rows(data.labels("test"))
-    fallback = HeadFallback(network, planned) if config.finetune.fallback and head is not None else None
+    balanced = "balanced" in (config.train.class_weight, config.train.sampling)
+    falls_back = config.finetune.fallback and head is not None
+    fallback = HeadFallback(network, planned, by_class=balanced) if falls_back else None
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:
@@ -96,7 +98,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             head_snapshot.save_head_alone(context.folder, tracked.id, sha256, result, sample, values)
         results.append(result)
     if fallback is not None:
-        results[-1] = fallback.applied(results[-1], context.folder, tracked.id, data, inputs)
+        results = fallback.applied(results, context.folder, tracked.id, data, inputs)
     for result in results:
         clock.seconds["extract"] += result.extract_seconds
         clock.seconds["train"] += result.fit.seconds

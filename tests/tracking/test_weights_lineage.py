@@ -1,9 +1,11 @@
 """The runs that weights come from, found by id, folder or file. A real store, no TensorFlow."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from thaw.tracking.run_lookup import find_run
 from thaw.tracking.tracked_run import start_run
 from thaw.tracking.weights_lineage import LineageRun, weights_lineage
 
@@ -61,3 +63,15 @@ def test_a_manifest_that_the_store_has_not_is_read_from_the_runs_own_folder(trac
 )
 def test_whether_the_backbone_was_trained_is_read_from_the_config(config, trained):
     assert LineageRun("a", Path("manifest.csv"), config, Path()).backbone_trained is trained
+
+
+def test_a_backbone_that_was_put_back_is_not_trained(tracking, outputs, tmp_path):
+    run_id = a_run(tracking, outputs, tmp_path / "run", "imagenet")
+    model = tmp_path / "run" / "model" / "model.keras"
+    for wanted in (run_id, str(model)):
+        assert weights_lineage(wanted, tracking.uri, outputs).runs[0].backbone_trained
+    find_run(tracking.uri, outputs, run_id).set_tag("thaw.kept", "head")
+    stages = [{"name": "head", "kept": True}, {"name": "thaw", "kept": False}]
+    (tmp_path / "run" / "result.json").write_text(json.dumps({"run_id": run_id, "stages": stages}))
+    for wanted in (run_id, str(model)):
+        assert not weights_lineage(wanted, tracking.uri, outputs).runs[0].backbone_trained

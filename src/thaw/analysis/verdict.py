@@ -30,17 +30,29 @@ class HeadAlone:
     name: str = "the head alone"
 
 
+@dataclass(frozen=True)
+class HeadKept:
+    """A network that is the head alone, as validation was worse with what was thawed.
+
+    measure: its name in sentences. head, thawed: its values, of the network that is kept and of the other.
+    """
+
+    measure: str
+    head: float
+    thawed: float
+
+
 def verdict(
     figures: SplitFigures,
     *,
     head_alone: HeadAlone | None = None,
-    head_kept: tuple[float, float] | None = None,
+    head_kept: HeadKept | None = None,
     validation: SplitFigures | None = None,
 ) -> Verdict:
     """Return what `figures`, of test or of what else there is, say; a difference only where its interval is beyond 0.
 
-    head_kept: where the head alone was kept, its validation accuracy and that of what was thawed. validation: figures
-    of the images that chose the epoch, to say whether they are too few.
+    head_kept: where the head alone was kept in place of what was thawed. validation: figures of the images that chose
+    the epoch, to say whether they are too few.
     """
     share = figures.accuracy
     right = sum(figures.confusion[i][i] for i in range(len(figures.class_names)))
@@ -51,8 +63,8 @@ def verdict(
         lines.append(_against_head(head_alone))
         sentence += f"; {_head_in_short(head_alone)}"
     if head_kept is not None:
-        with_it = f"{head_kept[0]:.3f}, {head_kept[1]:.3f} with what was thawed"
-        lines.append(f"the head alone is kept: validation accuracy {with_it}")
+        with_it = f"{head_kept.head:.3f}, {head_kept.thawed:.3f} with what was thawed"
+        lines.append(f"the head alone is kept: validation {head_kept.measure} {with_it}")
         sentence += "; the head alone is kept"
     lines += [_worst_confusions(figures), _enough_images(figures)]
     if validation is not None and validation is not figures:

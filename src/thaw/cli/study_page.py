@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from thaw import tracking
 from thaw.cli.argument_quoting import unquote
 from thaw.config import command_lines
 from thaw.report.sweep_figures import ParamRange, ParamValue, SweepFigures, SweepJob
@@ -88,6 +89,7 @@ def _job(job: JobState, on_front: bool) -> SweepJob:
         _cache(job, "misses"),
         str(result.get("folder", "")),
         on_front,
+        result.get("kept") == tracking.HEAD,
     )
 
 

@@ -232,15 +232,17 @@ def _train(plan: SweepPlan, config: Config, job: Job) -> Outcome:
     if not {metric for metric, _ in plan.objectives} <= set(figures):  # it may be one that only the store has
         figures |= tracking.find_run(plan.tracking_uri, Path(config.outputs), result.run_id).metrics
     kept = {"run_id": result.run_id, "name": job.name, "folder": str(job.folder), "metrics": _kept(figures)}
+    if not all(stage["kept"] for stage in result.stages):
+        kept["kept"] = tracking.HEAD
     return Outcome(_values(plan, figures), {**kept, "cache": dict(result.cache)})
 
 
 def _outcome_of(plan: SweepPlan, run: "StoredRun", durations: Mapping[str, float] = MappingProxyType({})) -> Outcome:
     figures = {**run.metrics, "objective": float(run.objective or 0.0), **durations}
-    folder = run.tags.get(tracking.FOLDER_TAG, "")
-    return Outcome(
-        _values(plan, figures), {"run_id": run.id, "name": run.name, "folder": folder, "metrics": _kept(figures)}
-    )
+    found: dict[str, Any] = {"run_id": run.id, "name": run.name, "folder": run.tags.get(tracking.FOLDER_TAG, "")}
+    if run.is_head_alone:
+        found["kept"] = tracking.HEAD
+    return Outcome(_values(plan, figures), {**found, "metrics": _kept(figures)})
 
 
 def _durations(result: Mapping[str, Any]) -> dict[str, float]:

@@ -58,7 +58,8 @@ def close_sweep(
     best = children[0] if children else None
     value = None if best is None else best.objective if values is None else values.get(best.id)
     if best is not None and value is not None:
-        say(f"sweep {sweep.id} · {len(children)} runs · best {value:.4f}: {best.overrides}")
+        kept = " · the head alone was kept" if best.is_head_alone else ""
+        say(f"sweep {sweep.id} · {len(children)} runs · best {value:.4f}: {best.overrides}{kept}")
     if not any(child.repeats_draft for child in children):
         for draft in tracking.best_drafts(children):  # a job failed, or the sweep was stopped
             try:

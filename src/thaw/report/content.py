@@ -58,13 +58,14 @@ class BlockState:
 class StagePlan:
     """The freeze plan of one stage. cut: the block behind which the activations are kept, "" where nothing is cut.
 
-    summary: the plan's own line, as the run printed it.
+    summary: the plan's own line, as the run printed it. left_out: the head alone was kept in place of what it trained.
     """
 
     stage: str
     blocks: Sequence[BlockState]
     cut: str
     summary: str
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,16 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The epoch of the lowest validation loss. kept: whether the network has its weights, or those of the last one."""
+    """The epoch of the lowest validation loss.
+
+    kept: whether the network has its weights, or those of the last one; None: neither, the stage was left out.
+    """
 
     stage: str
     epoch: int
     val_loss: float
     val_accuracy: float
-    kept: bool
+    kept: bool | None
 
 
 @dataclass(frozen=True, eq=False)

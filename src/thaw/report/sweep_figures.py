@@ -36,7 +36,8 @@ class SweepJob:
     started, ended: seconds since the epoch (Unix). metrics: as logged, such as `val/accuracy` and `test/accuracy`.
     cached_images, computed_images: whose frozen features were read from the cache, and were computed. folder: of its
     run, whose `report/report.html` the page links to if it is there. on_front: no other job is better in one objective
-    and as good in all others; without meaning for a single objective.
+    and as good in all others; without meaning for a single objective. is_head_alone: its network leaves out what the
+    run had thawed.
     """
 
     number: int
@@ -57,6 +58,7 @@ class SweepJob:
     computed_images: int = 0
     folder: str = ""
     on_front: bool = False
+    is_head_alone: bool = False
 
     def value(self, objective: int) -> float | None:
         """Return the value of an objective by its index; None if the job has not finished with a finite one."""

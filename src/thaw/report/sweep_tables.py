@@ -26,7 +26,7 @@ class TableRow:
     cells: Sequence[str]
     full: Sequence[str]
     differs: bool
-    kind: str  # objective, metric, key or cost
+    kind: str  # objective, metric, key, kept or cost
 
 
 def chosen_best(figures: SweepFigures) -> tuple[list[SweepJob], str]:
@@ -61,6 +61,9 @@ def best_rows(figures: SweepFigures, jobs: Sequence[SweepJob]) -> list[TableRow]
         cells = [value_text(job.params[key]) if key in job.params else "–" for job in jobs]
         full = [exact_text(job.params[key]) if key in job.params else "–" for job in jobs]
         table.append(TableRow(key, cells, full, len(set(full)) > 1, "key"))
+    if any(job.is_head_alone for job in jobs):
+        networks = ["the head alone" if job.is_head_alone else "as trained" for job in jobs]
+        table.append(TableRow("network kept", networks, networks, len({*networks}) > 1, "kept"))
     times = [duration(job.seconds) for job in jobs]
     table.append(TableRow("time", times, times, False, "cost"))
     if any(job.cached_images or job.computed_images for job in jobs):

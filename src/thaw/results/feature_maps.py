@@ -45,7 +45,9 @@ def feature_maps(context: RunContext, trained: TrainingOutcome, probabilities: F
     """
     made, head_alone = FeatureMaps(), None
     labels = trained.data.labels("test")
-    before = head_snapshot.load_head_features(context.folder, context.tracked.id)
+    before = None
+    if trained.stages[-1].left_out is None:  # else the final features are those before thawing
+        before = head_snapshot.load_head_features(context.folder, context.tracked.id)
     if before is not None:
         head_alone = head_snapshot.load_head_alone(context.folder, context.tracked.id)
     rows = head_snapshot.sample_rows(labels) if before is None else before.rows
@@ -123,7 +125,8 @@ def _images(trained: TrainingOutcome, rows: npt.NDArray[np.int64], probabilities
 
 
 def _thawed_after_head(trained: TrainingOutcome) -> bool:
-    return trained.stages[0].plan.all_frozen and not trained.stages[-1].plan.all_frozen
+    first, last = trained.stages[0], trained.stages[-1]
+    return first.plan.all_frozen and not last.plan.all_frozen and last.left_out is None
 
 
 def _final_title(trained: TrainingOutcome) -> str:

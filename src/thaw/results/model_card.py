@@ -91,7 +91,11 @@ def _training(context: RunContext, trained: TrainingOutcome) -> Iterator[str]:
     yield f"- recipe {config.recipe}, backbone {config.backbone.name}, head {config.head.name}, seed {config.seed}"
     for stage in trained.stages:
         epochs = len(stage.fit.history)
-        left_out = "" if stage.left_out is None else " · left out, as validation accuracy is better without it"
+        left_out = (
+            ""
+            if stage.left_out is None
+            else f" · left out, as validation {stage.left_out.measure} is better without it"
+        )
         length = f"{epochs} epoch{'s' * (epochs != 1)}"
         yield f"- stage {stage.stage.name}: {length} · {_text(stage.plan.summary())}{left_out}"
     yield f"- frozen layers on {engine.engine} {engine.version} in {engine.frozen}, training in {engine.trained}"

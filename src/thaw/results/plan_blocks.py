@@ -14,7 +14,8 @@ def stage_plans(trained: TrainingOutcome) -> list[StagePlan]:
     for result in trained.stages:
         cut = result.planned.cut
         kept_behind = block_of_layer(graph, cut.index - 1) if cut.cached and cut.index else ""
-        plans.append(StagePlan(result.stage.name, block_states(graph, result.plan), kept_behind, result.plan.summary()))
+        blocks, summary = block_states(graph, result.plan), result.plan.summary()
+        plans.append(StagePlan(result.stage.name, blocks, kept_behind, summary, result.left_out is not None))
     return plans
 
 

@@ -23,7 +23,8 @@ class RunResult:
     """The outcome of a run; its fields are the keys of result.json.
 
     metrics: flat, `val/accuracy`, `test/loss`, ... stages: `name, epochs, seconds, learning_rate, frozen_layers,
-    trainable_params, boundary, cut` each; cut: how many layers ran on the engine. seconds: `total`, `scan`, `extract`,
+    trainable_params, boundary, cut, kept` each; cut: how many layers ran on the engine; kept: whether the network has
+    what the stage trained. seconds: `total`, `scan`, `extract`,
     `train`, `evaluate`, `report`. cache: `hits`, `misses` (activations), `bytes`. engine: `engine`, `version`, the
     precisions `frozen` and `trained`, `device`, `tf32`, `draft`.
     parity: `passed`, the fields of `Parity`, and `judged_with`, as `engine`: what computed the metrics, which is Keras

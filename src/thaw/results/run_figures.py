@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thaw.analysis import calibration, split_analysis
 from thaw.analysis import verdict as verdict_of_figures
 from thaw.analysis.figures import SplitFigures, Verdict
-from thaw.analysis.verdict import HeadAlone
+from thaw.analysis.verdict import HeadAlone, HeadKept
 from thaw.results.metrics import Evaluation
 from thaw.training import head_snapshot
 
@@ -60,10 +60,19 @@ def run_figures(context: RunContext, trained: TrainingOutcome, evaluations: Mapp
     verdict = verdict_of_figures.verdict(
         figures["test"],
         head_alone=_head_alone(context, test) if trained.stages[-1].left_out is None else None,
-        head_kept=trained.stages[-1].left_out,
+        head_kept=_head_kept(trained, figures["val"]),
         validation=figures["val"],
     )
     return RunFigures(figures["test"], figures["val"], temperature, verdict)
+
+
+def _head_kept(trained: TrainingOutcome, validation: SplitFigures) -> HeadKept | None:
+    """Return what the verdict says of a head alone that was kept, with the figure of the network that was judged."""
+    left_out = trained.stages[-1].left_out
+    if left_out is None:
+        return None
+    head = validation.accuracy.value if left_out.measure == "accuracy" else left_out.head
+    return HeadKept(left_out.measure, left_out.head if head is None else head, left_out.thawed)
 
 
 def _head_alone(context: RunContext, test: Evaluation) -> HeadAlone | None:

@@ -204,6 +204,8 @@ def write_run_result(
     if result.auto:
         context.tracked.log_artifact(context.folder / AUTO_FILE)
     context.tracked.set_tags({tracking.WEIGHTS_TAG: result.weights_sha256})
+    if not all(stage["kept"] for stage in result.stages):
+        context.tracked.set_tags({tracking.KEPT_TAG: tracking.HEAD})
     context.tracked.set_note(_note(figures.verdict.sentence, page))
     _print_summary(context, result)  # before the store is told: it may refuse, and the result is there all the same
     return result

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thaw.analysis import epochs
 from thaw.common.console import say
@@ -67,7 +67,7 @@ def _content(context: RunContext, trained: TrainingOutcome, test: Evaluation, fi
         facts=_facts(context, trained),
         splits=[figures.test, figures.val],
         history=history,
-        best_epochs=_best_epochs(context, history),
+        best_epochs=_best_epochs(context, trained),
         val_loss_meaning=logged_metrics.val_loss_meaning(context.config),
         plans=plan_blocks.stage_plans(trained),
         seconds=_seconds(context),
@@ -117,12 +117,14 @@ def _facts(context: RunContext, trained: TrainingOutcome) -> list[tuple[str, str
     return [(name, value) for name, value in facts if value]
 
 
-def _best_epochs(context: RunContext, history: Sequence[Mapping[str, Any]]) -> list[BestEpoch]:
-    train = context.config.train
+def _best_epochs(context: RunContext, trained: TrainingOutcome) -> list[BestEpoch]:
+    train, history = context.config.train, trained.history()
+    left_out = {result.stage.name for result in trained.stages if result.left_out}
     restored = bool(train.patience) or train.keep == "best"  # the best weights are brought back
     found = []
     for best in epochs.best_epochs(history):
         last = max(entry["epoch"] for entry in history if entry["stage"] == best.stage)
         accuracy = math.nan if best.val_accuracy is None else best.val_accuracy
-        found.append(BestEpoch(best.stage, best.epoch, best.val_loss, accuracy, restored or best.epoch == last))
+        kept = None if best.stage in left_out else restored or best.epoch == last
+        found.append(BestEpoch(best.stage, best.epoch, best.val_loss, accuracy, kept))
     return found

@@ -21,6 +21,8 @@ from thaw.tracking.reusable_runs import SETTING_TAG, finished_runs_of_setting
 from thaw.tracking.run_lock import CWD_TAG, FOLDER_TAG
 from thaw.tracking.run_lookup import (
     DRAFT_TAG,
+    HEAD,
+    KEPT_TAG,
     OVERRIDES_TAG,
     PARENT_TAG,
     REPEATS_DRAFT_TAG,
@@ -55,6 +57,8 @@ __all__ = [
     "EVALUATION",
     "FINGERPRINT_PREFIX",
     "FOLDER_TAG",
+    "HEAD",
+    "KEPT_TAG",
     "KIND_TAG",
     "OVERRIDES_TAG",
     "PARENT_TAG",

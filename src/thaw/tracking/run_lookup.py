@@ -22,6 +22,7 @@ PARENT_TAG = "mlflow.parentRunId"
 OVERRIDES_TAG = "thaw.overrides"
 BEST_RUN_TAG = "thaw.best_run"
 DRAFT_TAG = "thaw.draft"  # of a run with precision=draft
+KEPT_TAG, HEAD = "thaw.kept", "head"  # of a run that ended with the head alone, as what was thawed made it worse
 REPEATS_DRAFT_TAG = "thaw.repeats_draft"  # of a run in full precision: the id of the draft that it repeats
 REUSED_BY = "thaw.reused_by."  # and the id of a sweep: tag of a run that the sweep took over
 _MODEL_FILE = "model/model.keras"  # in a run's folder
@@ -108,6 +109,11 @@ class StoredRun:
     def is_draft(self) -> bool:
         """Whether the run was made in draft precision, to be compared with others."""
         return self.tags.get(DRAFT_TAG) == "True"
+
+    @property
+    def is_head_alone(self) -> bool:
+        """Whether the run left out what it had thawed, and its network is that of its stage *head*."""
+        return self.tags.get(KEPT_TAG) == HEAD
 
     @property
     def repeats_draft(self) -> bool:

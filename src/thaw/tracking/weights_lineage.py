@@ -22,13 +22,14 @@ class LineageRun:
     """A run that weights come from.
 
     manifest: a local file, which does not exist where the record is lost. config: nested dicts, empty where it is lost.
-    cwd: relative paths of the config start there.
+    cwd: relative paths of the config start there. is_head_alone: it left out what it had thawed.
     """
 
     id: str
     manifest: Path
     config: Mapping[str, Any]
     cwd: Path
+    is_head_alone: bool = False
 
     @property
     def initial_weights(self) -> str | None:
@@ -38,7 +39,9 @@ class LineageRun:
 
     @property
     def backbone_trained(self) -> bool:
-        """Whether a part of the backbone was trained in any stage, or that is not known."""
+        """Whether the network has a part of the backbone that was trained in any stage, or that is not known."""
+        if self.is_head_alone:
+            return False
         if self.config.get("recipe") != "finetune":
             return self.config.get("recipe") != "bottleneck"
         finetune = self.config.get("finetune", {})
@@ -80,14 +83,16 @@ def _find_lineage_run(weights: str, uri: str, outputs: Path, cwd: Path) -> Linea
         folder = path.parent.parent
         owner = folder_owner.owner_of_folder(folder)
         config = _read_config(path.parent / CONFIG_FILE)
-        return LineageRun(owner[0], folder / MANIFEST_FILE, config, folder) if owner else None
+        manifest, head_alone = folder / MANIFEST_FILE, _is_head_alone(folder / "result.json")
+        return LineageRun(owner[0], manifest, config, folder, head_alone) if owner else None
     try:
         owner_run = find_run_of_folder(path, uri, outputs) if path.is_dir() else None
         run = best_run(owner_run[0] if owner_run else find_run(uri, outputs, weights), lambda line: None)
     except UserError:
         return None
     run_cwd = Path(run.tags.get(run_lock.CWD_TAG, "."))
-    return LineageRun(run.id, _manifest(run), _read_config(_artifact(run, CONFIG_FILE)), run_cwd)
+    config = _read_config(_artifact(run, CONFIG_FILE))
+    return LineageRun(run.id, _manifest(run), config, run_cwd, run.is_head_alone)
 
 
 def _manifest(run: StoredRun) -> Path:
@@ -112,6 +117,15 @@ def _is_thaw_network(file: Path) -> bool:
         with zipfile.ZipFile(file) as archive:
             return bool(json.loads(archive.read("config.json"))["config"]["name"] == NETWORK_NAME)
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return False
+
+
+def _is_head_alone(result: Path) -> bool:
+    """Return whether a run's result.json, if it has one, says that it left out what it had thawed."""
+    try:
+        stages = json.loads(result.read_text(encoding="utf-8"))["stages"]
+        return not all(stage.get("kept", True) for stage in stages)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -17,7 +17,7 @@ from thaw.models.network import Network, head_layers
 from thaw.training import head_snapshot
 from thaw.training.resume_state import checkpointed_variables
 from thaw.training.stage_plans import PlannedStage, StageInputs
-from thaw.training.stage_result import StageResult
+from thaw.training.stage_result import LeftOut, StageResult
 from thaw.training.stages import predict_stage
 
 
@@ -25,11 +25,12 @@ class HeadFallback:
     """Puts a network back to where stage head left it, if what was thawed behind that is worse on validation images.
 
     Made of a network as it was built, before any stage trains or is restored: until the first stage that thaws, the
-    backbone keeps these weights. Those of the head are in the file of the head alone.
+    backbone keeps these weights. Those of the head are in the file of the head alone. by_class: all classes count the
+    same in the comparison, however many images they have, as training that is balanced asks for.
     """
 
-    def __init__(self, network: Network, planned: Sequence[PlannedStage]) -> None:
-        self._network = network
+    def __init__(self, network: Network, planned: Sequence[PlannedStage], *, by_class: bool = False) -> None:
+        self._network, self._by_class = network, by_class
         self._variables = checkpointed_variables(network, planned)  # with the head's, which are assigned again
         self._pretrained = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
@@ -38,44 +39,64 @@ class HeadFallback:
         return [keras.ops.convert_to_numpy(variable) for variable in _head_variables(self._network)]
 
     def applied(
-        self, result: StageResult, folder: Path, run_id: str, data: Dataset, inputs: StageInputs
-    ) -> StageResult:
-        """Return the last stage's result, or where it is worse than the head alone that of the network put back.
+        self, results: Sequence[StageResult], folder: Path, run_id: str, data: Dataset, inputs: StageInputs
+    ) -> list[StageResult]:
+        """Return the results of all stages; where the last is worse than the head alone, those of the network put back.
 
         Args:
-            result: of the last stage, with probabilities of `val` and `test`.
+            results: the last has probabilities of `val` and `test`.
             folder: of the run, which has the file of the head alone.
             run_id: the run's.
             data: what it trains on.
             inputs: of its stages.
         """
-        sha256, labels = manifest.data_sha256(data.pixels, data.splits), data.labels("val")
+        sha256, labels, last = manifest.data_sha256(data.pixels, data.splits), data.labels("val"), results[-1]
         alone = head_snapshot.load_head_alone(folder, run_id, sha256)
         head = head_snapshot.load_head_weights(folder, run_id, sha256)
-        if alone is None or head is None:  # removed by hand, or damaged
-            return result
-        before, after = (p["val"].argmax(axis=1) == labels for p in (alone, result.probabilities))
-        if not is_worse(after, before):
-            return result
+        if alone is None or head is None:
+            say(f"note: {head_snapshot.FILE_NAME} is missing or damaged: what was thawed is kept, and not compared")
+            return list(results)
+        weights = _weights_of_images(labels, by_class=self._by_class)
+        before, after = (p["val"].argmax(axis=1) == labels for p in (alone, last.probabilities))
+        if not is_worse(after, before, weights):
+            return list(results)
         for variable, value in zip(self._variables, self._pretrained, strict=True):
             variable.assign(value)
         for variable, value in zip(_head_variables(self._network), head, strict=True):
             variable.assign(value)
-        with_it, without = float(after.mean()), float(before.mean())
-        say(f"  left out: validation accuracy {with_it:.4f} with what was thawed, {without:.4f} without, beyond chance")
         # Not those of stage head: with int8 it depends on the cut which layers are quantised.
-        probabilities = predict_stage(result.planned, self._network, data, inputs, tuple(result.probabilities))
-        return replace(result, probabilities=probabilities, sampled_features=None, left_out=(without, with_it))
+        probabilities = predict_stage(last.planned, self._network, data, inputs, tuple(last.probabilities))
+        measure = "balanced accuracy" if self._by_class else "accuracy"
+        kept = probabilities["val"].argmax(axis=1) == labels
+        left_out = LeftOut(measure, *(float(weights @ right / weights.sum()) for right in (kept, after)))
+        say(
+            f"  left out: validation {measure} {left_out.thawed:.4f} with what was thawed, "
+            f"{left_out.head:.4f} without, more than a standard error apart"
+        )
+        of_head = head_snapshot.head_stage([each.planned for each in results])
+        assert of_head is not None, "there is no fallback without one"
+        behind = [replace(each, left_out=left_out) for each in results[of_head + 1 : -1]]
+        last = replace(last, probabilities=probabilities, sampled_features=None, left_out=left_out)
+        return [*results[: of_head + 1], *behind, last]
 
 
-def is_worse(right: npt.NDArray[np.bool_], right_before: npt.NDArray[np.bool_]) -> bool:
+def is_worse(
+    right: npt.NDArray[np.bool_], right_before: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64] | None = None
+) -> bool:
     """Return whether fewer images are right than before, by more than a standard error of the paired difference.
 
-    right, right_before: bool (N,), of the same images. The error is that of McNemar's test, the root of the number of
-    images of which only one of the two is right. Twice that would keep a network that most likely is the worse one.
+    right, right_before: bool (N,), of the same images; weights: float64 (N,), what each counts, by default 1. The error
+    is that of McNemar's test: without weights the root of the number of images of which only one of the two is right.
+    Twice that would keep a network that most likely is the worse one.
     """
-    lost, gained = int((right_before & ~right).sum()), int((right & ~right_before).sum())
-    return lost - gained > sqrt(lost + gained)
+    lost = right_before.astype(np.float64) - right
+    weighted = lost if weights is None else lost * weights
+    return bool(weighted.sum() > sqrt((weighted**2).sum()))
+
+
+def _weights_of_images(labels: npt.NDArray[np.signedinteger[Any]], *, by_class: bool) -> npt.NDArray[np.float64]:
+    """Return what each image counts, float64 (N,): the same, or so much that each class counts the same."""
+    return 1 / np.bincount(labels)[labels] if by_class else np.ones(len(labels))
 
 
 def _head_variables(network: Network) -> list[Any]:

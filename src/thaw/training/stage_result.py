@@ -32,6 +32,15 @@ class FitResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Why the head alone was kept. head, thawed: what each has of the measure on validation images."""
+
+    measure: str
+    head: float
+    thawed: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
     """A planned stage and what came of it.
@@ -40,8 +49,8 @@ class StageResult:
     misses: rows that the cache had, and that were computed; cache_bytes: of all that the stage read from it. unmoved:
     thawed layers whose weights stayed the same. features_kept: all of the backbone was frozen, and its features are in
     the cache. probabilities: float32 (N, C) by split, under the stage's final weights. sampled_features: of some test
-    images, float32 (n, D), where the whole backbone was frozen and they were asked for. left_out: validation accuracy
-    of the head alone, which was kept in place of what the stage trained, and of the latter; None: that is kept.
+    images, float32 (n, D), where the whole backbone was frozen and they were asked for. left_out: set
+    where the head alone was kept in place of what the stage trained.
     """
 
     planned: PlannedStage
@@ -56,7 +65,7 @@ class StageResult:
     features_kept: bool
     probabilities: dict[str, npt.NDArray[np.float32]]
     sampled_features: npt.NDArray[np.float32] | None = None
-    left_out: tuple[float, float] | None = None
+    left_out: LeftOut | None = None
 
     @property
     def stage(self) -> TrainingStage:
