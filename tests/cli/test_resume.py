@@ -107,7 +107,7 @@ def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.002 in the run, 0.5 now"),
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.005 in the run, 0.5 now"),
         ("seed=4", "seed: 3 in the run, 4 now"),
         ("head=linear", "head.name: logistic in the run, linear now"),
     ],
@@ -152,7 +152,7 @@ def test_a_run_goes_on_as_it_began_where_conf_or_a_newer_version_has_other_value
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     for name, old, new in (
-        ("optimizer/sgd", "2e-3", "3e-3"),
+        ("optimizer/sgd", "5e-3", "3e-3"),
         ("backbone/efficientnet_lite0", "block3b", "block6c"),
         ("recipe/finetune", "/head: auto", "/head: gap_dense"),
     ):
@@ -163,12 +163,12 @@ def test_a_run_goes_on_as_it_began_where_conf_or_a_newer_version_has_other_value
     found = prepare_resume([f"resume={run_id}"])
     assert found is not None
     assert set(found.arguments[:-1]) == {
-        *BEGAN, "head.name='logistic'", "optimizer.learning_rate=0.002",
+        *BEGAN, "head.name='logistic'", "optimizer.learning_rate=0.005",
         "backbone.freeze='block3b'", "finetune.freeze='block3b'",
     }  # fmt: skip
     assert "note: the run goes on as it began, with " in (said := capsys.readouterr().out)
-    assert "optimizer.learning_rate=0.002 (now 0.003)" in said
-    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.002 in the run, 0.003 now"):
+    assert "optimizer.learning_rate=0.005 (now 0.003)" in said
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.005 in the run, 0.003 now"):
         prepare_resume([f"resume={run_id}", "optimizer.learning_rate=3e-3"])
 
 
@@ -292,11 +292,11 @@ def test_the_arguments_that_a_run_began_with_may_be_given_again_though_they_mean
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     file = conf / "optimizer" / "sgd.yaml"
-    file.write_text(file.read_text().replace("2e-3", "3e-3"))
+    file.write_text(file.read_text().replace("5e-3", "3e-3"))
     monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
     found = prepare_resume([f"resume={run_id}", "optimizer=sgd"])
     assert found is not None
-    assert "optimizer.learning_rate=0.002" in found.arguments
+    assert "optimizer.learning_rate=0.005" in found.arguments
     other, _ = begun()
-    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.002 in the run, 0.003 now"):
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.005 in the run, 0.003 now"):
         prepare_resume([f"resume={other}", "optimizer=sgd"])
