@@ -43,11 +43,13 @@ def main() -> None:
 def _loaders(args: argparse.Namespace) -> Any:
     from fastai.vision.all import ImageDataLoaders, Normalize, Resize, aug_transforms
 
-    given = {"valid": "validation"} if (args.photos / "validation").is_dir() else {"valid_pct": 0.1}
+    given: dict[str, Any] = {"train": "train", "valid": "validation"}
+    folder = args.photos
+    if not (folder / "validation").is_dir():
+        folder, given = folder / "train", {"valid_pct": 0.1}  # which would take the test images too
     ways = aug_transforms(size=args.size) if args.augment else []
     return ImageDataLoaders.from_folder(
-        args.photos,
-        train="train",
+        folder,
         **given,
         seed=args.seed,
         bs=64,  # fastai's default
