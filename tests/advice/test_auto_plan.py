@@ -3,6 +3,7 @@
 import pytest
 
 from thaw.advice.auto_plan import (
+    SPARE,
     Plan,
     TimedDepth,
     choose_plan,
@@ -58,9 +59,9 @@ def test_nothing_to_thaw_leaves_the_network_frozen() -> None:
 
 def test_a_larger_budget_is_named_and_then_chosen() -> None:
     sentence = more_time_sentence(Plan("five", 5, 100.0), [DEEP, SHALLOW], 5, 50.0)
-    assert sentence == "more time: budget=6m would train 5 epochs behind three (60 s each)"
-    assert choose_plan([DEEP, SHALLOW], 5, 6 * 60 - 50) == Plan("three", 5, 300.0)
-    assert "budget=11m would train 10 epochs" in more_time_sentence(Plan("three", 5, 300.0), [DEEP, SHALLOW], 5, 50.0)
+    assert sentence == "more time: budget=7m would train 5 epochs behind three (60 s each)"
+    assert choose_plan([DEEP, SHALLOW], 5, SPARE * (7 * 60 - 50)) == Plan("three", 5, 300.0)
+    assert "budget=13m would train 10 epochs" in more_time_sentence(Plan("three", 5, 300.0), [DEEP, SHALLOW], 5, 50.0)
     assert "would not change the plan" in more_time_sentence(Plan("three", 10, 600.0), [DEEP, SHALLOW], 5, 50.0)
 
 

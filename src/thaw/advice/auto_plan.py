@@ -9,16 +9,21 @@ from thaw.advice.depths import WHOLE, Depth
 # A boundary is taken if this many epochs behind it fit: a single one at the usual rate ended below the head alone
 # (clothing photos, behind block5c: validation 0.771 after one epoch, 0.903 after two, 0.862 of the head).
 FEWEST_EPOCHS = 2
+SPARE = 0.9  # of a time from which plans are made before features are kept, which may take longer than thought
 _SMALLEST_SIDE = 0.7  # of the usual side: below, less would be gained by thawing than is lost by the pictures
 _MOST = 2.0  # epochs, as a multiple of those of stage thaw without a budget
 
 
 @dataclass(frozen=True)
 class TimedDepth:
-    """A boundary that may be chosen. epoch_seconds: of training what lies behind, with validation."""
+    """A boundary that may be chosen.
+
+    epoch_seconds: of training what lies behind, with validation. tracing_seconds: that the first step takes longer.
+    """
 
     depth: Depth
     epoch_seconds: float
+    tracing_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
     if plan.freeze == deepest.depth.block and plan.epochs >= most:
         return f"more time: would not change the plan, which has {plan.epochs} epochs behind {plan.freeze} already"
     wanted = most if plan.freeze == deepest.depth.block else usual_epochs
-    needed = spent + wanted * deepest.epoch_seconds
+    needed = (spent + wanted * deepest.epoch_seconds) / SPARE
     minutes = math.ceil(needed / 60)
     return (
         f"more time: budget={minutes}m would train {wanted} epochs behind {deepest.depth.block} "

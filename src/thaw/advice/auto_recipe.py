@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from thaw.advice import auto_plan, learning_curve
 from thaw.advice.auto_plan import Plan, TimedDepth
 from thaw.advice.auto_timing import (
-    SPARE,
     at_smaller_side,
     forward_seconds,
     images_by_split,
@@ -35,9 +34,10 @@ if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
 # multiply-adds at their own sizes, from the models' page. Their weights come with thaw.
 _COMPARED = {"efficientnet_lite0": {"efficientnet_lite1": 631 / 407, "efficientnet_lite2": 899 / 407}}
 _PROBING_SHARE = 0.15  # of the budget, for comparing networks
-# Seconds in which the run reads the data, builds the network and solves for the head, once more, and those that stage
-# thaw's first epoch takes longer than others: it traces the function.
-_STARTING = 24.0
+# Seconds in which the run begins with what is in memory or the cache by then. On top come those that are measured: it
+# solves for the head once more, and the first step of stage thaw traces the function.
+_STARTING = 4.0
+_SOLVING = 10.0  # until that has been measured
 # For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
 # small budget gets.
 _LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 15.0, 300.0
@@ -63,6 +63,7 @@ class _Budget:
         self.seconds, self._started = seconds, started
         self.short_report = report != "full" or seconds < _SMALL_BUDGET
         self.last_seconds = _LAST_SECONDS_SHORT if self.short_report else _LAST_SECONDS
+        self.starting = _STARTING + _SOLVING
 
     @property
     def spent(self) -> float:
@@ -70,7 +71,7 @@ class _Budget:
 
     def left(self) -> float:
         """Return what is left for features and training."""
-        return self.seconds - self.spent - _STARTING - self.last_seconds
+        return self.seconds - self.spent - self.starting - self.last_seconds
 
     def deadline(self) -> float:
         return self._started + self.seconds - self.last_seconds
@@ -105,32 +106,26 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
     evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
-    plan, at_full_side = auto_plan.choose_plan(depths, usual, SPARE * (budget.left() - extraction)), depths
+    tracing = max((each.tracing_seconds for each in depths), default=0.0)
+    budget.starting += tracing
+    plan, at_full_side = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * (budget.left() - extraction)), depths
     if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
         prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
         plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])
-    run, curve = _keep_features(prepared, plan)
+    run = _keep_features(prepared, plan)
+    before = budget.spent
+    curve = _curve(run)
+    budget.starting = _STARTING + tracing + (budget.spent - before if curve else _SOLVING)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
         plan = auto_plan.plan_within(timed, usual, budget.left())
     say(f"chosen: {_in_words(plan, run.network)}")
     spent = budget.spent
     lines = _lines(curve, len(run.data.splits.val), networks, budget)
-    lines.append(auto_plan.more_time_sentence(plan, at_full_side, usual, spent + budget.last_seconds))
-    record = {
-        "budget_seconds": seconds,
-        "seconds_before_training": spent,
-        "depths": [{"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths],
-        "usual_epochs": usual,
-        "image_size": run.network.backbone.image_size,
-        "networks": [
-            {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
-            for each in networks
-        ],
-        "plan": dataclasses.asdict(plan),
-        "learning_curve": [dataclasses.asdict(point) for point in curve],
-        "lines": lines,
-    }
+    around = spent + budget.starting + budget.last_seconds
+    lines.append(auto_plan.more_time_sentence(plan, at_full_side, usual, around))
+    record = _record(run, plan, depths, networks, curve)
+    record |= {"budget_seconds": seconds, "seconds_before_training": spent, "usual_epochs": usual, "lines": lines}
     overrides = _overrides(run, config, plan, smaller=depths is not at_full_side)
     if config.report == "full" and budget.short_report:
         overrides.append("report=short")
@@ -182,8 +177,8 @@ def _compared(
     return best[0], best[1], [figures for _, _, figures in found]
 
 
-def _keep_features(prepared: PreparedNetwork, plan: Plan) -> tuple[PreparedRun, list[CurvePoint]]:
-    """Compute what the run will read from the cache; return its stages, and what more images would be worth."""
+def _keep_features(prepared: PreparedNetwork, plan: Plan) -> PreparedRun:
+    """Compute what the run will read from the cache; return its stages."""
     config = prepared.config
     if plan.freeze == WHOLE:
         config = dataclasses.replace(config, recipe="bottleneck")
@@ -192,7 +187,7 @@ def _keep_features(prepared: PreparedNetwork, plan: Plan) -> tuple[PreparedRun, 
         config = dataclasses.replace(config, finetune=finetune)
     run = prepared_run.plan_run(dataclasses.replace(prepared, config=config))
     extract_stages(run)
-    return run, _curve(run)
+    return run
 
 
 def _curve(run: PreparedRun) -> list[CurvePoint]:
@@ -214,6 +209,22 @@ def _curve(run: PreparedRun) -> list[CurvePoint]:
     labels = {split: data.labels(split) for split in features}
     with progress("learning curve", len(learning_curve.SHARES) * logistic_regression.fits()) as bar:
         return learning_curve.learning_curve(features, labels, len(data.class_names), data.seed, bar.advance)
+
+
+def _record(
+    run: PreparedRun, plan: Plan, depths: list[TimedDepth], networks: list[NetworkFigures], curve: list[CurvePoint]
+) -> dict[str, Any]:
+    """Return what was measured and chosen, as `auto.json` has it."""
+    return {
+        "depths": [{"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths],
+        "image_size": run.network.backbone.image_size,
+        "networks": [
+            {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
+            for each in networks
+        ],
+        "plan": dataclasses.asdict(plan),
+        "learning_curve": [dataclasses.asdict(point) for point in curve],
+    }
 
 
 def _in_words(plan: Plan, network: Network) -> str:

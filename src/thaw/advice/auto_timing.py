@@ -19,8 +19,7 @@ from thaw.training import recipes
 _FORWARD_SHARE = 0.95
 _FORWARD_OF_TRAINING = 1 / 3  # of a step: forward, gradients of activations, gradients of weights
 _DEEPER = 1.5  # what a boundary costs at least, as a multiple of the next one behind it
-_MARGIN = 1.2  # timed steps have no pictures to fetch, and no first one that traces the function
-SPARE = 0.9  # of what is left for stage thaw when a boundary is chosen: features may take longer than thought
+_MARGIN = 1.15  # timed steps have no pictures to fetch: 1.05 idle on two cores of a Xeon
 _PREPARING = 8.0  # seconds in which data and network are prepared once more, for another size of input
 
 
@@ -34,7 +33,7 @@ def timed_depths(prepared: PreparedNetwork, seconds: float, only: str = "") -> l
         seconds: for features and training.
         only: the boundary's block, where others are not to be timed.
     """
-    from thaw.advice.depth_figures import epoch_seconds
+    from thaw.advice.depth_figures import timed_epoch
 
     network, images = prepared.network, images_by_split(prepared)
     with_validation = 1 + _FORWARD_OF_TRAINING * images["val"] / images["train"]
@@ -49,13 +48,15 @@ def timed_depths(prepared: PreparedNetwork, seconds: float, only: str = "") -> l
         for depth in reversed(depths):
             if timed and auto_plan.FEWEST_EPOCHS * _DEEPER * timed[0].epoch_seconds > seconds - extraction:
                 break
-            measured = epoch_seconds(prepared, depth)
-            if measured is not None:
+            epoch = timed_epoch(prepared, depth)
+            if epoch is not None:
+                measured = epoch.seconds
                 if not timed:
                     extraction = _FORWARD_SHARE * measured * sum(images.values()) / images["train"]
                 if not timed and recipes.runs_images_every_epoch(prepared.config):  # augmented anew
                     frozen = _FORWARD_SHARE * measured
-                timed.insert(0, TimedDepth(depth, measured * _MARGIN * with_validation + frozen))
+                seconds_of_one = measured * _MARGIN * with_validation + frozen
+                timed.insert(0, TimedDepth(depth, seconds_of_one, epoch.tracing_seconds))
             bar.advance()
     for each in timed:
         say(f"  thawed behind {each.depth.block}: {each.epoch_seconds:.0f} s an epoch")
@@ -86,7 +87,7 @@ def at_smaller_side(
         network = prepared_run.prepare_network(config, tell_data=False)
         timed = timed_depths(network, left, plan.freeze)
         left = seconds - (time.monotonic() - started) - seconds_around(network, timed)[1]
-        if auto_plan.choose_plan(timed, usual_epochs, SPARE * left).freeze != WHOLE:
+        if auto_plan.choose_plan(timed, usual_epochs, auto_plan.SPARE * left).freeze != WHOLE:
             return network, timed
     return prepared, depths
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
         tuple(
             DepthFigures(
                 depth, accuracy, error, images * itemsize * _stored_values(network, depth),
-                epoch_seconds(prepared, depth),
+                None if (epoch := timed_epoch(prepared, depth)) is None else epoch.seconds,
             )
             for depth, accuracy, error in figures
         ),
@@ -103,8 +104,16 @@ def _stored_values(network: Network, depth: Depth) -> int:
     return freeze.activation_values_per_image(freeze.cut_operations(graph, depth.boundary)) or 0
 
 
-def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
-    """Return the seconds of a training epoch of what lies behind a depth, by a few steps on random activations."""
+@dataclass(frozen=True)
+class TimedEpoch:
+    """What a training epoch takes, and how much longer its first step, which traces the function."""
+
+    seconds: float
+    tracing_seconds: float
+
+
+def timed_epoch(prepared: PreparedNetwork, depth: Depth) -> TimedEpoch | None:
+    """Time a few training steps of what lies behind a depth, on random activations; None where it may not be thawed."""
     from thaw.models.network import cut_at, divide_network
     from thaw.training.timed_steps import timed_steps
 
@@ -118,4 +127,5 @@ def epoch_seconds(prepared: PreparedNetwork, depth: Depth) -> float | None:
     size = min(config.train.batch_size, len(data.splits.train))
     with timed_steps(parts, config.optimizer, choice, data.seed) as step:
         seconds = [step(size) for _ in range(1 + STEPS)]
-    return float(np.median(seconds[1:])) * -(-len(data.splits.train) // size)
+    of_step = float(np.median(seconds[1:]))
+    return TimedEpoch(of_step * -(-len(data.splits.train) // size), max(0.0, seconds[0] - of_step))
