@@ -40,7 +40,7 @@ _STARTING = 4.0
 _SOLVING = 10.0  # until that has been measured
 # For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
 # small budget gets.
-_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 15.0, 300.0
+_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 12.0, 300.0
 
 
 @dataclass(frozen=True)
