@@ -61,7 +61,7 @@ NOT_FAST = {
     "tools": "evaluate export feature_files predict registered_names runs",
     "tracking": "evaluation_runs fingerprint folder_owner leftovers mlflow_store model_registry orphaned_runs reopen "
     "retry run_lookup run_search store_schema sweep_runs tracked_run weights_lineage write_queue",
-    "training": "chained_stages data_parallel fit head_fallback stages",
+    "training": "chained_stages data_parallel fit found_rate head_fallback resumed_keys stages",
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_its_arguments_stand_for_the_choice(commands: Commands, chosen: Ran) -> 
     again = commands.run("train.py", *overrides)
     assert again.code == 0, again.err
     assert again.result()["weights_sha256"] == chosen.result()["weights_sha256"]
+
+
+def test_a_run_that_was_killed_goes_on_with_its_plan(commands: Commands, chosen: Ran) -> None:
+    folder = commands.folder / "killed"
+    arguments = (*SMALL, "recipe=auto", "budget=10m", "backbone=efficientnet_lite0")
+    commands.start_and_stop(folder, "stage1-epoch1-*.npz", signal.SIGKILL, *arguments)
+    ran = commands.run("train.py", f"resume={folder}")
+    assert ran.code == 0, ran.err
+    assert ran.result()["auto"]["plan"]["epochs"] == chosen.result()["auto"]["plan"]["epochs"]
+    assert ran.result()["weights_sha256"] == chosen.result()["weights_sha256"]
 
 
 def test_without_time_the_network_stays_frozen(commands: Commands) -> None:

@@ -64,7 +64,7 @@ def test_mixing_is_one_proportion_for_inputs_and_targets_with_the_larger_share_t
 
 
 def test_a_batch_depends_on_seed_stage_epoch_and_number_alone() -> None:
-    options = {"flip": True, "shift": 0.3, "mixup": 0.2}
+    options = {"flip": True, "shift": 0.3, "crop": 0.6, "erase": 0.5, "noise": 0.2, "mixup": 0.2, "cutmix": 1.0}
     (first, _), targets = changed(**options).batch(2, 1)
     batches = changed(**options)
     batches.batch(0, 0)

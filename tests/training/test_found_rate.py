@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.dying import Killed, die_after
 from tests.training.test_stages import data, losses, run  # noqa: F401
 from thaw.config.schema import OptimizerConfig
 from thaw.models import freeze_proof
@@ -47,34 +48,13 @@ def test_a_finished_stage_of_a_resumed_run_has_its_rate(found) -> None:
     assert again.stage.optimizer.learning_rate == result.stage.optimizer.learning_rate
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("moment", [1, 2], ids=["right behind the test", "after an epoch"])
 def test_a_resumed_stage_ends_the_same_and_does_not_test_again(
     data, tmp_path: Path, found, monkeypatch: pytest.MonkeyPatch, moment: int  # noqa: F811
 ) -> None:  # fmt: skip
-    from thaw.training import checkpoint_callback, stages
+    from thaw.training import stages
 
-    class Resuming(checkpoint_callback.StageCheckpointer):
-        """Goes on from the newest checkpoint; the first time it dies when it has written `moment` ones."""
-
-        def __init__(self, directory, *arguments) -> None:
-            super().__init__(directory, *arguments, resume_from=directory.load_newest())
-            self.left = moment if self.resume_from is None else None
-
-        def due_at_epoch_end(self) -> bool:
-            return True
-
-        def save(self, *place_and_state) -> None:
-            super().save(*place_and_state)
-            if self.left is not None:
-                self.left -= 1
-                if not self.left:
-                    raise Killed
-
-    monkeypatch.setattr(checkpoint_callback, "StageCheckpointer", Resuming)
+    die_after(moment, monkeypatch)
     with pytest.raises(Killed):
         run(data, tmp_path, optimizer=optimizer("auto"), **STAGE)
 

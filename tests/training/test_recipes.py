@@ -68,7 +68,9 @@ def test_own_stages_replace_the_two() -> None:
     ("images", "batch_size", "epochs"),
     [(3068, 32, 5), (5000, 32, 4), (50_000, 32, 4), (1438, 32, 11), (160, 32, 30), (1, 32, 30), (3068, 64, 10)],
 )
-def test_stage_thaw_takes_about_500_steps_where_its_epochs_are_not_given(images, batch_size, epochs) -> None:
+def test_stage_thaw_of_a_stored_run_takes_about_500_steps_where_its_epochs_are_not_given(
+    images, batch_size, epochs
+) -> None:
     asked = replace(config("finetune"), train=TrainConfig(batch_size=batch_size))
     assert planned(asked, images)[1].epochs == epochs
     asked.finetune.epochs = 3

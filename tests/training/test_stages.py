@@ -419,6 +419,21 @@ def test_each_block_learns_at_its_own_rate(data, tmp_path: Path, capsys, trainin
     )
 
 
+def test_a_step_is_no_longer_than_the_rate_times_the_norm_to_which_gradients_are_clipped(data, tmp_path: Path) -> None:
+    one_step = replace(data, splits=replace(data.splits, train=np.arange(8)))
+    weights = {}
+    for which, rate, norm in (("before", 1e-30, None), ("whole", 0.5, None), ("clipped", 0.5, 0.1)):
+        optimizer = OptimizerConfig(name="sgd", learning_rate=rate, clip_norm=norm)
+        joined, _, _ = run(
+            one_step, tmp_path / which, request="conv_pw_10", optimizer=optimizer, epochs=1, head=NO_DROPOUT
+        )
+        weights[which] = np.concatenate([array.ravel() for array in joined.model.get_weights()]).astype(np.float64)
+    whole, clipped = (weights[which] - weights["before"] for which in ("whole", "clipped"))
+    assert np.linalg.norm(whole) > 0.5 * 0.1, "or nothing is clipped"
+    assert np.linalg.norm(clipped) == pytest.approx(0.5 * 0.1, rel=1e-3)
+    np.testing.assert_allclose(clipped / 0.05, whole / np.linalg.norm(whole), atol=1e-3, err_msg="one direction")
+
+
 @pytest.mark.parametrize(
     "rate", [1e-3, 100.0]
 )  # at 100 the network is sure of what is wrong, beyond what is told apart
