@@ -14,7 +14,7 @@ from thaw.cli.sweep_callback import SweepCallback
 def test_a_sweep_of_drafts_that_ended_early_names_the_command_of_its_result(
     repeated: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    best: Any = SimpleNamespace(id="abc", objective=0.9, overrides="", repeats_draft=repeated)
+    best: Any = SimpleNamespace(id="abc", objective=0.9, overrides="", repeats_draft=repeated, is_head_alone=False)
     monkeypatch.setattr(tracking, "close_sweep", lambda *_, **__: [best])
     monkeypatch.setattr(tracking, "best_drafts", lambda children: children)
     monkeypatch.setattr(tracking, "ranked_fold_summaries", lambda children: [])

@@ -57,7 +57,8 @@ def test_each_stage_has_its_plan_and_the_block_behind_which_activations_are_kept
     def stage(name: str, request: object, index: int, *, cached: bool) -> SimpleNamespace:
         cut = CutChoice(index, "", cached, 0, 0, 0.0, 0.0)
         plan = make_plan(request, GRAPH, "x", "frozen")
-        return SimpleNamespace(stage=SimpleNamespace(name=name), plan=plan, planned=SimpleNamespace(cut=cut))
+        planned = SimpleNamespace(cut=cut)
+        return SimpleNamespace(stage=SimpleNamespace(name=name), plan=plan, planned=planned, left_out=None)
 
     stages = [stage("head", "all", 8, cached=True), stage("thaw", "b_bn", 4, cached=True)]
     stages += [stage("more", "a", 3, cached=False), stage("last", "none", 0, cached=False)]
