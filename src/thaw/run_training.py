@@ -23,7 +23,7 @@ from thaw.training.stage_result import StageResult
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Network
-    from thaw.training.stage_plans import PlannedStage
+    from thaw.training.stage_plans import PlannedStage, StageInputs
 
 
 def train_stages(context: RunContext, choice: EngineChoice, network: Network, data: Dataset) -> list[StageResult]:
@@ -31,33 +31,16 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     from thaw.training import resume_state
     from thaw.training.checkpoint_callback import StageCheckpointer
     from thaw.training.head_fallback import HeadFallback
-    from thaw.training.stage_plans import StageInputs, plan_stages
     from thaw.training.stages import run_stage
 
     config, tracked, clock = context.config, context.tracked, context.clock
-    calibration = run_calibration(choice, data.pixels, data.splits.train)
-    if calibration:
-        sha256 = calibration.sha256
-        run_fingerprint.check_same_hash(tracked, run_fingerprint.CALIBRATION_SHA256, sha256, "the calibration images")
-        run_fingerprint.log_entry(tracked, run_fingerprint.CALIBRATION_SHA256, sha256)
-    inputs = StageInputs(
-        choice, context.cache, config.cache.views, config.backbone, config.train, config.head, calibration
-    )
-    fixed_cuts = context.job.cuts or run_fingerprint.stored_cuts(tracked.resumed_tags)
-    resumed = context.job.resumed_run_id is not None
-    chained = run_fingerprint.has_chained_cuts(tracked.resumed_tags) if resumed else context.job.chained_cuts
-    planned = plan_stages(
-        recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs, fixed_cuts, chained=chained
-    )
-    run_fingerprint.log_entry(tracked, run_fingerprint.CUTS, " ".join(str(stage.cut.index) for stage in planned))
-    for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
-        say(line)
-
+    planned, inputs = _plan(context, choice, network, data)
     head, last = head_snapshot.head_stage(planned), len(planned) - 1
     sample = head_snapshot.sample_rows(data.labels("test"))
     balanced = "balanced" in (config.train.class_weight, config.train.sampling)
     falls_back = config.finetune.fallback and head is not None
     fallback = HeadFallback(network, planned, by_class=balanced) if falls_back else None
+    sha256 = manifest.data_sha256(data.pixels, data.splits)
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:
@@ -77,9 +60,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             resume_from=checkpoint,
         )
         checkpoint = None  # later stages begin
-        ended_after = {**stage_epochs(tracked.resumed_tags), **context.job.stage_epochs}
-        end = StageEnd(context.job.deadline, ended_after.get(number))
-        logger = StageLogger(tracked, stage, context.job, end)
+        logger = _logger(context, stage, number)
         result = run_stage(
             stage,
             network,
@@ -93,17 +74,50 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
             sample=data.splits.test[sample] if number in (head, last) else None,
         )
         if number == head:  # before the next stage's first checkpoint, behind which this one is not trained again
-            sha256 = manifest.data_sha256(data.pixels, data.splits)
             values = [] if fallback is None else fallback.head_values()
             head_snapshot.save_head_alone(context.folder, tracked.id, sha256, result, sample, values)
         results.append(result)
     if fallback is not None:
-        results = fallback.applied(results, context.folder, tracked.id, data, inputs)
+        results = fallback.applied(results, context.folder, tracked.id, data, inputs, sha256)
     for result in results:
         clock.seconds["extract"] += result.extract_seconds
         clock.seconds["train"] += result.fit.seconds
         clock.seconds["evaluate"] += result.judge_seconds
     return results
+
+
+def _plan(
+    context: RunContext, choice: EngineChoice, network: Network, data: Dataset
+) -> tuple[list[PlannedStage], StageInputs]:
+    """Return all stages and what they share; print the plan, and log what a resumed run has to keep."""
+    from thaw.training.stage_plans import StageInputs, plan_stages
+
+    config, tracked = context.config, context.tracked
+    calibration = run_calibration(choice, data.pixels, data.splits.train)
+    if calibration:
+        sha256 = calibration.sha256
+        run_fingerprint.check_same_hash(tracked, run_fingerprint.CALIBRATION_SHA256, sha256, "the calibration images")
+        run_fingerprint.log_entry(tracked, run_fingerprint.CALIBRATION_SHA256, sha256)
+    inputs = StageInputs(
+        choice, context.cache, config.cache.views, config.backbone, config.train, config.head, calibration
+    )
+    fixed_cuts = context.job.cuts or run_fingerprint.stored_cuts(tracked.resumed_tags)
+    resumed = context.job.resumed_run_id is not None
+    chained = run_fingerprint.has_chained_cuts(tracked.resumed_tags) if resumed else context.job.chained_cuts
+    planned = plan_stages(
+        recipes.plan_recipe(config, len(data.splits.train)), network, data, inputs, fixed_cuts, chained=chained
+    )
+    run_fingerprint.log_entry(tracked, run_fingerprint.CUTS, " ".join(str(stage.cut.index) for stage in planned))
+    for line in (line for stage in planned for line in stage.summary_lines(inputs, data)):
+        say(line)
+    return planned, inputs
+
+
+def _logger(context: RunContext, stage: PlannedStage, number: int) -> StageLogger:
+    """Return what logs a stage, and ends it where the run that is repeated ended it, or as the time is up."""
+    ended_after = {**stage_epochs(context.tracked.resumed_tags), **context.job.stage_epochs}
+    end = StageEnd(context.job.deadline, ended_after.get(number))
+    return StageLogger(context.tracked, stage, context.job, end)
 
 
 @dataclass(frozen=True)

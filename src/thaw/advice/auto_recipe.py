@@ -118,6 +118,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     budget.starting = _STARTING + tracing + (budget.spent - before if curve else _SOLVING)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
+        budget.last_seconds += seconds_around(prepared, [timed])[0] - evaluation  # less of the network is computed
         plan = auto_plan.plan_within(timed, usual, budget.left())
     say(f"chosen: {_in_words(plan, run.network)}")
     spent = budget.spent

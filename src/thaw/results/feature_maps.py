@@ -46,7 +46,7 @@ def feature_maps(context: RunContext, trained: TrainingOutcome, probabilities: F
     made, head_alone = FeatureMaps(), None
     labels = trained.data.labels("test")
     before = None
-    if trained.stages[-1].left_out is None:  # else the final features are those before thawing
+    if trained.left_out is None:  # else the final features are those before thawing
         before = head_snapshot.load_head_features(context.folder, context.tracked.id)
     if before is not None:
         head_alone = head_snapshot.load_head_alone(context.folder, context.tracked.id)
@@ -130,7 +130,7 @@ def _thawed_after_head(trained: TrainingOutcome) -> bool:
 
 
 def _final_title(trained: TrainingOutcome) -> str:
-    if all(stage.plan.all_frozen for stage in trained.stages) or trained.stages[-1].left_out is not None:
+    if all(stage.plan.all_frozen for stage in trained.stages) or trained.left_out is not None:
         return "Features of the frozen backbone"
     if trained.stages[0].plan.boundary == 0 and len(trained.stages) == 1:
         return "Features after training"

@@ -59,7 +59,7 @@ def run_figures(context: RunContext, trained: TrainingOutcome, evaluations: Mapp
     }
     verdict = verdict_of_figures.verdict(
         figures["test"],
-        head_alone=_head_alone(context, test) if trained.stages[-1].left_out is None else None,
+        head_alone=_head_alone(context, test) if trained.left_out is None else None,
         head_kept=_head_kept(trained, figures["val"]),
         validation=figures["val"],
     )
@@ -68,7 +68,7 @@ def run_figures(context: RunContext, trained: TrainingOutcome, evaluations: Mapp
 
 def _head_kept(trained: TrainingOutcome, validation: SplitFigures) -> HeadKept | None:
     """Return what the verdict says of a head alone that was kept, with the figure of the network that was judged."""
-    left_out = trained.stages[-1].left_out
+    left_out = trained.left_out
     if left_out is None:
         return None
     head = validation.accuracy.value if left_out.measure == "accuracy" else left_out.head

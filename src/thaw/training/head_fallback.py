@@ -1,5 +1,6 @@
 """The head alone in place of thawed layers that made validation worse: their weights of before, until that is known."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
@@ -11,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from thaw.common.console import say
-from thaw.data import manifest
 from thaw.data.dataset import Dataset
 from thaw.models.network import Network, head_layers
 from thaw.training import head_snapshot
@@ -39,7 +39,13 @@ class HeadFallback:
         return [keras.ops.convert_to_numpy(variable) for variable in _head_variables(self._network)]
 
     def applied(
-        self, results: Sequence[StageResult], folder: Path, run_id: str, data: Dataset, inputs: StageInputs
+        self,
+        results: Sequence[StageResult],
+        folder: Path,
+        run_id: str,
+        data: Dataset,
+        inputs: StageInputs,
+        sha256: str,
     ) -> list[StageResult]:
         """Return the results of all stages; where the last is worse than the head alone, those of the network put back.
 
@@ -49,8 +55,9 @@ class HeadFallback:
             run_id: the run's.
             data: what it trains on.
             inputs: of its stages.
+            sha256: of the data, as the file of the head alone has it.
         """
-        sha256, labels, last = manifest.data_sha256(data.pixels, data.splits), data.labels("val"), results[-1]
+        labels, last = data.labels("val"), results[-1]
         alone = head_snapshot.load_head_alone(folder, run_id, sha256)
         head = head_snapshot.load_head_weights(folder, run_id, sha256)
         if alone is None or head is None:
@@ -65,6 +72,7 @@ class HeadFallback:
         for variable, value in zip(_head_variables(self._network), head, strict=True):
             variable.assign(value)
         # Not those of stage head: with int8 it depends on the cut which layers are quantised.
+        started = time.perf_counter()
         probabilities = predict_stage(last.planned, self._network, data, inputs, tuple(last.probabilities))
         measure = "balanced accuracy" if self._by_class else "accuracy"
         kept = probabilities["val"].argmax(axis=1) == labels
@@ -76,7 +84,10 @@ class HeadFallback:
         of_head = head_snapshot.head_stage([each.planned for each in results])
         assert of_head is not None, "there is no fallback without one"
         behind = [replace(each, left_out=left_out) for each in results[of_head + 1 : -1]]
-        last = replace(last, probabilities=probabilities, sampled_features=None, left_out=left_out)
+        judge_seconds = last.judge_seconds + time.perf_counter() - started
+        last = replace(
+            last, judge_seconds=judge_seconds, probabilities=probabilities, sampled_features=None, left_out=left_out
+        )
         return [*results[: of_head + 1], *behind, last]
 
 

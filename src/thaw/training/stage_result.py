@@ -107,6 +107,11 @@ class TrainingOutcome:
     data: Dataset
     stages: list[StageResult]
 
+    @property
+    def left_out(self) -> LeftOut | None:
+        """Why the network is the head alone; None where it has what was trained last."""
+        return self.stages[-1].left_out
+
     def history(self) -> list[dict[str, Any]]:
         """Return the entries of all epochs, in order."""
         return [entry for stage in self.stages for entry in stage.fit.history]
