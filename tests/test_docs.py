@@ -12,7 +12,7 @@ import pytest
 
 from thaw.__main__ import TOOLS
 from thaw.cli.argument_quoting import quote_texts
-from thaw.cli.command_line import several_backbones
+from thaw.cli.command_line import several_networks
 from thaw.cli.compose import compose_config
 from thaw.config.checks import check_config
 from thaw.config.schema import Config
@@ -49,7 +49,7 @@ def test_every_command_of_the_documentation_is_understood(page: Path, name: str,
     schema = Config if name == "train" else TOOLS[name]
     first = [re.sub(r"(?<=[=,])([^,'{\[(]+),.*", r"\1", key) if "-m" in arguments else key for key in keys]
     first = [key.replace("range(5)", "0") for key in first]
-    first = several_backbones(first) if name == "advise" else first
+    first = several_networks(first) if name == "advise" else first
     config = compose_config("config" if name == "train" else name, schema, quote_texts(first, schema, sweeps=False))
     if name == "train":
         check_config(config)

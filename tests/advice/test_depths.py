@@ -1,5 +1,7 @@
 """Which depths of a network are compared, and what is suggested from their figures. No TensorFlow."""
 
+from dataclasses import replace
+
 import pytest
 
 from thaw.advice.depths import (
@@ -78,6 +80,14 @@ def test_of_networks_the_best_features_count_and_within_their_error_the_faster(
         found = suggest(order, 5, 600)
         assert found.backbone == chosen
         assert found.why.startswith(why)
+
+
+def test_sides_of_one_network_are_compared_as_networks_are() -> None:
+    large = network("a", 0.9, {"three": 30.0})
+    small = replace(network("a", 0.895, {"three": 10.0}), image_size=160)
+    found = suggest([large, small], 5, 600)
+    assert (found.image_size, found.seconds) == (160, 50.0)
+    assert found.why.startswith("a at 160 px has features as good as the best, and trains faster (accuracy 0.895")
 
 
 def test_a_class_with_one_image_leaves_no_accuracy_and_still_a_suggestion() -> None:

@@ -26,6 +26,8 @@ def test_a_flag_of_hydras_is_one_line_in_a_script(error_of, argument: str) -> No
     assert error_of([argument], tool_schemas.LayersConfig).startswith(argument)
 
 
-def test_several_backbones_are_the_first_of_them_and_a_list() -> None:
-    assert command_line.several_backbones(["seed=1", "backbone=a, b,c"]) == ["seed=1", "backbone=a", "networks=[a,b,c]"]
-    assert command_line.several_backbones(["backbone=a", "dataset.path=x,y"]) == ["backbone=a", "dataset.path=x,y"]
+def test_several_networks_and_sides_are_the_first_of_them_and_a_list() -> None:
+    assert command_line.several_networks(["seed=1", "backbone=a, b,c"]) == ["seed=1", "backbone=a", "networks=[a,b,c]"]
+    assert command_line.several_networks(["backbone=a", "dataset.path=x,y"]) == ["backbone=a", "dataset.path=x,y"]
+    sides = command_line.several_networks(["backbone.image_size=96,64"])
+    assert sides == ["backbone.image_size=96", "image_sizes=[96,64]"]

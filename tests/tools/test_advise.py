@@ -36,6 +36,15 @@ def test_it_writes_figures_a_picture_and_a_command_and_computes_nothing_twice(co
     assert "recipe=bottleneck" in json.loads((folder / "advise.json").read_text())["command"]
 
 
+def test_sides_of_the_input_are_compared(commands: Commands) -> None:
+    ran = commands.run("scripts/advise.py", *SMALL, "backbone.image_size=64,96", "seconds=100000")
+    assert ran.code == 0, ran.err
+    record = json.loads((commands.outputs / "advise" / "advise.json").read_text())
+    assert [network["image_size"] for network in record["networks"]] == [64, 96]
+    assert f"backbone.image_size={record['suggestion']['image_size']}" in record["command"]
+    assert f"suggestion: efficientnet_lite0 at {record['suggestion']['image_size']} px has" in ran.out
+
+
 @pytest.mark.slow
 def test_of_several_networks_it_suggests_one_that_trains(commands: Commands) -> None:
     ran = commands.run("scripts/advise.py", *SMALL, "backbone=efficientnet_lite0,mobilenet", "backbone.alpha=0.25")

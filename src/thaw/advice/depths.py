@@ -106,6 +106,8 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
     equal = [network for network in networks if _accuracy(network) >= level]
     chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=math.inf))
     first = chosen.backbone
+    if sum(each.backbone == first for each in networks) > 1:
+        first += f" at {chosen.image_size} px"
     if len(networks) > 1:
         first += " has the best features" if len(equal) == 1 else " has features as good as the best, and trains faster"
     if chosen.features.accuracy is not None:

@@ -13,6 +13,7 @@ from thaw.common.errors import UserError
 from thaw.config.command_lines import script_command
 
 _MODE = "hydra.mode="
+_SEVERAL = {"backbone": "networks", "backbone.image_size": "image_sizes"}  # keys of which a tool takes several values
 _WHERE = "An experiment is a file of keys: DIR/experiment/NAME.yaml, run by --config-dir=DIR experiment=NAME"
 
 
@@ -73,14 +74,14 @@ def parse_tool_arguments(given: Sequence[str], tool: str) -> list[str]:
     return arguments
 
 
-def several_backbones(arguments: Sequence[str]) -> list[str]:
-    """Return arguments with `backbone=a,b,c` as the first of them, and all in the key `networks`."""
+def several_networks(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with the first of `backbone=a,b` and `backbone.image_size=a,b`, and all in keys of their own."""
     result = []
     for argument in arguments:
         key, _, value = argument.partition("=")
-        names = [name.strip() for name in value.split(",")]
-        if key == "backbone" and len(names) > 1:
-            result += [f"backbone={names[0]}", f"networks=[{','.join(names)}]"]
+        values = [each.strip() for each in value.split(",")]
+        if key in _SEVERAL and len(values) > 1:
+            result += [f"{key}={values[0]}", f"{_SEVERAL[key]}=[{','.join(values)}]"]
         else:
             result.append(argument)
     return result

@@ -177,7 +177,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
         help_asked = bool({"-h", "--help"} & set(sys.argv[1:]))
         arguments = [] if help_asked else command_line.parse_tool_arguments(sys.argv[1:], name)
         if "networks" in (field.name for field in fields(schema)):
-            arguments = command_line.several_backbones(arguments)
+            arguments = command_line.several_networks(arguments)
         arguments = quote_texts(arguments, schema, sweeps=False)
     if help_asked:
         _print_help(schema, name, register_schema(name, schema))

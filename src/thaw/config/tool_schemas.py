@@ -61,10 +61,12 @@ class ExtractConfig(Config):
 class AdviseConfig(Config):
     """scripts/advise.py: which network to take for a data set, and how much of it to thaw, before anything is trained.
 
-    The keys of a run, of which the data set, the sizes, engine and precision count, and backbone=A,B,C for several.
+    The keys of a run, of which the data set, the sizes, engine and precision count, and backbone=A,B,C and
+    backbone.image_size=A,B for several.
     """
 
     networks: list[str] = key([], "backbones to compare; backbone=A,B,C sets it")
+    image_sizes: list[int] = key([], "sides of the input to compare each at; backbone.image_size=A,B sets it")
     seconds: float = key(300.0, "what stage thaw may take", above=0)
     output: str = key("${outputs}/advise", "folder for advise.json and advise.png")
 

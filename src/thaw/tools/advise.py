@@ -28,7 +28,11 @@ def advise(config: AdviseConfig) -> None:
     Raises:
         UserError: as a run of these keys would, and for a backbone with random weights.
     """
-    configs = [_of_network(config, name) for name in config.networks or [config.backbone.name]]
+    configs = [
+        _of_network(config, name, side)
+        for name in config.networks or [config.backbone.name]
+        for side in config.image_sizes or [config.backbone.image_size]
+    ]
     for each in configs:
         checks.check_config(each, new_run=True)
         check_supported(each)
@@ -51,21 +55,21 @@ def advise(config: AdviseConfig) -> None:
     say(f"picture {display_path(folder / 'advise.png')} · figures {display_path(folder / 'advise.json')}")
 
 
-def _of_network(config: AdviseConfig, name: str) -> AdviseConfig:
-    """Return the config with another network, as conf/backbone has it, with an input of the size that was asked for.
+def _of_network(config: AdviseConfig, name: str, side: int | None) -> AdviseConfig:
+    """Return the config with another network, as conf/backbone has it, with an input of this side.
 
     Raises:
         UserError: weights were asked for, which are those of one network.
     """
     if name == config.backbone.name:
-        return config
+        return dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, image_size=side))
     if config.backbone.weights != "imagenet":
         raise UserError(
             f"backbone.weights={config.backbone.weights} are those of one network, and several are compared: leave "
             "backbone.weights out, or name one backbone"
         )
     backbone: BackboneConfig = compose_config("layers", LayersConfig, [f"backbone={name}"]).backbone
-    backbone = dataclasses.replace(backbone, image_size=config.backbone.image_size)
+    backbone = dataclasses.replace(backbone, image_size=side)
     # The depth is what is looked for, and a block's name of one network is none of another.
     return dataclasses.replace(
         config, backbone=backbone, finetune=dataclasses.replace(config.finetune, freeze=backbone.freeze)
@@ -102,8 +106,8 @@ def _command(config: AdviseConfig, suggestion: Suggestion) -> str:
     """Return the command line that trains what is suggested."""
     arguments = [f"dataset={config.dataset.name}", *_given("dataset", config.dataset, DatasetConfig(), ("name",))]
     arguments.append(f"backbone={suggestion.backbone}")
-    chosen = dataclasses.replace(_of_network(config, suggestion.backbone).backbone, image_size=suggestion.image_size)
-    arguments += _given("backbone", chosen, BackboneConfig(), ("name", "freeze"))
+    chosen = _of_network(config, suggestion.backbone, suggestion.image_size)
+    arguments += _given("backbone", chosen.backbone, BackboneConfig(), ("name", "freeze"))
     if suggestion.freeze == "all":
         arguments.append("recipe=bottleneck")
     else:
@@ -122,9 +126,10 @@ def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion,
     from thaw.report.depth_charts import DepthPoint, depth_png  # late: it imports Altair
 
     folder.mkdir(parents=True, exist_ok=True)
+    several = len({network.backbone for network in networks}) < len(networks)
     points = [
         DepthPoint(
-            network.backbone,
+            f"{network.backbone}, {network.image_size} px" if several else network.backbone,
             figures.depth.block,
             figures.depth.boundary / network.features.depth.boundary,
             figures.accuracy,
