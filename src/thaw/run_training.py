@@ -116,7 +116,7 @@ def _plan(
 def _logger(context: RunContext, stage: PlannedStage, number: int) -> StageLogger:
     """Return what logs a stage, and ends it where the run that is repeated ended it, or as the time is up."""
     ended_after = {**stage_epochs(context.tracked.resumed_tags), **context.job.stage_epochs}
-    end = StageEnd(context.job.deadline, ended_after.get(number))
+    end = StageEnd(context.job.deadline, ended_after.get(number), context.job.tracing_seconds)
     return StageLogger(context.tracked, stage, context.job, end)
 
 
@@ -134,10 +134,12 @@ class StageLogger:
         stage, tag = self.planned.stage, f"thaw.stage.{self.planned.stage.number}"
         self.tracked.set_tags({"thaw.stage": stage.name, tag: stage.name, f"{tag}.plan": self.planned.plan.summary()})
         self.tracked.log_metrics({"stage/trainable_params": trainable_params}, step=stage.first_epoch + 1)
+        self.end.restart()
 
     def log_found_rate(self, rate: float) -> None:
         """Tag the rate that a range test found."""
         self.tracked.set_tags({f"thaw.stage.{self.planned.stage.number}.learning_rate": repr(rate)})
+        self.end.restart()
 
     def log_epoch(self, entry: Mapping[str, Any]) -> bool:
         """Log and print an entry of the history; return whether the stage ends as the time is up."""

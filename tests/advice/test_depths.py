@@ -92,7 +92,10 @@ def test_sides_of_one_network_are_compared_as_networks_are() -> None:
 
 def test_a_class_with_one_image_leaves_no_accuracy_and_still_a_suggestion() -> None:
     found = suggest([network("a", None, {"five": 10.0})], 5, 600)
-    assert (found.freeze, found.why.startswith("a, and what lies behind five")) == ("five", True)
+    assert found.why.startswith("a (a class has too few images to judge features by), and what lies behind five")
+    assert found.freeze == "five"
+    found = suggest([network("a", None, {"five": 10.0}), network("b", None, {"five": 5.0})], 5, 600)
+    assert found.backbone == "a", "nothing speaks for another one than the first"
 
 
 def test_depths_are_values() -> None:

@@ -29,6 +29,18 @@ def test_a_class_with_one_image_is_no_obstacle() -> None:
     assert [point.images for point in curve] == [10, 20, 40]
 
 
+def test_a_share_with_fewer_images_than_classes_has_no_point() -> None:
+    data = {"train": features(9, 1.0, 1), "val": features(60, 1.0, 2)}
+    arrays, labels = ({split: pair[i] for split, pair in data.items()} for i in (0, 1))
+    curve = learning_curve(arrays, labels, 3, 0)
+    assert [(point.share, point.images) for point in curve] == [(0.5, 4), (1.0, 9)]
+    few = learning_curve(
+        *({split: rows if split == "val" else rows[:3] for split, rows in d.items()} for d in (arrays, labels)), 3, 0
+    )
+    assert [point.images for point in few] == [3]
+    assert more_data_sentence(few, 60) == "more images: there are too few to say what more of them would bring"
+
+
 def test_the_sentence_sets_the_gain_beside_the_noise() -> None:
     def said(half: float, whole: float, images: int) -> str:
         points = [CurvePoint(0.25, 25, 0.5), CurvePoint(0.5, 50, half), CurvePoint(1.0, 100, whole)]

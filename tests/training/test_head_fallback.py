@@ -41,6 +41,13 @@ def test_the_head_alone_is_kept_and_said_to_be(commands: Commands, fallen_back: 
     assert "parity: 32 of 32 images get the same class from the kept network" in fallen_back.out
 
 
+def test_a_network_that_stays_frozen_has_a_head_that_is_solved_for_once(commands: Commands) -> None:
+    ran = commands.run("train.py", "dataset=digits", "dataset.limit_per_class=12", "finetune.freeze=all", "report=none")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("solving for") == 1
+    assert [stage["name"] for stage in ran.result()["stages"]] == ["head"]
+
+
 def test_without_the_key_what_was_thawed_is_kept(commands: Commands, fallen_back: Ran) -> None:
     ran = commands.run("train.py", *DIVERGING, "finetune.fallback=false")
     assert ran.code == 0, ran.err

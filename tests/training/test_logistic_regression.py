@@ -94,6 +94,19 @@ def test_of_many_images_a_sample_chooses_the_penalty_and_all_are_fitted(monkeypa
     assert fitted[-1] == 400
 
 
+@pytest.mark.parametrize("more", [1, 3, 50])
+def test_a_few_images_more_than_are_sampled_and_a_class_with_one_are_no_obstacle(
+    more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = blobs(per_class=100, spread=4.0)
+    monkeypatch.setattr(logistic_regression, "MAX_CHOSEN_ON", len(labels) - more)
+    assert solve(features, labels, 4).accuracy is not None
+    labels[0] = 4
+    features[0, 0] = 5000.0  # the others have 7 there
+    found = solve(features, labels, 5)
+    assert (features @ found.kernel + found.bias)[:, 4].argmax() == 0, "all are fitted, that one too"
+
+
 def test_progress_counts_every_fit() -> None:
     steps = []
     solve(*blobs(), 4, advance=lambda: steps.append(1))

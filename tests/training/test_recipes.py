@@ -48,6 +48,18 @@ def test_a_logistic_head_is_solved_for_where_all_is_frozen_in_one_epoch() -> Non
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("freezes", [("all",), ("all", "all", 172), (172, "all", "all")])
+def test_a_head_is_solved_for_once_on_the_same_features(freezes: tuple[str | int, ...]) -> None:
+    logistic = HeadConfig(name="logistic")
+    given: dict[str, object] = {"freeze": "all"}
+    if len(freezes) > 1:
+        given = {"stages": [StageConfig(name=str(i), freeze=freeze, epochs=2) for i, freeze in enumerate(freezes)]}
+    stages = planned(replace(config("finetune", **given), head=logistic))
+    assert sum(stage.solved for stage in stages) == 1
+    assert [stage.number for stage in stages] == list(range(len(stages)))
+    assert [stage.first_epoch for stage in stages] == [sum(s.epochs for s in stages[:i]) for i in range(len(stages))]
+
+
 def test_own_stages_replace_the_two() -> None:
     adam = OptimizerConfig(name="adam")
     own = [

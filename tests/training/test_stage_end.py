@@ -14,6 +14,17 @@ def test_a_stage_ends_after_the_epoch_behind_which_no_other_fits() -> None:
     assert ends(StageEnd(deadline=45.0, clock=lambda: next(times)), 2) == [False, True], "the last epoch counts"
 
 
+def test_what_comes_once_is_not_expected_of_the_next_epoch() -> None:
+    times = iter([0.0, 18.0, 28.0])
+    assert ends(StageEnd(deadline=30.0, tracing=8.0, clock=lambda: next(times)), 2) == [False, True]
+    times = iter([0.0, 18.0])
+    assert ends(StageEnd(deadline=30.0, clock=lambda: next(times)), 1) == [True]
+    times = iter([0.0, 50.0, 60.0])
+    end = StageEnd(deadline=75.0, clock=lambda: next(times))
+    end.restart()  # behind a range test
+    assert not end.is_now(1)
+
+
 def test_without_a_deadline_no_stage_ends() -> None:
     assert ends(StageEnd(), 3) == [False] * 3
 

@@ -448,6 +448,20 @@ def test_the_last_epochs_val_loss_is_the_runs_val_loss(data, tmp_path: Path, rat
     assert last["val_accuracy"] == pytest.approx(judged.metrics["accuracy"])
 
 
+def test_balanced_sampling_weighs_the_classes_where_the_head_is_solved_for(data, tmp_path: Path) -> None:
+    labels = data.labels("train")
+    kept = data.splits.train[(labels != 0) | (np.arange(len(labels)) % 4 == 0)]
+    unequal = replace(data, splits=replace(data.splits, train=kept))
+    options = {"plain": {}, "sampled": {"sampling": "balanced"}, "weighed": {"class_weight": "balanced"}}
+    found = {
+        name: run(unequal, tmp_path / name, request="all", head=HeadConfig(name="logistic"), **given)[1]
+        for name, given in options.items()
+    }
+    probabilities = {name: result.probabilities["val"] for name, result in found.items()}
+    np.testing.assert_array_equal(probabilities["sampled"], probabilities["weighed"])
+    assert np.abs(probabilities["sampled"] - probabilities["plain"]).max() > 1e-3
+
+
 def test_the_val_loss_can_be_what_training_minimizes_as_keras_has_it(data, tmp_path: Path) -> None:
     import keras
 

@@ -19,11 +19,18 @@ class TimedDepth:
     """A boundary that may be chosen.
 
     epoch_seconds: of training what lies behind, with validation. tracing_seconds: that the first step takes longer.
+    range_test_seconds: of finding a rate, where that is asked for.
     """
 
     depth: Depth
     epoch_seconds: float
     tracing_seconds: float = 0.0
+    range_test_seconds: float = 0.0
+
+    @property
+    def starting_seconds(self) -> float:
+        """Of what comes once, besides the epochs."""
+        return self.tracing_seconds + self.range_test_seconds
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,14 @@ class AutoChoice:
     """What recipe=auto chose.
 
     overrides: arguments of a run that trains it. record: what was tried and why, as `auto.json` has it; its `lines` are
-    what the run prints at its end. deadline: of `time.monotonic`, at which training has to end.
+    what the run prints at its end. deadline: of `time.monotonic`, at which training has to end. tracing_seconds: that
+    the first epoch takes longer than others.
     """
 
     overrides: list[str]
     record: dict[str, Any]
     deadline: float
+    tracing_seconds: float = 0.0
 
 
 class _Budget:
@@ -106,8 +108,8 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
     evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
-    tracing = max((each.tracing_seconds for each in depths), default=0.0)
-    budget.starting += tracing
+    starting = max((each.starting_seconds for each in depths), default=0.0)
+    budget.starting += starting
     plan, at_full_side = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * (budget.left() - extraction)), depths
     if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
         prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
@@ -115,9 +117,10 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     run = _keep_features(prepared, plan)
     before = budget.spent
     curve = _curve(run)
-    budget.starting = _STARTING + tracing + (budget.spent - before if curve else _SOLVING)
+    budget.starting = _STARTING + (budget.spent - before if curve else _SOLVING)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
+        budget.starting += timed.starting_seconds
         budget.last_seconds += seconds_around(prepared, [timed])[0] - evaluation  # less of the network is computed
         plan = auto_plan.plan_within(timed, usual, budget.left())
     say(f"chosen: {_in_words(plan, run.network)}")
@@ -130,7 +133,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     overrides = _overrides(run, config, plan, smaller=depths is not at_full_side)
     if config.report == "full" and budget.short_report:
         overrides.append("report=short")
-    return AutoChoice(overrides, record, budget.deadline())
+    return AutoChoice(overrides, record, budget.deadline(), timed.tracing_seconds if timed else 0.0)
 
 
 def _check_warmup(config: Config) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING
 
 from thaw.advice import auto_plan
 from thaw.advice.auto_plan import TimedDepth
 from thaw.advice.depths import WHOLE, candidate_depths, may_be_thawed_behind
 from thaw.common.console import progress, say
+from thaw.config.schema import AUTO_RATE
 from thaw.extract import prepared_run
 from thaw.extract.prepared_run import PreparedNetwork
 from thaw.models import backbone_table
-from thaw.training import recipes
+from thaw.training import rate_choice, recipes
+
+if TYPE_CHECKING:
+    from thaw.advice.depth_figures import TimedEpoch
 
 # An image forward through the whole frozen network, as a share of one in training behind the last boundary: measured
 # with EfficientNet-Lite0 at 224 px. It decides on nothing but the boundary; epochs are chosen once features are kept.
@@ -55,12 +60,23 @@ def timed_depths(prepared: PreparedNetwork, seconds: float, only: str = "") -> l
                     extraction = _FORWARD_SHARE * measured * sum(images.values()) / images["train"]
                 if not timed and recipes.runs_images_every_epoch(prepared.config):  # augmented anew
                     frozen = _FORWARD_SHARE * measured
+                range_test = _range_test_seconds(prepared, epoch)
                 seconds_of_one = measured * _MARGIN * with_validation + frozen
-                timed.insert(0, TimedDepth(depth, seconds_of_one, epoch.tracing_seconds))
+                timed.insert(0, TimedDepth(depth, seconds_of_one, epoch.tracing_seconds, range_test))
             bar.advance()
     for each in timed:
         say(f"  thawed behind {each.depth.block}: {each.epoch_seconds:.0f} s an epoch")
     return timed
+
+
+def _range_test_seconds(prepared: PreparedNetwork, epoch: TimedEpoch) -> float:
+    """Return the seconds of a range test at most, where the rate is to be found: it traces functions of its own."""
+    config, images = prepared.config, images_by_split(prepared)["train"]
+    if config.optimizer.learning_rate != AUTO_RATE:
+        return 0.0
+    steps = -(-images // config.train.batch_size)
+    of_steps = len(rate_choice.RATES) * (1 + 2 * _FORWARD_OF_TRAINING) * epoch.seconds / steps
+    return _MARGIN * of_steps + 2 * epoch.tracing_seconds
 
 
 def at_smaller_side(

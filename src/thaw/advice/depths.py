@@ -92,7 +92,8 @@ def may_be_thawed_behind(depth: Depth, image_size: int) -> bool:
 def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> Suggestion:
     """Return what to train within a time: the network by the accuracy of its features, the depth by what fits.
 
-    Of networks whose accuracies differ by less than a standard error, the one that trains faster is taken. It is thawed
+    Of networks whose accuracies differ by less than a standard error, the one that trains faster is taken; where no
+    accuracy is known, the first. It is thawed
     as deep as the time allows, but blocks with maps larger than an eighth of the image stay frozen: what they compute
     hardly differs between data sets (arXiv 1411.1792), and thawing them costs most.
 
@@ -104,13 +105,19 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
     best = max(networks, key=_accuracy)
     level = _accuracy(best) - best.features.standard_error
     equal = [network for network in networks if _accuracy(network) >= level]
-    chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=math.inf))
+    if best.features.accuracy is None:
+        chosen = networks[0]
+    else:
+        chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=math.inf))
     first = chosen.backbone
     if sum(each.backbone == first for each in networks) > 1:
         first += f" at {chosen.image_size} px"
-    if len(networks) > 1:
-        first += " has the best features" if len(equal) == 1 else " has features as good as the best, and trains faster"
-    if chosen.features.accuracy is not None:
+    if chosen.features.accuracy is None:
+        first += " (a class has too few images to judge features by)"
+    else:
+        if len(networks) > 1:
+            faster = " has features as good as the best, and trains faster"
+            first += " has the best features" if len(equal) == 1 else faster
         first += f" (accuracy {chosen.features.accuracy:.3f} without thawing)"
     fitting = {depth: cost for depth, cost in _stage_seconds(chosen, epochs).items() if cost <= seconds}
     if not fitting:

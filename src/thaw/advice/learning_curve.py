@@ -29,7 +29,7 @@ def learning_curve(
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> list[CurvePoint]:
-    """Return the curve, by growing shares.
+    """Return the curve, by growing shares; a share with fewer images than classes has no point.
 
     Args:
         features: of `train` and `val`, float32 (n, D) each.
@@ -38,17 +38,16 @@ def learning_curve(
         seed: of the samples.
         advance: called after each fit, see `logistic_regression.fits`.
     """
-    from sklearn.model_selection import train_test_split
-
-    rows, of_rows, points = np.arange(len(labels["train"])), labels["train"], []
+    of_rows, points = labels["train"], []
     for share in SHARES:
-        wanted = min(round(share * len(rows)), round(share * _MOST_IMAGES))
-        chosen = rows
-        if max(classes, len(np.unique(of_rows))) <= wanted < len(rows) - classes:
-            try:
-                chosen, _ = train_test_split(rows, train_size=wanted, random_state=seed, stratify=of_rows)
-            except ValueError:  # a class has one image
-                chosen, _ = train_test_split(rows, train_size=wanted, random_state=seed)
+        wanted = round(share * min(len(of_rows), _MOST_IMAGES))
+        if share < 1 and wanted < classes:
+            continue
+        chosen = np.arange(len(of_rows))
+        if wanted < len(of_rows):
+            chosen = logistic_regression.sampled_rows(of_rows, wanted, seed)
+        if len(np.unique(of_rows[chosen])) < 2:
+            continue
         solution = logistic_regression.solve(
             features["train"][chosen], of_rows[chosen], classes, seed=seed, advance=advance
         )
@@ -59,6 +58,8 @@ def learning_curve(
 
 def more_data_sentence(curve: Sequence[CurvePoint], val_images: int) -> str:
     """Return what the curve says of more training images."""
+    if len(curve) < 2:
+        return "more images: there are too few to say what more of them would bring"
     half, whole = curve[-2], curve[-1]
     gain = whole.accuracy - half.accuracy
     # Of two classifiers on the same images the errors are alike: this is more than the deviation of the difference.

@@ -57,7 +57,8 @@ def with_chosen_recipe(config: Config, job: Job) -> tuple[Config, Job]:
     # outputs may come from the environment, which hydra.run.dir was made with.
     chosen = replace(chosen, outputs=config.outputs)
     name = run_names.run_name(chosen, overrides)
-    return chosen, replace(job, overrides=overrides, name=name, deadline=choice.deadline)
+    job = replace(job, deadline=choice.deadline, tracing_seconds=choice.tracing_seconds)
+    return chosen, replace(job, overrides=overrides, name=name)
 
 
 def _without_steps(overrides: list[str], config: Config) -> list[str]:

@@ -1,6 +1,7 @@
 """Holds values to the schema's choices and ranges, and checks what several keys say together: all at once."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -80,7 +81,7 @@ def _value_problem(name: str, value: Any, rule: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{name}={value} is neither a number nor {word}. It is {rule['help']}"
     low, high, above = rule.get("min"), rule.get("max"), rule.get("above")
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and math.isnan(value):
         return f"{name}={value} is not a number"
     for text, broken in (
         (f"at least {low}", low is not None and value < low),
@@ -89,6 +90,8 @@ def _value_problem(name: str, value: Any, rule: Any) -> str | None:
     ):
         if broken:
             return f"{name}={value} is out of range: it must be {text}. It is {rule['help']}"
+    if isinstance(value, float) and math.isinf(value):
+        return f"{name}={value} is not finite. It is {rule['help']}"
     return None
 
 

@@ -32,6 +32,7 @@ class Job:
             reproduced and began in a version that computed all from the images.
         started: of `time.monotonic`, from when on a budget counts.
         deadline: of `time.monotonic`: a stage ends after the epoch behind which no other one fits; None: without one.
+        tracing_seconds: that a stage's first epoch takes longer, which does not count against the deadline.
         stage_epochs: by a stage's number, the epochs after which it ends, of a run that is reproduced and whose time
             was up then.
         on_epoch: called after each epoch with its entry of the history, which has `stage`, `epoch` (counted over all
@@ -49,5 +50,6 @@ class Job:
     chained_cuts: bool = True
     started: float = field(default_factory=time.monotonic)
     deadline: float | None = None
+    tracing_seconds: float = 0.0
     stage_epochs: Mapping[int, int] = field(default_factory=dict)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None

@@ -219,7 +219,7 @@ def _idle_where_solved(config: Config) -> Iterator[tuple[str, str]]:
     if config.recipe == "finetune" and not config.finetune.stages:
         yield "finetune.head_epochs", why
     if config.recipe == "bottleneck":
-        keys = ("bottleneck.epochs", "augment", "train.patience", "train.sampling", "train.val_loss", "head.dropout")
+        keys = ("bottleneck.epochs", "augment", "train.patience", "train.val_loss", "head.dropout")
         for key in (*keys, "head.label_smoothing"):
             yield key, why
 

@@ -28,11 +28,9 @@ def advise(config: AdviseConfig) -> None:
     Raises:
         UserError: as a run of these keys would, and for a backbone with random weights.
     """
-    configs = [
-        _of_network(config, name, side)
-        for name in config.networks or [config.backbone.name]
-        for side in config.image_sizes or [config.backbone.image_size]
-    ]
+    sides: list[int | None] = [*config.image_sizes] or [config.backbone.image_size]
+    names = config.networks or [config.backbone.name]
+    configs = [_of_network(config, name, side) for name in dict.fromkeys(names) for side in dict.fromkeys(sides)]
     for each in configs:
         checks.check_config(each, new_run=True)
         check_supported(each)

@@ -27,6 +27,8 @@ def _problems(config: ExtractConfig) -> list[str]:
     problems = []
     if config.resume is not None:
         problems.append(f"resume={config.resume} is for training: what is computed stays, so start extraction again")
+    if config.recipe == "auto":
+        problems.append("recipe=auto chooses what is frozen as it trains: name another recipe, or train with it")
     if not config.cache.max_gb:
         problems.append("cache.max_gb=0 keeps nothing, so there is nothing to compute ahead of a run")
     if config.workers != "auto" and not re.fullmatch("[1-9][0-9]*", config.workers):

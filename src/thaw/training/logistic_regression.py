@@ -81,6 +81,27 @@ def fits() -> int:
     return FOLDS * len(STRENGTHS) + 1
 
 
+def sampled_rows(labels: IntArray, size: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the indices of a sample, int64 (size,), with as large a share of each class as all have.
+
+    Where that cannot be, as a class has one image, or fewer are left out than there are classes, of any images.
+
+    Args:
+        labels: int32 (n,), more than `size`.
+        size: of the sample.
+        seed: of the sample.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(labels)
+    present = int((counts > 0).sum())
+    even = counts[counts > 0].min() > 1 and min(size, len(labels) - size) >= present
+    rows, _ = train_test_split(
+        np.arange(len(labels)), train_size=size, random_state=seed, stratify=labels if even else None
+    )
+    return np.asarray(rows, np.int64)
+
+
 def _choose_strength(
     features: FloatArray,
     labels: IntArray,
@@ -89,12 +110,11 @@ def _choose_strength(
     advance: Callable[[], None],
 ) -> tuple[float, float | None]:
     """Return the penalty of the least cross-validated loss, and the accuracy with it."""
-    from sklearn.model_selection import StratifiedKFold, train_test_split
+    from sklearn.model_selection import StratifiedKFold
 
     if len(labels) > MAX_CHOSEN_ON:
-        features, _, labels, _ = train_test_split(
-            features, labels, train_size=MAX_CHOSEN_ON, random_state=seed, stratify=labels
-        )
+        rows = sampled_rows(labels, MAX_CHOSEN_ON, seed)
+        features, labels = features[rows], labels[rows]
     folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
     if folds < 2:
         return _DEFAULT_STRENGTH, None

@@ -52,7 +52,10 @@ class TrainingStage:
 
 
 def plan_recipe(config: Config, images: int) -> list[TrainingStage]:
-    """Return the recipe's stages, in order; images: that train in an epoch."""
+    """Return the recipe's stages, in order; images: that train in an epoch.
+
+    Of stages in a row for which a head is solved, on a network that is frozen as a whole, there is one.
+    """
     if config.recipe == "finetune":
         stages = finetune(config, images)
     else:
@@ -62,8 +65,11 @@ def plan_recipe(config: Config, images: int) -> list[TrainingStage]:
     planned: list[TrainingStage] = []
     for stage in stages:
         if str(stage.freeze) == "all":
+            if planned and planned[-1].solved:  # the same features would have the same solution
+                continue
             stage = replace(stage, epochs=1, solved=True)
-        planned.append(replace(stage, first_epoch=sum(earlier.epochs for earlier in planned)))
+        first_epoch = sum(earlier.epochs for earlier in planned)
+        planned.append(replace(stage, number=len(planned), first_epoch=first_epoch))
     return planned
 
 

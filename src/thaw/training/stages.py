@@ -63,7 +63,8 @@ def run_stage(
     on_start(trainable)
     source = BatchSource(planned, parts.cut, network, data, inputs)
     if stage.solved:
-        class_weight = data.class_weight(inputs.train_config.class_weight)
+        options = inputs.train_config  # each image counts once in the solution, so sampling evenly is weighing
+        class_weight = data.class_weight("balanced" if options.sampling == "balanced" else options.class_weight)
         say(f"  solving for {trainable:,} weights on {len(data.splits.train):,} images")
         fitted = fit_head(network, parts.cut, stage, data, source.batches, class_weight, on_epoch)
     else:
