@@ -106,7 +106,7 @@ def test_epochs_of_all_stages_lie_on_one_axis(commands, stored) -> None:
     assert [point.step for point in trainable] == [1, 4, 5]
     rates = [point.value for point in commands.client().get_metric_history(stored.info.run_id, "epoch/learning_rate")]
     assert rates[0] == pytest.approx(1e-3)  # rmsprop, constant
-    assert rates[4] > rates[5]  # sgd, cosine
+    assert rates[4] > rates[5]  # adamw, cosine
 
 
 def test_artifacts_are_kept(commands, finetuned, stored) -> None:

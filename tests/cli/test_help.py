@@ -14,7 +14,7 @@ def test_help_shows_what_a_run_would_use(commands) -> None:
     """conf/ has the last word over the schema: of optimizers, and of the backbone's boundary."""
     lines = [line.split()[0] for line in commands.run("--help").out.splitlines() if line.startswith("  ")]
     for shown in (
-        "optimizer.name=sgd", "optimizer.momentum=0.9", "finetune.head_optimizer.name=rmsprop",
+        "optimizer.name=adamw", "optimizer.weight_decay=0.004", "finetune.head_optimizer.name=rmsprop",
         "finetune.head_optimizer.learning_rate=0.001", "finetune.head_optimizer.momentum=null",
         "backbone.freeze=block3b", "finetune.freeze=${backbone.freeze}", "deterministic=true", "finetune.stages=[]",
     ):  # fmt: skip

@@ -107,7 +107,7 @@ def test_what_was_given_before_may_be_given_again_and_places_may_change(begun) -
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.005 in the run, 0.5 now"),
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.0006 in the run, 0.5 now"),
         ("seed=4", "seed: 3 in the run, 4 now"),
         ("head=linear", "head.name: logistic in the run, linear now"),
     ],
@@ -152,7 +152,7 @@ def test_a_run_goes_on_as_it_began_where_conf_or_a_newer_version_has_other_value
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     for name, old, new in (
-        ("optimizer/sgd", "5e-3", "3e-3"),
+        ("optimizer/adamw", "6e-4", "3e-4"),
         ("backbone/efficientnet_lite0", "block3b", "block6c"),
         ("recipe/finetune", "/head: auto", "/head: gap_dense"),
     ):
@@ -163,13 +163,13 @@ def test_a_run_goes_on_as_it_began_where_conf_or_a_newer_version_has_other_value
     found = prepare_resume([f"resume={run_id}"])
     assert found is not None
     assert set(found.arguments[:-1]) == {
-        *BEGAN, "head.name='logistic'", "optimizer.learning_rate=0.005",
+        *BEGAN, "head.name='logistic'", "optimizer.learning_rate=0.0006",
         "backbone.freeze='block3b'", "finetune.freeze='block3b'",
     }  # fmt: skip
     assert "note: the run goes on as it began, with " in (said := capsys.readouterr().out)
-    assert "optimizer.learning_rate=0.005 (now 0.003)" in said
-    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.005 in the run, 0.003 now"):
-        prepare_resume([f"resume={run_id}", "optimizer.learning_rate=3e-3"])
+    assert "optimizer.learning_rate=0.0006 (now 0.0003)" in said
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.0006 in the run, 0.0003 now"):
+        prepare_resume([f"resume={run_id}", "optimizer.learning_rate=3e-4"])
 
 
 def test_the_size_that_a_run_chose_by_its_pictures_is_its_own_and_not_remarked_on(begun, capsys) -> None:
@@ -288,15 +288,15 @@ def test_the_arguments_that_a_run_began_with_may_be_given_again_though_they_mean
 ) -> None:
     import shutil
 
-    run_id, _ = begun(command=[*BEGAN, "optimizer=sgd"])
+    run_id, _ = begun(command=[*BEGAN, "optimizer=adamw"])
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
-    file = conf / "optimizer" / "sgd.yaml"
-    file.write_text(file.read_text().replace("5e-3", "3e-3"))
+    file = conf / "optimizer" / "adamw.yaml"
+    file.write_text(file.read_text().replace("6e-4", "3e-4"))
     monkeypatch.setattr("thaw.cli.compose.conf_dir", lambda: conf)
-    found = prepare_resume([f"resume={run_id}", "optimizer=sgd"])
+    found = prepare_resume([f"resume={run_id}", "optimizer=adamw"])
     assert found is not None
-    assert "optimizer.learning_rate=0.005" in found.arguments
+    assert "optimizer.learning_rate=0.0006" in found.arguments
     other, _ = begun()
-    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.005 in the run, 0.003 now"):
-        prepare_resume([f"resume={other}", "optimizer=sgd"])
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.0006 in the run, 0.0003 now"):
+        prepare_resume([f"resume={other}", "optimizer=adamw"])

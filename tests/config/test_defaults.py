@@ -10,8 +10,8 @@ def test_a_new_run_has_the_defaults_that_were_measured() -> None:
         "finetune", "efficientnet_lite0", "block3b",
     )  # fmt: skip
     optimizer, finetune = config.optimizer, config.finetune
-    assert (optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.schedule) == (
-        "sgd", 5e-3, 0.9, "cosine",
+    assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay, optimizer.schedule) == (
+        "adamw", 6e-4, 0.004, "cosine",
     )  # fmt: skip
     assert (optimizer.warmup_epochs, optimizer.warmup_ratio) == (None, 0.125)
     assert (finetune.steps, finetune.epochs, finetune.fallback) == (400, None, True)

@@ -41,7 +41,10 @@ def notes(*arguments: str) -> list[str]:
             ("finetune.stages=[{name:a,epochs:2,optimizer:{warmup_epochs:9}}]",),
             "finetune.stages[0].optimizer.warmup_epochs=9 and finetune.stages[0].epochs=2",
         ),
-        (("optimizer.nesterov=true", "optimizer.momentum=0"), "optimizer.nesterov=true needs a momentum"),
+        (
+            ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
+            "optimizer.nesterov=true needs a momentum",
+        ),
         (("distribute=mirrored", "optimizer.ema=0.99"), "optimizer.ema=0.99 averages the weights of one device"),
         (("distribute=mirrored", "training_step=folded"), "training_step=folded for CPUs: leave training_step out, or"),
         (

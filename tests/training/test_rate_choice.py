@@ -24,13 +24,23 @@ def test_it_is_twice_that_of_the_lowest_loss_and_at_most_where_the_gain_is_lost(
     lowest: float, risen: float, suggested: float, noise: float
 ) -> None:
     test = RangeTest(RATES, changes(lowest, risen, noise), 0.5, 10)
-    assert 1 / 2.1 < rate_choice.suggest(test, "thaw") / suggested < 2.1, "one digit of 1, 2, 3, 5 to either side"
+    assert 1 / 2.1 < rate_choice.suggest(test, "thaw", "sgd") / suggested < 2.1, (
+        "one digit of 1, 2, 3, 5 to either side"
+    )
+
+
+def test_with_adam_it_is_five_times_that_of_the_lowest_loss_wherever_the_gain_is_lost() -> None:
+    for risen in (1.6e-4, 1e-3):
+        test = RangeTest(RATES, changes(1e-4, risen), 0.5, 10)
+        found = rate_choice.suggest(test, "thaw", "adamw")
+        assert found == rate_choice.rounded(5 * test.rates[test.lowest]) >= 3e-4
+        assert rate_choice.suggest(test, "thaw", "sgd") <= 2e-4
 
 
 def test_of_an_untrained_network_it_is_a_tenth() -> None:
     """Whose loss is that of guessing one of ten classes, 2.3."""
     test = RangeTest(RATES, changes(5e-4, 1.9e-3), 2.4, 10)
-    assert rate_choice.suggest(test, "head") == 2e-4
+    assert rate_choice.suggest(test, "head", "sgd") == 2e-4
 
 
 @pytest.mark.parametrize(("smoothing", "untrained"), [(0.0, True), (0.1, False)])
@@ -44,16 +54,18 @@ def test_a_single_batch_that_rises_is_no_end() -> None:
     outlier = list(test.changes)
     outlier[RATES.index(min(RATES, key=lambda rate: abs(rate - 3e-3)))] = 9.0
     assert RangeTest(RATES, tuple(outlier), 0.5, 10).risen == test.risen
-    assert rate_choice.suggest(RangeTest(RATES, tuple(outlier), 0.5, 10), "thaw") == rate_choice.suggest(test, "thaw")
+    assert rate_choice.suggest(RangeTest(RATES, tuple(outlier), 0.5, 10), "thaw", "sgd") == rate_choice.suggest(
+        test, "thaw", "sgd"
+    )
 
 
 def test_a_loss_that_falls_at_no_rate_is_an_error_that_names_the_stage() -> None:
     with pytest.raises(UserError, match=r"range test of stage head finds no learning rate: its loss, 0.5 at first"):
-        rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, 3, len(RATES))), 0.5, 10), "head")
+        rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, 3, len(RATES))), 0.5, 10), "head", "sgd")
 
 
 def test_a_loss_that_never_rises_gives_the_last_rate() -> None:
-    assert rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, -1, len(RATES))), 0.5, 10), "head") == 1.0
+    assert rate_choice.suggest(RangeTest(RATES, tuple(np.linspace(0, -1, len(RATES))), 0.5, 10), "head", "sgd") == 1.0
 
 
 def test_the_test_ends_when_five_batches_are_above_the_first_loss() -> None:

@@ -28,7 +28,7 @@ def find_rate(config: FindRateConfig) -> None:
     """
     prepared, stage = prepared_stage(config, config.stage)
     test = range_test_of(prepared, stage)
-    rate = rate_choice.suggest(test, stage.stage.name)
+    rate = rate_choice.suggest(test, stage.stage.name, stage.stage.optimizer.name)
     folder = Path(config.output).expanduser().absolute()
     _write(folder, stage.stage.name, test, rate)
     say(rate_choice.summary(test, rate))

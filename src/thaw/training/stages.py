@@ -146,7 +146,7 @@ def _with_found_rate(
     """Return the stage with the rate that a range test finds, or found before the stage was stopped."""
     if checkpointer.found_rate is None:
         test = run_range_test(parts.trained, stage, inputs)
-        rate = rate_choice.suggest(test, stage.name)
+        rate = rate_choice.suggest(test, stage.name, stage.optimizer.name)
         say(f"  {rate_choice.summary(test, rate)}")
         checkpointer.save_found_rate(rate)
     assert checkpointer.found_rate is not None

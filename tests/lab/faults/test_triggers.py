@@ -15,7 +15,7 @@ LINES = {
     "stage thaw: frozen 129/150": BEFORE,
     "stage head · rmsprop 0.001": HEAD,
     "  proved: layers[:150]": HEAD,
-    "stage thaw · sgd 0.005": THAW,
+    "stage thaw · adamw 0.0006": THAW,
     "  thaw epoch 7 · loss 2.2": THAW,
     "  proved: layers[:129]": EVALUATION,
     "parity: 320 of 320": EVALUATION,
