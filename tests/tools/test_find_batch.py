@@ -21,6 +21,7 @@ def test_it_prints_the_command_that_trains_with_the_batch(commands: Commands) ->
     assert memory[-1] < record["memory_bytes"]
     assert all(each["images_per_second"] > 1 for each in batches)
     assert "largest batch that fits: 64 images\n" in ran.out
+    assert "note: rate and finetune.steps suit batches of 4: " in ran.out
     (line,) = (line for line in ran.out.splitlines() if line.startswith("train: "))
     _, _, script, *arguments = shlex.split(line)
     assert script.endswith("train.py")

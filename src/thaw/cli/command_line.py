@@ -81,6 +81,10 @@ def several_networks(arguments: Sequence[str]) -> list[str]:
         key, _, value = argument.partition("=")
         values = [each.strip() for each in value.split(",")]
         if key in _SEVERAL and len(values) > 1:
+            if "" in values:
+                raise UserError(
+                    f"{argument} has an empty name between its commas: leave out the comma, or name another"
+                )
             result += [f"{key}={values[0]}", f"{_SEVERAL[key]}=[{','.join(values)}]"]
         else:
             result.append(argument)

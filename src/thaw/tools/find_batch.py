@@ -35,6 +35,11 @@ def find_batch(config: FindBatchConfig) -> None:
     tried = "" if largest == figures[-1].size else ", by the memory of those that were tried"
     say(f"largest batch that fits: {largest:,} images{tried}")
     say(f"smallest batch that trains at 90 % of the highest speed: {suggested:,} images")
+    if suggested != config.train.batch_size:
+        say(
+            f"note: rate and finetune.steps suit batches of {config.train.batch_size:,}: other batches are fewer or "
+            "more steps for the same images"
+        )
     arguments = [a for a in sys.argv[1:] if a.partition("=")[0] not in _REPLACED]
     say(f"train: {script_command('train')} {shlex.join([*arguments, f'train.batch_size={suggested}'])}")
     file = Path(config.output).expanduser().absolute() / "find_batch.json"
