@@ -40,7 +40,7 @@ def train_stages(context: RunContext, choice: EngineChoice, network: Network, da
     balanced = "balanced" in (config.train.class_weight, config.train.sampling)
     falls_back = config.finetune.fallback and head is not None
     fallback = HeadFallback(network, planned, by_class=balanced) if falls_back else None
-    sha256 = manifest.data_sha256(data.pixels, data.splits)
+    sha256 = "" if head is None else manifest.data_sha256(data.pixels, data.splits)
     results: list[StageResult] = []
     checkpoint = context.checkpoints.load_newest()
     if checkpoint:

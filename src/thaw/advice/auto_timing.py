@@ -70,7 +70,7 @@ def timed_depths(prepared: PreparedNetwork, seconds: float, only: str = "") -> l
 
 
 def _range_test_seconds(prepared: PreparedNetwork, epoch: TimedEpoch) -> float:
-    """Return the seconds of a range test at most, where the rate is to be found: it traces functions of its own."""
+    """Return about the seconds of a range test, where the rate is to be found: it traces functions of its own."""
     config, images = prepared.config, images_by_split(prepared)["train"]
     if config.optimizer.learning_rate != AUTO_RATE:
         return 0.0

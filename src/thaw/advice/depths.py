@@ -93,9 +93,9 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
     """Return what to train within a time: the network by the accuracy of its features, the depth by what fits.
 
     Of networks whose accuracies differ by less than a standard error, the one that trains faster is taken; where no
-    accuracy is known, the first. It is thawed
-    as deep as the time allows, but blocks with maps larger than an eighth of the image stay frozen: what they compute
-    hardly differs between data sets (arXiv 1411.1792), and thawing them costs most.
+    accuracy is known, the first. It is thawed as deep as the time allows, but blocks with maps larger than an eighth of
+    the image stay frozen: what they compute hardly differs between data sets (arXiv 1411.1792), and thawing them costs
+    most.
 
     Args:
         networks: at least one.

@@ -83,7 +83,7 @@ def several_networks(arguments: Sequence[str]) -> list[str]:
         if key in _SEVERAL and len(values) > 1:
             if "" in values:
                 raise UserError(
-                    f"{argument} has an empty name between its commas: leave out the comma, or name another"
+                    f"{argument} has an empty value between its commas: leave out the comma, or give another"
                 )
             result += [f"{key}={values[0]}", f"{_SEVERAL[key]}=[{','.join(values)}]"]
         else:

@@ -15,7 +15,7 @@ Examples
   python train.py recipe=bottleneck dataset=image_folder dataset.path=photos
   python train.py -m dataset=csv dataset.path=labels.csv split.folds=5 'split.fold=range(5)'
   python train.py resume=RUN_ID
-  python train.py -m finetune.freeze=block5c,block6c,all optimizer.learning_rate=2e-3,5e-3
+  python train.py -m finetune.freeze=block5c,block6c,all optimizer.learning_rate=3e-4,6e-4
 
 Hydra's own flags: -m (a sweep over comma-separated values), --cfg job (print the merged config), --hydra-help
 """
