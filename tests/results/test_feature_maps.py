@@ -64,7 +64,7 @@ def run(tmp_path: Path, stages: list[int], sampled: np.ndarray | None = None) ->
     context = SimpleNamespace(
         folder=tmp_path, tracked=SimpleNamespace(id="run"), clock=SimpleNamespace(total=lambda: 1000.0)
     )
-    return context, SimpleNamespace(stages=results, data=data)
+    return context, SimpleNamespace(stages=results, data=data, left_out=results[-1].left_out)
 
 
 def probabilities(wrong: int) -> np.ndarray:

@@ -96,4 +96,4 @@ def test_the_loss_is_the_networks_without_dropout(result) -> None:
 
 def test_adam_whose_steps_are_as_long_as_the_rate_gets_a_smaller_one(result) -> None:
     adam = outcome(OptimizerConfig(name="adam"))[0]
-    assert 0 < rate_choice.suggest(adam, "stage") < rate_choice.suggest(result[0], "stage")
+    assert 0 < rate_choice.suggest(adam, "stage", "adam") < rate_choice.suggest(result[0], "stage", "sgd")
