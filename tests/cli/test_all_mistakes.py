@@ -25,3 +25,9 @@ def test_a_single_mistake_is_one_line(commands: Commands) -> None:
     ran = commands.run("train.py", "bakbone=vgg16", "seed=1")
     assert ran.err.startswith("error: bakbone is not a key. Did you mean 'backbone'?")
     assert len(ran.err.splitlines()) == 1
+
+
+def test_of_several_networks_only_the_unknown_one_is_a_mistake(commands: Commands) -> None:
+    ran = commands.run("scripts/advise.py", "dataset=digits", "backbone=efficientnet_lite0,nonsense")
+    assert ran.err.startswith("error: backbone=nonsense is not a choice.")
+    assert len(ran.err.splitlines()) == 1

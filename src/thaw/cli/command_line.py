@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -72,6 +72,11 @@ def parse_tool_arguments(given: Sequence[str], tool: str) -> list[str]:
             check_argument(argument)
             arguments.append(argument)
     return arguments
+
+
+def with_several_networks(arguments: list[str], schema: type) -> list[str]:
+    """Return arguments as `several_networks` does for a tool whose schema has these keys, else as they are."""
+    return several_networks(arguments) if "networks" in (field.name for field in fields(schema)) else arguments
 
 
 def several_networks(arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from thaw.cli.argument_quoting import SEARCH_PATH_KEY, empty_value_error, quote_texts
+from thaw.cli.command_line import with_several_networks
 from thaw.cli.compose import compose_config
 from thaw.common.console import escape_controls
 from thaw.common.errors import UserError, did_you_mean, joined
@@ -74,7 +75,7 @@ def _with_other_mistakes(first: str, schema: type, name: str) -> UserError:
     """
     problems, arguments = [first], sys.argv[1:]
     if not any(argument.startswith(("-", SEARCH_PATH_KEY)) for argument in arguments):
-        for argument in quote_texts(arguments, schema, sweeps=False):
+        for argument in quote_texts(with_several_networks(arguments, schema), schema, sweeps=False):
             GlobalHydra.instance().clear()
             with suppress(UserError):  # of the whole config, or found above
                 try:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,8 +176,7 @@ def run_tool(name: str, schema: type, task: Callable[[Any], None]) -> None:
         _prepare()
         help_asked = bool({"-h", "--help"} & set(sys.argv[1:]))
         arguments = [] if help_asked else command_line.parse_tool_arguments(sys.argv[1:], name)
-        if "networks" in (field.name for field in fields(schema)):
-            arguments = command_line.several_networks(arguments)
+        arguments = command_line.with_several_networks(arguments, schema)
         arguments = quote_texts(arguments, schema, sweeps=False)
     if help_asked:
         _print_help(schema, name, register_schema(name, schema))
