@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 from tests.conftest import Commands, Ran
+from thaw.advice import auto_recipe
 from thaw.advice.auto_plan import TimedDepth, choose_plan
 from thaw.advice.auto_timing import at_smaller_side, seconds_around, timed_depths
 from thaw.advice.depths import candidate_depths
 from thaw.config.job import Job
-from thaw.config.schema import BackboneConfig, CacheConfig, Config, DatasetConfig, FinetuneConfig, TrackingConfig
+from thaw.config.schema import (
+    BackboneConfig,
+    CacheConfig,
+    Config,
+    DatasetConfig,
+    FinetuneConfig,
+    HeadConfig,
+    TrackingConfig,
+)
 from thaw.config.tool_schemas import ReproduceConfig
 from thaw.extract.prepared_run import prepare_network
 from thaw.run import run
@@ -127,6 +136,21 @@ def test_where_no_two_epochs_fit_pictures_are_smaller(commands: Commands) -> Non
     timed_depths(prepared, 1000.0)
     after = prepared.network.backbone.model.get_weights()
     assert all(map(np.array_equal, weights, after)), "timing trains nothing, BatchNorm's statistics neither"
+
+
+def test_what_fits_once_solving_is_measured_is_thawed(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(
+        recipe="auto",
+        outputs=str(commands.outputs),
+        backbone=BackboneConfig(name="efficientnet_lite0", image_size=64),
+        dataset=DatasetConfig(name="digits", limit_per_class=12),
+        head=HeadConfig(name="logistic"),
+        cache=CacheConfig(dir=str(commands.folder / "solved")),
+    )
+    monkeypatch.setattr(auto_recipe, "_SOLVING", 1e6)  # nothing fits until it has been measured
+    choice = auto_recipe.choose_recipe(config, 600.0, time.monotonic(), compare_networks=False)
+    assert choice.record["plan"]["freeze"] == "block5c", "the only boundary that was timed"
+    assert "finetune.freeze=block5c" in choice.overrides
 
 
 @pytest.mark.parametrize(

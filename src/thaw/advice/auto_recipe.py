@@ -108,8 +108,7 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
     evaluation, extraction = seconds_around(prepared, depths)
     budget.last_seconds += evaluation
-    starting = max((each.starting_seconds for each in depths), default=0.0)
-    budget.starting += starting
+    budget.starting += max((each.starting_seconds for each in depths), default=0.0)
     plan, at_full_side = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * (budget.left() - extraction)), depths
     if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
         prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
@@ -118,6 +117,11 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     before = budget.spent
     curve = _curve(run)
     budget.starting = _STARTING + (budget.spent - before if curve else _SOLVING)
+    if plan.freeze == WHOLE and curve:  # solving may have taken far less than was set aside
+        starting = max((each.starting_seconds for each in depths), default=0.0)
+        after_features = budget.left() - starting - seconds_around(prepared, depths)[1]
+        plan = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * after_features)
+        run = run if plan.freeze == WHOLE else _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
         budget.starting += timed.starting_seconds
