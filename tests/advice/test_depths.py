@@ -50,16 +50,16 @@ def network(name: str, accuracy: float | None, seconds: dict[str, float]) -> Net
         DepthFigures(depth, accuracy if depth.block == "all" else 0.5, 0.01, 1000, seconds.get(depth.block))
         for depth in candidate_depths(GRAPH)
     )
-    return NetworkFigures(name, 224, figures)
+    return NetworkFigures(name, 224, figures, epochs=5)
 
 
 def test_it_is_thawed_as_deep_as_the_time_allows() -> None:
     one = network("a", 0.8, {"three": 60.0, "five": 20.0})
     for seconds, freeze, cost in ((600, "three", 300.0), (250, "five", 100.0)):
-        found = suggest([one], 5, seconds)
+        found = suggest([one], seconds)
         assert (found.backbone, found.freeze, found.seconds) == ("a", freeze, cost)
         assert f"what lies behind {freeze} is the most that can be thawed in {seconds} s" in found.why
-    found = suggest([one], 5, 99)
+    found = suggest([one], 99)
     assert (found.freeze, found.seconds) == ("all", 0.0)
     assert found.why == "a (accuracy 0.800 without thawing), and thawing any part of it takes more than 99 s"
 
@@ -77,7 +77,7 @@ def test_of_networks_the_best_features_count_and_within_their_error_the_faster(
 ) -> None:
     networks = [network("a", first, {"three": 10.0}), network("b", second, {"three": 30.0})]
     for order in (networks, networks[::-1]):
-        found = suggest(order, 5, 600)
+        found = suggest(order, 600)
         assert found.backbone == chosen
         assert found.why.startswith(why)
 
@@ -85,16 +85,25 @@ def test_of_networks_the_best_features_count_and_within_their_error_the_faster(
 def test_sides_of_one_network_are_compared_as_networks_are() -> None:
     large = network("a", 0.9, {"three": 30.0})
     small = replace(network("a", 0.895, {"three": 10.0}), image_size=160)
-    found = suggest([large, small], 5, 600)
+    found = suggest([large, small], 600)
     assert (found.image_size, found.seconds) == (160, 50.0)
     assert found.why.startswith("a at 160 px has features as good as the best, and trains faster (accuracy 0.895")
 
 
+def test_the_epochs_of_each_network_count() -> None:
+    large = network("a", 0.9, {"three": 30.0})
+    small = replace(network("a", 0.895, {"three": 25.0}), image_size=160, epochs=7)
+    found = suggest([large, small], 600)
+    assert (found.image_size, found.seconds, found.epochs) == (224, 150.0, 5), "not 7 epochs of 25 seconds"
+    found = suggest([large, small], 100)
+    assert (found.freeze, found.epochs) == ("all", 5)
+
+
 def test_a_class_with_one_image_leaves_no_accuracy_and_still_a_suggestion() -> None:
-    found = suggest([network("a", None, {"five": 10.0})], 5, 600)
+    found = suggest([network("a", None, {"five": 10.0})], 600)
     assert found.why.startswith("a (a class has too few images to judge features by), and what lies behind five")
     assert found.freeze == "five"
-    found = suggest([network("a", None, {"five": 10.0}), network("b", None, {"five": 5.0})], 5, 600)
+    found = suggest([network("a", None, {"five": 10.0}), network("b", None, {"five": 5.0})], 600)
     assert found.backbone == "a", "nothing speaks for another one than the first"
 
 

@@ -14,7 +14,7 @@ def test_a_new_run_has_the_defaults_that_were_measured() -> None:
         "adamw", 6e-4, 0.004, "cosine",
     )  # fmt: skip
     assert (optimizer.warmup_epochs, optimizer.warmup_ratio) == (None, 0.125)
-    assert (finetune.steps, finetune.epochs, finetune.fallback) == (400, None, True)
+    assert (finetune.steps, finetune.epochs, finetune.fallback) == ("auto", None, True)
     assert (config.head.dropout, config.head.label_smoothing) == (0.3, 0.1)
 
 

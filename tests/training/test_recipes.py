@@ -3,7 +3,15 @@ from dataclasses import replace
 import pytest
 
 from thaw.common.errors import UserError
-from thaw.config.schema import Config, FinetuneConfig, HeadConfig, OptimizerConfig, StageConfig, TrainConfig
+from thaw.config.schema import (
+    BackboneConfig,
+    Config,
+    FinetuneConfig,
+    HeadConfig,
+    OptimizerConfig,
+    StageConfig,
+    TrainConfig,
+)
 from thaw.training.recipes import TrainingStage, plan_recipe
 
 RMSPROP, SGD = OptimizerConfig(name="rmsprop", learning_rate=1e-3), OptimizerConfig(name="sgd")
@@ -93,6 +101,24 @@ def test_stage_thaw_of_a_stored_run_takes_about_500_steps_where_its_epochs_are_n
 def test_stage_thaw_takes_about_the_steps_that_are_given(steps: int, epochs: int) -> None:
     asked = config("finetune", steps=steps)
     assert planned(asked, 3068)[1].epochs == epochs, "96 steps an epoch"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "side", "images", "epochs"),
+    [
+        ("efficientnet_lite0", None, 3068, 4),  # 400 steps at 224 pixels, its own side
+        ("efficientnet_lite0", None, 2000, 6),
+        ("inceptionv3", None, 3068, 4),  # 299 pixels: not fewer
+        ("efficientnet_lite0", 192, 3068, 6),  # (224 / 192)^2 times as many
+        ("efficientnet_lite0", 160, 4500, 7),  # of which there would be 6, and 4 at 224 pixels at least
+        ("efficientnet_lite0", 64, 1439, 18),  # twice as many at most
+        ("efficientnet_lite0", 64, 50_000, 8),
+        ("efficientnet_lite0", 64, 160, 30),
+    ],
+)
+def test_stage_thaw_takes_more_steps_where_pictures_are_small(backbone, side, images, epochs) -> None:
+    asked = replace(config("finetune", steps="auto"), backbone=BackboneConfig(name=backbone, image_size=side))
+    assert planned(asked, images)[1].epochs == epochs
 
 
 def test_a_warm_up_longer_than_those_epochs_is_a_mistake() -> None:

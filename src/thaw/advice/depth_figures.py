@@ -15,7 +15,7 @@ from thaw.extract.prepared_run import PreparedNetwork
 from thaw.frozen.activation_rows import STORAGE_DTYPES
 from thaw.frozen.quantization import run_calibration
 from thaw.models import freeze
-from thaw.training import logistic_regression
+from thaw.training import logistic_regression, recipes
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
     from thaw.models.network import Cut, Network
@@ -54,6 +54,7 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
             )
             for depth, accuracy, error in figures
         ),
+        recipes.thaw_epochs(prepared.config, len(data.splits.train)),
     )  # fmt: skip
 
 

@@ -41,11 +41,12 @@ class DepthFigures:
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """A network's depths, from the images to the head."""
+    """A network's depths, from the images to the head, and the epochs that stage thaw would have."""
 
     backbone: str
     image_size: int
     depths: tuple[DepthFigures, ...]
+    epochs: int
 
     @property
     def features(self) -> DepthFigures:
@@ -57,7 +58,8 @@ class NetworkFigures:
 class Suggestion:
     """What to train: a network, the boundary from which it is thawed, and the seconds that its training takes.
 
-    freeze: as `finetune.freeze`; "all" for a frozen network with a head. why: in one sentence.
+    freeze: as `finetune.freeze`; "all" for a frozen network with a head. why: in one sentence. epochs: that stage thaw
+    has with this network where none are given.
     """
 
     backbone: str
@@ -65,6 +67,7 @@ class Suggestion:
     freeze: str
     seconds: float
     why: str
+    epochs: int
 
 
 def candidate_depths(graph: LayerGraph) -> list[Depth]:
@@ -89,7 +92,7 @@ def may_be_thawed_behind(depth: Depth, image_size: int) -> bool:
     return depth.block != WHOLE and (depth.shape[0] or 0) <= -(-image_size // _REDUCTION)
 
 
-def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> Suggestion:
+def suggest(networks: Sequence[NetworkFigures], seconds: float) -> Suggestion:
     """Return what to train within a time: the network by the accuracy of its features, the depth by what fits.
 
     Of networks whose accuracies differ by less than a standard error, the one that trains faster is taken; where no
@@ -99,7 +102,6 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
 
     Args:
         networks: at least one.
-        epochs: of stage thaw.
         seconds: that training may take.
     """
     best = max(networks, key=_accuracy)
@@ -108,7 +110,7 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
     if best.features.accuracy is None:
         chosen = networks[0]
     else:
-        chosen = min(equal, key=lambda network: min(_stage_seconds(network, epochs).values(), default=math.inf))
+        chosen = min(equal, key=lambda network: min(_stage_seconds(network).values(), default=math.inf))
     first = chosen.backbone
     if sum(each.backbone == first for each in networks) > 1:
         first += f" at {chosen.image_size} px"
@@ -119,21 +121,23 @@ def suggest(networks: Sequence[NetworkFigures], epochs: int, seconds: float) -> 
             faster = " has features as good as the best, and trains faster"
             first += " has the best features" if len(equal) == 1 else faster
         first += f" (accuracy {chosen.features.accuracy:.3f} without thawing)"
-    fitting = {depth: cost for depth, cost in _stage_seconds(chosen, epochs).items() if cost <= seconds}
+    fitting = {depth: cost for depth, cost in _stage_seconds(chosen).items() if cost <= seconds}
     if not fitting:
         why = f"{first}, and thawing any part of it takes more than {seconds:.0f} s"
-        return Suggestion(chosen.backbone, chosen.image_size, WHOLE, 0.0, why)
+        return Suggestion(chosen.backbone, chosen.image_size, WHOLE, 0.0, why, chosen.epochs)
     depth = min(fitting, key=lambda depth: depth.boundary)
     why = f"{first}, and what lies behind {depth.block} is the most that can be thawed in {seconds:.0f} s"
-    return Suggestion(chosen.backbone, chosen.image_size, depth.block, fitting[depth], why)
+    return Suggestion(chosen.backbone, chosen.image_size, depth.block, fitting[depth], why, chosen.epochs)
 
 
 def _accuracy(network: NetworkFigures) -> float:
     return network.features.accuracy or 0.0
 
 
-def _stage_seconds(network: NetworkFigures, epochs: int) -> dict[Depth, float]:
+def _stage_seconds(network: NetworkFigures) -> dict[Depth, float]:
     """Return by depth what a stage of training takes, of the depths that may be suggested."""
     return {
-        figures.depth: epochs * figures.epoch_seconds for figures in network.depths if figures.epoch_seconds is not None
+        figures.depth: network.epochs * figures.epoch_seconds
+        for figures in network.depths
+        if figures.epoch_seconds is not None
     }

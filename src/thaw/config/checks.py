@@ -80,6 +80,8 @@ def _value_problem(name: str, value: Any, rule: Any) -> str | None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{name}={value} is neither a number nor {word}. It is {rule['help']}"
+        if rule.get("whole") and math.isfinite(value) and value != int(value):
+            return f"{name}={value} is not a whole number. It is {rule['help']}"
     low, high, above = rule.get("min"), rule.get("max"), rule.get("above")
     if isinstance(value, float) and math.isnan(value):
         return f"{name}={value} is not a number"

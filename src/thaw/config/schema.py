@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 AUTO_RATE = "auto"  # a learning rate that a range test finds as its stage begins
+AUTO_STEPS = "auto"  # steps of stage thaw by the side of the input: `recipes.thaw_epochs`
 
 
 def key(
@@ -19,12 +20,13 @@ def key(
     max: float | None = None,
     above: float | None = None,
     word: str | None = None,
+    whole: bool = False,
 ) -> Any:
     """A config key: default, help, and what `checks.value_problems` holds it to (`above` is an exclusive minimum).
 
-    word: that may stand in place of a number.
+    word: that may stand in place of a number. whole: a number with a word beside it has no fraction.
     """
-    metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above, "word": word}
+    metadata = {"help": help, "choices": choices, "min": min, "max": max, "above": above, "word": word, "whole": whole}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     if callable(default):
@@ -38,6 +40,12 @@ def _as_float(value: Any) -> Any:
         with suppress(ValueError):
             return float(value)
     return value
+
+
+def _as_int(value: Any) -> Any:
+    """Return a whole number as an integer, whether a file or an argument has `400` or `4e2`; else as `_as_float`."""
+    number = _as_float(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 @dataclass
@@ -277,12 +285,22 @@ class FinetuneConfig:
         None, "epochs of stage thaw, from the boundary on; default: those of finetune.steps, but 4 to 30", min=1
     )
     # A run of before this key was stored without it, and had 500.
-    steps: int = key(500, "about how many steps stage thaw takes, if finetune.epochs is not given", min=1)
+    steps: Any = key(
+        500,
+        "about how many steps stage thaw takes, if finetune.epochs is not given; auto: 400 at 224 pixels, up to twice "
+        "as many, and as many epochs at least, at smaller sides",
+        min=1,
+        word=AUTO_STEPS,
+        whole=True,
+    )
     fallback: bool = key(
         False, "end with the head alone where validation is worse with what was thawed, by more than a standard error"
     )
     head_optimizer: OptimizerConfig = key(OptimizerConfig, "optimizer of stage head")
     stages: list[StageConfig] = key([], "stages instead of head and thaw, for gradual unfreezing")
+
+    def __post_init__(self) -> None:
+        self.steps = _as_int(self.steps)
 
 
 @dataclass

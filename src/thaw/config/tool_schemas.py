@@ -67,7 +67,7 @@ class AdviseConfig(Config):
 
     networks: list[str] = key([], "backbones to compare; backbone=A,B,C sets it")
     image_sizes: list[int] = key([], "sides of the input to compare each at; backbone.image_size=A,B sets it")
-    seconds: float = key(300.0, "what stage thaw may take", above=0)
+    seconds: float = key(360.0, "what stage thaw may take", above=0)
     output: str = key("${outputs}/advise", "folder for advise.json and advise.png")
 
 

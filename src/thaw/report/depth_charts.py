@@ -20,15 +20,19 @@ class DepthPoint:
     seconds: float | None
 
 
-def depth_png(points: Sequence[DepthPoint], epochs: int) -> bytes:
-    """Draw accuracy above and the seconds of training below, over the share of layers that stay frozen."""
+def depth_png(points: Sequence[DepthPoint], epochs: int | None) -> bytes:
+    """Draw accuracy above and the seconds of training below, over the share of layers that stay frozen.
+
+    epochs: of stage thaw; None where the networks differ in them.
+    """
     known = [point for point in points if point.accuracy is not None]
     timed = [point for point in points if point.seconds is not None]
     panels = []
     if known:
         panels.append(_panel(known, "accuracy", "accuracy of frozen features", bars=True))
     if timed:
-        panels.append(_panel(timed, "seconds", f"seconds of {epochs} epochs of stage thaw", bars=False))
+        length = "stage thaw" if epochs is None else f"{epochs} epochs of stage thaw"
+        panels.append(_panel(timed, "seconds", f"seconds of {length}", bars=False))
     return Drawing(
         "advise",
         "Frozen features, and the cost of thawing, by depth",

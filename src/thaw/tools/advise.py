@@ -19,7 +19,6 @@ from thaw.config.schema import BackboneConfig, DatasetConfig
 from thaw.config.tool_schemas import AdviseConfig, LayersConfig
 from thaw.extract.prepared_run import prepare_network
 from thaw.frozen.configured_engine import check_supported
-from thaw.training import recipes
 
 
 def advise(config: AdviseConfig) -> None:
@@ -38,16 +37,14 @@ def advise(config: AdviseConfig) -> None:
     from thaw.advice.depth_figures import network_figures  # late: it imports TensorFlow
 
     found: list[NetworkFigures] = []
-    epochs = 0
     for each in configs:
         prepared = prepare_network(each, tell_data=not found)
-        epochs = recipes.thaw_epochs(prepared.config, len(prepared.data.splits.train))
         found.append(network_figures(prepared))
-        print_table(_table(found[-1], epochs))
-    suggestion = suggest(found, epochs, config.seconds)
+        print_table(_table(found[-1]))
+    suggestion = suggest(found, config.seconds)
     command = _command(config, suggestion)
     folder = Path(config.output).expanduser().absolute()
-    _write(folder, found, suggestion, command, epochs)
+    _write(folder, found, suggestion, command)
     say(f"suggestion: {suggestion.why}")
     say(f"train: {command}")
     say(f"picture {display_path(folder / 'advise.png')} · figures {display_path(folder / 'advise.json')}")
@@ -82,9 +79,10 @@ def _check_pretrained(backbone: BackboneConfig) -> None:
         )
 
 
-def _table(network: NetworkFigures, epochs: int) -> Table:
+def _table(network: NetworkFigures) -> Table:
     table = Table(title=f"{network.backbone} at {network.image_size} px", title_justify="left")
-    for name in ("finetune.freeze", "maps", "accuracy", "in the cache", "an epoch", f"stage thaw, {epochs} epochs"):
+    length = f"stage thaw, {network.epochs} epochs"
+    for name in ("finetune.freeze", "maps", "accuracy", "in the cache", "an epoch", length):
         table.add_column(name, justify="left" if name == "finetune.freeze" else "right")
     for figures in network.depths:
         height, width, channels = figures.depth.shape
@@ -95,7 +93,7 @@ def _table(network: NetworkFigures, epochs: int) -> Table:
             "" if accuracy is None else f"{accuracy:.3f} ± {figures.standard_error:.3f}",
             format_bytes(figures.nbytes),
             "" if seconds is None else f"{seconds:.0f} s",
-            "" if seconds is None else f"{epochs * seconds:.0f} s",
+            "" if seconds is None else f"{network.epochs * seconds:.0f} s",
         )
     return table
 
@@ -120,7 +118,7 @@ def _given(section: str, values: Any, defaults: Any, left_out: tuple[str, ...]) 
     return [f"{section}.{name}={getattr(values, name)}" for name in given]
 
 
-def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion, command: str, epochs: int) -> None:
+def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion, command: str) -> None:
     from thaw.report.depth_charts import DepthPoint, depth_png  # late: it imports Altair
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,15 +130,16 @@ def _write(folder: Path, networks: list[NetworkFigures], suggestion: Suggestion,
             figures.depth.boundary / network.features.depth.boundary,
             figures.accuracy,
             figures.standard_error,
-            None if figures.epoch_seconds is None else epochs * figures.epoch_seconds,
+            None if figures.epoch_seconds is None else network.epochs * figures.epoch_seconds,
         )
         for network in networks
         for figures in network.depths
     ]
-    write_atomically(folder / "advise.png", depth_png(points, epochs))
+    lengths = {network.epochs for network in networks}
+    write_atomically(folder / "advise.png", depth_png(points, min(lengths) if len(lengths) == 1 else None))
     record = {
         "networks": [dataclasses.asdict(network) for network in networks],
-        "epochs": epochs,
+        "epochs": suggestion.epochs,
         "suggestion": dataclasses.asdict(suggestion),
         "command": command,
     }

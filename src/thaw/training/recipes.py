@@ -1,15 +1,20 @@
 """The recipes: scratch, bottleneck and finetune as lists of training stages. No TensorFlow."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from thaw.common.errors import UserError
 from thaw.config.key_conflicts import takes_head_optimizer
-from thaw.config.schema import AUTO_RATE, Config, OptimizerConfig, StageConfig
+from thaw.config.schema import AUTO_RATE, AUTO_STEPS, Config, OptimizerConfig, StageConfig
+from thaw.models import backbone_table
 
 HEAD_EPOCHS = 3  # of stage head where finetune.head_epochs is not given
 # Of stage thaw where finetune.epochs is not given.
 _FEWEST_EPOCHS, _MOST_EPOCHS = 4, 30
+# With finetune.steps=auto. An image of a smaller side costs fewer operations, in proportion to its area: what is saved
+# is taken for more steps and epochs, up to twice as many.
+_AUTO_STEPS, _AUTO_SIDE, _MOST_TIMES = 400, 224, 2.0
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,23 @@ def thaw_epochs(config: Config, images: int) -> int:
     if config.finetune.epochs is not None:
         return config.finetune.epochs
     steps = -(-images // config.train.batch_size)
-    epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(config.finetune.steps / steps)))
+    wanted, fewest = _thaw_length(config)
+    epochs = min(_MOST_EPOCHS, max(fewest, round(wanted / steps)))
     if (warmup := config.optimizer.warmup_epochs or 0.0) >= epochs:
         raise UserError(
             f"optimizer.warmup_epochs={warmup:g} is no shorter than stage thaw, to which {images:,} images give "
             f"{epochs} epochs of {steps:,} steps: set a shorter warm-up, or finetune.epochs"
         )
     return epochs
+
+
+def _thaw_length(config: Config) -> tuple[float, int]:
+    """Return about how many steps stage thaw is to take, and the epochs that it has at least."""
+    if config.finetune.steps != AUTO_STEPS:
+        return float(config.finetune.steps), _FEWEST_EPOCHS
+    cheaper = (_AUTO_SIDE / backbone_table.input_size(config.backbone)) ** 2
+    times = min(max(cheaper, 1.0), _MOST_TIMES)
+    return _AUTO_STEPS * times, math.floor(_FEWEST_EPOCHS * times)
 
 
 def finetune(config: Config, images: int) -> list[TrainingStage]:
