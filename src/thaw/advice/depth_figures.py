@@ -27,9 +27,10 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
     """Return what is found out about a network's depths; mean activations are computed once, and cached.
 
     Raises:
-        UserError: the images cannot be read.
+        UserError: the images cannot be read, or stage thaw would end within its warm-up.
     """
     network, data = prepared.network, prepared.data
+    epochs = recipes.thaw_epochs(prepared.config, len(data.splits.train))  # before what takes minutes: it may refuse
     depths = candidate_depths(network.backbone.graph)
     features = _mean_activations(prepared, depths)
     labels, figures = data.labels("train"), []
@@ -54,7 +55,7 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
             )
             for depth, accuracy, error in figures
         ),
-        recipes.thaw_epochs(prepared.config, len(data.splits.train)),
+        epochs,
     )  # fmt: skip
 
 
