@@ -40,7 +40,7 @@ _STARTING = 4.0
 _SOLVING = 10.0  # until that has been measured
 # For evaluation's conversion, the parity check, saving and the report, on two cores; and with a short report, which a
 # small budget gets.
-_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 12.0, 300.0
+_LAST_SECONDS, _LAST_SECONDS_SHORT, _SMALL_BUDGET = 30.0, 8.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,12 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     run = _keep_features(prepared, plan)
     before = budget.spent
     curve = _curve(run)
-    budget.starting = _STARTING + (budget.spent - before if curve else _SOLVING)
+    solving = (budget.spent - before) / sum(learning_curve.SHARES)  # the run solves for the whole share alone
+    budget.starting = _STARTING + (solving if curve else _SOLVING)
     if plan.freeze == WHOLE and curve:  # solving may have taken far less than was set aside
         starting = max((each.starting_seconds for each in depths), default=0.0)
         after_features = budget.left() - starting - seconds_around(prepared, depths)[1]
-        plan = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * after_features)
+        plan = auto_plan.choose_plan(depths, usual, after_features)
         run = run if plan.freeze == WHOLE else _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
