@@ -11,6 +11,7 @@ from thaw.advice.depths import (
     candidate_depths,
     may_be_thawed_behind,
     suggest,
+    transfer_scores,
 )
 from thaw.models.layer_graph import Block, LayerGraph, LayerInfo
 
@@ -80,6 +81,30 @@ def test_of_networks_the_best_features_count_and_within_their_error_the_faster(
         found = suggest(order, 600)
         assert found.backbone == chosen
         assert found.why.startswith(why)
+
+
+def test_what_thawing_gains_is_told_by_the_accuracy_on_imagenet() -> None:
+    """A small network whose frozen features are a little better is not taken for that."""
+    small = replace(network("small", 0.76, {"three": 5.0}), imagenet=0.506)
+    large = replace(network("large", 0.75, {"three": 30.0}), imagenet=0.751)
+    for order in ([small, large], [large, small]):
+        found = suggest(order, 600)
+        assert found.backbone == "large"
+        assert found.why.startswith("large ranks first (accuracy 0.750 without thawing, 0.751 on ImageNet)")
+    much_better = replace(network("small", 0.92, {"three": 5.0}), imagenet=0.506)
+    assert suggest([much_better, large], 600).backbone == "small", "what the data say is not drowned"
+    alike = replace(network("alike", 0.752, {"three": 10.0}), imagenet=0.75)
+    found = suggest([large, alike], 600)
+    assert found.why.startswith("alike ranks as high as the first, and trains faster (accuracy 0.752")
+    unknown = network("unknown", 0.76, {"three": 5.0})
+    assert suggest([unknown, large], 600).backbone == "unknown", "of one ImageNet is not known: features alone count"
+
+
+def test_an_accuracy_of_one_is_a_score_like_others() -> None:
+    perfect = network("perfect", 1.0, {"three": 5.0})
+    assert suggest([network("a", 0.98, {"three": 1.0}), perfect], 600).backbone == "perfect"
+    first, second = transfer_scores([perfect, network("a", None, {})])
+    assert first > 0 > second
 
 
 def test_sides_of_one_network_are_compared_as_networks_are() -> None:

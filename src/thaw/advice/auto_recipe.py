@@ -16,7 +16,7 @@ from thaw.advice.auto_timing import (
     seconds_around,
     timed_depths,
 )
-from thaw.advice.depths import WHOLE, NetworkFigures
+from thaw.advice.depths import WHOLE, NetworkFigures, transfer_scores
 from thaw.advice.learning_curve import CurvePoint
 from thaw.common.console import progress, say
 from thaw.common.durations import duration
@@ -156,7 +156,7 @@ def _finetune(config: Config) -> Config:
 def _compared(
     prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget, preparing: float
 ) -> tuple[PreparedNetwork, list[TimedDepth], list[NetworkFigures]]:
-    """Return the network of the best features of which a few epochs fit, its depths, and all that were compared.
+    """Return the network that ranks first of those of which a few epochs fit, its depths, and all that were compared.
 
     preparing: the seconds in which the given network was built and timed, as each other one will be.
     """
@@ -182,7 +182,8 @@ def _compared(
         return bool(timed) and (auto_plan.FEWEST_EPOCHS + 1) * timed[0].epoch_seconds <= left
 
     eligible = [each for each in found if fits(each[1])] or found[:1]
-    best = max(eligible, key=lambda each: each[2].features.accuracy or 0.0)
+    scores = transfer_scores([figures for _, _, figures in eligible])
+    best = eligible[scores.index(max(scores))]
     return best[0], best[1], [figures for _, _, figures in found]
 
 

@@ -15,6 +15,7 @@ from thaw.extract.prepared_run import PreparedNetwork
 from thaw.frozen.activation_rows import STORAGE_DTYPES
 from thaw.frozen.quantization import run_calibration
 from thaw.models import freeze
+from thaw.models.imagenet_accuracy import imagenet_accuracy
 from thaw.training import logistic_regression, recipes
 
 if TYPE_CHECKING:  # TensorFlow is imported when the data has been read
@@ -56,6 +57,7 @@ def network_figures(prepared: PreparedNetwork) -> NetworkFigures:
             for depth, accuracy, error in figures
         ),
         epochs,
+        imagenet_accuracy(prepared.config.backbone),
     )  # fmt: skip
 
 

@@ -80,7 +80,10 @@ def _check_pretrained(backbone: BackboneConfig) -> None:
 
 
 def _table(network: NetworkFigures) -> Table:
-    table = Table(title=f"{network.backbone} at {network.image_size} px", title_justify="left")
+    title = f"{network.backbone} at {network.image_size} px"
+    if network.imagenet is not None:
+        title += f" · {network.imagenet:.3f} on ImageNet"
+    table = Table(title=title, title_justify="left")
     length = f"stage thaw, {network.epochs} epochs"
     for name in ("finetune.freeze", "maps", "accuracy", "in the cache", "an epoch", length):
         table.add_column(name, justify="left" if name == "finetune.freeze" else "right")

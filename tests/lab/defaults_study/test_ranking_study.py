@@ -2,7 +2,7 @@
 
 import pytest
 
-from thaw_lab.defaults_study.run_ranking_study import correlation_with_interval
+from thaw_lab.defaults_study.run_ranking_study import candidates, correlation_with_interval
 
 
 def test_the_interval_is_around_the_correlation_and_wide_where_there_are_few_networks() -> None:
@@ -15,3 +15,14 @@ def test_the_interval_is_around_the_correlation_and_wide_where_there_are_few_net
     assert low < found < high <= 1
     few = correlation_with_interval(advised[:4], mixed[:4])
     assert few[2] - few[1] > high - low
+
+
+def test_networks_are_compared_at_sides_that_advise_can_tell_apart() -> None:
+    found = candidates(None)
+    assert [each.name for each in found][:2] == ["Lite0, 96 px", "Lite0, 128 px"]
+    assert found[-1].arguments == ("backbone=efficientnet_lite2", "backbone.image_size=160")
+    with_mobilenet = candidates("mobilenet.h5")
+    assert with_mobilenet[: len(found)] == found
+    for each in with_mobilenet[len(found) :]:
+        assert "backbone.weights=mobilenet.h5" in each.arguments
+        assert each.imagenet == 0.506, "the file is that of Keras, whose accuracy is published"
