@@ -53,6 +53,14 @@ def test_what_was_chosen_is_left_if_less_time_is_there_than_thought() -> None:
     assert plan_within(DEEP, 1, 60) == Plan("three", 1, 60.0)
 
 
+def test_what_comes_once_before_the_epochs_takes_of_the_time_and_of_the_boundarys_own_alone() -> None:
+    slow = TimedDepth(DEEP.depth, 60.0, tracing_seconds=15.0, range_test_seconds=5.0)
+    assert choose_plan([slow], 5, 140) == Plan("three", 2, 120.0)
+    assert choose_plan([slow], 5, 139) == Plan("all", 0, 0.0)
+    assert choose_plan([slow, SHALLOW], 5, 139) == Plan("five", 6, 120.0), "the other one has no start that long"
+    assert "budget=9m would train 5 epochs" in more_time_sentence(Plan("five", 5, 100.0), [slow, SHALLOW], 5, 115.0)
+
+
 def test_nothing_to_thaw_leaves_the_network_frozen() -> None:
     assert choose_plan([], 5, 1000) == Plan("all", 0, 0.0)
 

@@ -48,7 +48,7 @@ def choose_plan(depths: Sequence[TimedDepth], usual_epochs: int, seconds: float)
     Args:
         depths: that may be chosen, in any order.
         usual_epochs: those of stage thaw without a budget.
-        seconds: for stage thaw alone.
+        seconds: for stage thaw with what comes once before it.
     """
     fewest = min(FEWEST_EPOCHS, usual_epochs)
     for timed in sorted(depths, key=lambda timed: timed.depth.boundary):
@@ -92,8 +92,9 @@ def plan_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> Plan:
 
 
 def epochs_within(timed: TimedDepth, usual_epochs: int, seconds: float) -> int:
-    """Return how many epochs fit into a time, up to twice the usual ones."""
-    return min(math.floor(_MOST * usual_epochs), math.floor(max(0.0, seconds) / timed.epoch_seconds))
+    """Return how many epochs fit into a time with what comes once before them, up to twice the usual ones."""
+    for_epochs = max(0.0, seconds - timed.starting_seconds)
+    return min(math.floor(_MOST * usual_epochs), math.floor(for_epochs / timed.epoch_seconds))
 
 
 def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: int, spent: float) -> str:
@@ -103,7 +104,7 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
         plan: that was trained.
         depths: as `choose_plan` had them.
         usual_epochs: as `choose_plan` had them.
-        spent: seconds of the budget that are not stage thaw's.
+        spent: seconds of the budget before and after stage thaw, without what comes once in it.
     """
     if not depths:
         return "more time: no part of this network may be thawed for pictures of this size"
@@ -112,7 +113,7 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
     if plan.freeze == deepest.depth.block and plan.epochs >= most:
         return f"more time: would not change the plan, which has {plan.epochs} epochs behind {plan.freeze} already"
     wanted = most if plan.freeze == deepest.depth.block else usual_epochs
-    needed = (spent + wanted * deepest.epoch_seconds) / SPARE
+    needed = (spent + deepest.starting_seconds + wanted * deepest.epoch_seconds) / SPARE
     minutes = math.ceil(needed / 60)
     return (
         f"more time: budget={minutes}m would train {wanted} epochs behind {deepest.depth.block} "

@@ -64,19 +64,24 @@ class _Budget:
     def __init__(self, seconds: float, started: float, report: str) -> None:
         self.seconds, self._started = seconds, started
         self.short_report = report != "full" or seconds < _SMALL_BUDGET
-        self.last_seconds = _LAST_SECONDS_SHORT if self.short_report else _LAST_SECONDS
-        self.starting = _STARTING + _SOLVING
+        self._last_seconds = _LAST_SECONDS_SHORT if self.short_report else _LAST_SECONDS
+        self.evaluation = 0.0  # seconds of predicting validation and test images
+        self.solving = _SOLVING
 
     @property
     def spent(self) -> float:
         return time.monotonic() - self._started
 
     def left(self) -> float:
-        """Return what is left for features and training."""
-        return self.seconds - self.spent - self.starting - self.last_seconds
+        """Return what is left for features and stage thaw."""
+        return self.seconds - self.around()
+
+    def around(self) -> float:
+        """Return what is spent, and what comes before and after stage thaw besides features."""
+        return self.spent + _STARTING + self.solving + self.evaluation + self._last_seconds
 
     def deadline(self) -> float:
-        return self._started + self.seconds - self.last_seconds
+        return self._started + self.seconds - self.evaluation - self._last_seconds
 
 
 def choose_recipe(config: Config, seconds: float, started: float, *, compare_networks: bool) -> AutoChoice:
@@ -105,40 +110,51 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     networks: list[NetworkFigures] = []
     if compare_networks and depths:
         prepared, depths, networks = _compared(prepared, depths, budget, budget.spent - before)
-    usual = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"])
-    evaluation, extraction = seconds_around(prepared, depths)
-    budget.last_seconds += evaluation
-    budget.starting += max((each.starting_seconds for each in depths), default=0.0)
-    plan, at_full_side = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * (budget.left() - extraction)), depths
-    if plan.freeze == WHOLE and depths and config.backbone.image_size is None:
-        prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
-        plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])
+    usual, at_full_side = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"]), depths
+    other_sides = config.backbone.image_size is None
+    prepared, depths, plan = _plan_before_features(prepared, depths, usual, budget, other_sides=other_sides)
     run = _keep_features(prepared, plan)
-    before = budget.spent
-    curve = _curve(run)
-    solving = (budget.spent - before) / sum(learning_curve.SHARES)  # the run solves for the whole share alone
-    budget.starting = _STARTING + (solving if curve else _SOLVING)
+    curve = _timed_curve(run, budget)
     if plan.freeze == WHOLE and curve:  # solving may have taken far less than was set aside
-        starting = max((each.starting_seconds for each in depths), default=0.0)
-        after_features = budget.left() - starting - seconds_around(prepared, depths)[1]
-        plan = auto_plan.choose_plan(depths, usual, after_features)
+        plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])
         run = run if plan.freeze == WHOLE else _keep_features(prepared, plan)
     timed = next((each for each in depths if each.depth.block == plan.freeze), None)
     if timed is not None:
-        budget.starting += timed.starting_seconds
-        budget.last_seconds += seconds_around(prepared, [timed])[0] - evaluation  # less of the network is computed
+        budget.evaluation = seconds_around(prepared, [timed])[0]  # less of the network is computed
         plan = auto_plan.plan_within(timed, usual, budget.left())
     say(f"chosen: {_in_words(plan, run.network)}")
-    spent = budget.spent
-    lines = _lines(curve, len(run.data.splits.val), networks, budget)
-    around = spent + budget.starting + budget.last_seconds
-    lines.append(auto_plan.more_time_sentence(plan, at_full_side, usual, around))
     record = _record(run, plan, depths, networks, curve)
-    record |= {"budget_seconds": seconds, "seconds_before_training": spent, "usual_epochs": usual, "lines": lines}
+    record |= {"budget_seconds": seconds, "seconds_before_training": budget.spent, "usual_epochs": usual}
+    record["lines"] = _lines(curve, len(run.data.splits.val), networks, budget)
+    record["lines"].append(auto_plan.more_time_sentence(plan, at_full_side, usual, budget.around()))
     overrides = _overrides(run, config, plan, smaller=depths is not at_full_side)
     if config.report == "full" and budget.short_report:
         overrides.append("report=short")
     return AutoChoice(overrides, record, budget.deadline(), timed.tracing_seconds if timed else 0.0)
+
+
+def _plan_before_features(
+    prepared: PreparedNetwork, depths: list[TimedDepth], usual: int, budget: _Budget, *, other_sides: bool
+) -> tuple[PreparedNetwork, list[TimedDepth], Plan]:
+    """Return the plan by what features are expected to take, with its network and boundaries.
+
+    other_sides: whether smaller pictures may be tried where nothing fits.
+    """
+    budget.evaluation, extraction = seconds_around(prepared, depths)
+    plan = auto_plan.choose_plan(depths, usual, auto_plan.SPARE * (budget.left() - extraction))
+    if plan.freeze == WHOLE and depths and other_sides:
+        prepared, depths = at_smaller_side(prepared, depths, usual, budget.left())
+        plan = auto_plan.choose_plan(depths, usual, budget.left() - seconds_around(prepared, depths)[1])
+    return prepared, depths, plan
+
+
+def _timed_curve(run: PreparedRun, budget: _Budget) -> list[CurvePoint]:
+    """Return the learning curve, and set what solving for the head will take in the run by what it took here."""
+    before = budget.spent
+    curve = _curve(run)
+    if curve:  # the run solves for the whole share alone
+        budget.solving = (budget.spent - before) / sum(learning_curve.SHARES)
+    return curve
 
 
 def _check_warmup(config: Config) -> None:
