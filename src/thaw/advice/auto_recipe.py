@@ -191,7 +191,8 @@ def _compared(
         network = prepared_run.prepare_network(config, tell_data=False)
         found.append((network, timed_depths(network, budget.seconds), network_figures(network)))
     for _, _, figures in found:
-        say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features")
+        published = f", {figures.imagenet:.3f} on ImageNet" if figures.imagenet is not None else ""
+        say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features{published}")
 
     def fits(timed: list[TimedDepth]) -> bool:
         left = budget.left()
@@ -245,7 +246,12 @@ def _record(
         "depths": [{"freeze": each.depth.block, "epoch_seconds": each.epoch_seconds} for each in depths],
         "image_size": run.network.backbone.image_size,
         "networks": [
-            {"backbone": each.backbone, "image_size": each.image_size, "accuracy": each.features.accuracy}
+            {
+                "backbone": each.backbone,
+                "image_size": each.image_size,
+                "accuracy": each.features.accuracy,
+                "imagenet": each.imagenet,
+            }
             for each in networks
         ],
         "plan": dataclasses.asdict(plan),
