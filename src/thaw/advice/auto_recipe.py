@@ -191,8 +191,8 @@ def _compared(
         network = prepared_run.prepare_network(config, tell_data=False)
         found.append((network, timed_depths(network, budget.seconds), network_figures(network)))
     for _, _, figures in found:
-        published = f", {figures.imagenet:.3f} on ImageNet" if figures.imagenet is not None else ""
-        say(f"  {figures.backbone}: accuracy {figures.features.accuracy or 0:.3f} with frozen features{published}")
+        accuracy, imagenet = figures.features.accuracy or 0, figures.imagenet or 0
+        say(f"  {figures.backbone}: accuracy {accuracy:.3f} with frozen features, {imagenet:.3f} on ImageNet")
 
     def fits(timed: list[TimedDepth]) -> bool:
         left = budget.left()
