@@ -70,7 +70,7 @@ def test_a_larger_budget_is_named_and_then_chosen() -> None:
     assert sentence == "more time: budget=7m would train 5 epochs behind three (60 s each)"
     assert choose_plan([DEEP, SHALLOW], 5, SPARE * (7 * 60 - 50)) == Plan("three", 5, 300.0)
     assert "budget=13m would train 10 epochs" in more_time_sentence(Plan("three", 5, 300.0), [DEEP, SHALLOW], 5, 50.0)
-    assert "would not change the plan" in more_time_sentence(Plan("three", 10, 600.0), [DEEP, SHALLOW], 5, 50.0)
+    assert "would train no longer, 10 epochs" in more_time_sentence(Plan("three", 10, 600.0), [DEEP, SHALLOW], 5, 50.0)
 
 
 @pytest.mark.parametrize(

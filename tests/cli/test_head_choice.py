@@ -14,7 +14,7 @@ def composed(*arguments: str) -> Config:
 @pytest.mark.parametrize(
     "arguments",
     [(), ("recipe=auto",), ("optimizer=adamw",), ("finetune.epochs=3",), ("head.dropout=0.1",), ("head=logistic",),
-     ("finetune.stages=[{name:b,freeze:block5c,epochs:2}]",),
+     ("finetune.stages=[{name:b,freeze:block5c,epochs:2}]",), ("experiment=quickstart",),
      ("recipe=bottleneck", "head=auto")],
     ids=str,
 )  # fmt: skip
@@ -28,7 +28,7 @@ def test_the_head_is_solved_for(arguments: tuple[str, ...]) -> None:
     "arguments",
     [("finetune.head_epochs=3",), ("finetune.head_epochs=1",), ("head.hidden=64",), ("head=gap_dense",),
      ("optimizer@finetune.head_optimizer=adam",), ("finetune.head_optimizer.learning_rate=auto",),
-     ("finetune.stages=[{name:a,freeze:all,epochs:1},{name:b,freeze:block5c,epochs:2}]",), ("experiment=quickstart",)],
+     ("finetune.stages=[{name:a,freeze:all,epochs:1},{name:b,freeze:block5c,epochs:2}]",)],
     ids=str,
 )  # fmt: skip
 def test_keys_of_a_head_that_is_trained_choose_one(arguments: tuple[str, ...]) -> None:

@@ -128,7 +128,7 @@ def test_what_the_command_sets_and_nothing_reads_is_named_in_one_line(arguments:
         ("recipe=bottleneck",),
         ("recipe=scratch",),
         *((f"experiment={file.stem}",) for file in sorted((CONF / "experiment").glob("*.yaml"))),
-        ("experiment=quickstart", "finetune.epochs=1", "optimizer.momentum=0.8", "optimizer.nesterov=true"),
+        ("experiment=quickstart", "optimizer=sgd", "optimizer.momentum=0.8", "optimizer.nesterov=true"),
         ("head=linear", "head.dropout=0.2", "head.label_smoothing=0.1"),
         ("head=logistic", "head.dropout=0.2", "finetune.epochs=3", "optimizer.learning_rate=0.01", "augment=light"),
         ("train.patience=50",),  # the best weights are restored all the same

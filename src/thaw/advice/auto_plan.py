@@ -111,7 +111,7 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
     deepest = min(depths, key=lambda timed: timed.depth.boundary)
     most = math.floor(_MOST * usual_epochs)
     if plan.freeze == deepest.depth.block and plan.epochs >= most:
-        return f"more time: would not change the plan, which has {plan.epochs} epochs behind {plan.freeze} already"
+        return f"more time: would train no longer, {plan.epochs} epochs behind {plan.freeze} are the most"
     wanted = most if plan.freeze == deepest.depth.block else usual_epochs
     needed = (spent + deepest.starting_seconds + wanted * deepest.epoch_seconds) / SPARE
     minutes = math.ceil(needed / 60)

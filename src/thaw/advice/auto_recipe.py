@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ from thaw.advice.auto_timing import (
 from thaw.advice.depths import WHOLE, NetworkFigures, transfer_scores
 from thaw.advice.learning_curve import CurvePoint
 from thaw.common.console import progress, say
-from thaw.common.durations import duration
 from thaw.common.errors import UserError
 from thaw.config.schema import Config
 from thaw.extract import prepared_run
@@ -108,8 +108,9 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     prepared = prepared_run.prepare_network(_finetune(config))
     depths = timed_depths(prepared, budget.left())
     networks: list[NetworkFigures] = []
-    if compare_networks and depths:
-        prepared, depths, networks = _compared(prepared, depths, budget, budget.spent - before)
+    probing = _probing_seconds(prepared, depths, budget.spent - before) if compare_networks else None
+    if probing and probing <= _PROBING_SHARE * seconds:
+        prepared, depths, networks = _compared(prepared, depths, budget)
     usual, at_full_side = recipes.thaw_epochs(prepared.config, images_by_split(prepared)["train"]), depths
     other_sides = config.backbone.image_size is None
     prepared, depths, plan = _plan_before_features(prepared, depths, usual, budget, other_sides=other_sides)
@@ -125,7 +126,8 @@ def choose_recipe(config: Config, seconds: float, started: float, *, compare_net
     say(f"chosen: {_in_words(plan, run.network)}")
     record = _record(run, plan, depths, networks, curve)
     record |= {"budget_seconds": seconds, "seconds_before_training": budget.spent, "usual_epochs": usual}
-    record["lines"] = _lines(curve, len(run.data.splits.val), networks, budget)
+    record["lines"] = [learning_curve.more_data_sentence(curve, len(run.data.splits.val))] if curve else []
+    record["lines"].append(_backbone_sentence(networks, prepared.config.backbone.name, probing))
     record["lines"].append(auto_plan.more_time_sentence(plan, at_full_side, usual, budget.around()))
     overrides = _overrides(run, config, plan, smaller=depths is not at_full_side)
     if config.report == "full" and budget.short_report:
@@ -169,22 +171,24 @@ def _finetune(config: Config) -> Config:
     return dataclasses.replace(config, recipe="finetune", budget=None)
 
 
-def _compared(
-    prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget, preparing: float
-) -> tuple[PreparedNetwork, list[TimedDepth], list[NetworkFigures]]:
-    """Return the network that ranks first of those of which a few epochs fit, its depths, and all that were compared.
+def _probing_seconds(prepared: PreparedNetwork, depths: list[TimedDepth], preparing: float) -> float:
+    """Return the seconds in which networks would be compared; 0 if there is none to compare with.
 
     preparing: the seconds in which the given network was built and timed, as each other one will be.
     """
+    others = _COMPARED.get(prepared.config.backbone.name, {}) if depths else {}
+    multiple = sum(others.values())
+    return forward_seconds(depths) * (1 + multiple) + preparing * multiple if others else 0.0
+
+
+def _compared(
+    prepared: PreparedNetwork, depths: list[TimedDepth], budget: _Budget
+) -> tuple[PreparedNetwork, list[TimedDepth], list[NetworkFigures]]:
+    """Return the network that ranks first of those of which a few epochs fit, its depths, and all compared."""
     from thaw.advice.depth_figures import network_figures
 
-    name = prepared.config.backbone.name
-    others = _COMPARED.get(name, {})
-    probing = forward_seconds(depths) * (1 + sum(others.values())) + preparing * sum(others.values())
-    if not others or probing > _PROBING_SHARE * budget.seconds:
-        return prepared, depths, []
     found = [(prepared, depths, network_figures(prepared))]
-    for other in others:
+    for other in _COMPARED[prepared.config.backbone.name]:
         backbone = dataclasses.replace(prepared.config.backbone, name=other, image_size=None, freeze="all")
         config = dataclasses.replace(prepared.config, backbone=backbone)
         config = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, freeze="all"))
@@ -266,13 +270,20 @@ def _in_words(plan: Plan, network: Network) -> str:
     return f"{name} at {side} px, thawed behind {plan.freeze} for {plan.epochs} epochs, {plan.seconds:.0f} s"
 
 
-def _lines(curve: list[CurvePoint], val_images: int, networks: list[NetworkFigures], budget: _Budget) -> list[str]:
-    """Return what the run says at its end of more images and of another network."""
-    lines = [learning_curve.more_data_sentence(curve, val_images)] if curve else []
+def _backbone_sentence(networks: list[NetworkFigures], name: str, probing: float | None) -> str:
+    """Return what the run says at its end of other networks.
+
+    probing: as `_probing_seconds` returned; None where the command chose the network.
+    """
     if networks:
         accuracies = ", ".join(f"{each.backbone} {each.features.accuracy or 0:.3f}" for each in networks)
-        return [*lines, f"another backbone: accuracy with frozen features is {accuracies}"]
-    return [*lines, f"another backbone: none was compared, with {duration(budget.seconds)} for one network"]
+        return f"another backbone: accuracy with frozen features is {accuracies}"
+    if probing is None:
+        return f"another backbone: none was compared, as the command chooses {name}"
+    if not probing:
+        return "another backbone: none was compared"
+    minutes = math.ceil(probing / _PROBING_SHARE / auto_plan.SPARE / 60)
+    return f"another backbone: none was compared; budget={minutes}m would compare {', '.join(_COMPARED[name])}"
 
 
 def _overrides(run: PreparedRun, asked: Config, plan: Plan, *, smaller: bool) -> list[str]:
