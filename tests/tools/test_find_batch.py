@@ -2,8 +2,11 @@
 
 import json
 import shlex
+from pathlib import Path
 
-from tests.conftest import Commands
+import pytest
+
+from tests.conftest import ROOT, Commands
 
 DIGITS = ("dataset=digits", "dataset.limit_per_class=12", "backbone.image_size=64", "finetune.freeze=block5c")
 
@@ -42,3 +45,46 @@ def test_what_cannot_be_tried_is_refused(commands: Commands) -> None:
     assert (ran.code, ran.err) == (
         1, "error: recipe=auto chooses what it trains: name another recipe, of which a stage is measured\n"
     )  # fmt: skip
+
+
+# The command, but batches of one size take all memory that the process may have: 400 MB more than it had then.
+HUNGRY = """
+import sys, time
+sys.path[:0] = [{src!r}]
+import psutil
+from thaw.advice import batch_trial
+from thaw.common import memory
+from thaw.__main__ import run_command
+
+resident = lambda: psutil.Process().memory_info().rss
+real, taken = batch_trial._figures, []
+
+def figures(step, size):
+    if size == {size}:
+        most = (resident() + 400_000_000) / 0.9
+        memory.available_bytes = lambda: most
+        while len(taken) < 200:
+            taken.append(bytearray(b"x") * 10_000_000)
+            time.sleep(0.01)
+    return real(step, size)
+
+batch_trial._figures = figures
+run_command("find_batch")
+"""
+
+
+@pytest.mark.parametrize(("size", "code"), [(32, 0), (8, 1)])
+def test_a_batch_that_takes_more_than_was_expected_does_not_get_the_process_killed(
+    commands: Commands, tmp_path: Path, size: int, code: int
+) -> None:
+    script = tmp_path / "hungry.py"
+    script.write_text(HUNGRY.format(src=str(ROOT / "src"), size=size))
+    ran = commands.run(str(script), *DIGITS, f"output={tmp_path}")
+    assert ran.code == code, ran.err
+    assert f"  {size} images: out of memory\n" in ran.out
+    if code:
+        assert ran.err.splitlines()[-1].startswith("error: batches of 8 and 16 images could not both be tried")
+        return
+    assert "largest batch that fits: 16 images\n" in ran.out
+    record = json.loads((tmp_path / "find_batch.json").read_text())
+    assert (record["largest"], [each["size"] for each in record["batches"]]) == (16, [8, 16])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -21,16 +24,27 @@ if TYPE_CHECKING:
 _STEPS = 2  # that are timed, behind one that traces the function
 
 
-def try_batches(prepared: PreparedRun, stage: PlannedStage, limit: float, seconds: float) -> list[BatchFigures]:
-    """Return memory and speed of batches of 8, 16, 32 ... images, as far as memory, images and time go.
+def try_batches(
+    prepared: PreparedRun,
+    stage: PlannedStage,
+    limit: float,
+    seconds: float,
+    report: Callable[[list[BatchFigures], int], None],
+) -> None:
+    """Try batches of 8, 16, 32 ... images, as far as memory, images and time go, and report memory and speed of each.
 
-    A size is tried if the two before it say that its memory is there: the process is not killed for it.
+    A size is tried if the two before it say that its memory is there. Where that was wrong, the process reports the
+    sizes before and ends before the kernel kills it.
 
     Args:
         prepared: the run.
         stage: that is trained.
         limit: bytes that the process may have.
         seconds: that the trial may take.
+        report: called with the figures of two sizes or more, and the most images that a batch may have.
+
+    Raises:
+        UserError: not even two sizes could be tried.
     """
     import tensorflow as tf
 
@@ -42,23 +56,51 @@ def try_batches(prepared: PreparedRun, stage: PlannedStage, limit: float, second
     freeze.set_trainable(network.backbone.layers, stage.plan.boundary)
     parts = divide_network(network, stage.plan, cut_at(network, stage.cut.index), inputs.choice.training_step)
     figures: list[BatchFigures] = []
-    started, size = time.monotonic(), batch_choice.SMALLEST
-    with timed_steps(parts, stage.stage.optimizer, inputs.choice, prepared.data.seed) as step:
+    started, size, most = time.monotonic(), batch_choice.SMALLEST, images
+
+    def exhausted() -> None:
+        _say_exhausted(size)
+        _end_process(lambda: report(_enough(figures, images), size - 1))
+
+    watch = nullcontext() if math.isinf(limit) else memory.watched(batch_choice.MEMORY_SHARE, exhausted)
+    with timed_steps(parts, stage.stage.optimizer, inputs.choice, prepared.data.seed) as step, watch:
         while size <= images and _may_be_tried(figures, size, limit, seconds - (time.monotonic() - started)):
             try:
                 figures.append(_figures(step, size))
             except tf.errors.ResourceExhaustedError:
-                say(f"  {size:,} images: out of memory")
+                _say_exhausted(size)
+                most = size - 1
                 break
             say(f"  {size:,} images: {figures[-1].images_per_second:.0f} images/s · {figures[-1].nbytes / 1e9:.2f} GB")
             size *= 2
-    if len(figures) < 2:
-        raise UserError(
-            f"batches of {batch_choice.SMALLEST} and {2 * batch_choice.SMALLEST} images could not both be tried, "
-            f"with {images:,} training images and the memory of this machine: train with fewer, or with smaller ones "
-            "(backbone.image_size)"
-        )
-    return figures
+    report(_enough(figures, images), most)
+
+
+def _enough(figures: list[BatchFigures], images: int) -> list[BatchFigures]:
+    if len(figures) >= 2:
+        return figures
+    raise UserError(
+        f"batches of {batch_choice.SMALLEST} and {2 * batch_choice.SMALLEST} images could not both be tried, "
+        f"with {images:,} training images and the memory of this machine: train with fewer, or with smaller ones "
+        "(backbone.image_size)"
+    )
+
+
+def _say_exhausted(size: int) -> None:
+    say(f"  {size:,} images: out of memory")
+
+
+def _end_process(finish: Callable[[], None]) -> None:
+    """Finish, and end the process from a thread that is not its first: that one computes, and cannot be interrupted."""
+    code = 0
+    try:
+        finish()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _may_be_tried(figures: list[BatchFigures], size: int, limit: float, seconds: float) -> bool:

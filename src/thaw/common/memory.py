@@ -2,11 +2,15 @@
 
 import resource
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
+_WATCH_SECONDS = 0.05  # in which two cores fill about 0.1 GB
 
 
 def peak_bytes() -> int:
@@ -27,6 +31,34 @@ def available_bytes(cgroup: Path = _CGROUP) -> int:
     if limit is not None and used is not None:
         free = min(free, limit - used + _reclaimable(cgroup))
     return psutil.Process().memory_info().rss + max(0, free)
+
+
+@contextmanager
+def watched(share: float, exhausted: Callable[[], None]) -> Iterator[None]:
+    """Watch, in the block, that this process leaves memory free, and call `exhausted` once if it does not.
+
+    A computation that takes too much cannot be interrupted, and the kernel kills the process for it: `exhausted`, which
+    runs in another thread, says what is known by then and ends the process.
+
+    Args:
+        share: of `available_bytes` that the process may have.
+        exhausted: called as soon as it has more.
+    """
+    process, done = psutil.Process(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_SECONDS):
+            if process.memory_info().rss > share * available_bytes():
+                exhausted()
+                return
+
+    thread = threading.Thread(target=watch, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _number(file: Path) -> int | None:

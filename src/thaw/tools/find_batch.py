@@ -13,6 +13,7 @@ from thaw.common.files import write_atomically
 from thaw.config.command_lines import script_command
 from thaw.config.tool_schemas import FindBatchConfig
 from thaw.training import batch_choice
+from thaw.training.batch_choice import BatchFigures
 
 _REPLACED = ("stage", "output", "seconds", "train.batch_size")
 
@@ -29,8 +30,16 @@ def find_batch(config: FindBatchConfig) -> None:
     limit = memory_limit()
     room = "" if math.isinf(limit) else f", in {limit / 1e9:.1f} GB of memory"
     say(f"stage {stage.stage.name} · {stage.stage.optimizer.name} · batches{room}")
-    figures = try_batches(prepared, stage, limit, config.seconds)
-    largest = batch_choice.largest(figures, limit, len(prepared.data.splits.train))
+
+    def report(figures: list[BatchFigures], images: int) -> None:
+        _report(config, stage.stage.name, figures, limit, images)
+
+    try_batches(prepared, stage, limit, config.seconds, report)
+
+
+def _report(config: FindBatchConfig, stage: str, figures: list[BatchFigures], limit: float, images: int) -> None:
+    """Print which batches fit and which is suggested, and write the figures."""
+    largest = batch_choice.largest(figures, limit, images)
     suggested = batch_choice.suggest(figures)
     tried = "" if largest == figures[-1].size else ", by the memory of those that were tried"
     say(f"largest batch that fits: {largest:,} images{tried}")
@@ -45,7 +54,7 @@ def find_batch(config: FindBatchConfig) -> None:
     file = Path(config.output).expanduser().absolute() / "find_batch.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     record = {
-        "stage": stage.stage.name,
+        "stage": stage,
         "memory_bytes": None if math.isinf(limit) else int(limit),
         "largest": largest,
         "suggested": suggested,
