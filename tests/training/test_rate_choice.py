@@ -1,8 +1,12 @@
 """The rate that a range test's losses suggest."""
 
+import re
+
 import numpy as np
 import pytest
+import yaml
 
+from tests.conftest import ROOT
 from thaw.common.errors import UserError
 from thaw.training import rate_choice
 from thaw.training.rate_choice import RATES, RangeTest
@@ -35,6 +39,20 @@ def test_with_adam_it_is_five_times_that_of_the_lowest_loss_wherever_the_gain_is
         found = rate_choice.suggest(test, "thaw", "adamw")
         assert found == rate_choice.rounded(5 * test.rates[test.lowest]) >= 3e-4
         assert rate_choice.suggest(test, "thaw", "sgd") <= 2e-4
+
+
+@pytest.mark.parametrize(
+    "losses", [tuple(0.005 * change for change in changes(1e-5, 3e-5)), tuple(np.linspace(0, 3, len(RATES)))]
+)
+def test_a_fall_within_chance_tells_nothing_and_adam_takes_the_usual_rate(losses: tuple[float, ...]) -> None:
+    usual = yaml.safe_load((ROOT / "conf" / "optimizer" / "adamw.yaml").read_text())["learning_rate"]
+    test = RangeTest(RATES, losses, 1.1, 10)
+    assert rate_choice.suggest(test, "thaw", "adamw") == float(usual)
+    said = rate_choice.summary(test, "adamw", 6e-4)
+    assert re.search(r"falls by 0\.[045] % at most, which tells nothing · learning rate 0\.0006, the usual one", said)
+    larger = RangeTest(RATES, changes(1e-5, 3e-5), 1.1, 10)
+    assert rate_choice.suggest(larger, "thaw", "adamw") <= 5e-5
+    assert "is lowest at" in rate_choice.summary(larger, "adamw", 5e-5)
 
 
 def test_of_an_untrained_network_it_is_a_tenth() -> None:

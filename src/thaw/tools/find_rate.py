@@ -31,7 +31,7 @@ def find_rate(config: FindRateConfig) -> None:
     rate = rate_choice.suggest(test, stage.stage.name, stage.stage.optimizer.name)
     folder = Path(config.output).expanduser().absolute()
     _write(folder, stage.stage.name, test, rate)
-    say(rate_choice.summary(test, rate))
+    say(rate_choice.summary(test, stage.stage.optimizer.name, rate))
     _say_command(prepared.config, stage.stage.number, rate)
     say(f"picture {display_path(folder / 'find_rate.png')} · figures {display_path(folder / 'find_rate.json')}")
 

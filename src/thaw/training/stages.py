@@ -147,7 +147,7 @@ def _with_found_rate(
     if checkpointer.found_rate is None:
         test = run_range_test(parts.trained, stage, inputs)
         rate = rate_choice.suggest(test, stage.name, stage.optimizer.name)
-        say(f"  {rate_choice.summary(test, rate)}")
+        say(f"  {rate_choice.summary(test, stage.optimizer.name, rate)}")
         checkpointer.save_found_rate(rate)
     assert checkpointer.found_rate is not None
     return stage.with_found_rate(checkpointer.found_rate)
