@@ -2,7 +2,7 @@
 
 import pytest
 
-from thaw.common.durations import duration, seconds_of
+from thaw.common.durations import duration, seconds_of, short_seconds
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,7 @@ def test_what_is_no_time_is_none(text: str) -> None:
 
 def test_a_time_in_words() -> None:
     assert [duration(seconds) for seconds in (8.4, 89, 91, 5000, 5400)] == ["8 s", "89 s", "2 min", "83 min", "1.5 h"]
+
+
+def test_a_short_time_is_not_nothing() -> None:
+    assert [short_seconds(seconds) for seconds in (0.04, 0.32, 1.4, 95)] == ["0.04 s", "0.3 s", "1 s", "95 s"]

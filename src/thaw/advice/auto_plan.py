@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from thaw.advice.depths import WHOLE, Depth
+from thaw.common.durations import short_seconds
 
 # A boundary is taken if this many epochs behind it fit: a single one at the usual rate ended below the head alone
 # (clothing photos, behind block5c: validation 0.771 after one epoch, 0.903 after two, 0.862 of the head).
@@ -117,5 +118,5 @@ def more_time_sentence(plan: Plan, depths: Sequence[TimedDepth], usual_epochs: i
     minutes = math.ceil(needed / 60)
     return (
         f"more time: budget={minutes}m would train {wanted} epochs behind {deepest.depth.block} "
-        f"({deepest.epoch_seconds:.0f} s each)"
+        f"({short_seconds(deepest.epoch_seconds)} each)"
     )

@@ -10,6 +10,7 @@ from thaw.advice import auto_plan
 from thaw.advice.auto_plan import TimedDepth
 from thaw.advice.depths import WHOLE, candidate_depths, may_be_thawed_behind
 from thaw.common.console import progress, say
+from thaw.common.durations import short_seconds
 from thaw.config.schema import AUTO_RATE
 from thaw.extract import prepared_run
 from thaw.extract.prepared_run import PreparedNetwork
@@ -65,7 +66,7 @@ def timed_depths(prepared: PreparedNetwork, seconds: float, only: str = "") -> l
                 timed.insert(0, TimedDepth(depth, seconds_of_one, epoch.tracing_seconds, range_test))
             bar.advance()
     for each in timed:
-        say(f"  thawed behind {each.depth.block}: {each.epoch_seconds:.0f} s an epoch")
+        say(f"  thawed behind {each.depth.block}: {short_seconds(each.epoch_seconds)} an epoch")
     return timed
 
 

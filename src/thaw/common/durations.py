@@ -13,6 +13,11 @@ def seconds_of(text: str) -> float | None:
     return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
 
 
+def short_seconds(seconds: float) -> str:
+    """Return seconds in words, none of which is nothing: `45 s`, `0.3 s`."""
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1g} s"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words: `45 s`, `12 min`, `1.5 h`."""
     if seconds < 90:

@@ -139,7 +139,9 @@ class OptimizerConfig:
     warmup_epochs: float | None = key(
         None, "epochs over which the rate rises linearly from zero; default: those of warmup_ratio", min=0
     )
-    warmup_ratio: float = key(0.0, "share of the stage's steps in which it does, without warmup_epochs", min=0, max=0.9)
+    warmup_ratio: float = key(
+        0.0, "share of the stage's steps over which the rate rises, without warmup_epochs", min=0, max=0.9
+    )
     plateau_patience: int = key(2, "plateau: epochs without a better validation loss before the rate falls", min=1)
     plateau_factor: float = key(0.1, "plateau: the rate is multiplied by this", above=0, max=0.99)
     layer_decay: float = key(

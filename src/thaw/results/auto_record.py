@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thaw.common.durations import duration
+from thaw.common.durations import duration, short_seconds
 
 AUTO_FILE = "auto.json"
 
@@ -20,7 +20,7 @@ def auto_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a record as rows of the report's table of facts; none of an empty one."""
     if not record:
         return []
-    timed = [f"{depth['freeze']} {depth['epoch_seconds']:.0f} s an epoch" for depth in record["depths"]]
+    timed = [f"{depth['freeze']} {short_seconds(depth['epoch_seconds'])} an epoch" for depth in record["depths"]]
     side = f" · at {record['image_size']} px" if "image_size" in record else ""
     tried = f"{duration(record['budget_seconds'])} in all{side}" + "".join(f" · behind {depth}" for depth in timed)
     helpful = [line.partition(": ") for line in record["lines"]]
