@@ -23,7 +23,7 @@ def check_network(network: dict[str, Any]) -> None:
 
 
 def test_it_writes_figures_a_picture_and_a_command_and_computes_nothing_twice(commands: Commands) -> None:
-    ran = commands.run("scripts/advise.py", *SMALL, "seconds=100000")
+    ran = commands.run("scripts/advise.py", *SMALL, "seconds=100000", "train.batch_size=16")
     assert ran.code == 0, ran.err
     folder = commands.outputs / "advise"
     record = json.loads((folder / "advise.json").read_text())
@@ -31,9 +31,11 @@ def test_it_writes_figures_a_picture_and_a_command_and_computes_nothing_twice(co
     assert Image.open(folder / "advise.png").size[0] > 800
     assert f"train: {record['command']}" in ran.out
     assert record["suggestion"]["freeze"] == "block3b"
-    again = commands.run("scripts/advise.py", *SMALL, "seconds=0.001")
+    assert record["command"].endswith(" finetune.freeze=block3b train.batch_size=16")
+    again = commands.run("scripts/advise.py", *SMALL, "seconds=0.001", "output=frozen", "seed=0")
     assert "from the cache, 0 computed" in again.out
-    assert "recipe=bottleneck" in json.loads((folder / "advise.json").read_text())["command"]
+    command = json.loads((commands.folder / "frozen" / "advise.json").read_text())["command"]
+    assert command.endswith(" recipe=bottleneck head=logistic seed=0"), command
 
 
 def test_sides_of_the_input_are_compared(commands: Commands) -> None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from rich.table import Table
 from thaw.advice.depths import NetworkFigures, Suggestion, suggest
 from thaw.cli.compose import compose_config
 from thaw.common.console import display_path, format_bytes, print_table, say
+from thaw.common.durations import short_seconds
 from thaw.common.errors import UserError
 from thaw.common.files import write_atomically
 from thaw.config import checks
@@ -19,6 +22,9 @@ from thaw.config.schema import BackboneConfig, DatasetConfig
 from thaw.config.tool_schemas import AdviseConfig, LayersConfig
 from thaw.extract.prepared_run import prepare_network
 from thaw.frozen.configured_engine import check_supported
+
+# Arguments of this command that the suggested one has otherwise, or not at all.
+_REPLACED = re.compile(r"[+~]*(dataset|backbone|networks|image_sizes|seconds|output|recipe|finetune\.freeze)\b")
 
 
 def advise(config: AdviseConfig) -> None:
@@ -95,8 +101,8 @@ def _table(network: NetworkFigures) -> Table:
             f"{height}x{width}x{channels}",
             "" if accuracy is None else f"{accuracy:.3f} ± {figures.standard_error:.3f}",
             format_bytes(figures.nbytes),
-            "" if seconds is None else f"{seconds:.0f} s",
-            "" if seconds is None else f"{network.epochs * seconds:.0f} s",
+            "" if seconds is None else short_seconds(seconds),
+            "" if seconds is None else short_seconds(network.epochs * seconds),
         )
     return table
 
@@ -108,9 +114,10 @@ def _command(config: AdviseConfig, suggestion: Suggestion) -> str:
     chosen = _of_network(config, suggestion.backbone, suggestion.image_size)
     arguments += _given("backbone", chosen.backbone, BackboneConfig(), ("name", "freeze"))
     if suggestion.freeze == "all":
-        arguments.append("recipe=bottleneck")
+        arguments += ["recipe=bottleneck", "head=logistic"]  # whose accuracy is the one that was found
     else:
         arguments.append(f"finetune.freeze={suggestion.freeze}")
+    arguments += [argument for argument in sys.argv[1:] if not _REPLACED.match(argument)]
     return f"{script_command('train')} {shlex.join(arguments)}"
 
 
