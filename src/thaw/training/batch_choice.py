@@ -7,7 +7,7 @@ from dataclasses import dataclass
 SMALLEST = 8
 MEMORY_SHARE = 0.9  # of what there is: the rest is for what else the machine does meanwhile
 # Of what there is, for a size that is not tried: 1,024 images took more than 24.2 GB where the line through 256 and 512
-# says 20.7 (EfficientNet-Lite0 at 224 pixels in float32).
+# says 20.7 (EfficientNet-Lite0 at 224 pixels in float32; 13.4 GB in another run on the same machine).
 _UNTRIED_SHARE = 0.75
 # Of the highest speed: larger batches mean fewer steps for the same images. Two timed steps are within a few percent of
 # the truth: 0.95 took 256 images where 32 have 0.91 of the speed (EfficientNet-Lite0 on two cores of a Xeon).
