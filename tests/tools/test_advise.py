@@ -36,6 +36,9 @@ def test_it_writes_figures_a_picture_and_a_command_and_computes_nothing_twice(co
     assert "from the cache, 0 computed" in again.out
     command = json.loads((commands.folder / "frozen" / "advise.json").read_text())["command"]
     assert command.endswith(" recipe=bottleneck head=logistic seed=0"), command
+    commands.run("scripts/advise.py", *SMALL, "seconds=0.001", "output=frozen", "head=linear")
+    command = json.loads((commands.folder / "frozen" / "advise.json").read_text())["command"]
+    assert command.endswith(" recipe=bottleneck head=linear"), command
 
 
 def test_sides_of_the_input_are_compared(commands: Commands) -> None:

@@ -92,15 +92,18 @@ def _say_exhausted(size: int) -> None:
 
 def _end_process(finish: Callable[[], None]) -> None:
     """Finish, and end the process from a thread that is not its first: that one computes, and cannot be interrupted."""
-    code = 0
+    code = 1
     try:
         finish()
+        code = 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    finally:  # whatever failed, the process must not wait for the kernel
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def _may_be_tried(figures: list[BatchFigures], size: int, limit: float, seconds: float) -> bool:

@@ -109,15 +109,18 @@ def _table(network: NetworkFigures) -> Table:
 
 def _command(config: AdviseConfig, suggestion: Suggestion) -> str:
     """Return the command line that trains what is suggested."""
+    given = [argument for argument in sys.argv[1:] if not _REPLACED.match(argument)]
     arguments = [f"dataset={config.dataset.name}", *_given("dataset", config.dataset, DatasetConfig(), ("name",))]
     arguments.append(f"backbone={suggestion.backbone}")
     chosen = _of_network(config, suggestion.backbone, suggestion.image_size)
     arguments += _given("backbone", chosen.backbone, BackboneConfig(), ("name", "freeze"))
     if suggestion.freeze == "all":
-        arguments += ["recipe=bottleneck", "head=logistic"]  # whose accuracy is the one that was found
+        # The head whose accuracy was found, if no other one is asked for.
+        head = [] if any(argument.startswith("head=") for argument in given) else ["head=logistic"]
+        arguments += ["recipe=bottleneck", *head]
     else:
         arguments.append(f"finetune.freeze={suggestion.freeze}")
-    arguments += [argument for argument in sys.argv[1:] if not _REPLACED.match(argument)]
+    arguments += given
     return f"{script_command('train')} {shlex.join(arguments)}"
 
 
